@@ -1,0 +1,189 @@
+"""The alert: what was found, on what evidence, by which code, in a CloudEvents 1.0 envelope (structured JSON)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+Severity = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
+Activity = Literal["create", "update", "close"]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A group of an alert's fields."""
+
+
+class Times(Part, frozen=True, kw_only=True):
+    """All in ns UTC. ``detected_at`` is processing time: it says how long the monitor took."""
+
+    event_start: int
+    event_end: int
+    available_at: int
+    watermark: int
+    detected_at: int = 0
+
+
+class Subject(Part, frozen=True, kw_only=True):
+    """Whom the alert concerns."""
+
+    instrument: str
+    symbol: str = ""
+    mic: str = ""
+    isin: str = ""
+    figi: str = ""
+
+
+class Finding(Part, frozen=True, kw_only=True):
+    """What was found. ``score`` is a calibrated probability in [0, 1]; ``regulation`` names articles."""
+
+    typology: str
+    title: str
+    severity: Severity
+    score: float
+    p_value: float | None = None
+    regulation: list[str] = []
+
+
+class Modality(Part, frozen=True, kw_only=True):
+    """One modality's share. ``age_ns`` and ``score`` are absent where it is not ``present``."""
+
+    present: bool
+    age_ns: int | None = None
+    score: float | None = None
+    weight: float | None = None
+    model: str = ""
+
+
+class RuleResult(Part, frozen=True, kw_only=True):
+    """One condition: what was measured, in ``unit``, against what bound."""
+
+    name: str
+    value: float
+    threshold: float
+    unit: str
+    weight: float = 1.0
+
+
+class Attribution(Part, frozen=True, kw_only=True):
+    """A place in an input that carried ``weight`` of the score, such as ``ticks 10:250`` or ``chars 4:19``."""
+
+    topic: str
+    locator: str
+    weight: float
+    excerpt: str = ""
+
+
+class Explanation(Part, frozen=True, kw_only=True):
+    """Why. ``clears`` is the smallest change that would have kept the alert from firing."""
+
+    rules: list[RuleResult] = []
+    attributions: list[Attribution] = []
+    clears: str = ""
+
+
+class Input(Part, frozen=True, kw_only=True):
+    """A message that the alert rests on. ``sha256`` is over the message's value."""
+
+    topic: str
+    partition: int
+    offset: int
+    sha256: str
+
+
+class Evidence(Part, frozen=True, kw_only=True):
+    """Inputs, newest last, and the bounded history of the score: pairs of ``(ts_event, score)``."""
+
+    inputs: list[Input] = []
+    first_seen: int
+    last_seen: int
+    count: int
+    history: list[tuple[int, float]] = []
+
+
+class Provenance(Part, frozen=True, kw_only=True):
+    """What produced the alert."""
+
+    code_version: str
+    config: str
+    bundle: str = ""
+    engine: str = ""
+    backend: str = ""
+    precision: str = ""
+    mode: Literal["live", "replay"] = "live"
+    run_id: str = ""
+
+
+class Quality(Part, frozen=True, kw_only=True):
+    """What the data lacked: the ladder's level, late events and gaps of the instrument so far."""
+
+    ladder: Literal["full", "text and ticks", "rules only"]
+    late_events: int = 0
+    gaps: int = 0
+    warm_up: bool = False
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One revision of an episode. Groups that no engine fills yet are absent, never invented."""
+
+    alert_id: str
+    episode_id: str
+    fingerprint: str
+    revision: int
+    activity: Activity
+    times: Times
+    subject: Subject
+    finding: Finding
+    modalities: dict[str, Modality]
+    explanation: Explanation
+    evidence: Evidence
+    provenance: Provenance
+    quality: Quality
+
+
+class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """CloudEvents 1.0 in structured JSON; ``id`` is the alert's id, ``time`` RFC 3339 of ``available_at``."""
+
+    specversion: Literal["1.0"] = msgspec.field(default="1.0")
+    id: str
+    source: str
+    type: Literal[
+        "io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"
+    ]
+    subject: str
+    time: str
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: Alert
+
+
+def identity(*parts: str | int) -> str:
+    """Return 32 hex digits (SHA-256, cut to 128 bits) that stand for ``parts`` in this order."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+#: Fields that tell how and when an alert was made, not what it says: left out of the digest.
+_UNDIGESTED: dict[str, tuple[str, ...]] = {
+    "times": ("detected_at",),
+    "provenance": ("mode", "run_id", "backend", "engine", "precision"),
+    "evidence": ("inputs",),
+}
+
+
+def digest(alerts: Iterable[Alert]) -> str:
+    """Return the SHA-256 of the alerts as canonical JSON, sorted by (available_at, alert_id).
+
+    Left out is what may differ between two runs that found the same: processing times, mode, run id, back end, engine
+    digest, precision, and the inputs' partitions, offsets and hashes, which depend on how ticks were framed.
+    """
+    sha = hashlib.sha256()
+    for alert in sorted(alerts, key=lambda a: (a.times.available_at, a.alert_id)):
+        body = msgspec.to_builtins(alert)
+        for group, fields in _UNDIGESTED.items():
+            for field in fields:
+                body[group].pop(field, None)
+        sha.update(msgspec.json.encode(body, order="deterministic"))
+        sha.update(b"\n")
+    return sha.hexdigest()

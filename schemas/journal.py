@@ -1,0 +1,52 @@
+"""The journal: one partition's record of what was applied, in order, and of all else that changed a decision.
+
+A worker that takes a partition over writes a `Claim`; the claim's offset is its epoch. An entry is void unless its
+epoch is the offset of the last claim before it, so what a frozen predecessor still writes changes nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True, tag="r"):
+    """The next ``count`` messages of ``topic``, the first of which has ``offset``."""
+
+    topic: str
+    count: int
+    offset: int
+
+
+class Clock(msgspec.Struct, frozen=True, array_like=True, tag="c"):
+    """Time has come to ``now_ns``: what waits for the passing of time may be decided."""
+
+    now_ns: int
+
+
+class Ladder(msgspec.Struct, frozen=True, array_like=True, tag="l"):
+    """The monitor stepped to ``level`` (0 full, 1 text and ticks, 2 rules only) because of ``reason``."""
+
+    level: int
+    reason: str
+
+
+Step = Run | Clock | Ladder
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, tag="e"):
+    """Steps in the order in which they are applied. ``ordinal`` is the number of the first one's first record."""
+
+    epoch: int
+    ordinal: int
+    steps: list[Step]
+
+
+class Claim(msgspec.Struct, frozen=True, array_like=True, tag="claim"):
+    """A worker owns the partition from here on."""
+
+    owner: str
+    version: int = 1
+
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Entry | Claim).decode

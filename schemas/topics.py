@@ -1,0 +1,177 @@
+"""The one table of topics: name, key, record, scope, partitions and retention.
+
+`tocsin topics create|check`, the published JSON Schemas and the AsyncAPI document are all made from it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from schemas import alerts, journal, records
+
+DAY_MS = 86_400_000
+Codec = Literal["json", "arrow", "media", "bytes"]
+Scope = Literal["instrument", "account", "market", "none"]
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """One topic. ``name`` is without the prefix; ``key`` says what the message's key is.
+
+    ``records`` are the types of its values. ``copartitioned`` topics all have the same number of partitions.
+    """
+
+    name: str
+    key: str
+    records: tuple[type, ...]
+    codec: Codec
+    scope: Scope
+    retention_ms: int
+    compacted: bool = False
+    copartitioned: bool = True
+    doc: str
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic(
+        name="ticks",
+        key="instrument",
+        records=(
+            records.Trade,
+            records.Correction,
+            records.Cancel,
+            records.Quote,
+            records.BookUpdate,
+            records.Status,
+        ),
+        codec="json",
+        scope="none",
+        retention_ms=DAY_MS,
+        doc="Single trades, quotes and book updates; the gateway packs them into frames.",
+    ),
+    Topic(
+        name="documents",
+        key="any",
+        records=(records.Document,),
+        codec="json",
+        scope="none",
+        retention_ms=7 * DAY_MS,
+        doc="News and posts as feeds give them; the gateway sends one to each instrument that it names.",
+    ),
+    Topic(
+        name="frames",
+        key="instrument",
+        records=(),
+        codec="arrow",
+        scope="instrument",
+        retention_ms=7 * DAY_MS,
+        doc="Many ticks of one instrument in columns (Arrow IPC stream).",
+    ),
+    Topic(
+        name="orders",
+        key="instrument",
+        records=(records.OrderEvent,),
+        codec="json",
+        scope="instrument",
+        retention_ms=7 * DAY_MS,
+        doc="Order events.",
+    ),
+    Topic(
+        name="news",
+        key="instrument",
+        records=(records.News,),
+        codec="json",
+        scope="instrument",
+        retention_ms=30 * DAY_MS,
+        doc="Documents, one for each instrument concerned; key `market` where none is.",
+    ),
+    Topic(
+        name="transcripts",
+        key="instrument",
+        records=(records.TranscriptSegment,),
+        codec="json",
+        scope="instrument",
+        retention_ms=30 * DAY_MS,
+        doc="Segments of calls, recognised.",
+    ),
+    Topic(
+        name="audio",
+        key="instrument",
+        records=(records.AudioSegment,),
+        codec="media",
+        scope="instrument",
+        retention_ms=7 * DAY_MS,
+        doc="Segments of calls, sound.",
+    ),
+    Topic(
+        name="charts",
+        key="instrument",
+        records=(records.ChartSnapshot,),
+        codec="media",
+        scope="instrument",
+        retention_ms=7 * DAY_MS,
+        doc="Pictures of charts.",
+    ),
+    Topic(
+        name="transfers",
+        key="account",
+        records=(records.Transfer,),
+        codec="json",
+        scope="account",
+        retention_ms=30 * DAY_MS,
+        doc="Payments between accounts.",
+    ),
+    Topic(
+        name="journal",
+        key="partition",
+        records=(journal.Entry, journal.Claim),
+        codec="json",
+        scope="instrument",
+        retention_ms=30 * DAY_MS,
+        doc="What was applied, in order, and all else that changed a decision.",
+    ),
+    Topic(
+        name="checkpoints",
+        key="state key",
+        records=(),
+        codec="bytes",
+        scope="instrument",
+        retention_ms=-1,
+        compacted=True,
+        doc="State of every instrument; a checkpoint counts once its closing record is there.",
+    ),
+    Topic(
+        name="scores",
+        key="instrument",
+        records=(records.Score,),
+        codec="json",
+        scope="instrument",
+        retention_ms=7 * DAY_MS,
+        doc="What the models say.",
+    ),
+    Topic(
+        name="alerts",
+        key="episode_id",
+        records=(alerts.AlertEvent,),
+        codec="json",
+        scope="instrument",
+        retention_ms=365 * DAY_MS,
+        doc="Alerts in CloudEvents 1.0 envelopes, in the partition of the input that raised them.",
+    ),
+    Topic(
+        name="deadletters",
+        key="source topic",
+        records=(records.DeadLetter,),
+        codec="json",
+        scope="none",
+        retention_ms=30 * DAY_MS,
+        copartitioned=False,
+        doc="What could not be used, with its position and reason.",
+    ),
+)
+
+BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
+
+#: Inputs of the instrument stage in the order that breaks ties of ``ts_available``.
+INSTRUMENT_INPUTS: tuple[str, ...] = ("frames", "orders", "news", "transcripts", "audio", "charts")
