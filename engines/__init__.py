@@ -1,0 +1,1 @@
+"""Pure computation: no Kafka, no asyncio, no wall clock."""

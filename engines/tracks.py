@@ -1,0 +1,63 @@
+"""What engines say: tracks of scores of one instrument, and embeddings that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from schemas.alerts import Explanation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """Scores of one head for one instrument at consecutive moments.
+
+    Arrays have shape (n,): ``ts_event`` and ``ts_available`` (int64 ns) of the tick, bar's end or text that completed
+    the score, ``score`` (float64, calibrated, in [0, 1]), ``window_start`` (int64 ns) of the window it speaks of.
+    ``explain(i)`` tells why moment i scored as it did.
+    """
+
+    head: str
+    ts_event: npt.NDArray[np.int64]
+    ts_available: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    window_start: npt.NDArray[np.int64]
+    explain: Callable[[int], Explanation]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClosedBars:
+    """Bars that closed, oldest first: ``end`` and ``ts_available`` int64 ns of shape (n,), ``start`` likewise.
+
+    ``features`` has shape (n, F), float32, scale-free (in units of the instrument's own trailing spread), as
+    `engines.features.NAMES` lists them; ``anomaly`` has shape (n,), float64 in [0, 1].
+    """
+
+    start: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+    ts_available: npt.NDArray[np.int64]
+    features: npt.NDArray[np.float32]
+    anomaly: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TickUpdate:
+    """What a frame or the passing of time changed: bars closed, tracks scored, rows set aside in cleaning."""
+
+    bars: ClosedBars | None = None
+    tracks: tuple[Track, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Embedding(msgspec.Struct, frozen=True):
+    """A kept embedding: ``vector`` is float32, little-endian; ``score`` calibrated in [0, 1]."""
+
+    ts_event: int
+    ts_available: int
+    vector: bytes
+    score: float
+    logits: list[float]

@@ -1,0 +1,1 @@
+"""Named patterns of misconduct, one a file."""

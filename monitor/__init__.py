@@ -1,0 +1,1 @@
+"""The room that knows Kafka, Faust, HTTP, the environment and the clock."""

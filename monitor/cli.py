@@ -1,0 +1,55 @@
+"""`tocsin`: the command line. Each command lives in a module of `monitor.commands` and loads only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+import typer
+from typer.core import TyperGroup
+
+#: command → module of monitor.commands; the module has a Typer object `app`.
+COMMANDS: dict[str, str] = {
+    "run": "run",
+    "gateway": "gateway",
+    "feed": "feed",
+    "demo": "demo",
+    "simulate": "simulate",
+    "convert": "convert",
+    "replay": "replay",
+    "topics": "topics",
+    "alerts": "alerts",
+    "deadletters": "deadletters",
+    "check-config": "check_config",
+}
+
+
+class _Lazy(TyperGroup):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"monitor.commands.{COMMANDS[cmd_name]}")
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    name="tocsin",
+    cls=_Lazy,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="A streaming risk monitor for markets: Kafka topics in, explained alerts out.",
+)
+
+
+@app.callback()
+def main() -> None:
+    """Tocsin reads news, calls, charts and ticks from Kafka and publishes alerts that carry their evidence."""
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,45 @@
+"""The one settings object: read once, at the start, from the environment (``TOCSIN_*``) and the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """How Tocsin runs. Every field is an environment variable: ``TOCSIN_BOOTSTRAP``, ``TOCSIN_PREFIX``, …"""
+
+    model_config = SettingsConfigDict(env_prefix="TOCSIN_", frozen=True, extra="ignore")
+
+    bootstrap: str = Field("127.0.0.1:9092", description="Kafka's bootstrap servers, HOST:PORT,…")
+    prefix: str = Field("tocsin.", description="Prefix of every topic's name.")
+    group: str = Field("tocsin", description="Consumer group and application id.")
+    partitions: int = Field(8, ge=1, le=1024, description="Partitions of the keyed topics, when they are created.")
+    replication: int = Field(1, ge=1, description="Copies of each partition, when topics are created.")
+
+    http_host: str = Field("127.0.0.1", description="Where /livez, /readyz and /metrics are served.")
+    http_port: int = Field(8321, ge=0, le=65535, description="0 picks a free port.")
+    worker_name: str = Field("", description="Stable name of this worker; default: host name and process id.")
+
+    bundle: Path | None = Field(None, description="Folder of the model bundle; default: the one that ships.")
+    symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
+
+    clock: Literal["wall", "data"] = Field(
+        "wall", description="What moves time on where inputs are idle; `data` is for streams played from the past."
+    )
+    grace_ms: int = Field(1_000, ge=0, description="Lateness in event time that windows allow.")
+    idle_grace_ms: int = Field(2_000, ge=0, description="More lateness, where a window is closed by the clock.")
+    session_timeout_ms: int = Field(6_000, ge=1_000, description="Kafka's session timeout of a worker.")
+    checkpoint_interval_s: float = Field(5.0, gt=0, description="How often state is written and messages acknowledged.")
+    drain_timeout_s: float = Field(20.0, gt=0, description="How long a worker may take to stop.")
+    overtake_ms: int = Field(250, ge=0, description="How far others may run ahead of a text that is being encoded.")
+    ladder_down_s: float = Field(10.0, gt=0, description="Backlog, in seconds of available time, to step down at.")
+
+    frame_ticks: int = Field(500, ge=1, le=10_000, description="Ticks at which the gateway closes a frame.")
+    frame_ms: float = Field(20.0, gt=0, description="Age at which the gateway closes a frame.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
