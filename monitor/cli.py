@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from monitor.errors import StartupError
+
 #: command → module of monitor.commands; the module has a Typer object `app`.
 COMMANDS: dict[str, str] = {
     "run": "run",
@@ -36,6 +38,13 @@ class _Lazy(TyperGroup):
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except StartupError as error:
+            typer.echo(f"tocsin: {error}", err=True)
+            raise typer.Exit(2) from error
 
 
 app = typer.Typer(

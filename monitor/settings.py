@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from monitor.errors import StartupError
 
 
 class Settings(BaseSettings):
@@ -43,3 +45,22 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+
+def load(**overrides: object) -> Settings:
+    """Return the settings of the environment, overridden by what the command line gave (None: not given).
+
+    Raises
+    ------
+    StartupError
+        A value is not one that the setting can have; the sentence names the variable.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"TOCSIN_{str(e['loc'][0]).upper()} is {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
+            for e in error.errors()
+        )
+        raise StartupError(f"{wrong}. `tocsin check-config` lists the settings and what they may be.") from error

@@ -1,0 +1,12 @@
+"""Options that several commands share. Each overrides the environment's setting of the same name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Bootstrap = Annotated[
+    str | None, typer.Option(help="Kafka's bootstrap servers, HOST:PORT,… [TOCSIN_BOOTSTRAP]", show_default=False)
+]
+Prefix = Annotated[str | None, typer.Option(help="Prefix of every topic's name [TOCSIN_PREFIX]", show_default=False)]

@@ -1,0 +1,78 @@
+"""`tocsin topics`: create, check and describe the topics of schemas/topics.py."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from monitor.commands.options import Bootstrap, Prefix
+from monitor.settings import load
+
+app = typer.Typer(help="Create, check and describe Tocsin's topics.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    partitions: Annotated[int | None, typer.Option(help="Of the keyed topics [TOCSIN_PARTITIONS]")] = None,
+    replication: Annotated[int | None, typer.Option(help="Copies of each partition [TOCSIN_REPLICATION]")] = None,
+) -> None:
+    """Create the topics that are missing, with partitions, retention and limits. Those that exist stay as they are."""
+    from monitor.kafka import create_topics
+
+    settings = load(bootstrap=bootstrap, prefix=prefix, partitions=partitions, replication=replication)
+    created = asyncio.run(create_topics(settings))
+    if created.embedded:
+        typer.echo("This broker cannot create topics on request (librdkafka's embedded one): it made them with its own")
+        typer.echo("number of partitions and no retention when they were asked for.")
+    for name in created.made:
+        typer.echo(f"created {name}")
+    typer.echo(f"{len(created.made)} created, {len(created.there)} were there")
+
+
+@app.command()
+def check(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
+    """Compare the broker's topics with the table of topics; exit code 1 if one is missing or differs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from monitor.kafka import topic_states
+
+    settings = load(bootstrap=bootstrap, prefix=prefix)
+    states = asyncio.run(topic_states(settings))
+    table = Table("topic", "partitions", "keeps", "state", box=None, pad_edge=False)
+    for state in states:
+        verdict = "[red]" + "; ".join(state.problems) if state.problems else "[green]ok"
+        policy = state.config.get("cleanup.policy", "")
+        keeps = {"delete": _duration(int(state.config.get("retention.ms", 0))), "compact": "latest a key"}.get(
+            policy, "–"
+        )
+        table.add_row(state.name, str(state.partitions or "–"), keeps, verdict)
+    Console(soft_wrap=True).print(table)
+    if wrong := sum(bool(state.problems) for state in states):
+        typer.echo(f"{wrong} of {len(states)} topics are not as they should be; the last column says more.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_(prefix: Prefix = None) -> None:
+    """List the topics: key, what they hold, how long they keep it. Asks no broker."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from schemas.topics import TOPICS
+
+    settings = load(prefix=prefix)
+    table = Table("topic", "key", "codec", "keeps", "holds", box=None, pad_edge=False)
+    for topic in TOPICS:
+        keeps = "latest a key" if topic.compacted else _duration(topic.retention_ms)
+        table.add_row(settings.prefix + topic.name, topic.key, topic.codec, keeps, topic.doc)
+    Console(soft_wrap=True).print(table)
+
+
+def _duration(ms: int) -> str:
+    days, rest = divmod(ms, 86_400_000)
+    return f"{days} d" if not rest else f"{ms / 3_600_000:g} h"

@@ -1,0 +1,300 @@
+"""What all parts of the monitor share about Kafka: names, partitions, clients that fail with a sentence, topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, for_code
+from aiokafka.partitioner import murmur2
+
+from monitor.errors import StartupError
+from monitor.settings import Settings
+from schemas.topics import BY_NAME, TOPICS, Topic
+
+#: Largest message of the topics whose values are not small, in bytes. Producers of these topics use it too.
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+_LARGE = {"frames", "audio", "charts", "checkpoints"}
+_HOUR_MS = 3_600_000
+
+
+class _Client(Protocol):
+    async def start(self) -> None: ...
+
+
+def full_name(prefix: str, topic: str) -> str:
+    """Return the topic's name on the broker; raise KeyError if the table of topics does not have it."""
+    return prefix + BY_NAME[topic].name
+
+
+@lru_cache(maxsize=65_536)
+def partition_for(key: str, partitions: int) -> int:
+    """Return the partition of ``key`` among ``partitions``, as aiokafka's and Kafka's own producers choose it.
+
+    Example
+    -------
+    >>> partition_for("ACME.XNYS", 8)
+    1
+    """
+    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Return what every aiokafka client of this process is built with."""
+    return {"bootstrap_servers": settings.bootstrap}
+
+
+async def start(client: _Client, bootstrap: str) -> None:
+    """Start an aiokafka client.
+
+    Raises
+    ------
+    StartupError
+        No broker answers at ``bootstrap``.
+    """
+    try:
+        await client.start()
+    except (KafkaConnectionError, OSError, TimeoutError) as error:
+        raise StartupError(
+            f"No Kafka broker answers at {bootstrap} ({error}): start it, or set TOCSIN_BOOTSTRAP to HOST:PORT of one."
+        ) from error
+
+
+@asynccontextmanager
+async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Yield a started admin client, and close it. Raises StartupError if no broker answers."""
+    client = AIOKafkaAdminClient(**client_options(settings))
+    try:
+        await start(client, settings.bootstrap)
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def reader(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a started consumer without a group, for `end_offsets` and `read_partition`, and stop it."""
+    consumer = AIOKafkaConsumer(
+        **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest", **options
+    )
+    try:
+        await start(consumer, settings.bootstrap)
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def partition_counts(settings: Settings) -> dict[str, int]:
+    """Return how many partitions each topic of the broker has, by full name, and create none by asking."""
+    async with admin(settings) as client:
+        return {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics()}
+
+
+async def end_offsets(consumer: AIOKafkaConsumer, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """Return the offset after the last message of each partition of ``topic`` (full name)."""
+    tps = [TopicPartition(topic, partition) for partition in partitions]
+    return {tp.partition: offset for tp, offset in (await consumer.end_offsets(tps)).items()}
+
+
+async def read_partition(
+    consumer: AIOKafkaConsumer, topic: str, partition: int, start: int, end: int
+) -> AsyncIterator[ConsumerRecord]:
+    """Yield the messages of one partition with ``start <= offset < end``.
+
+    What retention has deleted is not there: reading then begins with the first message that is left. ``consumer`` is
+    one of `reader`, and serves one such iteration at a time.
+    """
+    tp = TopicPartition(topic, partition)
+    consumer.assign([tp])
+    consumer.seek(tp, start)
+    position = start
+    while position < end:
+        for record in (await consumer.getmany(tp, timeout_ms=500)).get(tp, ()):
+            if record.offset >= end:
+                return
+            yield record
+        position = await consumer.position(tp)
+
+
+def topic_config(topic: Topic) -> dict[str, str]:
+    """Return the broker's configuration of a topic, for `tocsin topics create` and `check`."""
+    config = {"message.timestamp.type": "CreateTime"}
+    if topic.compacted:
+        config |= {
+            "cleanup.policy": "compact",
+            # A checkpoint is read to its closing record: what it is made of must outlive the reading.
+            "min.compaction.lag.ms": str(_HOUR_MS),
+            "segment.ms": str(_HOUR_MS),
+        }
+    else:
+        config |= {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}
+    if topic.name in _LARGE:
+        config["max.message.bytes"] = str(MAX_MESSAGE_BYTES)
+    return config
+
+
+@dataclass(frozen=True)
+class Created:
+    """What `create_topics` did: names made now, names that were there, and whether by the embedded broker's way."""
+
+    made: list[str]
+    there: list[str]
+    embedded: bool
+
+
+async def create_topics(settings: Settings) -> Created:
+    """Create the topics that are missing, with partitions, retention and limits of the table of topics.
+
+    A broker without an admin interface (librdkafka's embedded one) makes topics when they are first asked for, with
+    its own number of partitions; there they are asked for.
+
+    Raises
+    ------
+    StartupError
+        The broker refuses, with its reason.
+    """
+    counts = await partition_counts(settings)
+    names = {settings.prefix + topic.name: topic for topic in TOPICS}
+    missing = [name for name in names if name not in counts]
+    there = [name for name in names if name in counts]
+    if not missing:
+        return Created([], there, embedded=False)
+    async with admin(settings) as client:
+        cluster = await client.describe_cluster()
+        if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
+            await _touch(settings, missing)
+            return Created(missing, there, embedded=True)
+        response = await client.create_topics(
+            [
+                NewTopic(name, settings.partitions, settings.replication, topic_configs=topic_config(names[name]))
+                for name in missing
+            ]
+        )
+    for name, code, *message in response.topic_errors:
+        # 36: someone else created it at the same moment.
+        if code not in (0, 36):
+            text = message[0] if message and message[0] else for_code(code).__name__
+            raise StartupError(f"The broker at {settings.bootstrap} did not create topic {name}: {text}.")
+    # The controller has answered; the broker that serves metadata learns of it a moment later, and tells nobody.
+    while not set(missing) <= set(await partition_counts(settings)):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    return Created(missing, there, embedded=False)
+
+
+async def _touch(settings: Settings, names: Iterable[str]) -> None:
+    producer = AIOKafkaProducer(**client_options(settings))
+    await start(producer, settings.bootstrap)
+    try:
+        for name in names:
+            await producer.partitions_for(name)
+    finally:
+        await producer.stop()
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """One topic as it is: ``partitions`` 0 where it is missing, ``problems`` a sentence each, with the remedy."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+    problems: list[str]
+
+
+async def check_topics(settings: Settings, names: Collection[str]) -> list[str]:
+    """Return what is wrong with the topics ``names`` (without prefix), a sentence each; none if all is well.
+
+    Missing topics, and copartitioned topics whose numbers of partitions differ, keep a worker from starting.
+    """
+    return _problems(settings, names, await partition_counts(settings))
+
+
+def _problems(settings: Settings, names: Collection[str], counts: dict[str, int]) -> list[str]:
+    problems = []
+    missing = [settings.prefix + name for name in names if settings.prefix + name not in counts]
+    if missing:
+        problems.append(
+            f"Missing on {settings.bootstrap}: {', '.join(missing)}; run `tocsin topics create` (prefix"
+            f" {settings.prefix!r}, TOCSIN_PREFIX)."
+        )
+    usual, uneven = _uneven(settings, names, counts)
+    if uneven:
+        odd = ", ".join(f"{name} has {counts[name]}" for name in uneven)
+        problems.append(
+            f"Topics that meet per instrument need equally many partitions: {odd}, others {usual}; delete and"
+            f" recreate the odd ones (`tocsin topics create`), since adding partitions moves keys."
+        )
+    return problems
+
+
+def _uneven(settings: Settings, names: Collection[str], counts: dict[str, int]) -> tuple[int, list[str]]:
+    """Return the number of partitions that most copartitioned topics have, and the topics that differ from it."""
+    keyed = [settings.prefix + name for name in names if BY_NAME[name].copartitioned]
+    keyed = [name for name in keyed if name in counts]
+    usual = Counter(counts[name] for name in keyed).most_common(1)[0][0] if keyed else 0
+    return usual, [name for name in keyed if counts[name] != usual]
+
+
+async def require_topics(settings: Settings, names: Collection[str]) -> int:
+    """Return the number of partitions that the copartitioned among ``names`` have.
+
+    Raises
+    ------
+    StartupError
+        No broker answers, a topic is missing, or the numbers differ.
+    """
+    counts = await partition_counts(settings)
+    if problems := _problems(settings, names, counts):
+        raise StartupError(" ".join(problems))
+    return max(counts[settings.prefix + name] for name in names if BY_NAME[name].copartitioned)
+
+
+async def topic_states(settings: Settings) -> list[TopicState]:
+    """Return every topic of the table as it is on the broker, compared with what `create_topics` would have made.
+
+    The configuration is not compared on a broker that cannot tell it (the embedded one).
+    """
+    counts = await partition_counts(settings)
+    there = [settings.prefix + topic.name for topic in TOPICS if settings.prefix + topic.name in counts]
+    configs = await _configs(settings, there)
+    usual, uneven = _uneven(settings, list(BY_NAME), counts)
+    states = []
+    for topic in TOPICS:
+        name = settings.prefix + topic.name
+        if name not in counts:
+            states.append(TopicState(name, 0, {}, ["missing: run `tocsin topics create`"]))
+            continue
+        problems = []
+        if name in uneven:
+            problems.append(f"{counts[name]} partitions, others {usual}: delete and recreate it")
+        found = configs.get(name, {})
+        for key, value in topic_config(topic).items():
+            if found and found.get(key) != value:
+                problems.append(f"{key} is {found.get(key)}, expected {value}: set it with kafka-configs.sh")
+        states.append(TopicState(name, counts[name], found, problems))
+    return states
+
+
+async def _configs(settings: Settings, names: list[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    async with admin(settings) as client:
+        try:
+            responses = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, n) for n in names])
+        except IncompatibleBrokerVersion:
+            return {}
+        except KafkaError as error:
+            raise StartupError(f"{settings.bootstrap} does not tell its topics' settings: {error}.") from error
+    return {
+        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
+        for response in responses
+        for resource in response.resources
+    }
