@@ -17,15 +17,21 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.errors import BadMessage
+from schemas.records import PRICE_MAX, PRICE_MIN, SIZE_MAX, SIZE_MIN
+
 VERSION = b"1"
+MAX_ROWS = 10_000
 
 
 class Kind(enum.IntEnum):
@@ -54,7 +60,11 @@ FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("trade_id", pa.int64()),
     ("source_offset", pa.int64()),
 )
-DTYPES: dict[str, npt.DTypeLike] = {name: kind.to_pandas_dtype() for name, kind in FIELDS}
+DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(kind.to_pandas_dtype()) for name, kind in FIELDS}
+SCHEMA = pa.schema(FIELDS)
+_ITEM_SIZES = tuple(dtype.itemsize for dtype in DTYPES.values())
+_MAX_SCHEMA_BYTES = 65_536
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,11 +118,210 @@ def trade_number(trade_id: str) -> int:
     return int.from_bytes(hashlib.sha256(trade_id.encode()).digest()[:8], "big") >> 1
 
 
+@lru_cache(maxsize=16_384)
+def _schema_message(instrument: str) -> bytes:
+    """The stream's first message, which depends on the instrument alone."""
+    return SCHEMA.with_metadata({b"instrument": instrument.encode(), b"version": VERSION}).serialize().to_pybytes()
+
+
+@lru_cache(maxsize=1_024)
+def _batch_header(n: int) -> bytes:
+    """The head of a batch message of ``n`` rows; without nulls it depends on the number of rows alone."""
+    batch = pa.RecordBatch.from_arrays([pa.array(np.zeros(n, dtype)) for dtype in DTYPES.values()], schema=SCHEMA)
+    message = batch.serialize().to_pybytes()
+    return message[: len(message) - sum(-(-n * size // 8) * 8 for size in _ITEM_SIZES)]
+
+
 def encode(frame: Frame) -> bytes:
-    """Return the frame as an Arrow IPC stream of one record batch."""
-    schema = pa.schema(FIELDS, metadata={b"instrument": frame.instrument.encode(), b"version": VERSION})
-    batch = pa.RecordBatch.from_arrays([pa.array(getattr(frame, name)) for name in DTYPES], schema=schema)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    """Return the frame as an Arrow IPC stream of one record batch, byte for byte what pyarrow's writer gives.
+
+    Raises
+    ------
+    ValueError: the frame has no row, or more than `MAX_ROWS`.
+    """
+    n = len(frame)
+    if not 1 <= n <= MAX_ROWS:
+        raise ValueError(f"a frame holds 1 to {MAX_ROWS} rows, found {n}: slice it before encoding")
+    padding = bytes(-n % 8)
+    parts = [_schema_message(frame.instrument), _batch_header(n)]
+    for name, dtype in DTYPES.items():
+        column: npt.NDArray[Any] = getattr(frame, name)
+        if column.dtype != dtype or len(column) != n:
+            raise ValueError(f"column {name}: expected {n} values of {dtype}, found {len(column)} of {column.dtype}")
+        parts.append(column.tobytes())
+        if column.itemsize == 1:
+            parts.append(padding)
+    parts.append(_END)
+    return b"".join(parts)
+
+
+def decode(value: bytes, key: bytes) -> Frame:
+    """Return the frame in a message, its columns read-only views of ``value``.
+
+    Messages come from anywhere, so nothing is believed: lengths are checked against the bytes at hand before anything
+    is built of them, and what could unfold (compression, dictionaries) is refused.
+
+    Parameters
+    ----------
+    value: an Arrow IPC stream of one record batch, 1 to `MAX_ROWS` rows, with the columns of `FIELDS` and no nulls.
+    key: the message's key: the instrument that the schema's metadata names, in UTF-8.
+
+    Raises
+    ------
+    BadMessage: reason "bad_frame" (structure), "wrong_key", "not_finite" or "out_of_range" (a row's values).
+    """
+    try:
+        if int.from_bytes(value[4:8], "little") > _MAX_SCHEMA_BYTES:
+            raise _bad("a schema message within 64 KiB", "a longer one")
+        reader = pa.ipc.MessageReader.open_stream(value)
+        instrument = _instrument(reader.read_next_message(), key)
+        message = reader.read_next_message()
+        n, offsets = _layout(message)
+        body = message.body
+        columns = [
+            np.frombuffer(body, dtype, n, offset) for dtype, offset in zip(DTYPES.values(), offsets, strict=True)
+        ]
+    except StopIteration:
+        raise _bad("a schema and one record batch", "a stream that ends before them") from None
+    except (pa.ArrowException, OSError, ValueError, struct.error, RecursionError) as error:
+        raise _bad("a sound Arrow IPC stream", str(error).split("\n")[0][:200] or type(error).__name__) from None
+    try:
+        reader.read_next_message()
+    except StopIteration:
+        pass
+    except (pa.ArrowException, OSError, ValueError):
+        raise _bad("the stream's end after one record batch", "bytes that are no message") from None
+    else:
+        raise _bad("exactly one record batch", "more messages after it")
+    frame = Frame(instrument, *columns)
+    _check_rows(frame)
+    return frame
+
+
+def _bad(expected: str, found: str) -> BadMessage:
+    return BadMessage("bad_frame", f"expected {expected}, found {found}; write frames with schemas.frames.encode")
+
+
+def _instrument(message: pa.ipc.Message, key: bytes) -> str:
+    if message.type != "schema":
+        raise _bad("a schema message first", f"a {message.type} message")
+    schema = pa.ipc.read_schema(message)
+    if not schema.equals(SCHEMA) and (
+        schema.names != SCHEMA.names or schema.types != SCHEMA.types or not _little_endian(message)
+    ):
+        raise _bad(
+            "the columns of schemas.frames.FIELDS, in order, little-endian", str(list(schema.names))[:200] or "others"
+        )
+    metadata = schema.metadata or {}
+    if metadata.get(b"version") != VERSION:
+        raise _bad("version 1 in the schema's metadata", str(metadata.get(b"version"))[:40])
+    if metadata.get(b"instrument") != key:
+        raise BadMessage(
+            "wrong_key",
+            f"expected the frame's instrument {metadata.get(b'instrument', b'')[:64]!r} as the message's key, "
+            f"found {key[:64]!r}; key the message by its instrument",
+        )
+    return key.decode()
+
+
+# A walk over the message's flatbuffer (Message.fbs of the Arrow format). pyarrow has verified it, but has no switch
+# that keeps it from decompressing a batch, and does not compare a column's length with its buffer.
+
+
+def _table(meta: memoryview, position: int, slots: int) -> list[int]:
+    """Return the absolute position of each of a table's first ``slots`` fields, 0 where a field is absent."""
+    vtable = position - struct.unpack_from("<i", meta, position)[0]
+    held = (struct.unpack_from("<H", meta, vtable)[0] - 4) // 2
+    offsets = struct.unpack_from(f"<{min(held, slots)}H", meta, vtable + 4)
+    return [position + offset if offset else 0 for offset in offsets] + [0] * (slots - len(offsets))
+
+
+def _header(meta: memoryview, slots: int) -> list[int]:
+    """Return the positions of the fields of the message's header table."""
+    _, _, header = _table(meta, struct.unpack_from("<I", meta, 0)[0], 3)
+    return _table(meta, header + struct.unpack_from("<I", meta, header)[0], slots)
+
+
+def _little_endian(message: pa.ipc.Message) -> bool:
+    meta = memoryview(message.metadata)
+    (endianness,) = _header(meta, 1)
+    return not endianness or struct.unpack_from("<h", meta, endianness)[0] == 0
+
+
+def _vector(meta: memoryview, position: int, count: int) -> tuple[int, ...]:
+    """Return the 64-bit pairs of a vector of ``count`` structs (field nodes, buffers)."""
+    start = position + struct.unpack_from("<I", meta, position)[0]
+    found = struct.unpack_from("<I", meta, start)[0]
+    if not position or found != count:
+        raise _bad(f"{count} entries in the batch's table", str(found))
+    return struct.unpack_from(f"<{2 * count}q", meta, start + 4)
+
+
+def _layout(message: pa.ipc.Message) -> tuple[int, list[int]]:
+    """Return the number of rows, and where in the body each column's values begin."""
+    if message.type != "record batch":
+        raise _bad("a record batch after the schema", f"a {message.type} message")
+    meta = memoryview(message.metadata)
+    length, nodes, buffers, compression, _ = _header(meta, 5)
+    if compression:
+        raise _bad("an uncompressed record batch", "a compressed one")
+    n = struct.unpack_from("<q", meta, length)[0] if length else 0
+    if not 1 <= n <= MAX_ROWS:
+        raise _bad(f"1 to {MAX_ROWS} rows", str(n))
+    if _vector(meta, nodes, len(FIELDS)) != (n, 0) * len(FIELDS):
+        raise _bad(f"{n} values and no null in every column", "other lengths, or nulls")
+    places = _vector(meta, buffers, 2 * len(FIELDS))
+    offsets, sizes = places[2::4], places[3::4]
+    for offset, size, item in zip(offsets, sizes, _ITEM_SIZES, strict=True):
+        if offset < 0 or size < n * item:
+            raise _bad(f"a buffer of {n * item} bytes", f"{size} bytes at {offset}")
+    return n, list(offsets)
+
+
+def _check_rows(frame: Frame) -> None:
+    kind = frame.kind
+    first, last = int(kind.min()), int(kind.max())
+    if last > Kind.RESUME:
+        raise BadMessage("out_of_range", f"kind: expected 0 to {Kind.RESUME:d}, found {last}; see schemas.frames.Kind")
+    if frame.side.min() < -1 or frame.side.max() > 1:
+        raise BadMessage("out_of_range", "side: expected -1, 0 or +1 in every row; 0 stands for unknown")
+    if first == last:
+        _check_kind(frame, first)
+        return
+    for one in range(first, last + 1):
+        rows = np.flatnonzero(kind == one)
+        if len(rows):
+            _check_kind(frame[rows], one)
+
+
+_PRICED = ("price", "size")
+#: kind → columns of prices and traded sizes (> 0), columns of resting sizes (>= 0).
+_CHECKED: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    Kind.TRADE: (_PRICED, ()),
+    Kind.QUOTE: (("bid", "ask"), ("bid_size", "ask_size")),
+    Kind.BOOK: (("price",), ("size",)),
+    Kind.CORRECTION: ((*_PRICED, "bid", "bid_size"), ()),
+    Kind.CANCEL: (_PRICED, ()),
+    Kind.HALT: ((), ()),
+    Kind.RESUME: ((), ()),
+}
+
+
+def _check_kind(rows: Frame, kind: int) -> None:
+    positive, resting = _CHECKED[kind]
+    for name in positive + resting:
+        column: npt.NDArray[np.float64] = getattr(rows, name)
+        least, most = column.min(), column.max()  # NaN if any value is
+        if not -np.inf < least <= most < np.inf:
+            raise BadMessage(
+                "not_finite", f"{name}: expected finite numbers, found NaN or infinity; leave such rows out of a frame"
+            )
+        floor = 0.0 if name in resting else SIZE_MIN if "size" in name else PRICE_MIN
+        ceiling = SIZE_MAX if "size" in name else PRICE_MAX
+        if not floor <= least <= most <= ceiling:
+            raise BadMessage(
+                "out_of_range",
+                f"{name}: expected {floor:g} to {ceiling:g}, found {least:g} to {most:g}; correct or leave out the row",
+            )
+    if kind == Kind.BOOK and not rows.side.all():
+        raise BadMessage("out_of_range", "side: expected -1 or +1 in every row of the book, found 0; name the side")

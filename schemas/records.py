@@ -7,11 +7,26 @@ the bytes of every released record are kept in tests/golden.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 Side = Literal["buy", "sell", "unknown"]
+
+# Bounds that no market comes near, so that products and squares of what passes stay finite and no quotient overflows.
+PRICE_MIN, PRICE_MAX = 1e-15, 1e15
+SIZE_MIN, SIZE_MAX = 1e-24, 1e21
+MAX_CHART_PX = 4_096
+
+Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Nanoseconds since 1970, UTC.")]
+Price = Annotated[float, Meta(ge=PRICE_MIN, le=PRICE_MAX, description="In quote currency.")]
+Size = Annotated[float, Meta(ge=SIZE_MIN, le=SIZE_MAX, description="In units of the instrument.")]
+Resting = Annotated[float, Meta(ge=0, le=SIZE_MAX, description="In units of the instrument; 0 where there is none.")]
+Instrument = Annotated[str, Meta(min_length=1, max_length=64, description="`SYMBOL.VENUE`, or `market`.")]
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Label = Annotated[str, Meta(max_length=128)]
+Labels = Annotated[list[Label], Meta(max_length=256)]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -20,8 +35,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``ts_available`` 0 means "not given": the codec puts Kafka's timestamp of the message there.
     """
 
-    ts_event: int
-    ts_available: int = 0
+    ts_event: Nanoseconds
+    ts_available: Nanoseconds = 0
 
 
 # Ticks: what one instrument's feed says, one at a time. The gateway packs them into frames.
@@ -30,56 +45,56 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Trade(Record, frozen=True, kw_only=True, tag="trade"):
     """One trade. ``price`` in quote currency, ``size`` in units of the instrument, ``side`` the aggressor's."""
 
-    instrument: str
-    price: float
-    size: float
+    instrument: Instrument
+    price: Price
+    size: Size
     side: Side = "unknown"
-    trade_id: str = ""
+    trade_id: Label = ""
 
 
 class Correction(Record, frozen=True, kw_only=True, tag="correction"):
     """The venue restates trade ``trade_id``: what it was, and what it is now. ``ts_event`` is the original's."""
 
-    instrument: str
-    price: float
-    size: float
-    original_price: float
-    original_size: float
-    trade_id: str = ""
+    instrument: Instrument
+    price: Price
+    size: Size
+    original_price: Price
+    original_size: Size
+    trade_id: Label = ""
 
 
 class Cancel(Record, frozen=True, kw_only=True, tag="cancel"):
     """The venue takes trade ``trade_id`` back. ``ts_event``, ``price`` and ``size`` are the original's."""
 
-    instrument: str
-    price: float
-    size: float
-    trade_id: str = ""
+    instrument: Instrument
+    price: Price
+    size: Size
+    trade_id: Label = ""
 
 
 class Quote(Record, frozen=True, kw_only=True, tag="quote"):
     """Best bid and offer: prices in quote currency, sizes in units of the instrument."""
 
-    instrument: str
-    bid: float
-    ask: float
-    bid_size: float
-    ask_size: float
+    instrument: Instrument
+    bid: Price
+    ask: Price
+    bid_size: Resting
+    ask_size: Resting
 
 
 class BookUpdate(Record, frozen=True, kw_only=True, tag="book"):
     """One level of the order book now has ``size`` (0 removes it). ``side`` "buy" is the bid side."""
 
-    instrument: str
-    side: Side
-    price: float
-    size: float
+    instrument: Instrument
+    side: Literal["buy", "sell"]
+    price: Price
+    size: Resting
 
 
 class Status(Record, frozen=True, kw_only=True, tag="status"):
     """Trading in the instrument was halted or resumed by its venue."""
 
-    instrument: str
+    instrument: Instrument
     status: Literal["halted", "trading"]
 
 
@@ -89,15 +104,15 @@ Tick = Trade | Correction | Cancel | Quote | BookUpdate | Status
 class OrderEvent(Record, frozen=True, kw_only=True):
     """One event in the life of an order, as the venue or the broker reports it."""
 
-    instrument: str
-    order_id: str
+    instrument: Instrument
+    order_id: Id
     action: Literal["new", "amend", "cancel", "fill", "reject", "expire"]
-    side: Side
-    price: float
-    size: float
-    account: str = ""
-    trader: str = ""
-    trade_id: str = ""
+    side: Literal["buy", "sell"]
+    price: Annotated[float, Meta(ge=0, le=PRICE_MAX, description="Limit in quote currency; 0 at the market's price.")]
+    size: Resting
+    account: Label = ""
+    trader: Label = ""
+    trade_id: Label = ""
 
 
 class Bar(Record, frozen=True, kw_only=True):
@@ -106,7 +121,7 @@ class Bar(Record, frozen=True, kw_only=True):
     ``ts_event`` is the window's end; ``ts_available`` is that of what closed it.
     """
 
-    instrument: str
+    instrument: Instrument
     start: int
     end: int
     open: float
@@ -128,70 +143,70 @@ class Document(Record, frozen=True, kw_only=True):
     ``instruments`` are symbols, ISINs or cashtags that the feed itself attached; what the text names is added to them.
     """
 
-    document_id: str
+    document_id: Id
     headline: str
     body: str = ""
-    source: str = ""
+    source: Label = ""
     channel: Literal["news", "post"] = "news"
-    language: str = "en"
-    instruments: list[str] = []
+    language: Label = "en"
+    instruments: Labels = []
 
 
 class News(Record, frozen=True, kw_only=True):
     """A document as it concerns one instrument (``market`` where it names none)."""
 
-    instrument: str
-    document_id: str
+    instrument: Instrument
+    document_id: Id
     headline: str
     body: str = ""
-    source: str = ""
+    source: Label = ""
     channel: Literal["news", "post"] = "news"
-    language: str = "en"
-    mentions: list[str] = []
+    language: Label = "en"
+    mentions: Labels = []
 
 
 class TranscriptSegment(Record, frozen=True, kw_only=True):
     """A few sentences of a call, after recognition: ``ts_event`` is the end of the speech."""
 
-    instrument: str
-    call_id: str
-    segment: int
+    instrument: Instrument
+    call_id: Id
+    segment: Annotated[int, Meta(ge=0, le=2**31 - 1)]
     text: str
-    speaker: str = ""
-    role: str = ""
+    speaker: Label = ""
+    role: Label = ""
 
 
 class AudioSegment(Record, frozen=True, kw_only=True):
     """Sound of a call. On the wire: this header as JSON, then the payload's bytes (see `schemas.media`)."""
 
-    instrument: str
-    call_id: str
-    segment: int
+    instrument: Instrument
+    call_id: Id
+    segment: Annotated[int, Meta(ge=0, le=2**31 - 1)]
     media_type: Literal["audio/wav", "audio/flac", "audio/L16"]
-    sample_rate_hz: int
-    channels: int = 1
+    sample_rate_hz: Annotated[int, Meta(ge=4_000, le=384_000)]
+    channels: Annotated[int, Meta(ge=1, le=8)] = 1
     payload: bytes = b""
 
 
 class ChartSnapshot(Record, frozen=True, kw_only=True):
     """A picture of a chart, as a desk or a feed drew it. On the wire: this header as JSON, then the picture's bytes."""
 
-    instrument: str
+    instrument: Instrument
     media_type: Literal["image/png", "image/jpeg"]
-    width: int
-    height: int
-    interval_s: int = 0
+    width: Annotated[int, Meta(ge=1, le=MAX_CHART_PX)]
+    height: Annotated[int, Meta(ge=1, le=MAX_CHART_PX)]
+    interval_s: Annotated[int, Meta(ge=0, le=10**9)] = 0
     payload: bytes = b""
 
 
 class Transfer(Record, frozen=True, kw_only=True):
     """A payment between two accounts; keyed by ``account``, the payer."""
 
-    transfer_id: str
-    account: str
-    counterparty: str
-    amount: float
-    currency: str
+    transfer_id: Id
+    account: Id
+    counterparty: Id
+    amount: Annotated[float, Meta(gt=0, le=1e18)]
+    currency: Annotated[str, Meta(min_length=3, max_length=10)]
 
 
 # What the monitor itself says.
@@ -204,7 +219,7 @@ class Score(Record, frozen=True, kw_only=True):
     ``ages_ns`` tells how old each modality's embedding was; a modality that is missing is not in it.
     """
 
-    instrument: str
+    instrument: Instrument
     window_start: int
     window_end: int
     scores: dict[str, float]
