@@ -1,0 +1,79 @@
+# Tocsin: `make` lists what there is. Needs make and Python 3.11 or later; everything else is installed under build/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+DATA ?=
+SEED ?= 7
+ARGS ?=
+TOCSIN_DATA ?= $(abspath ../shared/data)
+export TOCSIN_DATA
+
+run := build/venv/bin
+dev := build/venv-dev/bin
+lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.PHONY: help demo test test-fast test-faults check lock bundle schemas clean \
+	bench-ticks bench-gateway bench-latency bench-pump venv venv-dev
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: $(run)/.ready ## a market day through the daemon, alerts as they ring; DATA=folder plays real streams, SEED=n another day
+	@$(run)/tocsin demo --seed $(SEED) $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: $(dev)/.ready ## all tests but the long faults
+	@$(dev)/pytest -m "not long" $(ARGS)
+
+test-fast: $(dev)/.ready ## tests that need neither a broker nor more than a few seconds
+	@$(dev)/pytest -m "not integration and not faults and not slow and not long" $(ARGS)
+
+test-faults: $(dev)/.ready ## every fault: kills, freezes, the broker's death, rebalances
+	@$(dev)/pytest -m "faults or long" --timeout 1800 $(ARGS)
+
+check: $(dev)/.ready ## ruff, mypy --strict, import-linter, published schemas
+	$(dev)/ruff check
+	$(dev)/ruff format --check
+	$(dev)/mypy --strict
+	$(dev)/lint-imports --no-logo
+	$(dev)/tocsin topics schemas --check
+
+lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer versions
+	$(lock) pyproject.toml --group dev --group build --extra train --extra bench --extra otel --extra desk \
+		--extra openvino --extra rtx --extra ray -o requirements/dev.txt
+	$(lock) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
+	$(lock) pyproject.toml --extra cuda -c requirements/dev.txt --override requirements/cuda.override -o requirements/cuda.txt
+	$(lock) --group build -c requirements/dev.txt -o requirements/build.txt
+
+bundle: $(dev)/.ready ## train the default model bundle from scratch into bundles/default
+	$(dev)/python -m engines.training.build $(ARGS)
+
+schemas: $(dev)/.ready ## write the published JSON Schemas and the AsyncAPI document
+	$(dev)/tocsin topics schemas
+
+bench-ticks: $(dev)/.ready ## CPU per tick beside aiokafka, Quix Streams and bytewax
+	$(dev)/python -m benchmarks.ticks $(ARGS)
+
+bench-gateway: $(dev)/.ready ## single ticks a second through the gateway
+	$(dev)/python -m benchmarks.gateway $(ARGS)
+
+bench-latency: $(dev)/.ready ## from tick or news item to alert
+	$(dev)/python -m benchmarks.latency $(ARGS)
+
+bench-pump: $(dev)/.ready ## pump and dump on real trades
+	$(dev)/python -m benchmarks.pump $(ARGS)
+
+venv: $(run)/.ready ## the runtime's environment, build/venv
+venv-dev: $(dev)/.ready ## the developer's environment, build/venv-dev
+
+clean: ## forget what was built; locks, data and bundles stay
+	rm -rf build dist .tocsin .hypothesis .ruff_cache .import_linter_cache
+
+$(run)/.ready: requirements/runtime.txt requirements/build.txt pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/venv.sh build/venv requirements/runtime.txt
+
+$(dev)/.ready: requirements/dev.txt requirements/build.txt pyproject.toml
+	@PYTHON="$(PYTHON)" scripts/venv.sh build/venv-dev requirements/dev.txt
