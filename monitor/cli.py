@@ -39,7 +39,7 @@ class _Lazy(TyperGroup):
         command.name = cmd_name
         return command
 
-    def invoke(self, ctx: click.Context) -> object:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except StartupError as error:

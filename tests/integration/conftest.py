@@ -1,0 +1,122 @@
+"""A real Kafka where one can be had, the embedded one everywhere, and what was skipped for want of the first."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from monitor.kafka import create_topics
+from monitor.settings import Settings
+from tests.integration.kafka import Broker, KafkaUnavailableError
+
+KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.0"
+_WHY = pytest.StashKey[str]()
+#: Tests that wanted a real Kafka: the hook that sees their reports is given no config to keep them in.
+_skipped: list[str] = []
+
+
+def _docker_answers() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False).returncode == 0
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap servers of a real Kafka: ``TOCSIN_TEST_BOOTSTRAP``, else in Docker, else on the Java at hand."""
+    if bootstrap := os.environ.get("TOCSIN_TEST_BOOTSTRAP"):
+        yield bootstrap
+    elif _docker_answers():
+        from testcontainers.community.kafka import KafkaContainer
+
+        with KafkaContainer(KAFKA_IMAGE).with_kraft() as container:
+            yield container.get_bootstrap_server()
+    else:
+        broker = _own_broker(request, tmp_path_factory)
+        broker.start()
+        yield broker.bootstrap
+        broker.stop()
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A started node of the test's own, which it may kill and restart."""
+    node = _own_broker(request, tmp_path_factory)
+    node.start()
+    yield node
+    node.stop()
+
+
+def _own_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Broker:
+    config = request.config
+    try:
+        if _WHY in config.stash:
+            raise KafkaUnavailableError(config.stash[_WHY])
+        return Broker(tmp_path_factory.mktemp("kafka"))
+    except KafkaUnavailableError as error:
+        config.stash[_WHY] = str(error)
+        if os.environ.get("TOCSIN_REQUIRE_KAFKA") == "1":
+            pytest.fail(f"TOCSIN_REQUIRE_KAFKA=1, and there is no Kafka here: {error}")
+        pytest.skip(f"needs a real Kafka: {error}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple) and "needs a real Kafka" in report.longrepr[2]:
+        _skipped.append(report.nodeid)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    if not _skipped:
+        return
+    terminalreporter.section("without a real Kafka", sep="=")
+    for nodeid in _skipped:
+        terminalreporter.line(f"skipped: {nodeid}")
+    terminalreporter.line(
+        f"{len(_skipped)} tests were skipped: {config.stash[_WHY]}. Any of these will do: Docker; a JRE (17 or"
+        " later) with Maven; a broker named by TOCSIN_TEST_BOOTSTRAP=HOST:PORT."
+    )
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[str]:
+    """Bootstrap server of librdkafka's in-memory broker, inside this process."""
+    from confluent_kafka import Producer
+
+    owner = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "ignored", "log_level": 0})
+    (node,) = owner.list_topics(timeout=10).brokers.values()
+    yield f"{node.host}:{node.port}"
+    del owner
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix of topics that nobody else uses."""
+    return f"test-{uuid.uuid4().hex[:10]}."
+
+
+@pytest.fixture
+def settings_of(prefix: str) -> Callable[..., Settings]:
+    """Build settings for a broker, with all topics created (4 partitions) and a group of the test's own."""
+
+    def build(bootstrap: str, **others: object) -> Settings:
+        settings = Settings(
+            bootstrap=bootstrap, prefix=prefix, group=prefix + "group", partitions=4, http_port=0, **others
+        )
+        asyncio.run(create_topics(settings))
+        return settings
+
+    return build
+
+
+@pytest.fixture
+def topics(kafka: str, settings_of: Callable[..., Settings]) -> Settings:
+    """Settings for the real Kafka; all topics are there, with 4 partitions."""
+    return settings_of(kafka)
