@@ -150,9 +150,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     specversion: Literal["1.0"] = msgspec.field(default="1.0")
     id: str
     source: str
-    type: Literal[
-        "io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"
-    ]
+    type: Literal["io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"]
     subject: str
     time: str
     datacontenttype: Literal["application/json"] = "application/json"

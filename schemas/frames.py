@@ -6,7 +6,7 @@
 | kind | uint8 | `Kind` | all |
 | side | int8 | +1 buy (bid), -1 sell (ask), 0 unknown | trade, book |
 | price, size | float64 | quote currency, units | trade, correction, cancel, book |
-| bid, ask, bid_size, ask_size | float64 | quote currency, units | quote; a correction keeps the original in bid, bid_size |
+| bid, ask, bid_size, ask_size | float64 | quote currency, units | quote; of a correction the original (bid, bid_size) |
 | trade_id | int64 | the venue's number, or a 63-bit hash of its text; 0 none | trade, correction, cancel |
 | source_offset | int64 | offset on tocsin.ticks, -1 none | all |
 
@@ -118,17 +118,18 @@ def trade_number(trade_id: str) -> int:
     return int.from_bytes(hashlib.sha256(trade_id.encode()).digest()[:8], "big") >> 1
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def _schema_message(instrument: str) -> bytes:
     """The stream's first message, which depends on the instrument alone."""
-    return SCHEMA.with_metadata({b"instrument": instrument.encode(), b"version": VERSION}).serialize().to_pybytes()
+    schema = SCHEMA.with_metadata({b"instrument": instrument.encode(), b"version": VERSION})
+    return bytes(schema.serialize().to_pybytes())
 
 
 @lru_cache(maxsize=1_024)
 def _batch_header(n: int) -> bytes:
     """The head of a batch message of ``n`` rows; without nulls it depends on the number of rows alone."""
     batch = pa.RecordBatch.from_arrays([pa.array(np.zeros(n, dtype)) for dtype in DTYPES.values()], schema=SCHEMA)
-    message = batch.serialize().to_pybytes()
+    message = bytes(batch.serialize().to_pybytes())
     return message[: len(message) - sum(-(-n * size // 8) * 8 for size in _ITEM_SIZES)]
 
 
