@@ -1,4 +1,4 @@
-"""A real Kafka where one can be had, the embedded one everywhere, and what was skipped for want of the first."""
+"""A real Kafka where one can be had, the embedded one everywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from _pytest.terminal import TerminalReporter
 
 from monitor.kafka import create_topics
 from monitor.settings import Settings
@@ -18,8 +17,6 @@ from tests.integration.kafka import Broker, KafkaUnavailableError
 
 KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.0"
 _WHY = pytest.StashKey[str]()
-#: Tests that wanted a real Kafka: the hook that sees their reports is given no config to keep them in.
-_skipped: list[str] = []
 
 
 def _docker_answers() -> bool:
@@ -64,25 +61,8 @@ def _own_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         config.stash[_WHY] = str(error)
         if os.environ.get("TOCSIN_REQUIRE_KAFKA") == "1":
             pytest.fail(f"TOCSIN_REQUIRE_KAFKA=1, and there is no Kafka here: {error}")
-        pytest.skip(f"needs a real Kafka: {error}")
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.skipped and isinstance(report.longrepr, tuple) and "needs a real Kafka" in report.longrepr[2]:
-        _skipped.append(report.nodeid)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    if not _skipped:
-        return
-    terminalreporter.section("without a real Kafka", sep="=")
-    for nodeid in _skipped:
-        terminalreporter.line(f"skipped: {nodeid}")
-    terminalreporter.line(
-        f"{len(_skipped)} tests were skipped: {config.stash[_WHY]}. Any of these will do: Docker; a JRE (17 or"
-        " later) with Maven; a broker named by TOCSIN_TEST_BOOTSTRAP=HOST:PORT."
-    )
+        # pytest's last lines repeat this for every test that was skipped.
+        pytest.skip(f"needs a real Kafka: {error}; or Docker, or a broker that TOCSIN_TEST_BOOTSTRAP=HOST:PORT names")
 
 
 @pytest.fixture(scope="session")

@@ -126,11 +126,11 @@ class Broker:
 
     def start(self, timeout_s: float = 60.0) -> None:
         """Start the node and wait until it answers clients."""
+        # A test's broker lives for a minute: the quick compiler and the small collector start it sooner.
+        flags = ["-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", self._classpath]
         with (self._folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(
-                # A test's broker lives for a minute: the quick compiler and the small collector start it sooner.
-                [self._java, "-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-                + ["-cp", self._classpath, "kafka.Kafka", str(self._properties)],
+                [self._java, *flags, "kafka.Kafka", str(self._properties)],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
