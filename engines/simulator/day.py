@@ -1,0 +1,305 @@
+"""A simulated market day, whole: ticks, words, pictures, orders and payments, with the labels of what was injected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+
+import numpy as np
+
+from engines.labels import Label
+from engines.simulator import charts, people, words
+from engines.simulator.events import BENIGN, PLAN, Event, place
+from engines.simulator.flow import SECOND_NS, Floats, background, ticks_of
+from engines.simulator.words import Company, Text
+from schemas.frames import Frame, Kind
+from schemas.records import ChartSnapshot, News, OrderEvent, TranscriptSegment, Transfer
+
+_CHART_EVERY_S = 1_800
+_SENTENCES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What to simulate. ``open_utc`` is the session's begin; ``typologies`` are names in `events.PLAN`."""
+
+    seed: int = 7
+    days: int = 1
+    start: date = date(2025, 3, 3)
+    open_utc: time = time(14, 30)
+    hours: float = 6.5
+    ticks_a_second: float = 13.0
+    articles_an_hour: float = 25.0
+    posts_an_hour: float = 50.0
+    calls: int = 4
+    typologies: tuple[str, ...] = tuple(PLAN)
+    strength: float = 1.0
+    disguise: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Article:
+    """A document as written, with the keys of the instruments that it names."""
+
+    document_id: str
+    ts_event: int
+    ts_available: int
+    headline: str
+    body: str
+    source: str
+    channel: str
+    instruments: tuple[str, ...]
+
+    def news(self) -> list[News]:
+        """Return it once for each instrument that it names, or once for the market."""
+        return [
+            News(
+                ts_event=self.ts_event,
+                ts_available=self.ts_available,
+                instrument=key,
+                document_id=self.document_id,
+                headline=self.headline,
+                body=self.body,
+                source=self.source,
+                channel="post" if self.channel == "post" else "news",
+                mentions=list(self.instruments),
+            )
+            for key in self.instruments or ("market",)
+        ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Day:
+    """All of one day. Lists are in order of ``ts_available``; ``ticks`` has a frame an instrument, of its whole day."""
+
+    date: date
+    ticks: list[Frame]
+    articles: list[Article]
+    transcripts: list[TranscriptSegment]
+    charts: list[ChartSnapshot]
+    orders: list[OrderEvent]
+    transfers: list[Transfer]
+    labels: list[Label]
+
+
+def simulate(config: Config, companies: list[Company]) -> Iterator[Day]:
+    """Yield the days, weekends left out; each opens at the closes of the day before.
+
+    The same configuration and companies give the same days, bit for bit, on the same version of numpy.
+
+    Raises
+    ------
+    ValueError
+        If a typology is unknown, there is no company, or the session is shorter than 10 minutes.
+    """
+    unknown = [name for name in config.typologies if name not in PLAN]
+    if unknown:
+        raise ValueError(f"Unknown typology {', '.join(unknown)}; known are {', '.join(PLAN)}.")
+    if not companies or config.hours * 60 < 10:
+        raise ValueError("Simulate at least one instrument and ten minutes (hours ≥ 0.17).")
+    setup = np.random.default_rng([config.seed, 0])
+    prices = np.asarray(np.round(np.exp(setup.normal(3.6, 0.7, len(companies))), 2), dtype=np.float64)
+    activity = 1.0 / setup.permutation(np.arange(3, len(companies) + 3)) ** 0.7
+    activity /= activity.sum()
+    day = config.start
+    for number in range(config.days):
+        while day.weekday() >= 5:
+            day += timedelta(days=1)
+        made = _day(config, companies, day, number, prices, activity)
+        prices = np.array([_close(frame, price) for frame, price in zip(made.ticks, prices, strict=True)])
+        yield made
+        day += timedelta(days=1)
+
+
+def _close(frame: Frame, opening: float) -> float:
+    trades = frame.price[frame.kind == Kind.TRADE]
+    return float(trades[-1]) if len(trades) else opening
+
+
+def _day(
+    config: Config,
+    companies: list[Company],
+    day: date,
+    number: int,
+    opening: Floats,
+    activity: Floats,
+) -> Day:
+    seconds = int(config.hours * 3600)
+    open_ns = int(datetime.combine(day, config.open_utc, UTC).timestamp()) * SECOND_NS
+    streams = np.random.SeedSequence([config.seed, 1 + number]).spawn(5 + len(companies))
+    market, plan, text, pictures, people_rng = (np.random.default_rng(s) for s in streams[:5])
+    prefix = f"{day:%Y%m%d}"
+
+    base = background(market, opening, activity, seconds, config.ticks_a_second)
+    events, effects = place(plan, config.typologies, activity, seconds, config.strength, config.disguise)
+    ticks = [
+        ticks_of(np.random.default_rng(streams[5 + i]), company.instrument, base, i, effects[i], open_ns)
+        for i, company in enumerate(companies)
+    ]
+    plots = {k: (event, people.ring_of(k)) for k, event in enumerate(events) if event.typology == "pump_and_dump"}
+    articles = _background_words(text, config, companies, seconds, open_ns)
+    for event in events:
+        articles += _words_about(text, event, companies, open_ns)
+    articles.sort(key=lambda article: article.ts_available)
+    articles = [replace(article, document_id=f"{prefix}-{k:05d}") for k, article in enumerate(articles)]
+    orders = []
+    for i, frame in enumerate(ticks):
+        mine = [plot for plot in plots.values() if plot[0].index == i]
+        orders += people.orders_of(people_rng, frame, mine, open_ns, prefix)
+    return Day(
+        date=day,
+        ticks=ticks,
+        articles=articles,
+        transcripts=_calls(text, config, companies, seconds, open_ns, prefix),
+        charts=_charts(pictures, ticks, seconds, open_ns),
+        orders=sorted(orders, key=lambda order: (order.ts_available, order.order_id)),
+        transfers=people.transfers_of(people_rng, list(plots.values()), open_ns, seconds, prefix),
+        labels=[
+            Label(
+                event_id=f"{prefix}-{k:02d}-{event.typology}",
+                typology=event.typology,
+                start_ns=open_ns + event.start_s * SECOND_NS,
+                onset_ns=open_ns + event.onset_s * SECOND_NS,
+                end_ns=open_ns + event.end_s * SECOND_NS,
+                instruments=[companies[event.index].instrument],
+                accounts=plots[k][1] if k in plots else [],
+                strength=config.strength,
+                disguise=config.disguise,
+                public_ns=0 if event.public_s is None else open_ns + event.public_s * SECOND_NS,
+                benign=event.typology in BENIGN,
+            )
+            for k, event in enumerate(events)
+        ],
+    )
+
+
+def _article(
+    rng: np.random.Generator, companies: list[Company], at_ns: int, channel: str, head: Text, body: str = ""
+) -> Article:
+    source = "newswire" if channel == "news" else f"@trader{int(rng.integers(1, 900))}"
+    return Article(
+        document_id="",
+        ts_event=at_ns,
+        ts_available=at_ns + int(rng.integers(50_000_000, 800_000_000)),
+        headline=head.text,
+        body=body,
+        source=source,
+        channel=channel,
+        instruments=tuple(companies[i].instrument for i in head.named),
+    )
+
+
+def _cast(rng: np.random.Generator, n: int, first: int | None = None) -> tuple[int, ...]:
+    """Return three companies, ``first`` ahead; with fewer than three listed, some come twice."""
+    others = [int(i) for i in rng.permutation(n) if i != first]
+    cast = others if first is None else [first, *others]
+    return tuple((cast * 3)[:3])
+
+
+def _background_words(
+    rng: np.random.Generator, config: Config, companies: list[Company], seconds: int, open_ns: int
+) -> list[Article]:
+    n = len(companies)
+    made = []
+    for _ in range(round(config.articles_an_hour * config.hours)):
+        at_ns = open_ns + int(rng.integers(0, seconds * SECOND_NS))
+        mood = words.tone(rng, 0.12, 0.22)
+        kind = rng.random()
+        templates = words.MARKET_NEWS if kind < 0.15 else words.THREE if kind < 0.3 and n >= 3 else words.NEWS
+        cast = _cast(rng, n)
+        head = words.write(rng, words.pick(rng, templates[mood]), companies, cast)
+        body = words.write(rng, words.pick(rng, words.BODIES[mood]), companies, cast).text
+        made.append(_article(rng, companies, at_ns, "news", head, body))
+    for _ in range(round(config.posts_an_hour * config.hours)):
+        at_ns = open_ns + int(rng.integers(0, seconds * SECOND_NS))
+        template = words.pick(rng, words.POSTS[words.tone(rng, 0.15, 0.25)])
+        made.append(_article(rng, companies, at_ns, "post", words.write(rng, template, companies, _cast(rng, n))))
+    return made
+
+
+def _words_about(rng: np.random.Generator, event: Event, companies: list[Company], open_ns: int) -> list[Article]:
+    if event.public_s is None:
+        return []
+    cast = _cast(rng, len(companies), event.index)
+    open_event_ns = open_ns + event.public_s * SECOND_NS
+    onset_ns = open_ns + event.onset_s * SECOND_NS
+    made = []
+    if event.typology == "pump_and_dump":
+        for k in range(int(rng.integers(4, 8))):
+            ahead_ns = int((onset_ns - open_event_ns) * (1 - k / 8))
+            minutes = str(max(1, ahead_ns // (60 * SECOND_NS)))
+            head = words.write(rng, words.pick(rng, words.PUMP_WARNING), companies, cast, minutes=minutes)
+            made.append(_article(rng, companies, onset_ns - ahead_ns, "post", head))
+        for delay_s in np.cumsum(rng.exponential(9.0, int(rng.integers(12, 24)))):
+            head = words.write(rng, words.pick(rng, words.PUMP_CALL), companies, cast)
+            made.append(_article(rng, companies, onset_ns - 3 * SECOND_NS + int(delay_s * SECOND_NS), "post", head))
+        return made
+    if event.typology == "trading_halt":
+        head = words.write(rng, "Trading in {name} halted by the exchange, news pending", companies, cast)
+        return [_article(rng, companies, open_event_ns, "news", head)]
+    mood: words.Tone = "bearish" if event.typology == "news_shock" else "bullish"
+    head = words.write(rng, words.pick(rng, words.NEWS[mood]), companies, cast)
+    body = words.write(rng, words.pick(rng, words.BODIES[mood]), companies, cast).text
+    made.append(_article(rng, companies, open_event_ns, "news", head, body))
+    for delay_s in np.cumsum(rng.exponential(40.0, int(rng.integers(4, 9)))):
+        post = words.write(rng, words.pick(rng, words.POSTS[mood]), companies, cast)
+        made.append(_article(rng, companies, open_event_ns + int((20 + delay_s) * SECOND_NS), "post", post))
+    return made
+
+
+def _calls(
+    rng: np.random.Generator, config: Config, companies: list[Company], seconds: int, open_ns: int, prefix: str
+) -> list[TranscriptSegment]:
+    """Return segments of calls; each call has one mood, which most of what is said does not show."""
+    made = []
+    for index in rng.permutation(len(companies))[: config.calls]:
+        company = companies[int(index)]
+        bearish, bullish = ((0.35, 0.02), (0.05, 0.15), (0.03, 0.35))[int(rng.integers(3))]
+        at_ns = open_ns + int(rng.integers(0, max(1, seconds // 2))) * SECOND_NS
+        for segment in range(int(rng.integers(18, 32))):
+            at_ns += int(rng.uniform(15, 30) * SECOND_NS)
+            if at_ns > open_ns + seconds * SECOND_NS:
+                break
+            said = []
+            for _ in range(_SENTENCES):
+                template = words.pick(rng, words.CALL[words.tone(rng, bearish, bullish)])
+                said.append(words.write(rng, template, companies, (int(index),) * 3, spoken=True).text)
+            made.append(
+                TranscriptSegment(
+                    ts_event=at_ns,
+                    ts_available=at_ns + int(rng.integers(400_000_000, 1_500_000_000)),
+                    instrument=company.instrument,
+                    call_id=f"{prefix}-{company.symbol}",
+                    segment=segment,
+                    text=" ".join(said),
+                    speaker="chief executive" if segment % 3 else "chief financial officer",
+                    role="management",
+                )
+            )
+    return sorted(made, key=lambda segment: (segment.ts_available, segment.instrument))
+
+
+def _charts(rng: np.random.Generator, ticks: list[Frame], seconds: int, open_ns: int) -> list[ChartSnapshot]:
+    """Return a picture of each instrument's last 64 minutes every half hour, of whole minutes only."""
+    made = []
+    for frame in ticks:
+        bars = people.minute_bars(frame, open_ns, seconds)
+        offset_s = int(rng.integers(0, 60))
+        for at_s in range(_CHART_EVERY_S, seconds, _CHART_EVERY_S):
+            seen = bars[max(0, at_s // 60 - charts.WIDTH) : at_s // 60]
+            picture = charts.draw(seen[~np.isnan(seen[:, 3])])
+            at_ns = open_ns + at_s * SECOND_NS
+            made.append(
+                ChartSnapshot(
+                    ts_event=at_ns,
+                    ts_available=at_ns + (10 + offset_s) * SECOND_NS,
+                    instrument=frame.instrument,
+                    media_type="image/png",
+                    width=charts.WIDTH,
+                    height=charts.HEIGHT,
+                    interval_s=60,
+                    payload=charts.png(picture),
+                )
+            )
+    return sorted(made, key=lambda chart: (chart.ts_available, chart.instrument))
