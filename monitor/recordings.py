@@ -7,8 +7,8 @@
       labels.parquet              what is known to have happened, where anything is
       symbols.csv                 the symbol master, where the recording needs one of its own
 
-A day is a UTC day of ``ts_available``, and rows stand in its order. A frame counts at the ``ts_available`` of its first
-row, so that a reader can slice it where another record falls inside; its ``kafka_timestamp`` says when it was whole.
+A day is a UTC day of ``ts_available``, and rows stand in its order. A frame is available with its last row, as it is
+live: nothing of it can be known through it before.
 """
 
 from __future__ import annotations
@@ -210,9 +210,7 @@ class RecordingWriter:
         If ``path`` exists, or a message is older than the one before it on its topic.
     """
 
-    def __init__(
-        self, path: Path, *, source: str, parameters: dict[str, str | int | float] | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, source: str, parameters: dict[str, str | int | float] | None = None) -> None:
         if path.exists():
             raise RecordingError(f"{path} exists; remove it or name another folder.")
         self.path = path
@@ -427,8 +425,7 @@ class Recording:
         topics
             Names without prefix; all if None.
         start_ns, end_ns
-            Half-open range of the messages' ``ts_available``, int64 ns UTC. A frame counts at its first row: to have
-            every tick from ``start_ns`` on, begin as much earlier as a frame may be long (1 s) and slice.
+            Half-open range of the messages' ``ts_available``, int64 ns UTC.
 
         Raises
         ------

@@ -1,0 +1,75 @@
+"""`tocsin simulate`: a seeded market day as a recording."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 7,
+    days: Annotated[int, typer.Option(min=1, help="Market days; weekends are skipped.")] = 1,
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = datetime(2025, 3, 3),
+    hours: Annotated[float, typer.Option(min=0.17, max=9.0, help="Length of the session from 14:30 UTC.")] = 6.5,
+    ticks_a_second: Annotated[float, typer.Option(min=0.1, help="Of all instruments together, on average.")] = 13.0,
+    instruments: Annotated[
+        int | None, typer.Option(min=1, help="How many of the symbol master's.", show_default="all")
+    ] = None,
+    typology: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Events to inject, several times: pump_and_dump, market_anomaly, news_shock, and the benign "
+            "orderly_rise, block_trade, trading_halt; `none` for a quiet day.",
+            show_default="all",
+        ),
+    ] = None,
+    strength: Annotated[float, typer.Option(min=0.0, help="Multiple of the events' usual size.")] = 1.0,
+    disguise: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the tell-tale flow left out.")] = 0.0,
+    single: Annotated[
+        bool, typer.Option("--single", help="Single ticks and documents, for the gateway, instead of frames and news.")
+    ] = False,
+    symbols: Annotated[
+        Path | None, typer.Option(help="Symbol master [TOCSIN_SYMBOLS]", show_default="the one that ships")
+    ] = None,
+) -> None:
+    """Write a market day: trades, quotes, book updates, news, posts, calls, charts, orders, transfers, and labels."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+    from engines.simulator.day import Config
+    from engines.simulator.events import PLAN
+    from monitor.commands.tables import contents
+    from monitor.errors import StartupError
+    from monitor.recordings import Recording
+    from monitor.settings import load
+    from monitor.simulation import companies_of, write
+
+    names = tuple(PLAN) if typology is None else tuple(name for name in typology if name != "none")
+    config = Config(
+        seed=seed,
+        days=days,
+        start=start.date(),
+        hours=hours,
+        ticks_a_second=ticks_a_second,
+        typologies=names,
+        strength=strength,
+        disguise=disguise,
+    )
+    master_path = load(symbols=symbols).symbols or DEFAULT_SYMBOLS
+    console = Console(stderr=True)
+    try:
+        companies = companies_of(SymbolMaster.load(master_path), instruments)
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task("simulating", total=1.0)
+            write(out, config, companies, single=single, progress=lambda share: bar.update(task, completed=share))
+    except (ValueError, OSError) as error:
+        raise StartupError(str(error)) from error
+    contents(Console(), Recording.open(out, verify=False))

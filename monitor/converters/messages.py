@@ -1,0 +1,145 @@
+"""Messages of a recording made from frames and records, and the single ticks that a frame was packed from."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import Literal
+
+from monitor.recordings import Message
+from schemas import codec
+from schemas.frames import Frame, Kind
+from schemas.records import (
+    BookUpdate,
+    Cancel,
+    ChartSnapshot,
+    Correction,
+    Document,
+    News,
+    OrderEvent,
+    Quote,
+    Side,
+    Status,
+    Tick,
+    Trade,
+    TranscriptSegment,
+    Transfer,
+)
+
+FRAME_TICKS = 500
+FRAME_NS = 1_000_000_000
+_SIDES: dict[int, Side] = {1: "buy", -1: "sell", 0: "unknown"}
+
+Input = Tick | Document | News | TranscriptSegment | ChartSnapshot | OrderEvent | Transfer
+
+
+def kafka_ms(ns: int) -> int:
+    """Return the first whole millisecond at or after ``ns``: what Kafka would have stamped at the earliest."""
+    return -(-ns // 1_000_000)
+
+
+def cut(frame: Frame, ticks: int = FRAME_TICKS, span_ns: int = FRAME_NS) -> Iterator[Frame]:
+    """Cut a long frame, ``ts_available`` ascending, at ``ticks`` rows or ``span_ns`` of it, whichever is first."""
+    available = frame.ts_available
+    start = 0
+    while start < len(frame):
+        limit = int(available.searchsorted(available[start] + span_ns, side="left"))
+        end = min(start + ticks, limit)
+        yield frame[start:end]
+        start = end
+
+
+def frame_messages(frame: Frame, ticks: int = FRAME_TICKS, span_ns: int = FRAME_NS) -> Iterator[Message]:
+    """Yield the messages of one instrument's ticks; each is available with its last row."""
+    key = frame.instrument.encode()
+    for part in cut(frame, ticks, span_ns):
+        available = int(part.ts_available[-1])
+        yield Message("frames", key, codec.encode(part), int(part.ts_event[-1]), available, kafka_ms(available))
+
+
+def record_message(topic: str, record: Input) -> Message:
+    """Return the message of a record on ``topic``, keyed as the table of topics says."""
+    if isinstance(record, Transfer):
+        key = record.account
+    elif isinstance(record, Document):
+        key = record.document_id
+    else:
+        key = record.instrument
+    return Message(
+        topic,
+        key.encode(),
+        codec.encode(record),
+        record.ts_event,
+        record.ts_available,
+        kafka_ms(record.ts_available),
+    )
+
+
+def merged(streams: Sequence[Iterable[Message]]) -> Iterator[Message]:
+    """Merge one topic's streams, each in order of ``ts_available``, into one in that order."""
+    return heapq.merge(*streams, key=attrgetter("ts_available"))
+
+
+def single_ticks(frame: Frame) -> Iterator[Tick]:
+    """Yield the ticks of a frame one by one, as a feed sends them to the gateway."""
+    rows = zip(
+        frame.kind.tolist(),
+        frame.ts_event.tolist(),
+        frame.ts_available.tolist(),
+        frame.side.tolist(),
+        frame.price.tolist(),
+        frame.size.tolist(),
+        frame.bid.tolist(),
+        frame.ask.tolist(),
+        frame.bid_size.tolist(),
+        frame.ask_size.tolist(),
+        frame.trade_id.tolist(),
+        strict=True,
+    )
+    name = frame.instrument
+    for kind, event, available, side, price, size, bid, ask, bid_size, ask_size, number in rows:
+        trade_id = str(number) if number else ""
+        if kind == Kind.TRADE:
+            yield Trade(
+                ts_event=event,
+                ts_available=available,
+                instrument=name,
+                price=price,
+                size=size,
+                side=_SIDES[side],
+                trade_id=trade_id,
+            )
+        elif kind == Kind.QUOTE:
+            yield Quote(
+                ts_event=event,
+                ts_available=available,
+                instrument=name,
+                bid=bid,
+                ask=ask,
+                bid_size=bid_size,
+                ask_size=ask_size,
+            )
+        elif kind == Kind.BOOK:
+            resting: Literal["buy", "sell"] = "buy" if side > 0 else "sell"
+            yield BookUpdate(
+                ts_event=event, ts_available=available, instrument=name, side=resting, price=price, size=size
+            )
+        elif kind == Kind.CORRECTION:
+            yield Correction(
+                ts_event=event,
+                ts_available=available,
+                instrument=name,
+                price=price,
+                size=size,
+                original_price=bid,
+                original_size=bid_size,
+                trade_id=trade_id,
+            )
+        elif kind == Kind.CANCEL:
+            yield Cancel(
+                ts_event=event, ts_available=available, instrument=name, price=price, size=size, trade_id=trade_id
+            )
+        else:
+            status: Literal["halted", "trading"] = "halted" if kind == Kind.HALT else "trading"
+            yield Status(ts_event=event, ts_available=available, instrument=name, status=status)
