@@ -271,6 +271,7 @@ def _record(topic: str, value: bytes) -> Any:
         _refuse(topic, value, error)
 
 
+_BOUND = re.compile(r"out of range| of length | [<>]=? ")
 _NO_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity|nan|inf)\b")
 
 
@@ -288,7 +289,7 @@ def _refuse(topic: str, value: bytes, error: Exception) -> NoReturn:
         raise BadMessage("not_json", f"expected one JSON object, found: {found}; {remedy}") from None
     if "missing required field" in found:
         reason = "missing_field"
-    elif "out of range" in found or not ("got `" in found or found.startswith("Invalid")):
+    elif _BOUND.search(found):
         reason = "out_of_range"
     else:
         reason = "wrong_type"

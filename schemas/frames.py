@@ -272,11 +272,16 @@ def _layout(message: pa.ipc.Message) -> tuple[int, list[int]]:
     if _vector(meta, nodes, len(FIELDS)) != (n, 0) * len(FIELDS):
         raise _bad(f"{n} values and no null in every column", "other lengths, or nulls")
     places = _vector(meta, buffers, 2 * len(FIELDS))
-    offsets, sizes = places[2::4], places[3::4]
-    for offset, size, item in zip(offsets, sizes, _ITEM_SIZES, strict=True):
-        if offset < 0 or size < n * item:
-            raise _bad(f"a buffer of {n * item} bytes", f"{size} bytes at {offset}")
-    return n, list(offsets)
+    held = message.body.size
+    end = 0
+    for offset, size in zip(places[::2], places[1::2], strict=True):
+        if offset < end or offset % 8 or not 0 <= size <= held - offset:
+            raise _bad(f"buffers side by side within the body's {held} bytes", f"{size} bytes at {offset}")
+        end = offset + size
+    for size, item in zip(places[3::4], _ITEM_SIZES, strict=True):
+        if not n * item <= size <= n * item + 63:  # padded to 64 bytes at most
+            raise _bad(f"{n * item} bytes of values in a column", str(size))
+    return n, list(places[2::4])
 
 
 def _check_rows(frame: Frame) -> None:
