@@ -1,1 +1,30 @@
-"""Named patterns of misconduct, one a file."""
+"""Named patterns of misconduct, one a file, and what triage needs to know of each."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class TypologySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How scores of a typology become episodes.
+
+    ``open``, ``critical`` and ``close`` are scores in [0, 1]: an episode opens at ``open``, turns critical at
+    ``critical`` and closes when scores stayed below ``close`` for ``hold_ns`` of event time (ns). ``regulation`` names
+    the articles that the pattern may breach.
+    """
+
+    name: str
+    version: str
+    title: str
+    regulation: tuple[str, ...] = ()
+    open: float
+    critical: float
+    close: float
+    hold_ns: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.close <= self.open <= self.critical <= 1:
+            raise ValueError(
+                f"{self.name}: expected 0 <= close <= open <= critical <= 1, "
+                f"found {self.close}, {self.open}, {self.critical}"
+            )

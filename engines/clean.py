@@ -1,0 +1,154 @@
+"""Raw to clean: which rows of a frame count, and how many were set aside for which reason.
+
+| reason | what is set aside |
+|---|---|
+| duplicate | a source_offset that is not beyond the last one, or a trade_id among the last `RECENT` |
+| bad_print | no positive finite price and size, or a price off the last good one by more than `factor` |
+| crossed_quote | bid above ask, or one of them not positive and finite |
+| book_update | a level of the book: nothing here is built from it yet |
+
+A price far off is believed when `CONFIRM` such prints stand within `confirm_within` of each other: from the last of
+them on it is the level. Between a halt and a resumption trades count, but are not scored. Most frames have nothing of
+this and are passed by a few comparisons; the others are walked row by row. Either way the outcome depends on the rows
+and their order alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from schemas.frames import Frame, Kind
+
+RECENT = 64
+CONFIRM = 3
+
+
+class CleanConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``factor`` between a print and the last good price; ``confirm_within`` relative, between confirming prints."""
+
+    factor: float = 2.0
+    confirm_within: float = 0.02
+
+
+@dataclass(slots=True, eq=False)
+class Sieve:
+    """What cleaning remembers of an instrument. ``recent`` holds the last trade ids, a ring of int64 (RECENT,)."""
+
+    last_offset: int = -1
+    recent: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(RECENT, dtype=np.int64))
+    cursor: int = 0
+    largest: int = 0  # of all trade ids so far
+    last_good: float = 0.0
+    suspects: list[float] = field(default_factory=list)
+    halted: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cleaned:
+    """Masks of shape (n,): ``keep`` None is all, ``halted`` None is none. ``counts`` says why rows were left out."""
+
+    keep: npt.NDArray[np.bool_] | None
+    halted: npt.NDArray[np.bool_] | None
+    counts: dict[str, int]
+
+
+def clean(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:
+    """Return which rows of ``frame`` count; ``sieve`` is brought up to date in place."""
+    if not _plain(config, sieve, frame):
+        return _walk(config, sieve, frame)
+    n = len(frame)
+    offsets, ids = frame.source_offset, frame.trade_id
+    sieve.last_offset = max(sieve.last_offset, int(offsets[-1]))
+    if ids[-1]:
+        new = ids[-RECENT:]
+        at = (sieve.cursor + n - len(new) + np.arange(len(new))) % RECENT
+        sieve.recent[at] = new
+        sieve.cursor = (sieve.cursor + n) % RECENT
+        sieve.largest = int(ids[-1])
+    sieve.last_good = float(frame.price[-1])
+    return Cleaned(None, None, {})
+
+
+def _plain(config: CleanConfig, sieve: Sieve, frame: Frame) -> bool:
+    """Say whether the frame holds trades alone, in which nothing needs a second look."""
+    if sieve.halted or sieve.suspects or frame.kind.any():
+        return False
+    price, offsets, ids = frame.price, frame.source_offset, frame.trade_id
+    if offsets[0] >= 0 or offsets[-1] >= 0:
+        if offsets[0] <= sieve.last_offset or not (offsets[1:] > offsets[:-1]).all():
+            return False
+    elif offsets.max() >= 0:
+        return False
+    if ids[0] or ids[-1]:
+        if ids[0] <= sieve.largest or not (ids[1:] > ids[:-1]).all():
+            return False
+    elif ids.any():
+        return False
+    size = frame.size
+    if not (price.min() > 0.0 and size.min() > 0.0 and price.max() < np.inf and size.max() < np.inf):
+        return False
+    last = sieve.last_good
+    if last and not last / config.factor <= price[0] <= last * config.factor:
+        return False
+    # The whole frame within the factor is common and cheaper to see than step by step.
+    if price.max() <= config.factor * price.min():
+        return True
+    return bool((price[1:] <= config.factor * price[:-1]).all() and (price[1:] * config.factor >= price[:-1]).all())
+
+
+def _walk(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:
+    n = len(frame)
+    keep = np.ones(n, dtype=np.bool_)
+    halted = np.zeros(n, dtype=np.bool_)
+    counts: dict[str, int] = {}
+    columns = (frame.kind, frame.source_offset, frame.trade_id, frame.price, frame.size, frame.bid, frame.ask)
+    for i, (kind, offset, trade_id, price, size, bid, ask) in enumerate(
+        zip(*(column.tolist() for column in columns), strict=True)
+    ):
+        reason = ""
+        if 0 <= offset <= sieve.last_offset:
+            reason = "duplicate"
+        else:
+            sieve.last_offset = max(sieve.last_offset, offset)
+            if kind == Kind.TRADE:
+                reason = _judge_trade(config, sieve, trade_id, price, size)
+            elif kind == Kind.QUOTE:
+                reason = "" if 0.0 < bid <= ask < np.inf else "crossed_quote"
+            elif kind == Kind.BOOK:
+                reason = "book_update"
+            elif kind in (Kind.HALT, Kind.RESUME):
+                sieve.halted = kind == Kind.HALT
+        halted[i] = sieve.halted
+        if reason:
+            keep[i] = False
+            counts[reason] = counts.get(reason, 0) + 1
+    return Cleaned(keep, halted, counts)
+
+
+def _judge_trade(config: CleanConfig, sieve: Sieve, trade_id: int, price: float, size: float) -> str:
+    if trade_id and trade_id in sieve.recent:
+        return "duplicate"
+    if not (0.0 < price < np.inf and 0.0 < size < np.inf):
+        return "bad_print"
+    if trade_id:
+        sieve.recent[sieve.cursor] = trade_id
+        sieve.cursor = (sieve.cursor + 1) % RECENT
+        sieve.largest = max(sieve.largest, trade_id)
+    last = sieve.last_good
+    if not last or last / config.factor <= price <= last * config.factor:
+        sieve.last_good = price
+        sieve.suspects.clear()
+        return ""
+    near = 1.0 + config.confirm_within
+    if any(not other / near <= price <= other * near for other in sieve.suspects):
+        sieve.suspects.clear()
+    sieve.suspects.append(price)
+    if len(sieve.suspects) < CONFIRM:
+        return "bad_print"
+    sieve.last_good = price
+    sieve.suspects.clear()
+    return ""

@@ -1,0 +1,159 @@
+"""Features of a closed bar, in units of the instrument's own trailing spread, and the trailing scales themselves.
+
+No feature depends on the currency, the price level or the lot: a price series times ten has the same features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from engines.windows import (
+    BUY,
+    DEPTH,
+    LEAN,
+    NOTIONAL,
+    ORDERS,
+    QUOTES,
+    SELL,
+    SPREAD,
+    SQUARE,
+    TRADES,
+    VOLUME,
+    BarSpec,
+    OpenBar,
+)
+
+NAMES = (
+    "move",  # return from the last close, in trailing mean absolute returns
+    "range",  # high over low, in trailing ranges
+    "volatility",  # root of summed squared tick returns, in trailing ones
+    "notional",  # log2 of notional over the trailing mean of bars with trades
+    "trades",  # log2 of the number of trades, likewise
+    "flow",  # order-flow imbalance: (bought - sold) / both, by notional
+    "vwap",  # close over the bar's VWAP, in trailing mean absolute returns
+    "location",  # where the close lies between low (-1) and high (+1)
+    "sweep",  # log2 of trades per aggressive order: orders that eat through the book
+    "rate",  # log2 of notional per second over the trailing rate
+    "spread",  # log2 of the mean spread over the trailing one; 0 without quotes
+    "depth",  # log2 of the mean depth over the trailing one; 0 without quotes
+    "lean",  # (bid size - ask size) / both, mean; 0 without quotes
+    "silence",  # log2 of bar widths since the last bar with trades
+)
+CLIP = 16.0
+CAP = 8.0  # a bar moves a trailing scale by at most this many times the scale
+FLOOR = 1e-6  # smallest relative price scale: a hundredth of a basis point
+MAX_GAP = 720.0  # bar widths beyond which a silence makes a move no less surprising
+
+
+class Scales(msgspec.Struct, kw_only=True):
+    """Trailing scales of one instrument, robust by winsorising.
+
+    ``move``, ``range``, ``volatility``, ``spread`` are relative; ``notional``, ``trades``, ``depth`` per bar.
+    ``money``, ``orders``, ``exceedances`` and ``excess`` are sums that decay with event time, ``span_ns`` the time that they stand
+    for: their ratios are rates. ``last_close`` and ``last_end`` (ns) are the newest closed bar's.
+    """
+
+    bars: int = 0
+    last_close: float = 0.0
+    last_end: int = 0
+    move: float = 0.0
+    range: float = 0.0
+    volatility: float = 0.0
+    notional: float = 0.0
+    trades: float = 0.0
+    spread: float = 0.0
+    depth: float = 0.0
+    money: float = 0.0
+    orders: float = 0.0
+    exceedances: float = 0.0
+    excess: float = 0.0
+    span_ns: float = 0.0
+
+
+def gap(spec: BarSpec, scales: Scales, end: int) -> float:
+    """Return the bar widths from the last close to ``end`` (ns), at least 1 and at most `MAX_GAP`."""
+    if spec.kind != "time":
+        return 1.0
+    return min(MAX_GAP, max(1.0, (end - scales.last_end) / spec.width_ns))
+
+
+def of_bar(spec: BarSpec, scales: Scales, bar: OpenBar) -> list[float]:
+    """Return the features of a bar in the order of `NAMES`, by the scales as they were before it."""
+    sums = bar.sums
+    silence = gap(spec, scales, bar.end)
+    move = max(scales.move, FLOOR) * math.sqrt(silence)
+    both = sums[BUY] + sums[SELL]
+    spread_ = bar.high - bar.low
+    vwap = sums[NOTIONAL] / sums[VOLUME] if sums[VOLUME] > 0 else bar.close
+    quotes = sums[QUOTES]
+    span_s = scales.span_ns / 1e9
+    values = (
+        (bar.close / scales.last_close - 1.0) / move if scales.bars else 0.0,
+        (bar.high / bar.low - 1.0) / max(scales.range, FLOOR) if scales.bars else 0.0,
+        math.sqrt(sums[SQUARE]) / max(scales.volatility, FLOOR) if scales.bars else 0.0,
+        _log2_ratio(sums[NOTIONAL], scales.notional),
+        _log2_ratio(sums[TRADES], scales.trades),
+        (sums[BUY] - sums[SELL]) / both if both > 0 else 0.0,
+        (bar.close / vwap - 1.0) / move if vwap > 0 and scales.bars else 0.0,
+        (2.0 * bar.close - bar.high - bar.low) / spread_ if spread_ > 0 else 0.0,
+        math.log2(sums[TRADES] / max(sums[ORDERS], 1.0)),
+        _log2_ratio(sums[NOTIONAL] / max((bar.end - bar.start) / 1e9, 1e-3), scales.money / span_s if span_s else 0.0),
+        _log2_ratio(sums[SPREAD] / quotes, scales.spread) if quotes else 0.0,
+        _log2_ratio(sums[DEPTH] / quotes, scales.depth) if quotes else 0.0,
+        sums[LEAN] / quotes if quotes else 0.0,
+        math.log2(silence),
+    )
+    return [min(CLIP, max(-CLIP, value)) for value in values]
+
+
+def learn(spec: BarSpec, scales: Scales, bar: OpenBar, memory_bars: int, half_life_ns: float, tail: float) -> None:
+    """Bring the scales up to date with a closed bar, in place.
+
+    Parameters
+    ----------
+    memory_bars
+        Effective number of bars that a per-bar scale remembers.
+    half_life_ns
+        Of the sums that decay with event time (ns).
+    tail
+        A jump above it (in mean absolute returns) counts as an exceedance.
+    """
+    sums = bar.sums
+    n = scales.bars
+    alpha = max(1.0 / (n + 1), 1.0 / memory_bars)
+    if n:
+        silence = gap(spec, scales, bar.end)
+        move = abs(bar.close / scales.last_close - 1.0) / math.sqrt(silence)
+        scales.move = _towards(scales.move, move, max(1.0 / n, 1.0 / memory_bars))
+        elapsed = max(0, bar.end - scales.last_end)
+    else:
+        elapsed = bar.end - bar.start
+    scales.range = _towards(scales.range, bar.high / bar.low - 1.0, alpha)
+    scales.volatility = _towards(scales.volatility, math.sqrt(sums[SQUARE]), alpha)
+    scales.notional = _towards(scales.notional, sums[NOTIONAL], alpha)
+    scales.trades = _towards(scales.trades, sums[TRADES], alpha)
+    if sums[QUOTES]:
+        scales.spread = _towards(scales.spread, sums[SPREAD] / sums[QUOTES], alpha)
+        scales.depth = _towards(scales.depth, sums[DEPTH] / sums[QUOTES], alpha)
+    keep = 2.0 ** (-elapsed / half_life_ns)
+    scales.span_ns = scales.span_ns * keep + (1.0 - keep) * half_life_ns / math.log(2.0)
+    scales.money = scales.money * keep + sums[NOTIONAL]
+    scales.orders = scales.orders * keep + sums[ORDERS]
+    scales.exceedances *= keep
+    scales.excess *= keep
+    if bar.jump > tail:
+        scales.exceedances += 1.0
+        scales.excess += bar.jump - tail
+    scales.bars = n + 1
+    scales.last_close, scales.last_end = bar.close, max(scales.last_end, bar.end)
+
+
+def _towards(scale: float, value: float, alpha: float) -> float:
+    bounded = min(value, CAP * scale) if scale > 0 else value
+    return scale + alpha * (bounded - scale)
+
+
+def _log2_ratio(value: float, scale: float) -> float:
+    return math.log2(value / scale) if value > 0 and scale > 0 else 0.0

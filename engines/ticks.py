@@ -1,0 +1,455 @@
+"""The tick engine: frames in, closed bars and tracks of scores out, one state an instrument.
+
+What stands for a tick is fixed at the start of its bar's ticks (scales, reference, sums of the window so far), and
+what varies from tick to tick is carried in tick order; so scores are vectorised over a frame, and every framing of the
+same ticks gives the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engines import anomaly, features, halfspace
+from engines.anomaly import AnomalyConfig
+from engines.clean import CleanConfig, Sieve, clean
+from engines.features import Scales
+from engines.halfspace import ForestConfig
+from engines.state import TickState
+from engines.tracks import ClosedBars, TickUpdate, Track
+from engines.typologies import pump_and_dump
+from engines.typologies.pump_and_dump import Evidence, PumpConfig
+from engines.windows import (
+    BUY,
+    DEPTH,
+    LEAN,
+    NOTIONAL,
+    ORDERS,
+    QUOTES,
+    SELL,
+    SPREAD,
+    SQUARE,
+    SUMS,
+    TRADE_SUMS,
+    TRADES,
+    VOLUME,
+    BarSpec,
+    OpenBar,
+    Windows,
+    is_full,
+    segments,
+)
+from schemas.alerts import Explanation
+from schemas.frames import Frame, Kind
+
+MINUTE_NS = 60_000_000_000
+MINUTES = 48
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class TickConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """All that can change a decision on ticks.
+
+    ``baseline_half_life_ns`` (ns) is of trailing rates; ``memory_bars`` is how many bars a trailing scale remembers.
+    """
+
+    bars: BarSpec = BarSpec()
+    clean: CleanConfig = CleanConfig()
+    anomaly: AnomalyConfig = AnomalyConfig()
+    pump: PumpConfig = PumpConfig()
+    forest: ForestConfig = ForestConfig()
+    baseline_half_life_ns: int = 43_200_000_000_000
+    memory_bars: int = 256
+
+    def digest(self) -> str:
+        """Return 16 hex digits that stand for this configuration."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
+
+
+class _Fixed(NamedTuple):
+    """What stands for all ticks of one bar in one run."""
+
+    bar_start: float
+    reference: float  # last close
+    per_move: float  # 1 / (mean absolute return x root of the gap), 0 while warming up
+    per_day: float
+    width: float
+    before: float  # price before the pump's window
+    bought: float  # in the window, before this bar
+    orders: float
+    usual_notional: float
+    usual_orders: float
+    rarity: float
+
+
+@dataclass(slots=True)
+class _Work:
+    """What the pass over a frame's runs leaves for scoring: a part for each run, a row of ``fixed`` for each bar."""
+
+    ts: list[Ints] = field(default_factory=list)
+    available: list[Ints] = field(default_factory=list)
+    price: list[Floats] = field(default_factory=list)
+    bought: list[Floats] = field(default_factory=list)
+    orders: list[Floats] = field(default_factory=list)
+    halted: list[Mask | None] = field(default_factory=list)
+    fixed: list[_Fixed] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    bar_starts: list[int] = field(default_factory=list)
+    bars_before: list[int] = field(default_factory=list)
+    closed: list[tuple[OpenBar, int]] = field(default_factory=list)
+    features: list[list[float]] = field(default_factory=list)
+
+
+class TickEngine:
+    """Applies frames and the passing of time to the state of an instrument.
+
+    Example
+    -------
+    >>> from schemas.frames import frame_of
+    >>> engine = TickEngine(TickConfig())
+    >>> state = engine.new_state()
+    >>> frame = frame_of("ACME.XNYS", {"ts_event": [0, 11 * 10**9], "price": [10.0, 11.0], "size": [1.0, 2.0]})
+    >>> update = engine.apply(state, frame)
+    >>> [track.head for track in update.tracks], update.bars.end.tolist()
+    (['anomaly', 'pump_and_dump'], [5000000000])
+    """
+
+    def __init__(self, config: TickConfig) -> None:
+        self.config = config
+        self.forest = halfspace.grow(config.forest, len(features.NAMES))
+
+    def new_state(self) -> TickState:
+        """Return the state of an instrument that has seen nothing."""
+        return TickState(
+            Sieve(),
+            Windows(),
+            Scales(),
+            halfspace.new_masses(self.forest),
+            anomaly.Ranks(np.zeros(anomaly.RANKS, dtype=np.uint16)),
+        )
+
+    def apply(self, state: TickState, frame: Frame) -> TickUpdate:
+        """Apply a frame to ``state``, in place, and return what it changed.
+
+        Both tracks have a row for each trade that counts and is on time, in the frame's order.
+        """
+        if not len(frame):
+            return TickUpdate()
+        cleaned = clean(self.config.clean, state.sieve, frame)
+        counts, halted = cleaned.counts, cleaned.halted
+        if cleaned.keep is not None and halted is not None:
+            frame, halted = frame[cleaned.keep], halted[cleaned.keep]
+        work = _Work()
+        for start, stop in _runs(frame):
+            if frame.kind[start] in (Kind.CORRECTION, Kind.CANCEL):
+                _adjust(state, frame, start, counts)
+                continue
+            whole = start == 0 and stop == len(frame)
+            part = frame if whole else frame[start:stop]
+            self._run(state, part, None if halted is None else halted[start:stop], work, counts)
+        update = TickUpdate(self._bars(state, work), self._tracks(work), counts)
+        self._mark(state)
+        return update
+
+    def advance(self, state: TickState, now_ns: int) -> TickUpdate:
+        """Close the bars that the clock ``now_ns`` (int64 ns) makes due, and return them."""
+        spec = self.config.bars
+        work = _Work()
+        for bar in state.windows.due(spec, now_ns - spec.grace_ns - spec.idle_grace_ns):
+            self._close(state, bar, now_ns, work)
+            state.windows.closed_until = max(state.windows.closed_until, bar.end)
+        update = TickUpdate(self._bars(state, work))
+        self._mark(state)
+        return update
+
+    def _mark(self, state: TickState) -> None:
+        spec, windows = self.config.bars, state.windows
+        state.watermark_ns = windows.newest - spec.grace_ns
+        waiting = spec.kind == "time" and windows.open
+        state.deadline_ns = windows.open[0].end + spec.grace_ns + spec.idle_grace_ns if waiting else 0
+
+    def _run(self, state: TickState, frame: Frame, halted: Mask | None, work: _Work, counts: dict[str, int]) -> None:
+        """Take ticks in order of ts_event into their bars."""
+        spec, windows = self.config.bars, state.windows
+        bound = windows.closed_until if spec.kind == "time" else windows.newest - spec.grace_ns
+        if frame.ts_event[0] < bound:
+            late = int(frame.ts_event.searchsorted(bound))
+            state.late += late
+            counts["late"] = counts.get("late", 0) + late
+            frame, halted = frame[late:], None if halted is None else halted[late:]
+            if not len(frame):
+                return
+        trade = None if not frame.kind.any() else frame.kind == Kind.TRADE
+        ts = frame.ts_event
+        sums = _summands(state, frame, trade)  # (sums, n)
+        bounds = segments(spec, windows, ts, sums[VOLUME], sums[TRADES])
+        high, low = _extremes(frame.price, trade, bounds)
+        calm_high, calm_low = high, low
+        if halted is not None and halted.any():
+            calm = ~halted if trade is None else trade & ~halted
+            calm_high, calm_low = _extremes(frame.price, calm, bounds)
+        price = frame.price
+        firsts, lasts = ts[bounds[:-1]].tolist(), ts[np.array(bounds[1:]) - 1].tolist()
+        for i, (s, e) in enumerate(itertools.pairwise(bounds)):
+            windows.newest = max(windows.newest, firsts[i])
+            self._close_due(state, int(frame.ts_available[s]), work)
+            bar = windows.bar_at(spec, firsts[i])
+            fixed = self._fix(state, bar)
+            part = sums[:, s:e]
+            if bar.sums[TRADES] or bar.sums[QUOTES]:
+                part[:, 0] += bar.sums[: len(part)]
+            np.add.accumulate(part, axis=1, out=part)
+            bar.sums[: len(part)] = part[:, -1].tolist()
+            if high[i] > 0.0:
+                picked = price[s:e] if trade is None else price[s:e][trade[s:e]]
+                bar.open = bar.open if bar.open == bar.open else float(picked[0])
+                bar.close = float(picked[-1])
+                bar.high, bar.low = max(bar.high, high[i]), min(bar.low, low[i])
+            if fixed.per_move and calm_high[i] > 0.0:
+                up = abs(calm_high[i] / fixed.reference - 1.0) * fixed.per_move
+                down = abs(calm_low[i] / fixed.reference - 1.0) * fixed.per_move
+                bar.jump = max(bar.jump, up, down)
+            windows.newest = max(windows.newest, lasts[i])
+            work.fixed.append(fixed)
+            work.bar_starts.append(bar.start)
+            work.bars_before.append(len(work.closed))
+            work.lengths.append(e - s if trade is None else int(np.count_nonzero(trade[s:e])))
+            if spec.kind != "time":
+                bar.end = max(bar.end, lasts[i] + 1)
+                if is_full(spec, bar):
+                    windows.open.remove(bar)
+                    self._close(state, bar, int(frame.ts_available[e - 1]), work)
+        available, bought, orders = frame.ts_available, sums[BUY], sums[ORDERS]
+        if trade is not None:
+            ts, available, price = ts[trade], available[trade], price[trade]
+            bought, orders = bought[trade], orders[trade]
+            halted = None if halted is None else halted[trade]
+        work.ts.append(ts)
+        work.available.append(available)
+        work.price.append(price)
+        work.bought.append(bought)
+        work.orders.append(orders)
+        work.halted.append(halted)
+        if len(ts):
+            state.last_price, state.last_ts = float(price[-1]), int(ts[-1])
+
+    def _close_due(self, state: TickState, available: int, work: _Work) -> None:
+        spec, windows = self.config.bars, state.windows
+        if spec.kind != "time":
+            return
+        watermark = windows.newest - spec.grace_ns
+        for bar in windows.due(spec, watermark):
+            self._close(state, bar, available, work)
+        windows.closed_until = max(windows.closed_until, watermark - watermark % spec.width_ns)
+
+    def _close(self, state: TickState, bar: OpenBar, available: int, work: _Work) -> None:
+        if not bar.sums[TRADES] > 0:
+            return
+        config, scales = self.config, state.scales
+        work.closed.append((bar, available))
+        work.features.append(features.of_bar(config.bars, scales, bar))
+        features.learn(config.bars, scales, bar, config.memory_bars, config.baseline_half_life_ns, config.anomaly.tail)
+        state.windows.keep(bar)
+        minute = bar.start - bar.start % MINUTE_NS
+        if state.minutes and state.minutes[-1] >= minute:
+            state.minute_close[-1] = bar.close
+            return
+        state.minutes.append(minute)
+        state.minute_close.append(bar.close)
+        if len(state.minutes) > MINUTES:
+            del state.minutes[0], state.minute_close[0]
+
+    def _fix(self, state: TickState, bar: OpenBar) -> _Fixed:
+        config, scales = self.config, state.scales
+        pump = config.pump
+        reference, per_move, tail = 1.0, 0.0, anomaly.Tail(0.0, 1.0)
+        if scales.bars >= config.anomaly.warm_up_bars:
+            reference = scales.last_close
+            root = math.sqrt(features.gap(config.bars, scales, bar.end))
+            per_move = 1.0 / (max(scales.move, features.FLOOR) * root)
+            tail = anomaly.fit(config.anomaly, scales)
+        before, bought, orders, money, usual = 1.0, 0.0, 0.0, 0.0, 0.0
+        if scales.span_ns >= pump.warm_up_ns:
+            before = _price_before(state, bar.start - pump.reference_ns, bar.start - pump.reference_lag_ns)
+            if before > 0.0:
+                bought, orders = state.windows.before(bar, pump.window_ns)
+                share = pump.window_ns / scales.span_ns
+                money, usual = scales.money * share, scales.orders * share
+        return _Fixed(
+            bar.start, reference, per_move, tail.per_day, tail.width, before, bought, orders, money, usual, 1.0
+        )
+
+    def _bars(self, state: TickState, work: _Work) -> ClosedBars | None:
+        """Judge closed bars by the half-space trees, and put what they say into ``work.fixed``."""
+        boost = self.config.anomaly.boost
+        ranks = [state.bar_anomaly]
+        bars = None
+        if work.closed:
+            rows = np.array(work.features)  # (n, features)
+            unit = 0.5 + rows / (4.0 + 2.0 * np.abs(rows))
+            ranks += [
+                anomaly.rank(state.ranks, value)
+                for value in halfspace.score_and_learn(self.forest, state.masses, unit).tolist()
+            ]
+            state.bar_anomaly = ranks[-1]
+            bars = ClosedBars(
+                np.array([bar.start for bar, _ in work.closed], dtype=np.int64),
+                np.array([bar.end for bar, _ in work.closed], dtype=np.int64),
+                np.array([available for _, available in work.closed], dtype=np.int64),
+                rows.astype(np.float32),
+                np.array(ranks[1:]),
+            )
+        for i, at in enumerate(work.bars_before):
+            rarity = min(1.0, max(1.0 / boost, 2.0 * (1.0 - ranks[at])))
+            work.fixed[i] = work.fixed[i]._replace(rarity=rarity)
+        return bars
+
+    def _tracks(self, work: _Work) -> tuple[Track, ...]:
+        """Score the ticks of a frame: the arrays that follow have shape (n,), trades in order of arrival."""
+        if not work.lengths or not any(work.lengths):
+            return ()
+        config = self.config
+        ts, available, price = _joined(work.ts), _joined(work.available), _joined(work.price)
+        fixed: list[Floats] | list[float]
+        if len(work.lengths) == 1:
+            fixed = list(work.fixed[0])
+        else:
+            fixed = list(np.repeat(np.array(work.fixed).T, work.lengths, axis=1))
+        _, reference, per_move, per_day, width, before, bought, orders, money, usual, rarity = fixed
+        statistic = np.abs(price / reference - 1.0) * per_move
+        surprise = anomaly.score(config.anomaly, statistic, per_day, width, rarity)
+        evidence = Evidence(price, before, _joined(work.bought) + bought, _joined(work.orders) + orders, money, usual)
+        pumped = pump_and_dump.score(config.pump, evidence)
+        if any(mask is not None for mask in work.halted):
+            counts = zip(work.halted, work.price, strict=True)
+            trading = np.concatenate([np.ones(len(p)) if m is None else 1.0 - m for m, p in counts])
+            surprise, pumped = surprise * trading, pumped * trading
+        starts = np.repeat(np.array(work.bar_starts, dtype=np.int64), work.lengths)
+
+        def explain_jump(i: int) -> Explanation:
+            return anomaly.explain(config.anomaly, float(statistic[i]), _at(per_day, i), _at(width, i), _at(rarity, i))
+
+        def explain_pump(i: int) -> Explanation:
+            return pump_and_dump.explain(config.pump, evidence, i)
+
+        return (
+            Track("anomaly", ts, available, surprise, starts, explain_jump),
+            Track("pump_and_dump", ts, available, pumped, starts - config.pump.window_ns, explain_pump),
+        )
+
+
+def _runs(frame: Frame) -> Iterator[tuple[int, int]]:
+    """Yield row ranges in which ts_event does not step back; a correction or cancel stands alone."""
+    ts, n = frame.ts_event, len(frame)
+    cut = ts[1:] < ts[:-1]
+    if frame.kind.any():
+        restated = (frame.kind == Kind.CORRECTION) | (frame.kind == Kind.CANCEL)
+        cut |= restated[1:] | restated[:-1]
+    at = 0
+    if cut.any():
+        for row in (np.flatnonzero(cut) + 1).tolist():
+            yield at, row
+            at = row
+    if at < n:
+        yield at, n
+
+
+def _summands(state: TickState, frame: Frame, trade: Mask | None) -> Floats:
+    """Return what each row adds to its bar's sums, float64 of shape (sums, n)."""
+    if trade is not None:
+        sums = np.zeros((len(SUMS), len(frame)))
+        if trade.any():
+            sums[:TRADE_SUMS, trade] = _summands(state, frame[trade], None)
+        quote = frame.kind == Kind.QUOTE
+        bid, ask, bid_size, ask_size = (
+            column[quote] for column in (frame.bid, frame.ask, frame.bid_size, frame.ask_size)
+        )
+        depth = np.maximum(bid_size, 0.0) + np.maximum(ask_size, 0.0)
+        sums[QUOTES, quote] = 1.0
+        sums[SPREAD, quote] = (ask - bid) / (0.5 * (ask + bid))
+        sums[DEPTH, quote] = depth
+        sums[LEAN, quote] = (bid_size - ask_size) / np.where(depth > 0.0, depth, np.inf)
+        return sums
+    price, size, ts = frame.price, frame.size, frame.ts_event
+    sums = np.empty((TRADE_SUMS, len(frame)))
+    sums[VOLUME] = size
+    notional = np.multiply(price, size, out=sums[NOTIONAL])
+    np.multiply(notional, frame.side > 0, out=sums[BUY])
+    np.multiply(notional, frame.side < 0, out=sums[SELL])
+    move = sums[SQUARE]
+    np.divide(price[1:], price[:-1], out=move[1:])
+    move[0] = price[0] / state.last_price if state.last_price else 1.0
+    move -= 1.0
+    move *= move
+    sums[TRADES] = 1.0
+    np.not_equal(ts[1:], ts[:-1], out=sums[ORDERS, 1:])
+    sums[ORDERS, 0] = ts[0] != state.last_ts
+    return sums
+
+
+def _extremes(price: Floats, mask: Mask | None, bounds: list[int]) -> tuple[list[float], list[float]]:
+    """Return the highest and lowest price of each segment among the rows in ``mask``; (-inf, inf) where none is."""
+    if len(bounds) == 2 and mask is None:
+        return [float(price.max())], [float(price.min())]
+    starts = bounds[:-1]
+    highs = price if mask is None else np.where(mask, price, -np.inf)
+    lows = price if mask is None else np.where(mask, price, np.inf)
+    return np.maximum.reduceat(highs, starts).tolist(), np.minimum.reduceat(lows, starts).tolist()
+
+
+def _price_before(state: TickState, since: int, until: int) -> float:
+    """Return the median of the minute closes in ``[since, until]`` (ns), else the newest one before; 0 if none."""
+    minutes = state.minutes
+    last = len(minutes)
+    while last and minutes[last - 1] + MINUTE_NS > until:
+        last -= 1
+    first = last
+    while first and minutes[first - 1] >= since:
+        first -= 1
+    if first < last:
+        return sorted(state.minute_close[first:last])[(last - first) // 2]
+    return state.minute_close[last - 1] if last else 0.0
+
+
+def _adjust(state: TickState, frame: Frame, row: int, counts: dict[str, int]) -> None:
+    """Restate or take back a trade in its bar's sums while the bar is open; prices already seen stay seen."""
+    ts, price, size = int(frame.ts_event[row]), float(frame.price[row]), float(frame.size[row])
+    bar = next((bar for bar in state.windows.open if bar.start <= ts < bar.end and bar.sums[TRADES] > 0), None)
+    if bar is None:
+        counts["late_correction"] = counts.get("late_correction", 0) + 1
+        return
+    sums = bar.sums
+    if frame.kind[row] == Kind.CANCEL:
+        volume, notional = -size, -price * size
+        sums[TRADES] -= 1.0
+        reason = "cancel"
+    else:
+        old_price, old_size = float(frame.bid[row]), float(frame.bid_size[row])
+        volume, notional = size - old_size, price * size - old_price * old_size
+        reason = "correction"
+    share = max(0.0, 1.0 + notional / sums[NOTIONAL]) if sums[NOTIONAL] > 0 else 0.0
+    sums[VOLUME] = max(0.0, sums[VOLUME] + volume)
+    sums[NOTIONAL] = max(0.0, sums[NOTIONAL] + notional)
+    sums[BUY] *= share
+    sums[SELL] *= share
+    counts[reason] = counts.get(reason, 0) + 1
+
+
+def _joined(parts: list[npt.NDArray[Scalar]]) -> npt.NDArray[Scalar]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _at(value: Floats | float, i: int) -> float:
+    return float(value) if isinstance(value, float) else float(value[i])
