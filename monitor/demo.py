@@ -1,0 +1,319 @@
+"""The demo: an embedded broker, the daemon as a child process, a feed, and alerts on the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import RecordMetadata
+from confluent_kafka import Producer
+from rich.console import Console
+from rich.text import Text
+
+from monitor import kafka
+from monitor.demo_view import View
+from monitor.errors import StartupError
+from monitor.recordings import MANIFEST, Recording
+from monitor.scoreboard import Opening, judge
+from monitor.settings import load
+from schemas import codec
+from schemas.alerts import Alert, AlertEvent
+from schemas.topics import INSTRUMENT_INPUTS
+
+READY_S = 90.0
+#: The daemon may be busy, but not stand still for longer than this.
+STILL_S = 60.0
+#: The drain's own limit is 20 s.
+STOP_S = 25.0
+_TOCSIN = (sys.executable, "-m", "monitor.cli")
+_APPLIED = re.compile(r"^tocsin_messages_total\{.*\} (\S+)$", re.MULTILINE)
+
+
+class DemoError(Exception):
+    """What ended the demo early, in one sentence."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was counted. ``sent_s`` tells when each message left, by topic, partition and offset (monotonic seconds)."""
+
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    revisions: set[tuple[str, int]] = field(default_factory=set)
+    doubled: int = 0
+    latencies_s: list[float] = field(default_factory=list)
+    sent_s: dict[tuple[str, int, int], float] = field(default_factory=dict)
+
+    def take(self, alert: Alert, now_s: float) -> bool:
+        """Count an alert; False where its id, or its episode and revision, was there before."""
+        revision = (alert.episode_id, alert.revision)
+        if alert.alert_id in self.alerts or revision in self.revisions:
+            self.doubled += 1
+            return False
+        self.alerts[alert.alert_id] = alert
+        self.revisions.add(revision)
+        if alert.activity == "create" and alert.evidence.inputs:
+            newest = alert.evidence.inputs[-1]
+            if (sent_s := self.sent_s.get((newest.topic, newest.partition, newest.offset))) is not None:
+                self.latencies_s.append(now_s - sent_s)
+        return True
+
+    def openings(self) -> list[Opening]:
+        """Return the episodes that opened."""
+        return [
+            Opening(a.episode_id, a.finding.typology, a.subject.instrument, a.times.event_end)
+            for a in self.alerts.values()
+            if a.activity == "create"
+        ]
+
+
+def run(*, data: Path | None, seed: int, seconds: float, work: Path, limit: int | None, picture: Path | None) -> int:
+    """Play a day and return the exit code: 0, 1 where the daemon died or stood still, 130 where a person stopped it."""
+    console = Console(record=picture is not None, highlight=False, width=100 if picture else None)
+    try:
+        recording = Recording.open(_prepare(console, data, seed, work, limit))
+        with _stopping_on_sigterm(), Runner(console, recording, work, seconds) as demo:
+            asyncio.run(demo.play())
+            demo.summary()
+    except DemoError as error:
+        console.print(Text(str(error), style="bold red"))
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped: the daemon and the broker are gone.")
+        return 130
+    if picture is not None:
+        console.save_svg(str(picture), title="make demo")
+    return 0
+
+
+def _prepare(console: Console, data: Path | None, seed: int, work: Path, limit: int | None) -> Path:
+    """Return the folder of the recording to play, made where it is not there yet."""
+    if data is not None and (data / MANIFEST).is_file():
+        return data
+    if data is None:
+        folder, command = work / f"day-{seed}", ["simulate", "--seed", str(seed)]
+        console.print(f"A simulated market day, seed {seed} (tocsin simulate --seed {seed})")
+    elif data.is_dir():
+        folder, command = work / f"{data.name}{f'-{limit}' if limit else ''}", ["convert", data.name, str(data)]
+        command += ["--limit", str(limit)] if limit else []
+        console.print(f"Real data: {data} (tocsin convert {data.name} {data})")
+    else:
+        raise StartupError(
+            f"{data} is no folder: expected a recording, or real data such as ../shared/data/pump_trades."
+        )
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = subprocess.run([*_TOCSIN, *command, "--out", str(folder)], stdout=subprocess.DEVNULL, check=False)
+        if made.returncode:
+            raise DemoError(f"tocsin {command[0]} failed with exit code {made.returncode}; its message stands above.")
+    return folder
+
+
+@contextmanager
+def _stopping_on_sigterm() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that the daemon is stopped either way."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Runner:
+    """The broker, the daemon and the terminal for one playing of a recording; leaving the ``with`` block stops all."""
+
+    def __init__(self, console: Console, recording: Recording, work: Path, seconds: float) -> None:
+        self._console = console
+        self._recording = recording
+        span_s = (recording.last_ns - recording.first_ns) / 1e9
+        self._speed = max(1.0, span_s / seconds)
+        self._log = work / "daemon.log"
+        self._broker = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "ignored", "log_level": 0})
+        broker = next(iter(self._broker.list_topics(timeout=10).brokers.values()))
+        self._settings = load(bootstrap=f"{broker.host}:{broker.port}", prefix="tocsin.", http_port=_free_port())
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._seen = Seen()
+        self._view = View(console, recording, self._speed)
+
+    def __enter__(self) -> Runner:
+        work = self._log.parent
+        work.mkdir(parents=True, exist_ok=True)
+        symbols = self._recording.symbols
+        environment = os.environ | {
+            "TOCSIN_BOOTSTRAP": self._settings.bootstrap,
+            "TOCSIN_PREFIX": self._settings.prefix,
+            "TOCSIN_HTTP_PORT": str(self._settings.http_port),
+            "TOCSIN_CLOCK": "data",
+            # The day is played many times faster: what would be seconds of backlog is so many more of the data's.
+            "TOCSIN_LADDER_DOWN_S": str(10 * self._speed),
+        }
+        if symbols:
+            environment["TOCSIN_SYMBOLS"] = str(symbols)
+        asyncio.run(kafka.create_topics(self._settings))
+        with self._log.open("wb") as log:
+            # A session of its own: Ctrl-C reaches this process only, which then stops the daemon in order.
+            self._daemon = subprocess.Popen(
+                [*_TOCSIN, "run"], env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        daemon = self._daemon
+        if daemon is None or daemon.poll() is not None:
+            return
+        daemon.send_signal(signal.SIGTERM)
+        try:
+            daemon.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+
+    # The playing.
+
+    async def play(self) -> None:
+        """Wait for the daemon, feed it the recording, show alerts until all is applied."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+            await self._until_ready(http)
+            follower = asyncio.create_task(self._follow())
+            watcher = asyncio.create_task(self._watch(http))
+            with self._view.live if self._console.is_terminal else nullcontext():
+                await self._first_of(self._feed(), follower, watcher)
+                await self._first_of(self._until_applied(), follower, watcher)
+            for task in (follower, watcher):
+                task.cancel()
+            await asyncio.gather(follower, watcher, return_exceptions=True)
+
+    async def _until_ready(self, http: aiohttp.ClientSession) -> None:
+        deadline_s = time.monotonic() + READY_S
+        while time.monotonic() < deadline_s:
+            self._require_daemon()
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with http.get(f"{self._address}/readyz") as response:
+                    if response.status == 200:
+                        return
+            await asyncio.sleep(0.1)
+        raise DemoError(f"The daemon was not ready within {READY_S:.0f} s; {self._last_words()}")
+
+    async def _feed(self) -> None:
+        """Play the recording at the demo's speed and remember when each message left."""
+        producer = AIOKafkaProducer(
+            **kafka.client_options(self._settings), linger_ms=0, max_request_size=kafka.MAX_MESSAGE_BYTES
+        )
+        await kafka.start(producer, self._settings.bootstrap)
+        try:
+            began_s, first_ns = time.monotonic(), self._recording.first_ns
+            for message in self._recording.messages(INSTRUMENT_INPUTS):
+                due_s = began_s + (message.ts_available - first_ns) / 1e9 / self._speed
+                if (wait_s := due_s - time.monotonic()) > 0.005:
+                    await asyncio.sleep(wait_s)
+                future = await producer.send(
+                    kafka.full_name(self._settings.prefix, message.topic),
+                    message.value,
+                    key=message.key,
+                    timestamp_ms=message.timestamp_ms,
+                    headers=message.headers,
+                )
+                future.add_done_callback(partial(self._left, message.topic, time.monotonic()))
+                self._view.sent += 1
+                self._view.at_ns = message.ts_available
+            await producer.flush()
+        finally:
+            await producer.stop()
+
+    def _left(self, topic: str, now_s: float, future: asyncio.Future[RecordMetadata]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            metadata = future.result()
+            self._seen.sent_s[topic, metadata.partition, metadata.offset] = now_s
+
+    async def _until_applied(self) -> None:
+        best, since_s = self._view.applied, time.monotonic()
+        while self._view.applied < self._view.sent:
+            if self._view.applied > best:
+                best, since_s = self._view.applied, time.monotonic()
+            elif time.monotonic() - since_s > STILL_S:
+                raise DemoError(
+                    f"The daemon applied {best:,} of {self._view.sent:,} messages and then none for {STILL_S:.0f} s; "
+                    f"{self._last_words()}"
+                )
+            await asyncio.sleep(0.2)
+        # Alerts of the last turn are on their way.
+        await asyncio.sleep(1.0)
+
+    async def _follow(self) -> None:
+        """Show alerts as they come."""
+        async with kafka.reader(self._settings) as consumer:
+            topic = kafka.full_name(self._settings.prefix, "alerts")
+            consumer.assign([TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic)])
+            while True:
+                batches = await consumer.getmany(timeout_ms=100)
+                now_s = time.monotonic()
+                for record in chain.from_iterable(batches.values()):
+                    event = codec.decode("alerts", record.key, record.value, record.timestamp)
+                    if isinstance(event, AlertEvent) and self._seen.take(event.data, now_s):
+                        self._view.ring(event.data)
+
+    async def _watch(self, http: aiohttp.ClientSession) -> None:
+        """Keep an eye on the daemon and on how far it has come."""
+        while True:
+            self._require_daemon()
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with http.get(f"{self._address}/metrics") as response:
+                    self._view.applied = int(sum(float(n) for n in _APPLIED.findall(await response.text())))
+            await asyncio.sleep(0.5)
+
+    async def _first_of(self, work: Coroutine[Any, Any, None], *others: asyncio.Task[None]) -> None:
+        """Await ``work``; an error of the others ends it."""
+        task = asyncio.create_task(work)
+        done, _ = await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
+        if task not in done:
+            task.cancel()
+        for finished in done:
+            finished.result()
+
+    # What it came to.
+
+    def summary(self) -> None:
+        """Print what was caught, missed and false, and what to do next."""
+        score = judge(self._recording.labels(), self._seen.openings())
+        self._view.summary(score, self._seen.latencies_s, self._seen.doubled, len(self._seen.alerts))
+        path = self._recording.path
+        self._console.print(
+            f"\nThe daemon has drained and the broker is gone; its log is {self._log}.\n"
+            f"Again, without a broker:   tocsin replay {path}\n"
+            "On your own Kafka:         export TOCSIN_BOOTSTRAP=host:9092; tocsin topics create; tocsin run\n"
+            f"and feed it this day:      tocsin feed {path} --speed 60",
+            soft_wrap=True,
+        )
+
+    @property
+    def _address(self) -> str:
+        return f"http://127.0.0.1:{self._settings.http_port}"
+
+    def _require_daemon(self) -> None:
+        code = self._daemon.poll() if self._daemon else None
+        if code is not None:
+            raise DemoError(f"The daemon ended with exit code {code}; {self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()[-5:]
+        return f"its log {self._log} ends with:\n" + "\n".join(lines)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

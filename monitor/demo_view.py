@@ -1,0 +1,117 @@
+"""What the demo shows: a header that moves with the day, alerts as they ring, and the account at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import numpy as np
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from monitor.recordings import Recording
+from monitor.scoreboard import Score
+from schemas.alerts import Alert
+
+_STYLES = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
+_MARKS = {"info": "·", "warning": "▲", "critical": "■"}
+
+
+class View:
+    """The terminal. Where it is none (a pipe, a log), alerts are plain lines and nothing moves."""
+
+    def __init__(self, console: Console, recording: Recording, speed: float) -> None:
+        self._console = console
+        self._first_ns = recording.first_ns
+        self._span_ns = max(1, recording.last_ns - recording.first_ns)
+        self._days = self._span_ns > 86_400 * 10**9
+        self._speed = speed
+        self._began_s = time.monotonic()
+        self._rung: Counter[str] = Counter()
+        self.at_ns = self._first_ns
+        self.sent = 0
+        self.applied = 0
+        self.live = Live(
+            get_renderable=self._header, console=console, refresh_per_second=8, transient=True, auto_refresh=True
+        )
+
+    def ring(self, alert: Alert) -> None:
+        """Show an opening or a worsening; closings are only counted."""
+        self._rung[alert.activity] += 1
+        if alert.activity != "close":
+            self._console.print(self._line(alert), soft_wrap=True)
+
+    def _line(self, alert: Alert) -> Text:
+        finding = alert.finding
+        style = _STYLES[finding.severity]
+        reasons = [f"{rule.name} {rule.value:.3g} {rule.unit}".rstrip() for rule in alert.explanation.rules]
+        return Text.assemble(
+            (f"{self._clock(alert.times.event_end)} ", "dim"),
+            (f"{_MARKS[finding.severity]} {finding.severity:<8} ", style),
+            (f"{alert.subject.instrument:<14} ", "bold"),
+            f"{finding.title} ",
+            (f"{finding.score:.2f} ", style),
+            ("worse " if alert.activity == "update" else "", "dim"),
+            (", ".join(reasons[:3]), "dim"),
+        )
+
+    def _clock(self, ns: int) -> str:
+        return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S" if self._days else "%H:%M:%S")
+
+    def _header(self) -> RenderableType:
+        elapsed_s = max(1e-3, time.monotonic() - self._began_s)
+        share = (self.at_ns - self._first_ns) / self._span_ns
+        top = Table.grid(expand=True, padding=(0, 1))
+        top.add_column()
+        top.add_column(ratio=1)
+        top.add_column(justify="right")
+        top.add_row(
+            Text(self._clock(self.at_ns), style="bold"), ProgressBar(total=1.0, completed=share), f"{share:4.0%}"
+        )
+        counts = Text.assemble(
+            (f"{self._speed:,.0f}× real time", "cyan"),
+            f"   sent {self.sent:,}   applied {self.applied:,} ({self.applied / elapsed_s:,.0f}/s)",
+            f"   open {self._rung['create'] - self._rung['close']}   rung {self._rung['create']}",
+        )
+        return Panel(Group(top, counts), title="tocsin demo", border_style="dim", box=box.ROUNDED)
+
+    def summary(self, score: Score, latencies_s: list[float], doubled: int, alerts: int) -> None:
+        """Print the account against the labels, with what it was measured by."""
+        print_ = self._console.print
+        print_()
+        if score.catches:
+            table = Table("event", "onset", "instrument", "rang by", "after", box=box.SIMPLE_HEAD, pad_edge=False)
+            for catch in score.catches:
+                label, delay_s = catch.label, catch.delay_s
+                names = ", ".join(dict.fromkeys(opening.typology for opening in catch.openings))
+                table.add_row(
+                    label.typology,
+                    self._clock(label.onset_ns),
+                    ", ".join(label.instruments),
+                    Text(names, style="green") if names else Text("missed", style="red"),
+                    "" if delay_s is None else f"{delay_s:+,.0f} s",
+                )
+            print_(table)
+        account = Table.grid(padding=(0, 2))
+        if score.catches:
+            exact = sum(catch.exact for catch in score.catches)
+            account.add_row("caught", f"{score.caught} of {len(score.catches)} events, {exact} by their own typology")
+            account.add_row("missed", str(len(score.catches) - score.caught))
+            account.add_row(
+                "false", f"{len(score.false)} episodes, {len(score.baited)} of them on events that only look bad"
+            )
+        if latencies_s:
+            p50, p99 = np.percentile(latencies_s, [50, 99]) * 1000
+            account.add_row(
+                "latency",
+                f"median {p50:,.0f} ms, p99 {p99:,.0f} ms from message to alert, at {self._speed:,.0f}× real time",
+            )
+        account.add_row("doubled", f"{doubled} of {alerts} alerts")
+        account.add_row("speed", f"{self.applied:,} messages in {time.monotonic() - self._began_s:.0f} s")
+        print_(account)
