@@ -1,23 +1,66 @@
-"""What flows between agents: arrivals in the journal's order, and the tracks of scores that are made of them."""
+"""What flows between agents: arrivals in the journal's order, and what each agent makes of them for the next."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from engines.tracks import Embedding
+from engines.tracks import Embedding, TickUpdate, Track
 from schemas.frames import Frame
+from schemas.journal import Clock, Ladder
 from schemas.records import (
     AudioSegment,
     ChartSnapshot,
     News,
     OrderEvent,
     Score,
-    Transfer,
     TranscriptSegment,
 )
 
-Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot | Transfer
+Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A message that could be used, at its place in the order. ``ordinal`` counts the partition's messages."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    ts_available: int
+    ordinal: int
+    value: Value
+    sha256: bytes
+    embedding: Embedding | None = None
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticked:
+    """What a frame, or the passing of time (``arrival`` None), changed for an instrument."""
+
+    key: str
+    update: TickUpdate
+    arrival: Arrival | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """A text that concerns an instrument was scored and its embedding kept under ``modality``."""
+
+    key: str
+    modality: str
+    embedding: Embedding
+    arrival: Arrival
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A track that triage is to judge, and the arrival that completed it (None: the passing of time)."""
+
+    key: str
+    track: Track
+    arrival: Arrival | None
+
+
+Item = Arrival | Clock | Ladder | Ticked | Heard | Scored | Score

@@ -87,6 +87,8 @@ async def reader(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaCo
     )
     try:
         await start(consumer, settings.bootstrap)
+        # Stopped before its tasks have run once, aiokafka's consumer takes their cancellation for its caller's.
+        await asyncio.sleep(0)
         yield consumer
     finally:
         await consumer.stop()

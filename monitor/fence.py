@@ -1,0 +1,80 @@
+"""A worker that was frozen sends nothing when it wakes.
+
+A thread of the process cannot tell that it was stopped (SIGSTOP, a paused machine), but the monotonic clock goes on.
+The fence is renewed by a short timer of the event loop; every request to a broker that writes something is checked
+against it at the last moment before the socket. Past half the session's timeout another worker may own the partitions,
+so the process ends at once. (Its journal entries would be void anyway, see `monitor.journal`.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from aiokafka import AIOKafkaProducer
+
+RENEWED_EVERY_S = 0.1
+EXIT_FENCED = 71
+
+
+def end_process(sentence: str, code: int) -> NoReturn:
+    """End the process at once, without any further sending."""
+    sys.stderr.write(f'{{"level": "critical", "event": "{sentence}"}}\n')
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class Fence:
+    """Knows when the event loop last ran; ends the process where that is too long ago."""
+
+    def __init__(
+        self,
+        limit_s: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        end: Callable[[str, int], Any] = end_process,
+    ) -> None:
+        self._limit_s = limit_s
+        self._clock = clock
+        self._end = end
+        self._renewed_s = clock()
+        self._worst_gap_s = 0.0
+
+    def check(self) -> None:
+        """End the process if it has been frozen for longer than the limit."""
+        gap_s = self._clock() - self._renewed_s
+        if gap_s > self._limit_s:
+            self._end(f"frozen for {gap_s:.1f} s, more than {self._limit_s:.1f} s: another worker may own its partitions", EXIT_FENCED)
+
+    def renew(self) -> None:
+        """Note that the event loop runs; checks first, so that a frozen worker cannot renew itself."""
+        self.check()
+        now_s = self._clock()
+        self._worst_gap_s = max(self._worst_gap_s, now_s - self._renewed_s)
+        self._renewed_s = now_s
+
+    def take_worst_gap(self) -> float:
+        """Return the longest gap in seconds since the last call."""
+        worst_s, self._worst_gap_s = self._worst_gap_s, 0.0
+        return worst_s
+
+    async def keep(self) -> None:
+        """Renew until cancelled."""
+        while True:
+            self.renew()
+            await asyncio.sleep(RENEWED_EVERY_S)
+
+    def guard(self, producer: AIOKafkaProducer) -> AIOKafkaProducer:
+        """Check the fence before each of the producer's requests goes out."""
+        send = producer.client.send
+
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            self.check()
+            return await send(*args, **kwargs)
+
+        producer.client.send = checked
+        return producer

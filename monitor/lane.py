@@ -1,0 +1,397 @@
+"""A lane: one partition of a stage, from its messages to its effects.
+
+    push ─► buffers ─► sequencer ─► journal ─► agents ─► effects ─► checkpoint ─► acknowledgement
+
+A *turn* is what the sequencer can order at once. Its steps are written to the journal, its messages go through the
+agents while that write is on its way, and its effects (alerts, scores, dead letters) are sent once it has arrived. A
+checkpoint takes a snapshot between two turns, waits for the effects before it, writes what changed and lets the
+messages that it covers be acknowledged. Recovery loads the last checkpoint, reads the journal to its end, applies what
+that names, keeps back the alerts that are already there, and goes on live.
+
+An exception ends the process: nothing here is caught and logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from agents.flow import Arrival, Item
+from monitor import checkpoints
+from monitor.checkpoints import Closing, Loaded
+from monitor.journal import JournalWriter
+from monitor.outbox import Effects, Outbox
+from monitor.sequencer import Pending, Sequencer, Taken
+from monitor.state import StateTable
+from schemas.alerts import Alert
+from schemas.journal import Clock, Entry, Ladder, Run, Step
+from schemas.records import DeadLetter, Score
+
+log = structlog.get_logger(__name__)
+TURN_MESSAGES = 64
+#: Above this many buffered messages a topic is paused, below a quarter of it it flows again.
+BUFFER_MESSAGES = 512
+
+
+class State(Protocol):
+    """What a lane keeps for a key."""
+
+    def pack(self) -> bytes: ...
+
+
+Output = Item | Alert
+Agent = Callable[[AsyncIterator[Item], StateTable[State]], AsyncIterator[Output]]
+
+
+class Broker(Protocol):
+    """What a lane asks of the broker's side: its logs, and what the consumer knows."""
+
+    async def load_checkpoint(self) -> Loaded: ...
+
+    async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]: ...
+
+    async def read_alert_ids(self, start: int) -> tuple[set[str], int]: ...
+
+    async def commit(self, offsets: Mapping[str, int]) -> None: ...
+
+    def at_end(self, topic: str, next_offset: int) -> bool: ...
+
+    def flow(self, topic: str, on: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneConfig:
+    """A lane's settings, in their units."""
+
+    partition: int
+    topics: tuple[str, ...]
+    owner: str
+    config: str
+    overtake_ns: int
+    checkpoint_interval_s: float
+    ladder_down_ns: int
+    wall: Callable[[], int] | None
+    unpack: Callable[[bytes], State]
+
+
+@dataclass(slots=True)
+class LaneStatus:
+    """What probes and metrics read of a lane."""
+
+    recovered: bool = False
+    messages: int = 0
+    refused: int = 0
+    turns: int = 0
+    checkpoints: int = 0
+    checkpoint_s: float = field(default_factory=time.monotonic)
+    committed_s: float = field(default_factory=time.monotonic)
+    progress_s: float = field(default_factory=time.monotonic)
+    level: int = 0
+    backlog_ns: int = 0
+    suppressed: int = 0
+
+
+class Lane:
+    """One partition of a stage; `run` lives until it is cancelled or `stop` is called."""
+
+    def __init__(
+        self,
+        config: LaneConfig,
+        *,
+        broker: Broker,
+        journal: JournalWriter,
+        outbox: Outbox,
+        agent: Agent,
+        on_turn: Callable[[list[Taken], float, float, float], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._broker = broker
+        self._journal = journal
+        self._outbox = outbox
+        self._agent = agent
+        self._on_turn = on_turn
+        self.sequencer = Sequencer(config.topics, overtake_ns=config.overtake_ns)
+        self.status = LaneStatus()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._table: StateTable[State] = StateTable()
+        self._outputs: list[Output] = []
+        self._seen_alerts: set[str] = set()
+        self._ordinal = 0
+        self._applied: dict[str, int] = {}
+        self._checkpoint: asyncio.Task[None] | None = None
+        self._checkpoint_ordinal = -1
+        self._closing: Closing | None = None
+        self._entries: list[Entry] = []
+        self._ready = asyncio.Event()
+        self._early: list[tuple[str, Pending]] = []
+        self._paused: set[str] = set()
+        self._pressed_s: float | None = None
+        self._began_s = 0.0
+
+    # What arrives.
+
+    def push(self, topic: str, message: Pending) -> None:
+        """Take a message in; one that the state already includes, or that came before, is dropped."""
+        if not self._ready.is_set():
+            self._early.append((topic, message))
+            return
+        if self.sequencer.push(topic, message):
+            message.received_s = time.monotonic()
+            if len(self.sequencer.buffers[topic]) >= BUFFER_MESSAGES and topic not in self._paused:
+                self._paused.add(topic)
+                self._broker.flow(topic, False)
+            self._wake.set()
+
+    def wake(self) -> None:
+        """Look again: a text is encoded, or a topic's end may have been reached."""
+        self._wake.set()
+
+    @property
+    def behind(self) -> bool:
+        """Whether messages were applied that no checkpoint includes yet."""
+        return self._ordinal > self._checkpoint_ordinal
+
+    # Life.
+
+    async def run(self) -> None:
+        """Recover, then apply messages until stopped; the last checkpoint is written before it returns."""
+        self._began_s = time.monotonic()
+        await self._load()
+        async for output in self._agent(self._source(), self._table):
+            self._outputs.append(output)
+        await self._checkpoint_now()
+
+    async def stop(self) -> None:
+        """Let `run` finish its turn, write its checkpoint and return."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _load(self) -> None:
+        loaded = await self._broker.load_checkpoint()
+        await self._journal.claim(self._config.owner)
+        closing = loaded.closing
+        if closing is not None:
+            self._table = StateTable({key: self._config.unpack(state) for key, state in loaded.states.items()})
+            self.sequencer.next_offset.update(closing.offsets)
+            self.sequencer.clock_ns = closing.clock_ns
+            self.sequencer.latest_ns = closing.latest_ns
+            self._ordinal = closing.ordinal
+            self.status.level = closing.level
+        self._table.dirty |= loaded.leftovers & set(self._table)
+        self._applied = dict(self.sequencer.next_offset)
+        start, epoch = (closing.journal, closing.epoch) if closing else (0, -1)
+        self._entries = await self._broker.read_journal(start, self._journal.epoch, epoch)
+        self._seen_alerts, alerts_end = await self._broker.read_alert_ids(closing.alerts if closing else 0)
+        self._outbox.alerts_end = alerts_end
+        self._checkpoint_ordinal = self._ordinal
+        self._ready.set()
+        early, self._early = self._early, []
+        for topic, message in early:
+            self.push(topic, message)
+
+    # The order of things: what the agents are fed.
+
+    async def _source(self) -> AsyncIterator[Item]:
+        yield Ladder(self.status.level, "as it was")
+        async for item in self._recovered():
+            yield item
+        self._seen_alerts.clear()
+        self.status.recovered = True
+        log.info(
+            "recovered",
+            partition=self._config.partition,
+            keys=len(self._table),
+            messages=self._ordinal,
+            suppressed=self.status.suppressed,
+            seconds=round(time.monotonic() - self._began_s, 3),
+        )
+        while not self._stopping:
+            steps, items = await self._next_turn()
+            if not steps:
+                continue
+            began_s = time.monotonic()
+            ordinal = self._ordinal
+            delivery = asyncio.ensure_future(self._journal.append(ordinal, steps))
+            for item in items:
+                arrival = await self._arrive(item)
+                if arrival is not None:
+                    yield arrival
+            applied_s = time.monotonic()
+            await delivery
+            journalled_s = time.monotonic()
+            await self._publish()
+            self.status.turns += 1
+            self.status.progress_s = journalled_s
+            if self._on_turn:
+                taken = [item for item in items if isinstance(item, Taken)]
+                self._on_turn(taken, began_s, applied_s, journalled_s)
+            self._maybe_checkpoint()
+
+    async def _recovered(self) -> AsyncIterator[Item]:
+        for entry in self._entries:
+            for step in entry.steps:
+                if isinstance(step, Run):
+                    while not self.sequencer.has(step):
+                        self._wake.clear()
+                        await self._wake.wait()
+                    for taken in self.sequencer.follow(step):
+                        arrival = await self._arrive(taken)
+                        if arrival is not None:
+                            yield arrival
+                    self._refill()
+                else:
+                    if isinstance(step, Clock):
+                        self.sequencer.clock_ns = step.now_ns
+                    else:
+                        self.status.level = step.level
+                    yield step
+            await self._publish()
+            self.status.progress_s = time.monotonic()
+        self._entries = []
+
+    async def _next_turn(self) -> tuple[list[Step], list[Clock | Taken | Ladder]]:
+        self._wake.clear()
+        step = self._ladder_step()
+        if step is not None:
+            return [step], [step]
+        idle = {t for t in self._config.topics if self._broker.at_end(t, self.sequencer.next_offset[t])}
+        wall_ns = self._config.wall() if self._config.wall else None
+        steps, items = self.sequencer.take(idle, limit=TURN_MESSAGES, wall_ns=wall_ns)
+        self._refill()
+        if not steps and not self._stopping:
+            # Messages wake the lane at once; the ends of topics, the clock and the checkpoint are looked at in between.
+            try:
+                await asyncio.wait_for(self._wake.wait(), 0.02 if any(self.sequencer.buffers.values()) else 0.25)
+            except TimeoutError:
+                self._maybe_checkpoint()
+        return steps, list(items)
+
+    def _refill(self) -> None:
+        for topic in tuple(self._paused):
+            if len(self.sequencer.buffers[topic]) <= BUFFER_MESSAGES // 4:
+                self._paused.discard(topic)
+                self._broker.flow(topic, True)
+
+    def _ladder_step(self) -> Ladder | None:
+        """Return a step down when the backlog stays long, up again when it is short."""
+        backlog_ns = self.status.backlog_ns = self.sequencer.backlog_ns()
+        down_ns, level = self._config.ladder_down_ns, self.status.level
+        now_s = time.monotonic()
+        pressed = backlog_ns > down_ns and level < 2
+        relieved = backlog_ns < down_ns // 4 and level > 0
+        if not pressed and not relieved:
+            self._pressed_s = None
+        elif self._pressed_s is None:
+            self._pressed_s = now_s
+        elif now_s - self._pressed_s > (2.0 if pressed else 5.0):
+            self._pressed_s = None
+            self.status.level += 1 if pressed else -1
+            return Ladder(self.status.level, f"backlog of {backlog_ns / 1e9:.1f} s")
+        return None
+
+    async def _arrive(self, item: Clock | Taken | Ladder) -> Item | None:
+        if not isinstance(item, Taken):
+            return item
+        message, ordinal = item.message, self._ordinal
+        self._ordinal += 1
+        self._applied[item.topic] = message.offset + 1
+        self.status.messages += 1
+        if message.value is None:
+            self.status.refused += 1
+            self._outputs.append(self._dead_letter(item))
+            return None
+        return Arrival(
+            topic=item.topic,
+            partition=self._config.partition,
+            offset=message.offset,
+            key=message.key,
+            ts_available=message.ts_available,
+            ordinal=ordinal,
+            value=message.value,
+            sha256=message.sha256,
+            embedding=await message.embedding() if message.embedding and self.status.level < 2 else None,
+            trace=message.headers.get("traceparent", ""),
+        )
+
+    def _dead_letter(self, item: Taken) -> DeadLetter:
+        message = item.message
+        assert message.refusal is not None
+        key, value = message.raw
+        return DeadLetter(
+            ts_event=message.ts_available,
+            ts_available=message.ts_available,
+            topic=item.topic,
+            partition=self._config.partition,
+            offset=message.offset,
+            reason=message.refusal[0],
+            detail=message.refusal[1],
+            key=key[:1024],
+            value=value[:65_536],
+            size=len(value),
+            headers=message.headers,
+        )
+
+    # What leaves.
+
+    async def _publish(self) -> None:
+        outputs, self._outputs = self._outputs, []
+        effects = Effects()
+        for output in outputs:
+            if isinstance(output, Alert):
+                if output.alert_id in self._seen_alerts:
+                    self.status.suppressed += 1
+                else:
+                    effects.alerts.append(output)
+            elif isinstance(output, Score):
+                effects.scores.append(output)
+            elif isinstance(output, DeadLetter):
+                effects.dead_letters.append(output)
+        await self._outbox.send(effects)
+
+    def _maybe_checkpoint(self) -> None:
+        if self._checkpoint is not None:
+            if not self._checkpoint.done():
+                return
+            self._checkpoint.result()
+        due = time.monotonic() - self.status.checkpoint_s >= self._config.checkpoint_interval_s
+        if due and (self._ordinal > self._checkpoint_ordinal or self._table.dirty):
+            self._checkpoint = asyncio.ensure_future(self._write(*self._snapshot()))
+
+    async def _checkpoint_now(self) -> None:
+        if self._checkpoint is not None:
+            await self._checkpoint
+        await self._publish()
+        await self._write(*self._snapshot())
+
+    def _snapshot(self) -> tuple[dict[str, bytes], Closing, list[Awaitable[object]]]:
+        states = {key: self._table[key].pack() for key in self._table.dirty}
+        self._table.dirty = set()
+        self._checkpoint_ordinal = self._ordinal
+        self.status.checkpoint_s = time.monotonic()
+        closing = Closing(
+            epoch=self._journal.epoch,
+            journal=self._journal.end,
+            ordinal=self._ordinal,
+            offsets=dict(self._applied),
+            alerts=self._outbox.alerts_end,
+            clock_ns=self.sequencer.clock_ns,
+            latest_ns=self.sequencer.latest_ns,
+            level=self.status.level,
+            config=self._config.config,
+        )
+        return states, closing, self._outbox.take_pending()
+
+    async def _write(self, states: dict[str, bytes], closing: Closing, effects: list[Awaitable[object]]) -> None:
+        await asyncio.gather(*effects)
+        epoch = self._journal.epoch
+        await self._outbox.write_checkpoint({key: checkpoints.seal(epoch, state) for key, state in states.items()})
+        await self._outbox.write_checkpoint({checkpoints.CLOSING_KEY.decode(): checkpoints.seal(epoch, checkpoints.encode_closing(closing))})
+        await self._broker.commit(closing.offsets)
+        self.status.checkpoints += 1
+        self.status.committed_s = time.monotonic()

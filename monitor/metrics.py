@@ -1,0 +1,83 @@
+"""Prometheus metrics of a worker. What is not measured has no metric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from schemas.alerts import Alert
+from schemas.frames import Frame
+from schemas.records import DeadLetter
+
+if TYPE_CHECKING:
+    from monitor.fence import Fence
+    from monitor.lane import Lane
+    from monitor.sequencer import Taken
+
+_LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The counters of one worker, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._messages = Counter("tocsin_messages", "Messages applied.", ["topic"], registry=registry)
+        self._ticks = Counter("tocsin_ticks", "Ticks applied.", registry=registry)
+        self._alerts = Counter("tocsin_alerts", "Alerts sent.", ["typology", "severity", "activity"], registry=registry)
+        self._dead_letters = Counter("tocsin_dead_letters", "Messages refused.", ["topic", "reason"], registry=registry)
+        self.rows = Counter("tocsin_rows_set_aside", "Ticks that cleaning set aside or mended.", ["reason"], registry=registry)
+        self.scores = Counter("tocsin_scores", "Score records made.", registry=registry)
+        self._stage = Histogram(
+            "tocsin_stage_seconds", "Latency by stage.", ["stage"], buckets=_LATENCY_S, registry=registry
+        )
+        self._stages = {name: self._stage.labels(name) for name in ("buffer", "apply", "journal", "turn")}
+        self._lag = Gauge("tocsin_buffered_messages", "Messages that wait in a lane.", ["partition"], registry=registry)
+        self._backlog = Gauge(
+            "tocsin_backlog_seconds", "Newest buffered message against the last applied, available time.", ["partition"], registry=registry
+        )
+        self._ladder = Gauge("tocsin_ladder_level", "0 full, 1 text and ticks, 2 rules only.", ["partition"], registry=registry)
+        self._age = Gauge("tocsin_checkpoint_age_seconds", "Since the last checkpoint began.", ["partition"], registry=registry)
+        self._keys = Gauge("tocsin_lanes", "Partitions that this worker owns.", registry=registry)
+        self._loop = Gauge("tocsin_event_loop_lag_seconds", "Longest gap between two runs of the event loop.", registry=registry)
+
+    def turn(self, taken: list[Taken], began_s: float, applied_s: float, journalled_s: float) -> None:
+        """Count a turn; times are of the monotonic clock."""
+        for item in taken:
+            self._messages.labels(item.topic).inc()
+            value = item.message.value
+            if isinstance(value, Frame):
+                self._ticks.inc(len(value))
+        if taken:
+            self._stages["buffer"].observe(began_s - min(item.message.received_s for item in taken))
+        self._stages["apply"].observe(applied_s - began_s)
+        self._stages["journal"].observe(journalled_s - began_s)
+        self._stages["turn"].observe(time.monotonic() - began_s)
+
+    def alert(self, alert: Alert) -> None:
+        """Count an alert."""
+        finding = alert.finding
+        self._alerts.labels(finding.typology, finding.severity, alert.activity).inc()
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Count a refusal."""
+        self._dead_letters.labels(letter.topic, letter.reason).inc()
+
+    def sample(self, lanes: Mapping[int, Lane], fence: Fence) -> None:
+        """Read the gauges off the lanes."""
+        now_s = time.monotonic()
+        self._keys.set(len(lanes))
+        for partition, lane in lanes.items():
+            label = str(partition)
+            self._lag.labels(label).set(sum(map(len, lane.sequencer.buffers.values())))
+            self._backlog.labels(label).set(lane.status.backlog_ns / 1e9)
+            self._ladder.labels(label).set(lane.status.level)
+            self._age.labels(label).set(now_s - lane.status.checkpoint_s)
+        self._loop.set(fence.take_worst_gap())
+
+    def expose(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

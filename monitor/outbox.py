@@ -1,0 +1,156 @@
+"""What leaves a lane: alerts, scores, dead letters and checkpoints, packed into batches by the lane itself.
+
+Building the record batch here costs a tenth of handing the producer one message at a time. Deliveries are awaited by
+the checkpoint that follows them, and a failed one ends the lane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from schemas.alerts import Activity, Alert, AlertEvent
+from schemas.records import DeadLetter, Score
+
+#: Batches that may be on their way before a lane waits for the oldest.
+IN_FLIGHT = 64
+_encode = msgspec.json.Encoder().encode
+_TYPES: dict[
+    Activity, Literal["io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"]
+] = {
+    "create": "io.tocsin.alert.create",
+    "update": "io.tocsin.alert.update",
+    "close": "io.tocsin.alert.close",
+}
+
+
+@dataclass(slots=True)
+class Effects:
+    """What one turn says to the outside."""
+
+    alerts: list[Alert] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+
+
+def rfc3339(ns: int) -> str:
+    """Return a time in ns UTC as RFC 3339 with nine digits of a second."""
+    seconds, fraction = divmod(ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{fraction:09d}Z"
+
+
+def event_of(alert: Alert, source: str) -> AlertEvent:
+    """Put an alert in its CloudEvents envelope."""
+    return AlertEvent(
+        id=alert.alert_id,
+        source=source,
+        type=_TYPES[alert.activity],
+        subject=alert.subject.instrument,
+        time=rfc3339(alert.times.available_at),
+        data=alert,
+    )
+
+
+class Outbox:
+    """One lane's way out. ``prefix`` is that of the topics."""
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        *,
+        prefix: str,
+        partition: int,
+        wall: Callable[[], int] = time.time_ns,
+        on_alert: Callable[[Alert], None] | None = None,
+        on_dead_letter: Callable[[DeadLetter], None] | None = None,
+    ) -> None:
+        self._producer = producer
+        self._prefix = prefix
+        self._partition = partition
+        self._wall = wall
+        self._on_alert = on_alert
+        self._on_dead_letter = on_dead_letter
+        self._pending: list[asyncio.Future[object]] = []
+        self.alerts_end = 0
+
+    async def send(self, effects: Effects) -> None:
+        """Send a turn's effects; their deliveries are in `take_pending`."""
+        if effects.alerts:
+            now_ns = self._wall()
+            timed = [
+                msgspec.structs.replace(alert, times=msgspec.structs.replace(alert.times, detected_at=now_ns))
+                for alert in effects.alerts
+            ]
+            source = f"/{self._prefix.rstrip('.')}/{self._partition}"
+            await self._send(
+                "alerts", ((a.episode_id.encode(), _encode(event_of(a, source)), a.times.available_at) for a in timed)
+            )
+            if self._on_alert:
+                for alert in timed:
+                    self._on_alert(alert)
+        if effects.scores:
+            await self._send("scores", ((s.instrument.encode(), _encode(s), s.ts_available) for s in effects.scores))
+        for letter in effects.dead_letters:
+            self._pending.append(
+                await self._producer.send(
+                    f"{self._prefix}deadletters", _encode(letter), key=letter.topic.encode()
+                )
+            )
+            if self._on_dead_letter:
+                self._on_dead_letter(letter)
+        await self._settle()
+
+    async def write_checkpoint(self, records: Mapping[str, bytes]) -> None:
+        """Write checkpoint records and wait until they are delivered."""
+        now_ns = self._wall()
+        futures = await self._batches("checkpoints", ((k.encode(), v, now_ns) for k, v in records.items()))
+        await asyncio.gather(*futures)
+
+    def take_pending(self) -> list[Awaitable[object]]:
+        """Return the deliveries that have not been awaited yet; the caller awaits them."""
+        pending, self._pending = self._pending, []
+        return list(pending)
+
+    async def _send(self, topic: str, records: Iterable[tuple[bytes, bytes, int]]) -> None:
+        futures = await self._batches(topic, records)
+        if topic == "alerts":
+            for future in futures:
+                future.add_done_callback(self._delivered)
+        self._pending += futures
+
+    def _delivered(self, future: asyncio.Future[object]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self.alerts_end = max(self.alerts_end, future.result().offset + 1)  # type: ignore[attr-defined]
+
+    async def _batches(
+        self, topic: str, records: Iterable[tuple[bytes, bytes, int]]
+    ) -> list[asyncio.Future[object]]:
+        name = self._prefix + topic
+        futures: list[asyncio.Future[object]] = []
+        batch = self._producer.create_batch()
+        for key, value, ts_ns in records:
+            timestamp_ms = ts_ns // 1_000_000
+            if batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
+                futures.append(await self._producer.send_batch(batch, name, partition=self._partition))
+                batch = self._producer.create_batch()
+                if batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
+                    raise ValueError(f"a record of {len(value)} bytes for {name} is larger than a batch may be")
+        if batch.record_count():
+            futures.append(await self._producer.send_batch(batch, name, partition=self._partition))
+        return futures
+
+    async def _settle(self) -> None:
+        """Wait where too much is on its way; a delivery that failed is raised here."""
+        while len(self._pending) > IN_FLIGHT:
+            await self._pending[0]
+            for future in self._pending:
+                if future.done():
+                    future.result()
+            self._pending = [future for future in self._pending if not future.done()]

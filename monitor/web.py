@@ -1,0 +1,86 @@
+"""The worker's HTTP side: /livez, /readyz and /metrics.
+
+Liveness is progress, not breath: a lane that has messages waiting and applies none, checkpoints that stopped, or an
+event loop that stalls, fail the probe.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from monitor.metrics import Metrics
+from monitor.settings import Settings
+
+if TYPE_CHECKING:
+    from monitor.worker import Worker
+
+#: A lane with messages waiting that has applied none for this long is stuck, in seconds.
+STUCK_S = 30.0
+
+
+class Web:
+    """Serves the probes; ``address`` is set once started."""
+
+    def __init__(self, settings: Settings, worker: Worker, metrics: Metrics, about: dict[str, Any]) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._metrics = metrics
+        self._about = about
+        self._started_s = time.monotonic()
+        self.address = ""
+        app = web.Application()
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics_page)
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self) -> None:
+        """Listen on the configured address."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._settings.http_host, self._settings.http_port)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.address = f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    def stuck(self) -> list[str]:
+        """Return what keeps this worker from being called alive, a sentence each."""
+        now_s = time.monotonic()
+        interval_s = self._settings.checkpoint_interval_s
+        reasons = []
+        if not self._worker.lanes and now_s - max(self._started_s, self._worker.given_back_s) > 4 * STUCK_S:
+            reasons.append("no partition is assigned: membership in the consumer group is lost, or workers outnumber partitions")
+        for partition, lane in self._worker.lanes.items():
+            waiting = sum(map(len, lane.sequencer.buffers.values()))
+            if waiting and now_s - lane.status.progress_s > STUCK_S:
+                reasons.append(f"partition {partition}: {waiting} messages wait, none applied for {STUCK_S:.0f} s")
+            if lane.behind and now_s - lane.status.committed_s > STUCK_S + 4 * interval_s:
+                reasons.append(f"partition {partition}: nothing acknowledged for {now_s - lane.status.committed_s:.0f} s")
+        return reasons
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return _answer(self.stuck(), {})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        lanes = self._worker.lanes
+        reasons = [f"partition {p}: recovering" for p, lane in lanes.items() if not lane.status.recovered]
+        if not lanes:
+            reasons.append("no partition assigned yet")
+        return _answer(reasons, self._about | {"partitions": sorted(lanes)})
+
+    async def _metrics_page(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.expose(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+def _answer(reasons: list[str], about: dict[str, Any]) -> web.Response:
+    body = {"ok": not reasons, "reasons": reasons} | about
+    return web.Response(
+        status=503 if reasons else 200, body=msgspec.json.encode(body), content_type="application/json"
+    )

@@ -1,0 +1,266 @@
+"""A worker: the lanes of the partitions that Kafka gave it, and what they share.
+
+Faust holds the group membership and delivers messages; a partition that comes gets a lane, a partition that goes has its
+lane finish its turn, write its checkpoint and end. What ends a lane unexpectedly ends the process: the group gives the
+partition to another worker, and the journal tells that one what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaProducer
+
+from engines.tracks import Embedding
+from monitor import checkpoints, kafka
+from monitor.checkpoints import Loaded
+from monitor.fence import Fence, end_process
+from monitor.journal import JournalWriter, read_journal
+from monitor.lane import Agent, Lane, LaneConfig, State
+from monitor.metrics import Metrics
+from monitor.outbox import Outbox
+from monitor.sequencer import Pending
+from monitor.settings import Settings
+from schemas import codec
+from schemas.errors import BadMessage
+from schemas.frames import Frame
+from schemas.records import News, TranscriptSegment
+
+log = structlog.get_logger(__name__)
+EXIT_LANE = 70
+#: A topic whose end the consumer has reached, and that has been silent for as long, holds nothing back.
+SILENCE_S = 1.0
+
+
+class _AlertId(msgspec.Struct):
+    id: str
+
+
+_alert_id = msgspec.json.Decoder(_AlertId)
+
+
+class Source(Protocol):
+    """The consumer's side, as Faust's driver gives it; topics by their full names."""
+
+    def highwater(self, topic: str, partition: int) -> int | None: ...
+
+    def position(self, topic: str, partition: int) -> int | None: ...
+
+    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> None: ...
+
+    def flow(self, topic: str, partition: int, on: bool) -> None: ...
+
+
+class LaneBroker:
+    """What one lane asks of the broker (see `monitor.lane.Broker`)."""
+
+    def __init__(self, settings: Settings, source: Source, partition: int) -> None:
+        self._settings = settings
+        self._source = source
+        self._partition = partition
+        self.last_push_s: dict[str, float] = {}
+
+    def _name(self, topic: str) -> str:
+        return kafka.full_name(self._settings.prefix, topic)
+
+    async def load_checkpoint(self) -> Loaded:
+        async with kafka.reader(self._settings) as consumer:
+            topic = self._name("checkpoints")
+            end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
+            records = kafka.read_partition(consumer, topic, self._partition, 0, end)
+            return await checkpoints.load((r.key, r.value) async for r in records)
+
+    async def read_journal(self, start: int, end: int, epoch: int) -> list[Any]:
+        async with kafka.reader(self._settings) as consumer:
+            records = kafka.read_partition(consumer, self._name("journal"), self._partition, start, end)
+            return (await read_journal(((r.offset, r.value) async for r in records), epoch)).entries
+
+    async def read_alert_ids(self, start: int) -> tuple[set[str], int]:
+        async with kafka.reader(self._settings) as consumer:
+            topic = self._name("alerts")
+            end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
+            records = kafka.read_partition(consumer, topic, self._partition, start, end)
+            return {_alert_id.decode(r.value).id async for r in records}, end
+
+    async def commit(self, offsets: Mapping[str, int]) -> None:
+        await self._source.commit({(self._name(t), self._partition): o for t, o in offsets.items() if o})
+
+    def at_end(self, topic: str, next_offset: int) -> bool:
+        name = self._name(topic)
+        highwater = self._source.highwater(name, self._partition)
+        if highwater is None:
+            return False
+        if next_offset >= highwater:
+            return True
+        # Markers of transactions, and messages that retention has deleted, take offsets that never arrive.
+        position = self._source.position(name, self._partition)
+        silent_s = time.monotonic() - self.last_push_s.setdefault(topic, time.monotonic())
+        return position is not None and position >= highwater and silent_s > SILENCE_S
+
+    def flow(self, topic: str, on: bool) -> None:
+        self._source.flow(self._name(topic), self._partition, on)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A scope's inputs and what is done with them. ``config`` is the digest of all that decides."""
+
+    topics: tuple[str, ...]
+    config: str
+    agent: Agent
+    unpack: Callable[[bytes], State]
+    encode: Callable[[News | TranscriptSegment], Embedding]
+    about: dict[str, Any]
+
+
+class Worker:
+    """The lanes of this process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str,
+        stage: Stage,
+        source: Source,
+        producer: AIOKafkaProducer,
+        fence: Fence,
+        pool: Executor,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._name = name
+        self._stage = stage
+        self._source = source
+        self._producer = producer
+        self._fence = fence
+        self._pool = pool
+        self._metrics = metrics
+        self.lanes: dict[int, Lane] = {}
+        self.given_back_s = 0.0
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._brokers: dict[int, LaneBroker] = {}
+        self._short = {kafka.full_name(settings.prefix, topic): topic for topic in stage.topics}
+
+    # What Faust delivers.
+
+    def push(self, message: Any) -> None:
+        """Hand a message to its partition's lane: decoded, or with the reason why it could not be."""
+        lane = self.lanes.get(message.partition)
+        if lane is None:
+            return
+        topic = self._short[message.topic]
+        self._brokers[message.partition].last_push_s[topic] = time.monotonic()
+        lane.push(topic, self._pending(lane, topic, message))
+
+    def _pending(self, lane: Lane, topic: str, message: Any) -> Pending:
+        key, value = message.key or b"", message.value or b""
+        timestamp_ms = message.timestamp
+        headers = {k: v.decode("utf-8", "replace") for k, v in message.headers or ()}
+        sha256 = hashlib.sha256(value).digest()
+        try:
+            record = codec.decode(topic, key, value, timestamp_ms)
+        except BadMessage as refusal:
+            return Pending(
+                offset=message.offset,
+                key="",
+                ts_available=timestamp_ms * 1_000_000,
+                value=None,
+                sha256=sha256,
+                refusal=(refusal.reason, refusal.detail),
+                raw=(key, value),
+                headers=headers,
+            )
+        available_ns = int(record.ts_available[-1]) if isinstance(record, Frame) else record.ts_available
+        pending = Pending(message.offset, key.decode(), available_ns, record, sha256, headers=headers)
+        if isinstance(record, News | TranscriptSegment):
+            self._start_encoding(lane, pending, record)
+        return pending
+
+    def _start_encoding(self, lane: Lane, pending: Pending, record: News | TranscriptSegment) -> None:
+        """Encode off the event loop; under the ladder's last level only where the journal asks for it after all."""
+        started: asyncio.Future[Embedding] | None = None
+
+        def start() -> asyncio.Future[Embedding]:
+            nonlocal started
+            if started is None:
+                started = asyncio.get_running_loop().run_in_executor(self._pool, self._stage.encode, record)
+                started.add_done_callback(lambda _: lane.wake())
+            return started
+
+        if lane.status.level < 2:
+            start()
+        pending.ready = lambda: started is None or started.done()
+        pending.embedding = start
+
+    # What the group decides.
+
+    async def assigned(self, partitions: set[int]) -> None:
+        """Start a lane for each partition that has none."""
+        for partition in sorted(partitions - set(self.lanes)):
+            broker = LaneBroker(self._settings, self._source, partition)
+            lane = Lane(
+                LaneConfig(
+                    partition=partition,
+                    topics=self._stage.topics,
+                    owner=self._name,
+                    config=self._stage.config,
+                    overtake_ns=self._settings.overtake_ms * 1_000_000,
+                    checkpoint_interval_s=self._settings.checkpoint_interval_s,
+                    ladder_down_ns=int(self._settings.ladder_down_s * 1e9),
+                    wall=time.time_ns if self._settings.clock == "wall" else None,
+                    unpack=self._stage.unpack,
+                ),
+                broker=broker,
+                journal=JournalWriter(self._producer, kafka.full_name(self._settings.prefix, "journal"), partition),
+                outbox=Outbox(
+                    self._producer,
+                    prefix=self._settings.prefix,
+                    partition=partition,
+                    on_alert=self._metrics.alert,
+                    on_dead_letter=self._metrics.dead_letter,
+                ),
+                agent=self._stage.agent,
+                on_turn=self._metrics.turn,
+            )
+            self.lanes[partition], self._brokers[partition] = lane, broker
+            task = asyncio.create_task(lane.run(), name=f"lane-{partition}")
+            task.add_done_callback(self._lane_ended)
+            self._tasks[partition] = task
+        log.info("partitions assigned", partitions=sorted(partitions))
+
+    async def revoked(self, partitions: set[int]) -> None:
+        """Let the lanes of these partitions finish and write their checkpoints."""
+        tasks = []
+        for partition in partitions & set(self.lanes):
+            lane, task = self.lanes.pop(partition), self._tasks.pop(partition)
+            self._brokers.pop(partition)
+            if lane.status.recovered:
+                await lane.stop()
+            else:
+                task.cancel()
+            tasks.append(task)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.given_back_s = time.monotonic()
+        log.info("partitions given back", partitions=sorted(partitions))
+
+    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+        if task not in self._tasks.values():
+            return
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        log.critical("a lane failed", lane=task.get_name(), exc_info=error)
+        end_process(f"{task.get_name()} failed: the worker ends, another takes over from the journal", EXIT_LANE)
+
+    async def sample(self) -> None:
+        """Keep the gauges current until cancelled."""
+        while True:
+            self._metrics.sample(self.lanes, self._fence)
+            await asyncio.sleep(1.0)
