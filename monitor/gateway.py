@@ -1,0 +1,457 @@
+"""The gateway: single ticks become frames, documents become news of the instruments that they name.
+
+Plain aiokafka: one consumer group over both topics, one idempotent producer. Committed is only what the broker has
+acknowledged; what a crash makes the gateway send again carries the same `source_offset`, and the daemon drops it.
+
+How long a frame waits for more ticks weighs latency against the daemon's cost, which is per frame: with few frames a
+second the wait is a quarter of ``frame_ms``, and it grows to all of it at `FULL_WAIT_FRAMES_S`. While the gateway works
+off a backlog, latency is lost anyway, and frames wait up to `BACKLOG_WAIT_S` for their ticks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from engines.instruments import SymbolMaster
+from monitor import kafka, probes
+from monitor.packing import Ledger, OpenFrame, Packer
+from monitor.settings import Settings
+from schemas import codec
+from schemas.errors import BadMessage
+from schemas.records import DeadLetter, Document, News
+
+log = structlog.get_logger(__name__)
+
+FULL_WAIT_FRAMES_S = 4_000.0
+BACKLOG_WAIT_S = 1.0
+COMMIT_EVERY_S = 1.0
+#: Messages taken at once: large enough to pack well, small enough (50 ms of work) that heartbeats and acknowledgements
+#: get their turn.
+MAX_RECORDS = 5_000
+#: Sendings under way before the gateway stops reading.
+MAX_UNDER_WAY = 4_000
+#: How long a client may take to close.
+CLOSE_S = 2.0
+#: Lag without any commit for as long is a failure of the liveness probe.
+STALLED_S = 60.0
+MARKET = "market"
+_WAITS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class GatewayError(Exception):
+    """What ended the gateway, in one sentence."""
+
+
+class Metrics:
+    """The gateway's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.ticks = Counter("tocsin_gateway_ticks", "Ticks read.", registry=registry)
+        self.frames = Counter("tocsin_gateway_frames", "Frames sent.", registry=registry)
+        self.documents = Counter("tocsin_gateway_documents", "Documents read.", registry=registry)
+        self.news = Counter("tocsin_gateway_news", "News sent.", registry=registry)
+        self.dead_letters = Counter("tocsin_dead_letters", "Messages refused.", ["topic", "reason"], registry=registry)
+        self.seconds = Histogram(
+            "tocsin_gateway_seconds",
+            "From a frame's first tick in the gateway to the broker's acknowledgement.",
+            buckets=_WAITS_S,
+            registry=registry,
+        )
+        self.wait = Gauge("tocsin_gateway_wait_seconds", "How long a frame waits for ticks now.", registry=registry)
+        self.lag = Gauge("tocsin_gateway_lag", "Messages not read yet.", ["topic", "partition"], registry=registry)
+
+
+class Partition:
+    """What the gateway keeps for one partition of its input."""
+
+    def __init__(self, max_ticks: int) -> None:
+        self.packer = Packer(max_ticks)
+        self.ledger = Ledger()
+        self.committed = -1
+
+    def committable(self) -> int:
+        """Return the offset up to which all has been delivered."""
+        return self.ledger.committable(self.packer.first_offsets())
+
+
+class Gateway(ConsumerRebalanceListener):
+    """One gateway process.
+
+    Parameters
+    ----------
+    settings: the broker, the prefix, and when a frame closes.
+    master: finds the instruments that a document names.
+    """
+
+    def __init__(self, settings: Settings, master: SymbolMaster) -> None:
+        self._settings = settings
+        self._master = master
+        self._ticks = kafka.full_name(settings.prefix, "ticks")
+        self._documents = kafka.full_name(settings.prefix, "documents")
+        self._frames = kafka.full_name(settings.prefix, "frames")
+        self._news = kafka.full_name(settings.prefix, "news")
+        self._dead_letters = kafka.full_name(settings.prefix, "deadletters")
+        self.metrics = Metrics()
+        self._parts: dict[TopicPartition, Partition] = {}
+        self._under_way = 0
+        self._room = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._room.set()
+        self._settled.set()
+        self._turn = asyncio.Lock()
+        self.stopping = asyncio.Event()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wait_s = settings.frame_ms / 4_000
+        self._frames_sent = 0
+        self._backlog = False
+        self._joined = False
+        self._moved_s = time.monotonic()
+        self._misplaced: set[str] = set()
+        self._consumer = AIOKafkaConsumer(
+            **kafka.client_options(settings),
+            group_id=f"{settings.group}-gateway",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.session_timeout_ms // 3,
+            fetch_max_bytes=16 * 1024 * 1024,
+        )
+        self._producer = AIOKafkaProducer(
+            **kafka.client_options(settings),
+            acks="all",
+            # Order and exactly one copy for each sending: were a lost batch overtaken by the one after it, the daemon
+            # would take its second sending for a duplicate.
+            enable_idempotence=True,
+            max_batch_size=1024 * 1024,
+            max_request_size=kafka.MAX_MESSAGE_BYTES,
+        )
+
+    async def run(self) -> None:
+        """Work until `stop`; then deliver what is under way, commit it, and return.
+
+        Raises
+        ------
+        StartupError: no broker, or topics that are missing or unequal.
+        GatewayError: a delivery failed, or the broker was lost for good; nothing undelivered was committed.
+        """
+        names = ("ticks", "documents", "frames", "news", "deadletters")
+        self._partitions = await kafka.require_topics(self._settings, names)
+        await kafka.start(self._producer, self._settings.bootstrap)
+        try:
+            await kafka.start(self._consumer, self._settings.bootstrap)
+            async with probes.serve(
+                self._settings.http_host,
+                self._settings.http_port,
+                live=self._live,
+                ready=lambda: None if self._joined and not self.stopping.is_set() else "not a member of the group",
+                expose=lambda: generate_latest(self.metrics.registry),
+            ) as port:
+                self._consumer.subscribe([self._ticks, self._documents], listener=self)
+                log.info("gateway started", bootstrap=self._settings.bootstrap, http_port=port)
+                await self._work()
+        finally:
+            await self._close()
+
+    async def _work(self) -> None:
+        work = asyncio.create_task(self._loop())
+        upkeep = asyncio.create_task(self._upkeep())
+        try:
+            await asyncio.wait([work, upkeep, self._failed], return_when=asyncio.FIRST_COMPLETED)
+            ended: tuple[asyncio.Future[None], ...] = (upkeep, self._failed, work)
+            for future in ended:
+                if future.done():
+                    future.result()
+            async with self._turn:
+                await self._settle()
+            log.info("gateway drained")
+        except KafkaError as error:
+            raise GatewayError(
+                f"Kafka failed the gateway ({error}): restart it, it goes on from its last commit."
+            ) from error
+        finally:
+            work.cancel()
+            upkeep.cancel()
+            await asyncio.gather(work, upkeep, return_exceptions=True)
+
+    async def _close(self) -> None:
+        for client in (self._consumer, self._producer):
+            try:
+                await asyncio.wait_for(client.stop(), CLOSE_S)
+            except (KafkaError, TimeoutError) as error:
+                log.warning("a client did not stop in order", error=str(error))
+
+    def stop(self) -> None:
+        """Ask `run` to finish in order."""
+        self.stopping.set()
+
+    # Reading.
+
+    async def _loop(self) -> None:
+        while not self.stopping.is_set():
+            batches = await self._consumer.getmany(timeout_ms=self._timeout_ms(), max_records=MAX_RECORDS)
+            async with self._turn:
+                count = 0
+                for tp, records in batches.items():
+                    count += len(records)
+                    part = self._parts.setdefault(tp, Partition(self._settings.frame_ticks))
+                    if tp.topic == self._ticks:
+                        await self._take_ticks(tp, part, records)
+                    else:
+                        await self._take_documents(tp, part, records)
+                self._backlog = count >= MAX_RECORDS
+                wait_s = BACKLOG_WAIT_S if self._backlog else self._wait_s
+                await self._send_older(time.monotonic() - wait_s)
+            if not self._room.is_set():
+                await self._room.wait()
+
+    def _timeout_ms(self) -> int:
+        oldest_s = min((s for part in self._parts.values() if (s := part.packer.oldest_s) is not None), default=None)
+        if oldest_s is None:
+            return 200
+        return max(0, int((oldest_s + self._wait_s - time.monotonic()) * 1000) + 1)
+
+    async def _take_ticks(self, tp: TopicPartition, part: Partition, records: Sequence[ConsumerRecord]) -> None:
+        now_s = time.monotonic()
+        add, decode, partitions = part.packer.add, codec.decode_tick, self._partitions
+        for record in records:
+            offset = record.offset
+            try:
+                tick = decode(record.key, record.value, record.timestamp)
+            except BadMessage as refusal:
+                await self._refuse("ticks", tp, part, record, refusal)
+                continue
+            # Offsets tell duplicates apart only where an instrument's ticks all stand in its own partition.
+            placed = kafka.partition_for(tick.instrument, partitions) == tp.partition
+            if not placed:
+                self._warn_misplaced(tick.instrument, tp)
+            full = add(tick, offset, now_s, offset if placed else -1)
+            if full is not None:
+                await self._send_frame(tp, part, full)
+        part.ledger.position = records[-1].offset + 1
+        self.metrics.ticks.inc(len(records))
+
+    def _warn_misplaced(self, instrument: str, tp: TopicPartition) -> None:
+        if instrument not in self._misplaced and len(self._misplaced) < 1_000:
+            self._misplaced.add(instrument)
+            log.warning(
+                "ticks in another partition than their key's: they pass, but what a crash repeats cannot be told apart;"
+                " let the producer use the murmur2 partitioner",
+                instrument=instrument,
+                found=tp.partition,
+                expected=kafka.partition_for(instrument, self._partitions),
+            )
+
+    async def _take_documents(self, tp: TopicPartition, part: Partition, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            try:
+                document = codec.decode("documents", record.key, record.value, record.timestamp)
+            except BadMessage as refusal:
+                await self._refuse("documents", tp, part, record, refusal)
+                continue
+            assert isinstance(document, Document)
+            headers = _headers(f"documents/{tp.partition}", record.headers)
+            for news in news_of(document, self._master):
+                await self._send(
+                    part, record.offset, self._news, news.instrument, codec.encode(news), headers, time.monotonic()
+                )
+                self.metrics.news.inc()
+        part.ledger.position = records[-1].offset + 1
+        self.metrics.documents.inc(len(records))
+
+    # Sending.
+
+    async def _send_older(self, opened_before_s: float) -> None:
+        for tp, part in self._parts.items():
+            for frame in part.packer.take_older(opened_before_s):
+                await self._send_frame(tp, part, frame)
+
+    async def _send_frame(self, tp: TopicPartition, part: Partition, frame: OpenFrame) -> None:
+        value = codec.encode(frame.close())
+        headers = _headers(f"ticks/{tp.partition}")
+        await self._send(part, frame.first_offset, self._frames, frame.instrument, value, headers, frame.opened_s)
+        self._frames_sent += 1
+        self.metrics.frames.inc()
+
+    async def _refuse(
+        self, topic: str, tp: TopicPartition, part: Partition, record: ConsumerRecord, refusal: BadMessage
+    ) -> None:
+        letter = DeadLetter(
+            ts_event=max(0, record.timestamp) * 1_000_000,
+            ts_available=max(0, record.timestamp) * 1_000_000,
+            topic=topic,
+            partition=tp.partition,
+            offset=record.offset,
+            reason=refusal.reason,
+            detail=refusal.detail,
+            key=(record.key or b"")[:1024],
+            value=(record.value or b"")[:65_536],
+            size=len(record.value or b""),
+            headers={name: value.decode("utf-8", "replace") for name, value in record.headers if value is not None},
+        )
+        self.metrics.dead_letters.labels(topic, refusal.reason).inc()
+        headers = _headers(f"{topic}/{tp.partition}")
+        value = msgspec.json.encode(letter)
+        await self._send(part, record.offset, self._dead_letters, topic, value, headers, time.monotonic())
+
+    async def _send(
+        self, part: Partition, offset: int, topic: str, key: str, value: bytes, headers: list[Any], since_s: float
+    ) -> None:
+        ticket = part.ledger.sent(offset)
+        self._under_way += 1
+        self._settled.clear()
+        if self._under_way >= MAX_UNDER_WAY:
+            self._room.clear()
+        partition = None if topic == self._dead_letters else kafka.partition_for(key, self._partitions)
+        future = await self._producer.send(topic, value, key=key.encode(), partition=partition, headers=headers)
+        future.add_done_callback(partial(self._delivered, part.ledger, ticket, topic, since_s))
+
+    def _delivered(self, ledger: Ledger, ticket: int, topic: str, since_s: float, future: asyncio.Future[Any]) -> None:
+        self._under_way -= 1
+        error = None if future.cancelled() else future.exception()
+        if future.cancelled() or error is not None:
+            if not self._failed.done():
+                self._failed.set_exception(
+                    GatewayError(f"A message for {topic} was not delivered ({error!r}): restart the gateway, it goes on"
+                                 " from its last commit and sends it again.")
+                )  # fmt: skip
+            return
+        ledger.delivered(ticket)
+        if topic == self._frames:
+            self.metrics.seconds.observe(time.monotonic() - since_s)
+        if self._under_way < MAX_UNDER_WAY // 2:
+            self._room.set()
+        if not self._under_way:
+            self._settled.set()
+
+    # Committing.
+
+    async def _settle(self) -> None:
+        """Send what is open, wait until all is delivered, commit."""
+        await self._send_older(float("inf"))
+        await self._settled.wait()
+        if self._failed.done():
+            self._failed.result()
+        await self._commit()
+
+    async def _commit(self) -> None:
+        assigned = self._consumer.assignment()
+        offsets = {}
+        for tp, part in self._parts.items():
+            offset = part.committable()
+            if tp in assigned and offset > part.committed:
+                offsets[tp] = offset
+        if not offsets:
+            return
+        try:
+            await self._consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            # The group gave the partitions away meanwhile; their next owner reads from the last commit.
+            log.info("commit came too late", error=str(error))
+            return
+        for tp, offset in offsets.items():
+            if tp in self._parts:
+                self._parts[tp].committed = offset
+        self._moved_s = time.monotonic()
+
+    async def _upkeep(self) -> None:
+        """Once a second: commit, read the gauges, and let the wait follow the number of frames."""
+        frames_sent = self._frames_sent
+        while True:
+            await asyncio.sleep(COMMIT_EVERY_S)
+            await self._commit()
+            rate = (self._frames_sent - frames_sent) / COMMIT_EVERY_S
+            frames_sent = self._frames_sent
+            self._wait_s = self._settings.frame_ms / 1000 * min(1.0, max(0.25, rate / FULL_WAIT_FRAMES_S))
+            self.metrics.wait.set(self._wait_s)
+            for tp in self._consumer.assignment():
+                self.metrics.lag.labels(tp.topic, tp.partition).set(self._lag(tp))
+
+    def _lag(self, tp: TopicPartition) -> int:
+        part, end = self._parts.get(tp), self._consumer.highwater(tp)
+        return max(0, end - part.ledger.position) if part is not None and end is not None else 0
+
+    def _live(self) -> str | None:
+        still_s = time.monotonic() - self._moved_s
+        if still_s > STALLED_S and any(self._lag(tp) for tp in self._consumer.assignment()):
+            return f"there is lag, and nothing was committed for {still_s:.0f} s"
+        return None
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Deliver and commit what was read, before another gateway goes on from there."""
+        self._joined = False
+        async with self._turn:
+            await self._settle()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Begin anew: reading goes on from what was committed, so whatever is still open comes again."""
+        async with self._turn:
+            self._parts.clear()
+            self._joined = True
+            self._moved_s = time.monotonic()
+        log.info("partitions assigned", partitions=sorted({tp.partition for tp in assigned}))
+
+
+def news_of(document: Document, master: SymbolMaster) -> list[News]:
+    """Return the document as news of each instrument that it names, or of the market where it names none."""
+    mentions = master.mentions(f"{document.headline}\n{document.body}", document.instruments)
+    return [
+        News(
+            ts_event=document.ts_event,
+            ts_available=document.ts_available,
+            instrument=instrument,
+            document_id=document.document_id,
+            headline=document.headline,
+            body=document.body,
+            source=document.source,
+            channel=document.channel,
+            language=document.language,
+            mentions=mentions,
+        )
+        for instrument in mentions or [MARKET]
+    ]
+
+
+def _headers(source: str, given: Iterable[tuple[str, bytes]] = ()) -> list[tuple[str, bytes]]:
+    """Return where a message comes from, and the trace it belongs to: the given one, else a new one (W3C)."""
+    trace = next((value for name, value in given if name == "traceparent"), None)
+    if trace is None:
+        trace = f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00".encode()
+    return [("source", source.encode()), ("traceparent", trace)]
+
+
+async def serve(settings: Settings, master: SymbolMaster) -> None:
+    """Run a gateway until SIGTERM or SIGINT, and drain it within ``settings.drain_timeout_s``.
+
+    Raises
+    ------
+    StartupError: it could not start.
+    GatewayError: it could not go on, or not drain in time.
+    """
+    gateway = Gateway(settings, master)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop)
+    running = asyncio.create_task(gateway.run())
+    stopping = asyncio.create_task(gateway.stopping.wait())
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    try:
+        await asyncio.wait_for(running, max(1.0, settings.drain_timeout_s - 2 * CLOSE_S))
+    except TimeoutError:
+        raise GatewayError(
+            f"The gateway did not drain within {settings.drain_timeout_s:g} s: what it had not delivered is not"
+            " committed, the next one sends it."
+        ) from None
