@@ -1,0 +1,114 @@
+"""`tocsin feed`: play a recording into Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.commands.options import Bootstrap, Prefix
+
+app = typer.Typer()
+
+
+@app.command()
+def feed(
+    recording: Annotated[Path, typer.Argument(help="Folder that `tocsin simulate` or `convert` wrote.")],
+    speed: Annotated[str, typer.Option(help="Multiple of the recording's own pace, or `max`.")] = "1",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Send single ticks and documents, for the gateway, not frames and news.")
+    ] = False,
+    restamp: Annotated[
+        bool,
+        typer.Option(
+            "--restamp",
+            help="Move all times to now, gaps kept. Without it times stay those of the recording: run the daemon with "
+            "TOCSIN_CLOCK=data.",
+        ),
+    ] = False,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Send this topic only; several times for several.", show_default="inputs")
+    ] = None,
+    start: Annotated[int, typer.Option("--from", min=0, help="Leave out so many messages: resume a feed.")] = 0,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Play a recording into Kafka at its own pace, faster, or flat out. Ctrl-C says where it stopped."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from monitor.commands.tables import at
+    from monitor.errors import StartupError
+    from monitor.feed import Played, play, topics_of
+    from monitor.recordings import Recording
+    from monitor.settings import load
+
+    pace = _pace(speed)
+    opened = Recording.open(recording)
+    known = topics_of(opened, raw)
+    if topic and (unknown := sorted(set(topic) - set(known))):
+        raise StartupError(f"{recording} has no {', '.join(unknown)} to feed; it has {', '.join(known)}.")
+    settings = load(bootstrap=bootstrap, prefix=prefix)
+    bar = Progress(
+        TextColumn("{task.fields[at]}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]:>9,.0f} messages/s"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("", total=None, at="starting", rate=0.0)
+    begun_s = time.monotonic()
+
+    def show(played: Played) -> None:
+        rate = played.sent / max(1e-9, time.monotonic() - begun_s)
+        bar.update(task, total=played.total, completed=played.position, at=at(played.at_ns), rate=rate)
+
+    async def run() -> Played:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        return await play(
+            opened,
+            settings,
+            speed=pace,
+            topics=topic,
+            start=start,
+            raw=raw,
+            restamp=restamp,
+            stop=stop,
+            on_progress=show,
+        )
+
+    with bar:
+        played = asyncio.run(run())
+    took_s = time.monotonic() - begun_s
+    if played.stopped:
+        typer.echo(
+            f"Stopped after {played.position:,} of {played.total:,} messages, at {at(played.at_ns)} UTC of the "
+            f"recording; all of them are delivered. Go on with: --from {played.position}"
+        )
+        raise typer.Exit(130)
+    typer.echo(
+        f"{played.sent:,} messages delivered in {took_s:.1f} s ({played.sent / took_s:,.0f}/s), "
+        f"recording {at(opened.first_ns)} to {at(opened.last_ns)} UTC"
+    )
+
+
+def _pace(speed: str) -> float | None:
+    from monitor.errors import StartupError
+
+    if speed == "max":
+        return None
+    try:
+        pace = float(speed.removesuffix("x"))
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < float("inf"):
+        raise StartupError(f"--speed is {speed!r}; expected a number above 0, such as 1 or 60, or `max`.")
+    return pace
