@@ -144,10 +144,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     quality: Quality
 
 
-class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     """CloudEvents 1.0 in structured JSON; ``id`` is the alert's id, ``time`` RFC 3339 of ``available_at``."""
 
-    specversion: Literal["1.0"] = msgspec.field(default="1.0")
+    specversion: Literal["1.0"] = "1.0"
     id: str
     source: str
     type: Literal["io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"]
