@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -207,6 +208,7 @@ async def play(
     begun_s, begun_ns = time.monotonic(), 0
     try:
         numbered = islice(enumerate(recording.messages(names)), start, None)
+        last = start - 1
         for number, message in unpacked(numbered) if raw else numbered:
             if not begun_ns:
                 begun_ns = message.ts_available
@@ -214,12 +216,15 @@ async def play(
                 shift_ns = shift_to_now(begun_ns, recording.last_ns, speed, time.time_ns())
             if speed is not None:
                 await _until(begun_s + (message.ts_available - begun_ns) / 1e9 / speed, stop)
-            if stop.is_set():
+            if stop.is_set() and number != last:  # not between the ticks of one frame
                 played.stopped = True
                 break
+            last = number
             await run.send(shifted(message, shift_ns) if shift_ns else message, number)
             played.at_ns = message.ts_available
         await run.finish()
+        if not played.stopped:
+            played.position = played.total
     except KafkaError as error:
         raise FeedError(
             f"The broker at {settings.bootstrap} did not take a message ({type(error).__name__}: {error}) after"
@@ -259,7 +264,7 @@ class _Run:
         self._played = played
         self._on_delivered = on_delivered
         self._on_progress = on_progress
-        self._flying: deque[tuple[asyncio.Future[Any], int, Message, float]] = deque()
+        self._flying: deque[tuple[asyncio.Future[Any], int]] = deque()
         self._reported_s = 0.0
 
     async def send(self, message: Message, number: int) -> None:
@@ -267,7 +272,8 @@ class _Run:
             self._prefix + message.topic, message.value, key=message.key, headers=list(message.headers)
         )
         now_s = time.monotonic()
-        self._flying.append((future, number, message, now_s))
+        future.add_done_callback(partial(self._landed, message, now_s))
+        self._flying.append((future, number))
         self._played.sent += 1
         # A send that finds room in its batch does not yield, and the sender needs its turns.
         if not self._played.sent % 100:
@@ -292,9 +298,12 @@ class _Run:
 
     def _land(self) -> None:
         while self._flying and self._flying[0][0].done():
-            future, number, message, sent_s = self._flying.popleft()
-            metadata = future.result()
+            future, number = self._flying.popleft()
+            future.result()
             # Unpacked, one message became several: it is played once the next one's turn has come.
             self._played.position = number
-            if self._on_delivered is not None:
-                self._on_delivered(message, metadata.topic, metadata.partition, metadata.offset, sent_s)
+
+    def _landed(self, message: Message, sent_s: float, future: asyncio.Future[Any]) -> None:
+        if self._on_delivered is not None and not future.cancelled() and future.exception() is None:
+            metadata = future.result()
+            self._on_delivered(message, metadata.topic, metadata.partition, metadata.offset, sent_s)
