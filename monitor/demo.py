@@ -13,14 +13,12 @@ import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.structs import RecordMetadata
+from aiokafka import TopicPartition
 from confluent_kafka import Producer
 from rich.console import Console
 from rich.text import Text
@@ -28,7 +26,8 @@ from rich.text import Text
 from monitor import kafka
 from monitor.demo_view import View
 from monitor.errors import StartupError
-from monitor.recordings import MANIFEST, Recording
+from monitor.feed import play
+from monitor.recordings import MANIFEST, Message, Recording
 from monitor.scoreboard import Opening, judge
 from monitor.settings import load
 from schemas import codec
@@ -50,7 +49,8 @@ class DemoError(Exception):
 
 @dataclass(slots=True)
 class Seen:
-    """What was counted. ``sent_s`` tells when each message left, by topic, partition and offset (monotonic seconds)."""
+    """What was counted. ``sent_s`` tells when each message left, by topic without prefix,
+    partition and offset (monotonic seconds)."""
 
     alerts: dict[str, Alert] = field(default_factory=dict)
     revisions: set[tuple[str, int]] = field(default_factory=set)
@@ -68,7 +68,8 @@ class Seen:
         self.revisions.add(revision)
         if alert.activity == "create" and alert.evidence.inputs:
             newest = alert.evidence.inputs[-1]
-            if (sent_s := self.sent_s.get((newest.topic, newest.partition, newest.offset))) is not None:
+            topic = newest.topic.rpartition(".")[2]
+            if (sent_s := self.sent_s.get((topic, newest.partition, newest.offset))) is not None:
                 self.latencies_s.append(now_s - sent_s)
         return True
 
@@ -210,34 +211,17 @@ class Runner:
 
     async def _feed(self) -> None:
         """Play the recording at the demo's speed and remember when each message left."""
-        producer = AIOKafkaProducer(
-            **kafka.client_options(self._settings), linger_ms=0, max_request_size=kafka.MAX_MESSAGE_BYTES
+        await play(
+            self._recording,
+            self._settings,
+            speed=self._speed,
+            topics=INSTRUMENT_INPUTS,
+            on_delivered=self._left,
+            on_progress=self._view.progress,
         )
-        await kafka.start(producer, self._settings.bootstrap)
-        try:
-            began_s, first_ns = time.monotonic(), self._recording.first_ns
-            for message in self._recording.messages(INSTRUMENT_INPUTS):
-                due_s = began_s + (message.ts_available - first_ns) / 1e9 / self._speed
-                if (wait_s := due_s - time.monotonic()) > 0.005:
-                    await asyncio.sleep(wait_s)
-                future = await producer.send(
-                    kafka.full_name(self._settings.prefix, message.topic),
-                    message.value,
-                    key=message.key,
-                    timestamp_ms=message.timestamp_ms,
-                    headers=message.headers,
-                )
-                future.add_done_callback(partial(self._left, message.topic, time.monotonic()))
-                self._view.sent += 1
-                self._view.at_ns = message.ts_available
-            await producer.flush()
-        finally:
-            await producer.stop()
 
-    def _left(self, topic: str, now_s: float, future: asyncio.Future[RecordMetadata]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            metadata = future.result()
-            self._seen.sent_s[topic, metadata.partition, metadata.offset] = now_s
+    def _left(self, _: Message, topic: str, partition: int, offset: int, sent_s: float) -> None:
+        self._seen.sent_s[topic.removeprefix(self._settings.prefix), partition, offset] = sent_s
 
     async def _until_applied(self) -> None:
         best, since_s = self._view.applied, time.monotonic()

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from monitor.feed import Played
 from monitor.recordings import Recording
 from monitor.scoreboard import Score
 from schemas.alerts import Alert
@@ -40,6 +41,10 @@ class View:
         self.live = Live(
             get_renderable=self._header, console=console, refresh_per_second=8, transient=True, auto_refresh=True
         )
+
+    def progress(self, played: Played) -> None:
+        """Take note of how far the feed has come."""
+        self.sent, self.at_ns = played.sent, played.at_ns
 
     def ring(self, alert: Alert) -> None:
         """Show an opening or a worsening; closings are only counted."""
