@@ -72,8 +72,8 @@ venv-dev: $(dev)/.ready ## the developer's environment, build/venv-dev
 clean: ## forget what was built; locks, data and bundles stay
 	rm -rf build dist .tocsin .hypothesis .ruff_cache .import_linter_cache
 
-$(run)/.ready: requirements/runtime.txt requirements/build.txt pyproject.toml
+$(run)/.ready: requirements/runtime.txt requirements/build.txt
 	@PYTHON="$(PYTHON)" scripts/venv.sh build/venv requirements/runtime.txt
 
-$(dev)/.ready: requirements/dev.txt requirements/build.txt pyproject.toml
+$(dev)/.ready: requirements/dev.txt requirements/build.txt
 	@PYTHON="$(PYTHON)" scripts/venv.sh build/venv-dev requirements/dev.txt

@@ -10,7 +10,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
   exit 1
 fi
 version=$("$python" -c 'import platform; print(platform.python_version())')
-stamp=$(cat "$lock" requirements/build.txt pyproject.toml "$0" <(echo "$version $PWD") | sha256sum | cut -d' ' -f1)
+stamp=$(cat "$lock" requirements/build.txt "$0" <(echo "$version $PWD") | sha256sum | cut -d' ' -f1)
 if [[ -f $folder/bin/.ready && $(<"$folder/bin/.ready") == "$stamp" ]]; then
   touch "$folder/bin/.ready"
   exit 0
