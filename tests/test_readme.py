@@ -1,0 +1,51 @@
+"""README's commands exist, with the options that it gives them, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from monitor.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+LINES = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def _commands(program: str) -> list[list[str]]:
+    return [words[1:] for words in LINES if words[0] == program]
+
+
+@pytest.mark.parametrize("words", _commands("tocsin"), ids=" ".join)
+def test_command_exists_with_its_options(words: list[str]) -> None:
+    command: Any = typer.main.get_command(app)
+    context = typer.Context(command)
+    while hasattr(command, "get_command") and words:
+        name, *words = words
+        found = command.get_command(context, name)
+        assert found is not None, f"README says `tocsin … {name}`, which is no command"
+        command = found
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("target", sorted({words[0] for words in _commands("make")}))
+def test_target_exists(target: str) -> None:
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_link_leads_somewhere(link: str) -> None:
+    assert (ROOT / link).exists(), f"README links to {link}, which is not there"
