@@ -46,6 +46,8 @@ MAX_UNDER_WAY = 4_000
 CLOSE_S = 2.0
 #: Lag without any commit for as long is a failure of the liveness probe.
 STALLED_S = 60.0
+#: Longest wait for messages, so that a request to stop is seen.
+IDLE_MS = 200
 MARKET = "market"
 _WAITS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -220,8 +222,8 @@ class Gateway(ConsumerRebalanceListener):
     def _timeout_ms(self) -> int:
         oldest_s = min((s for part in self._parts.values() if (s := part.packer.oldest_s) is not None), default=None)
         if oldest_s is None:
-            return 200
-        return max(0, int((oldest_s + self._wait_s - time.monotonic()) * 1000) + 1)
+            return IDLE_MS
+        return min(IDLE_MS, max(0, int((oldest_s + self._wait_s - time.monotonic()) * 1000) + 1))
 
     async def _take_ticks(self, tp: TopicPartition, part: Partition, records: Sequence[ConsumerRecord]) -> None:
         now_s = time.monotonic()

@@ -62,7 +62,7 @@ async def test_unequal_partitions_are_named_with_a_remedy(topics: Settings) -> N
     await client.start()
     await client.create_partitions({topics.prefix + "news": NewPartitions(6)})
     await client.close()
-    while (await kafka.partition_counts(topics))[topics.prefix + "news"] != 6:  # noqa: ASYNC110
+    while (await kafka.partition_counts(topics))[topics.prefix + "news"] != 6:
         await asyncio.sleep(0.05)
 
     with pytest.raises(StartupError, match=rf"{topics.prefix}news has 6, others 4; delete and recreate"):

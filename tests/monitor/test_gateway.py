@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from engines.instruments import Listing, SymbolMaster
+from monitor.gateway import _headers, news_of
+from schemas.records import Document
+
+MASTER = SymbolMaster(
+    [
+        Listing(instrument="ACME.XTOC", symbol="ACME", venue="XTOC", name="Acme Robotics"),
+        Listing(instrument="BOREAL.XTOC", symbol="BOREAL", venue="XTOC", name="Boreal Energy"),
+        Listing(instrument="CINDER.XTOC", symbol="CINDER", venue="XTOC", name="Cinder Mining"),
+    ]
+)
+
+
+def document(headline: str, body: str = "", instruments: list[str] | None = None) -> Document:
+    return Document(
+        ts_event=10, ts_available=12, document_id="d1", headline=headline, body=body, source="wire", channel="post",
+        instruments=instruments or [],
+    )  # fmt: skip
+
+
+def test_a_document_that_names_three_instruments_reaches_all_three() -> None:
+    news = news_of(document("Acme Robotics sues Boreal Energy", "$CINDER falls."), MASTER)
+
+    assert [item.instrument for item in news] == ["ACME.XTOC", "BOREAL.XTOC", "CINDER.XTOC"]
+    for item in news:
+        assert item.mentions == ["ACME.XTOC", "BOREAL.XTOC", "CINDER.XTOC"]
+        assert (item.ts_event, item.ts_available, item.document_id, item.channel) == (10, 12, "d1", "post")
+
+
+def test_what_the_feed_attached_counts_as_named() -> None:
+    (news,) = news_of(document("Shares fall", instruments=["$acme"]), MASTER)
+    assert news.instrument == "ACME.XTOC"
+
+
+def test_a_document_that_names_none_goes_to_the_market() -> None:
+    (news,) = news_of(document("Rates unchanged"), MASTER)
+    assert (news.instrument, news.mentions) == ("market", [])
+
+
+def test_a_trace_goes_on_where_there_is_one() -> None:
+    given = [("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+    assert dict(_headers("documents/3", given)) == {"source": b"documents/3", "traceparent": given[0][1]}
+
+    new = dict(_headers("ticks/0"))["traceparent"].decode().split("-")
+    assert [len(part) for part in new] == [2, 32, 16, 2]
