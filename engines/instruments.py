@@ -33,6 +33,8 @@ _LEGAL_FORMS = frozenset(
     """ab ag asa bhd bv co company corp corporation group holding holdings inc incorporated kgaa limited llc lp ltd nv
     oyj plc pte sa sab se spa the trust""".split()  # noqa: SIM905
 )
+#: What names more instruments than this is a list, not news of each.
+MAX_MENTIONS = 64
 _TOKEN = re.compile(r"\$[^\W\d_]\w*(?:[.-][^\W_]+)?|[^\W_]+(?:[.&][^\W_]+)*")
 _VENUE = re.compile(r"[A-Z0-9]{4}")
 _FIGI = re.compile(r"[B-DF-HJ-NP-TV-Z]{2}G[B-DF-HJ-NP-TV-Z0-9]{8}[0-9]")
@@ -127,6 +129,8 @@ class SymbolMaster:
     def mentions(self, text: str, hints: Sequence[str] = ()) -> list[str]:
         """Return the instruments that a text speaks of, in order of mention; those of ``hints`` come first.
 
+        At most `MAX_MENTIONS` are returned, so that a list of all tickers is not sent to each of them.
+
         Counted are cashtags, ISINs, FIGIs, and names and aliases as whole words. A name of one word counts where it
         has a capital and is no everyday word; symbols count with a ``$`` only.
 
@@ -156,7 +160,7 @@ class SymbolMaster:
                 found.update(dict.fromkeys(instruments))
                 skip_to = index + length
                 break
-        return list(found)
+        return list(found)[:MAX_MENTIONS]
 
     def subject(self, instrument: str) -> Subject:
         """Return whom an alert on this instrument concerns; what is not known of it stays empty."""
@@ -171,9 +175,9 @@ class SymbolMaster:
     def _index(self, listing: Listing) -> None:
         instrument = listing.instrument
         names = {name for full in (listing.name, *listing.aliases) if full for name in (full, _short_name(full))}
-        exact = {instrument, listing.symbol, f"${listing.symbol}", listing.isin, listing.figi, *names} - {""}
-        for name in sorted(exact):
-            self._exact.setdefault(" ".join(name.lower().split()), []).append(instrument)
+        exact = {instrument, listing.symbol, f"${listing.symbol}", listing.isin, listing.figi, *names}
+        for name in sorted({" ".join(name.lower().split()) for name in exact} - {""}):
+            self._exact.setdefault(name, []).append(instrument)
         phrases = {tuple(token.lower() for token in _TOKEN.findall(name)) for name in names}
         phrases = {phrase for phrase in phrases if phrase and (len(phrase) > 1 or phrase[0] not in _EVERYDAY)}
         phrases |= {(code.lower(),) for code in (f"${listing.symbol}", listing.isin, listing.figi) if code}

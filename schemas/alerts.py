@@ -164,9 +164,10 @@ def identity(*parts: str | int) -> str:
 
 #: Fields that tell how and when an alert was made, not what it says: left out of the digest.
 _UNDIGESTED: dict[str, tuple[str, ...]] = {
-    "times": ("detected_at",),
+    "times": ("detected_at", "watermark"),
     "provenance": ("mode", "run_id", "backend", "engine", "precision"),
-    "evidence": ("inputs",),
+    "evidence": ("inputs", "count"),
+    "quality": ("late_events", "gaps"),
 }
 
 
@@ -174,7 +175,8 @@ def digest(alerts: Iterable[Alert]) -> str:
     """Return the SHA-256 of the alerts as canonical JSON, sorted by (available_at, alert_id).
 
     Left out is what may differ between two runs that found the same: processing times, mode, run id, back end, engine
-    digest, precision, and the inputs' partitions, offsets and hashes, which depend on how ticks were framed.
+    digest, precision, and what depends on how ticks were framed: the inputs, their number, the watermark and the
+    counts of late events and gaps as they stood at the end of the frame.
     """
     sha = hashlib.sha256()
     for alert in sorted(alerts, key=lambda a: (a.times.available_at, a.alert_id)):

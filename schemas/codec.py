@@ -47,6 +47,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     json_bytes: int = 256 * 1024
+    document_bytes: int = 224 * 1024  # the news made of it also hold the instruments that it names
     frame_bytes: int = 4 * 1024 * 1024
     media_bytes: int = 8 * 1024 * 1024
     ahead_ns: int = 5 * 10**9
@@ -129,8 +130,7 @@ def decode(topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int
     if topic == "ticks":
         return decode_tick(key, value, timestamp_ms, limits)
     codec = BY_NAME[topic].codec
-    most = {"arrow": limits.frame_bytes, "media": limits.media_bytes}.get(codec, limits.json_bytes)
-    held = _value(value, most)
+    held = _value(value, _most_bytes(topic, codec, limits))
     lag_ns = limits.words_lag_ns if topic in _WORDS else limits.lag_ns
     if codec == "arrow":
         frame = frames.decode(held, _name(key).encode())
@@ -218,6 +218,14 @@ def _encode(record: Any) -> bytes:
                 f"{type(record).__name__}: expected what a reader accepts, found NaN or infinity: {error}"
             ) from None
     return value
+
+
+def _most_bytes(topic: str, codec: str, limits: Limits) -> int:
+    if topic == "documents":
+        return limits.document_bytes
+    if topic in _OWN:
+        return limits.media_bytes  # a dead letter holds the key and the head of whatever was refused
+    return {"arrow": limits.frame_bytes, "media": limits.media_bytes}.get(codec, limits.json_bytes)
 
 
 def _value(value: bytes | None, most: int) -> bytes:
