@@ -50,9 +50,9 @@ MAX_GAP = 720.0  # bar widths beyond which a silence makes a move no less surpri
 class Scales(msgspec.Struct, kw_only=True):
     """Trailing scales of one instrument, robust by winsorising.
 
-    ``move``, ``range``, ``volatility``, ``spread`` are relative; ``notional``, ``trades``, ``depth`` per bar.
-    ``money``, ``orders``, ``exceedances`` and ``excess`` are sums that decay with event time, ``span_ns`` the time that they stand
-    for: their ratios are rates. ``last_close`` and ``last_end`` (ns) are the newest closed bar's.
+    ``move``, ``range``, ``volatility``, ``spread`` are relative; ``notional``, ``trades``, ``depth`` are per bar.
+    ``money``, ``orders``, ``exceedances`` and ``excess`` are sums that decay with event time, ``span_ns`` the time for
+    which they stand: their ratios are rates. ``last_close`` and ``last_end`` (ns) are the newest closed bar's.
     """
 
     bars: int = 0

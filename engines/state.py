@@ -17,8 +17,8 @@ from engines.windows import KEPT, SUMS, OpenBar, Windows
 
 _MAGIC = b"TCKS"
 VERSION = 1
-# magic, version, open bars, suspects, minutes, ring rows, trees, nodes, ints, floats
-_HEADER = struct.Struct("<4s9H")
+# magic, version, open bars, suspects, minutes, blocks, ring rows, trees, nodes, ints, floats
+_HEADER = struct.Struct("<4s10H")
 _SCALE_INTS = ("bars", "last_end")
 _SCALE_FLOATS = tuple(name for name in Scales.__struct_fields__ if name not in _SCALE_INTS)
 
@@ -28,8 +28,9 @@ class TickState:
     """What is kept of one instrument: bounded, whatever its history.
 
     ``minutes`` holds the start (int64 ns) of the last minutes with trades, oldest first, ``minute_close`` their last
-    price. ``late`` counts ticks that came after their bar had closed. ``deadline_ns`` is the earliest clock at which
-    `TickEngine.advance` would do something, 0 if nothing is open.
+    price; ``blocks`` and ``block_high`` do the same for longer stretches and their highest price. ``late`` counts
+    ticks that came after their bar had closed. ``deadline_ns`` is the earliest clock at which `TickEngine.advance`
+    would do something, 0 if nothing is open.
     """
 
     sieve: Sieve
@@ -39,6 +40,8 @@ class TickState:
     ranks: Ranks
     minutes: list[int] = field(default_factory=list)
     minute_close: list[float] = field(default_factory=list)
+    blocks: list[int] = field(default_factory=list)
+    block_high: list[float] = field(default_factory=list)
     last_price: float = 0.0
     last_ts: int = 0
     bar_anomaly: float = 0.0
@@ -54,19 +57,19 @@ class TickState:
             sieve.last_offset, sieve.cursor, sieve.largest, int(sieve.halted),
             windows.closed_until, windows.newest, masses.count, int(masses.warm), self.ranks.total,
             self.last_ts, self.late, self.watermark_ns, self.deadline_ns,
-            *(getattr(scales, name) for name in _SCALE_INTS), *self.minutes,
+            *(getattr(scales, name) for name in _SCALE_INTS), *self.minutes, *self.blocks,
         ]  # fmt: skip
         floats = [
             sieve.last_good, self.last_price, self.bar_anomaly,
-            *(getattr(scales, name) for name in _SCALE_FLOATS), *sieve.suspects, *self.minute_close,
+            *(getattr(scales, name) for name in _SCALE_FLOATS), *sieve.suspects, *self.minute_close, *self.block_high,
         ]  # fmt: skip
         for bar in opened:
             ints += (bar.start, bar.end)
             floats += (bar.open, bar.high, bar.low, bar.close, bar.jump, *bar.sums)
         rows = slice(windows.low, windows.high)
         header = _HEADER.pack(
-            _MAGIC, VERSION, len(opened), len(sieve.suspects), len(self.minutes), windows.high - windows.low,
-            *masses.latest.shape, len(ints), len(floats),
+            _MAGIC, VERSION, len(opened), len(sieve.suspects), len(self.minutes), len(self.blocks),
+            windows.high - windows.low, *masses.latest.shape, len(ints), len(floats),
         )  # fmt: skip
         arrays = (
             np.array(ints, dtype="<i8"), np.array(floats, dtype="<f8"), sieve.recent, windows.times[rows],
@@ -85,7 +88,7 @@ class TickState:
         """
         if data[:4] != _MAGIC or len(data) < _HEADER.size:
             raise ValueError(f"tick state: expected bytes that begin with {_MAGIC!r}, found {data[:4]!r}")
-        _, version, opened, suspects, minutes, rows, trees, nodes, n_ints, n_floats = _HEADER.unpack_from(data)
+        _, version, opened, suspects, minutes, blocks, rows, trees, nodes, n_ints, n_floats = _HEADER.unpack_from(data)
         if version != VERSION:
             raise ValueError(
                 f"tick state: expected version {VERSION}, found {version}; replay from the recording, or run the "
@@ -113,8 +116,10 @@ class TickState:
         for name in _SCALE_FLOATS:
             setattr(state.scales, name, next(floats))
         state.minutes = [next(ints) for _ in range(minutes)]
+        state.blocks = [next(ints) for _ in range(blocks)]
         sieve.suspects = [next(floats) for _ in range(suspects)]
         state.minute_close = [next(floats) for _ in range(minutes)]
+        state.block_high = [next(floats) for _ in range(blocks)]
         for _ in range(opened):
             first, high, low, close, jump = (next(floats) for _ in range(5))
             sums = [next(floats) for _ in SUMS]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
@@ -87,6 +88,7 @@ class _Fixed(NamedTuple):
     per_day: float
     width: float
     before: float  # price before the pump's window
+    high: float  # highest price of the hours before it
     bought: float  # in the window, before this bar
     orders: float
     usual_notional: float
@@ -168,7 +170,8 @@ class TickEngine:
         spec = self.config.bars
         work = _Work()
         for bar in state.windows.due(spec, now_ns - spec.grace_ns - spec.idle_grace_ns):
-            self._close(state, bar, now_ns, work)
+            # Known from that moment on, however coarse the clock that tells it.
+            self._close(state, bar, bar.end + spec.grace_ns + spec.idle_grace_ns, work)
             state.windows.closed_until = max(state.windows.closed_until, bar.end)
         update = TickUpdate(self._bars(state, work))
         self._mark(state)
@@ -265,11 +268,14 @@ class TickEngine:
         minute = bar.start - bar.start % MINUTE_NS
         if state.minutes and state.minutes[-1] >= minute:
             state.minute_close[-1] = bar.close
-            return
-        state.minutes.append(minute)
-        state.minute_close.append(bar.close)
-        if len(state.minutes) > MINUTES:
-            del state.minutes[0], state.minute_close[0]
+        else:
+            _append(state.minutes, state.minute_close, minute, bar.close, MINUTES)
+        block_ns = config.pump.reference_lag_ns
+        block = bar.start - bar.start % block_ns
+        if state.blocks and state.blocks[-1] >= block:
+            state.block_high[-1] = max(state.block_high[-1], bar.high)
+        else:
+            _append(state.blocks, state.block_high, block, bar.high, config.pump.high_ns // block_ns + 2)
 
     def _fix(self, state: TickState, bar: OpenBar) -> _Fixed:
         config, scales = self.config, state.scales
@@ -280,15 +286,17 @@ class TickEngine:
             root = math.sqrt(features.gap(config.bars, scales, bar.end))
             per_move = 1.0 / (max(scales.move, features.FLOOR) * root)
             tail = anomaly.fit(config.anomaly, scales)
-        before, bought, orders, money, usual = 1.0, 0.0, 0.0, 0.0, 0.0
+        before, high, bought, orders, money, usual = 1.0, 1.0, 0.0, 0.0, 0.0, 0.0
         if scales.span_ns >= pump.warm_up_ns:
             before = _price_before(state, bar.start - pump.reference_ns, bar.start - pump.reference_lag_ns)
+            # A block and the one after it stay out, so that the first seconds of a pump are no high to be broken.
+            high = _high_before(state, bar.start - pump.high_ns, bar.start - 2 * pump.reference_lag_ns) or before
             if before > 0.0:
                 bought, orders = state.windows.before(bar, pump.window_ns)
                 share = pump.window_ns / scales.span_ns
                 money, usual = scales.money * share, scales.orders * share
         return _Fixed(
-            bar.start, reference, per_move, tail.per_day, tail.width, before, bought, orders, money, usual, 1.0
+            bar.start, reference, per_move, tail.per_day, tail.width, before, high, bought, orders, money, usual, 1.0
         )
 
     def _bars(self, state: TickState, work: _Work) -> ClosedBars | None:
@@ -327,10 +335,12 @@ class TickEngine:
             fixed = list(work.fixed[0])
         else:
             fixed = list(np.repeat(np.array(work.fixed).T, work.lengths, axis=1))
-        _, reference, per_move, per_day, width, before, bought, orders, money, usual, rarity = fixed
+        _, reference, per_move, per_day, width, before, high, bought, orders, money, usual, rarity = fixed
         statistic = np.abs(price / reference - 1.0) * per_move
         surprise = anomaly.score(config.anomaly, statistic, per_day, width, rarity)
-        evidence = Evidence(price, before, _joined(work.bought) + bought, _joined(work.orders) + orders, money, usual)
+        evidence = Evidence(
+            price, before, high, _joined(work.bought) + bought, _joined(work.orders) + orders, money, usual
+        )
         pumped = pump_and_dump.score(config.pump, evidence)
         if any(mask is not None for mask in work.halted):
             counts = zip(work.halted, work.price, strict=True)
@@ -407,6 +417,19 @@ def _extremes(price: Floats, mask: Mask | None, bounds: list[int]) -> tuple[list
     highs = price if mask is None else np.where(mask, price, -np.inf)
     lows = price if mask is None else np.where(mask, price, np.inf)
     return np.maximum.reduceat(highs, starts).tolist(), np.minimum.reduceat(lows, starts).tolist()
+
+
+def _append(starts: list[int], values: list[float], start: int, value: float, most: int) -> None:
+    starts.append(start)
+    values.append(value)
+    if len(starts) > most:
+        del starts[0], values[0]
+
+
+def _high_before(state: TickState, since: int, until: int) -> float:
+    """Return the highest price of the blocks that start in ``[since, until]`` (ns), 0 if none."""
+    blocks = state.blocks
+    return max(state.block_high[bisect_left(blocks, since) : bisect_right(blocks, until)], default=0.0)
 
 
 def _price_before(state: TickState, since: int, until: int) -> float:

@@ -1,8 +1,9 @@
 """Pump-and-dump: a coordinated burst of buying lifts a price, to be sold into.
 
 Definition. Within ``window_ns`` buyers take far more than the instrument's usual notional, in far more aggressive
-orders than usual, and the price stands well above where it was before. The three must hold together; the weakest
-decides. Each tick is judged with what stood before it, so the alert leaves with the tick that completes the cause.
+orders than usual, and the price stands well above where it was before and above its high of hours. All must hold
+together; the weakest decides. Each tick is judged with what stood before it, so the alert leaves with the tick that
+completes the cause.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and (2)(b)(c); Commission Delegated Regulation (EU) 2016/522 Annex II
 Section 1, 4(c) ("pump and dump") and Section 2. The burst of orders within one instant as its mark: La Morgia, Mei,
@@ -35,7 +36,7 @@ SPEC = TypologySpec(
     open=0.5,
     critical=0.9,
     close=0.1,
-    hold_ns=1_200_000_000_000,
+    hold_ns=3_600_000_000_000,
 )
 
 
@@ -48,6 +49,8 @@ class PumpConfig(msgspec.Struct, frozen=True, kw_only=True):
     | reference_ns, reference_lag_ns | ns | the price before: median of minute closes in [reference, lag] back |
     | warm_up_ns | ns | of event time before anything scores |
     | rise | relative | of the price over the one before |
+    | high_ns | ns | how far back the highest price is looked for |
+    | breakout | relative | of the price over that high: a rebound after a fall, or an echo of a pump, has none |
     | buying | multiple | taker buys in the window over the trailing notional of such a window |
     | orders | count | aggressive orders in the window |
     | order_rate | multiple | of those over the trailing number in such a window |
@@ -55,38 +58,42 @@ class PumpConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     window_ns: int = 60_000_000_000
     reference_ns: int = 1_800_000_000_000
-    reference_lag_ns: int = 60_000_000_000
+    reference_lag_ns: int = 300_000_000_000
     warm_up_ns: int = 1_800_000_000_000
-    rise: float = 0.045
-    buying: float = 30.0
-    orders: float = 40.0
-    order_rate: float = 5.0
+    rise: float = 0.04
+    high_ns: int = 21_600_000_000_000
+    breakout: float = 0.02
+    buying: float = 20.0
+    orders: float = 100.0
+    order_rate: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """What each tick is judged by: arrays of shape (n,), or numbers where all ticks have the same.
 
-    ``price`` and ``reference`` in quote currency; ``bought`` and ``orders`` in the window up to the tick;
+    ``price``, ``reference`` and ``high`` in quote currency; ``bought`` and ``orders`` in the window up to the tick;
     ``usual_notional`` and ``usual_orders`` what such a window usually has, 0 while warming up.
     """
 
     price: Floats
     reference: Floats | float
+    high: Floats | float
     bought: Floats
     orders: Floats
     usual_notional: Floats | float
     usual_orders: Floats | float
 
 
-def measures(config: PumpConfig, evidence: Evidence) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return rise, buying multiple, orders and order multiple of each tick, shape (n,) each; 0 while warming up."""
+def measures(config: PumpConfig, evidence: Evidence) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Return rise, breakout, buying, orders and order multiple of each tick, shape (n,) each; 0 while warming up."""
     warm = np.asarray(evidence.usual_notional) > 0.0
     money = np.where(warm, evidence.usual_notional, np.inf)
     usual = np.where(warm, evidence.usual_orders, np.inf)
     reference = np.where(warm, evidence.reference, np.inf)
     rise = np.maximum(evidence.price / reference - 1.0, 0.0)
-    return rise, evidence.bought / money, evidence.orders, evidence.orders / usual
+    breakout = np.maximum(evidence.price / np.where(warm, evidence.high, np.inf) - 1.0, 0.0)
+    return rise, breakout, evidence.bought / money, evidence.orders, evidence.orders / usual
 
 
 def score(config: PumpConfig, evidence: Evidence) -> Floats:
@@ -96,16 +103,15 @@ def score(config: PumpConfig, evidence: Evidence) -> Floats:
 
     Example
     -------
-    >>> config = PumpConfig(rise=0.05, buying=10.0, orders=20.0, order_rate=2.0)
-    >>> tick = Evidence(np.array([105.0]), 100.0, np.array([500.0]), np.array([60.0]), 10.0, 1.0)
+    >>> config = PumpConfig(rise=0.05, breakout=0.02, buying=10.0, orders=20.0, order_rate=2.0)
+    >>> tick = Evidence(np.array([105.0]), 100.0, 101.0, np.array([500.0]), np.array([60.0]), 10.0, 1.0)
     >>> round(float(score(config, tick)[0]), 6)
     0.5
     """
-    rise, buying, orders, rate = measures(config, evidence)
-    weakest = np.minimum(
-        np.minimum(rise / config.rise, buying / config.buying),
-        np.minimum(orders / config.orders, rate / config.order_rate),
-    )
+    rise, breakout, buying, orders, rate = measures(config, evidence)
+    weakest = np.minimum(rise / config.rise, breakout / config.breakout)
+    weakest = np.minimum(weakest, buying / config.buying)
+    weakest = np.minimum(weakest, np.minimum(orders / config.orders, rate / config.order_rate))
     square = np.minimum(weakest, 1e6)
     square = square * square
     result: Floats = square / (1.0 + square)
@@ -117,9 +123,10 @@ def explain(config: PumpConfig, evidence: Evidence, i: int) -> Explanation:
     values = [float(measure[i]) for measure in measures(config, evidence)]
     rules = [
         RuleResult(name="rise over the price before", value=values[0], threshold=config.rise, unit="relative"),
-        RuleResult(name="taker buys over usual", value=values[1], threshold=config.buying, unit="multiple"),
-        RuleResult(name="aggressive orders", value=values[2], threshold=config.orders, unit="orders"),
-        RuleResult(name="aggressive orders over usual", value=values[3], threshold=config.order_rate, unit="multiple"),
+        RuleResult(name="rise over the high before", value=values[1], threshold=config.breakout, unit="relative"),
+        RuleResult(name="taker buys over usual", value=values[2], threshold=config.buying, unit="multiple"),
+        RuleResult(name="aggressive orders", value=values[3], threshold=config.orders, unit="orders"),
+        RuleResult(name="aggressive orders over usual", value=values[4], threshold=config.order_rate, unit="multiple"),
     ]
     binding = min(rules, key=lambda rule: rule.value / rule.threshold)
     clears = f"{binding.name} below {binding.threshold:g} ({binding.unit}; it was {binding.value:.4g})"
