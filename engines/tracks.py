@@ -54,10 +54,14 @@ class TickUpdate:
 
 
 class Embedding(msgspec.Struct, frozen=True):
-    """A kept embedding: ``vector`` is float32, little-endian; ``score`` calibrated in [0, 1]."""
+    """A kept embedding: ``vector`` is float32, little-endian; ``score`` calibrated in [0, 1].
+
+    ``spans`` are the places of the input that the score rests on: (start, end, weight in log odds).
+    """
 
     ts_event: int
     ts_available: int
     vector: bytes
     score: float
     logits: list[float]
+    spans: list[tuple[int, int, float]] = []

@@ -1,7 +1,7 @@
 """The daemon: topics bound to agents.
 
-    frames, orders, news, transcripts, audio, charts ─► instrument agent ─► alerts, scores, dead letters
-                                       (one lane a partition, see `monitor.lane`)
+frames, orders, news, transcripts, audio, charts ─► instrument agent ─► alerts, scores, dead letters
+                                   (one lane a partition, see `monitor.lane`)
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def serve(settings: Settings) -> None:
     """
     await kafka.require_topics(settings, TOPICS)
     metrics = Metrics()
-    stage = load_stage(settings, metrics)
+    stage = load_stage(settings, metrics.set_aside)
     fence = Fence(settings.session_timeout_ms / 2000)
     producer = fence.guard(
         AIOKafkaProducer(

@@ -18,8 +18,8 @@ CLOSING_KEY = b"\x00closing"
 class Closing(msgspec.Struct, frozen=True, kw_only=True):
     """What a checkpoint includes.
 
-    ``epoch`` is the journal's where ``journal``, its next offset to read, stands; ``ordinal`` the messages applied so far;
-    ``offsets`` the next offset of every input; ``alerts`` the next offset of the alert partition.
+    ``epoch`` is the journal's where ``journal``, its next offset to read, stands; ``ordinal`` the messages applied so
+    far; ``offsets`` the next offset of every input; ``alerts`` the next offset of the alert partition.
     """
 
     epoch: int

@@ -48,7 +48,10 @@ class Fence:
         """End the process if it has been frozen for longer than the limit."""
         gap_s = self._clock() - self._renewed_s
         if gap_s > self._limit_s:
-            self._end(f"frozen for {gap_s:.1f} s, more than {self._limit_s:.1f} s: another worker may own its partitions", EXIT_FENCED)
+            self._end(
+                f"frozen for {gap_s:.1f} s, more than {self._limit_s:.1f} s: another worker may own its partitions",
+                EXIT_FENCED,
+            )
 
     def renew(self) -> None:
         """Note that the event loop runs; checks first, so that a frozen worker cannot renew itself."""

@@ -16,7 +16,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 
-class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+class BatchConsumer(driver.Consumer):
     """Delivers batches; acknowledgement is the lanes' own (`Intake.commit`), Faust's is not used."""
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
@@ -29,7 +29,19 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 return
             first = batch[0]
             message = ConsumerMessage(
-                tp.topic, tp.partition, first.offset, 0.0, 0, None, None, batch, None, 0, 0, tp, generation_id=generation
+                tp.topic,
+                tp.partition,
+                first.offset,
+                0.0,
+                0,
+                None,
+                None,
+                batch,
+                None,
+                0,
+                0,
+                tp,
+                generation_id=generation,
             )
             yield tp, message
 
@@ -37,7 +49,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Faust counts gaps to know what it may commit; it does not commit here."""
 
 
-class BatchTransport(driver.Transport):  # type: ignore[misc]
+class BatchTransport(driver.Transport):
     """Faust's Kafka transport with the batching consumer."""
 
     Consumer = BatchConsumer

@@ -45,6 +45,7 @@ class State(Protocol):
 
 
 Output = Item | Alert
+Effect = Output | DeadLetter
 Agent = Callable[[AsyncIterator[Item], StateTable[State]], AsyncIterator[Output]]
 
 
@@ -120,7 +121,7 @@ class Lane:
         self._wake = asyncio.Event()
         self._stopping = False
         self._table: StateTable[State] = StateTable()
-        self._outputs: list[Output] = []
+        self._outputs: list[Effect] = []
         self._seen_alerts: set[str] = set()
         self._ordinal = 0
         self._applied: dict[str, int] = {}
@@ -218,10 +219,10 @@ class Lane:
             began_s = time.monotonic()
             ordinal = self._ordinal
             delivery = asyncio.ensure_future(self._journal.append(ordinal, steps))
-            for item in items:
-                arrival = await self._arrive(item)
-                if arrival is not None:
-                    yield arrival
+            for turn_item in items:
+                arrived = await self._arrive(turn_item)
+                if arrived is not None:
+                    yield arrived
             applied_s = time.monotonic()
             await delivery
             journalled_s = time.monotonic()
@@ -241,9 +242,9 @@ class Lane:
                         self._wake.clear()
                         await self._wake.wait()
                     for taken in self.sequencer.follow(step):
-                        arrival = await self._arrive(taken)
-                        if arrival is not None:
-                            yield arrival
+                        arrived = await self._arrive(taken)
+                        if arrived is not None:
+                            yield arrived
                     self._refill()
                 else:
                     if isinstance(step, Clock):
@@ -390,8 +391,9 @@ class Lane:
     async def _write(self, states: dict[str, bytes], closing: Closing, effects: list[Awaitable[object]]) -> None:
         await asyncio.gather(*effects)
         epoch = self._journal.epoch
-        await self._outbox.write_checkpoint({key: checkpoints.seal(epoch, state) for key, state in states.items()})
-        await self._outbox.write_checkpoint({checkpoints.CLOSING_KEY.decode(): checkpoints.seal(epoch, checkpoints.encode_closing(closing))})
+        await self._outbox.write_checkpoint((key.encode(), checkpoints.seal(epoch, s)) for key, s in states.items())
+        last = checkpoints.seal(epoch, checkpoints.encode_closing(closing))
+        await self._outbox.write_checkpoint([(checkpoints.CLOSING_KEY, last)])
         await self._broker.commit(closing.offsets)
         self.status.checkpoints += 1
         self.status.committed_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""Logging: structlog, JSON lines on stderr (or a console's colours), the libraries' own loggers through the same pipe."""
+"""Logging: structlog, JSON lines on stderr (or a console's colours); the libraries' loggers go the same way."""
 
 from __future__ import annotations
 

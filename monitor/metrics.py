@@ -25,24 +25,28 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self._messages = Counter("tocsin_messages", "Messages applied.", ["topic"], registry=registry)
-        self._ticks = Counter("tocsin_ticks", "Ticks applied.", registry=registry)
-        self._alerts = Counter("tocsin_alerts", "Alerts sent.", ["typology", "severity", "activity"], registry=registry)
-        self._dead_letters = Counter("tocsin_dead_letters", "Messages refused.", ["topic", "reason"], registry=registry)
-        self.rows = Counter("tocsin_rows_set_aside", "Ticks that cleaning set aside or mended.", ["reason"], registry=registry)
-        self.scores = Counter("tocsin_scores", "Score records made.", registry=registry)
-        self._stage = Histogram(
-            "tocsin_stage_seconds", "Latency by stage.", ["stage"], buckets=_LATENCY_S, registry=registry
-        )
-        self._stages = {name: self._stage.labels(name) for name in ("buffer", "apply", "journal", "turn")}
-        self._lag = Gauge("tocsin_buffered_messages", "Messages that wait in a lane.", ["partition"], registry=registry)
-        self._backlog = Gauge(
-            "tocsin_backlog_seconds", "Newest buffered message against the last applied, available time.", ["partition"], registry=registry
-        )
-        self._ladder = Gauge("tocsin_ladder_level", "0 full, 1 text and ticks, 2 rules only.", ["partition"], registry=registry)
-        self._age = Gauge("tocsin_checkpoint_age_seconds", "Since the last checkpoint began.", ["partition"], registry=registry)
-        self._keys = Gauge("tocsin_lanes", "Partitions that this worker owns.", registry=registry)
-        self._loop = Gauge("tocsin_event_loop_lag_seconds", "Longest gap between two runs of the event loop.", registry=registry)
+
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(f"tocsin_{name}", about, labels, registry=registry)
+
+        def gauge(name: str, about: str, *labels: str) -> Gauge:
+            return Gauge(f"tocsin_{name}", about, labels, registry=registry)
+
+        self._messages = counter("messages", "Messages applied.", "topic")
+        self._ticks = counter("ticks", "Ticks applied.")
+        self._alerts = counter("alerts", "Alerts sent.", "typology", "severity", "activity")
+        self._scores = counter("scores", "Score records sent.")
+        self._dead_letters = counter("dead_letters", "Messages refused.", "topic", "reason")
+        self._rows = counter("rows_set_aside", "Ticks that cleaning set aside, mended or found late.", "reason")
+        stage = Histogram("tocsin_stage_seconds", "Latency by stage.", ["stage"], buckets=_LATENCY_S, registry=registry)
+        self._stages = {name: stage.labels(name) for name in ("buffer", "apply", "journal", "turn")}
+        self._lanes = gauge("lanes", "Partitions that this worker owns.")
+        self._waiting = gauge("buffered_messages", "Messages that wait in a lane.", "partition")
+        self._lag = gauge("lag_messages", "Messages on the broker that are not applied yet.", "partition")
+        self._backlog = gauge("backlog_seconds", "Newest buffered message against the last applied.", "partition")
+        self._ladder = gauge("ladder_level", "0 full, 1 text and ticks, 2 rules only.", "partition")
+        self._age = gauge("checkpoint_age_seconds", "Since the last checkpoint began.", "partition")
+        self._loop = gauge("event_loop_lag_seconds", "Longest gap between two runs of the event loop.")
 
     def turn(self, taken: list[Taken], began_s: float, applied_s: float, journalled_s: float) -> None:
         """Count a turn; times are of the monotonic clock."""
@@ -57,6 +61,11 @@ class Metrics:
         self._stages["journal"].observe(journalled_s - began_s)
         self._stages["turn"].observe(time.monotonic() - began_s)
 
+    def set_aside(self, counts: dict[str, int]) -> None:
+        """Count ticks that cleaning set aside, mended or found late, by reason."""
+        for reason, n in counts.items():
+            self._rows.labels(reason).inc(n)
+
     def alert(self, alert: Alert) -> None:
         """Count an alert."""
         finding = alert.finding
@@ -69,10 +78,10 @@ class Metrics:
     def sample(self, lanes: Mapping[int, Lane], fence: Fence) -> None:
         """Read the gauges off the lanes."""
         now_s = time.monotonic()
-        self._keys.set(len(lanes))
+        self._lanes.set(len(lanes))
         for partition, lane in lanes.items():
             label = str(partition)
-            self._lag.labels(label).set(sum(map(len, lane.sequencer.buffers.values())))
+            self._waiting.labels(label).set(sum(map(len, lane.sequencer.buffers.values())))
             self._backlog.labels(label).set(lane.status.backlog_ns / 1e9)
             self._ladder.labels(label).set(lane.status.level)
             self._age.labels(label).set(now_s - lane.status.checkpoint_s)

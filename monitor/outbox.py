@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -22,9 +22,7 @@ from schemas.records import DeadLetter, Score
 #: Batches that may be on their way before a lane waits for the oldest.
 IN_FLIGHT = 64
 _encode = msgspec.json.Encoder().encode
-_TYPES: dict[
-    Activity, Literal["io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"]
-] = {
+_TYPES: dict[Activity, Literal["io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"]] = {
     "create": "io.tocsin.alert.create",
     "update": "io.tocsin.alert.update",
     "close": "io.tocsin.alert.close",
@@ -99,18 +97,16 @@ class Outbox:
             await self._send("scores", ((s.instrument.encode(), _encode(s), s.ts_available) for s in effects.scores))
         for letter in effects.dead_letters:
             self._pending.append(
-                await self._producer.send(
-                    f"{self._prefix}deadletters", _encode(letter), key=letter.topic.encode()
-                )
+                await self._producer.send(f"{self._prefix}deadletters", _encode(letter), key=letter.topic.encode())
             )
             if self._on_dead_letter:
                 self._on_dead_letter(letter)
         await self._settle()
 
-    async def write_checkpoint(self, records: Mapping[str, bytes]) -> None:
+    async def write_checkpoint(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Write checkpoint records and wait until they are delivered."""
         now_ns = self._wall()
-        futures = await self._batches("checkpoints", ((k.encode(), v, now_ns) for k, v in records.items()))
+        futures = await self._batches("checkpoints", ((key, value, now_ns) for key, value in records))
         await asyncio.gather(*futures)
 
     def take_pending(self) -> list[Awaitable[object]]:
@@ -129,9 +125,7 @@ class Outbox:
         if not future.cancelled() and future.exception() is None:
             self.alerts_end = max(self.alerts_end, future.result().offset + 1)  # type: ignore[attr-defined]
 
-    async def _batches(
-        self, topic: str, records: Iterable[tuple[bytes, bytes, int]]
-    ) -> list[asyncio.Future[object]]:
+    async def _batches(self, topic: str, records: Iterable[tuple[bytes, bytes, int]]) -> list[asyncio.Future[object]]:
         name = self._prefix + topic
         futures: list[asyncio.Future[object]] = []
         batch = self._producer.create_batch()

@@ -138,8 +138,8 @@ class Sequencer:
         found = self.buffers[run.topic][0].offset
         if found != run.offset:
             raise JournalMismatchError(
-                f"the journal expects offset {run.offset} of {run.topic}, found {found}: the topic has lost messages that "
-                "the state does not include yet; keep inputs longer than the checkpoint interval, or reset the group"
+                f"the journal expects offset {run.offset} of {run.topic}, found {found}: the topic has lost messages "
+                "that the state does not include yet; keep inputs longer than it takes to recover, or reset the group"
             )
         for _ in range(run.count):
             yield Taken(run.topic, self._pop(run.topic))

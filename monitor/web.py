@@ -56,13 +56,16 @@ class Web:
         interval_s = self._settings.checkpoint_interval_s
         reasons = []
         if not self._worker.lanes and now_s - max(self._started_s, self._worker.given_back_s) > 4 * STUCK_S:
-            reasons.append("no partition is assigned: membership in the consumer group is lost, or workers outnumber partitions")
+            reasons.append(
+                "no partition is assigned: membership is lost, or there are more workers than partitions"
+            )
         for partition, lane in self._worker.lanes.items():
             waiting = sum(map(len, lane.sequencer.buffers.values()))
             if waiting and now_s - lane.status.progress_s > STUCK_S:
                 reasons.append(f"partition {partition}: {waiting} messages wait, none applied for {STUCK_S:.0f} s")
             if lane.behind and now_s - lane.status.committed_s > STUCK_S + 4 * interval_s:
-                reasons.append(f"partition {partition}: nothing acknowledged for {now_s - lane.status.committed_s:.0f} s")
+                silent_s = now_s - lane.status.committed_s
+                reasons.append(f"partition {partition}: nothing acknowledged for {silent_s:.0f} s")
         return reasons
 
     async def _livez(self, _: web.Request) -> web.Response:
@@ -81,6 +84,4 @@ class Web:
 
 def _answer(reasons: list[str], about: dict[str, Any]) -> web.Response:
     body = {"ok": not reasons, "reasons": reasons} | about
-    return web.Response(
-        status=503 if reasons else 200, body=msgspec.json.encode(body), content_type="application/json"
-    )
+    return web.Response(status=503 if reasons else 200, body=msgspec.json.encode(body), content_type="application/json")

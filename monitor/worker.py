@@ -1,8 +1,8 @@
 """A worker: the lanes of the partitions that Kafka gave it, and what they share.
 
-Faust holds the group membership and delivers messages; a partition that comes gets a lane, a partition that goes has its
-lane finish its turn, write its checkpoint and end. What ends a lane unexpectedly ends the process: the group gives the
-partition to another worker, and the journal tells that one what happened.
+Faust holds the group membership and delivers messages; a partition that comes gets a lane, a partition that goes has
+its lane finish its turn, write its checkpoint and end. What ends a lane unexpectedly ends the process: the group gives
+the partition to another worker, and the journal tells that one what happened.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
 
+from agents.flow import Value
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
 from monitor.checkpoints import Loaded
@@ -167,7 +168,7 @@ class Worker:
         headers = {k: v.decode("utf-8", "replace") for k, v in message.headers or ()}
         sha256 = hashlib.sha256(value).digest()
         try:
-            record = codec.decode(topic, key, value, timestamp_ms)
+            record = cast(Value, codec.decode(topic, key, value, timestamp_ms))
         except BadMessage as refusal:
             return Pending(
                 offset=message.offset,
@@ -179,7 +180,7 @@ class Worker:
                 raw=(key, value),
                 headers=headers,
             )
-        available_ns = int(record.ts_available[-1]) if isinstance(record, Frame) else record.ts_available
+        available_ns = int(record.ts_available.max()) if isinstance(record, Frame) else record.ts_available
         pending = Pending(message.offset, key.decode(), available_ns, record, sha256, headers=headers)
         if isinstance(record, News | TranscriptSegment):
             self._start_encoding(lane, pending, record)

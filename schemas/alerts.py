@@ -11,6 +11,7 @@ import msgspec
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 Activity = Literal["create", "update", "close"]
+Level = Literal["full", "text and ticks", "rules only"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -120,7 +121,7 @@ class Provenance(Part, frozen=True, kw_only=True):
 class Quality(Part, frozen=True, kw_only=True):
     """What the data lacked: the ladder's level, late events and gaps of the instrument so far."""
 
-    ladder: Literal["full", "text and ticks", "rules only"]
+    ladder: Level
     late_events: int = 0
     gaps: int = 0
     warm_up: bool = False

@@ -1,0 +1,39 @@
+"""The instrument stage: all that is done with what arrives for one instrument, in one literal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+
+from agents.flow import Item
+from agents.fusion import fusion
+from agents.state import InstrumentState
+from agents.text import text
+from agents.ticks import ticks
+from agents.triage import triage
+from engines.fusion import FusionModel
+from engines.ticks import TickEngine
+from engines.typologies import TypologySpec
+from schemas.alerts import Alert, Provenance, Subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """What the agents are closed over. ``specs`` maps a track's head to its typology."""
+
+    ticks: TickEngine
+    fusion: FusionModel
+    specs: Mapping[str, TypologySpec]
+    subject: Callable[[str], Subject]
+    provenance: Provenance
+    count: Callable[[dict[str, int]], None]
+
+
+def instrument(
+    arrivals: AsyncIterator[Item], state: MutableMapping[str, InstrumentState], engines: Engines
+) -> AsyncIterator[Item | Alert]:
+    """Ticks, then words, then fusion, then triage: what comes out is scores and alerts, among what passed through."""
+    ticked = ticks(arrivals, state, engine=engines.ticks, count=engines.count)
+    heard = text(ticked, state, adverse=engines.specs["adverse_text"].open)
+    fused = fusion(heard, state, model=engines.fusion, bundle=engines.provenance.bundle)
+    return triage(fused, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance)

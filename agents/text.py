@@ -1,0 +1,86 @@
+"""Words: a news item, a post or a segment of a call is heard once, its embedding kept, its score judged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, MutableMapping
+
+import numpy as np
+
+from agents.flow import Arrival, Heard, Item, Scored
+from agents.state import InstrumentState
+from engines.tracks import Embedding, Track
+from schemas.alerts import Attribution, Explanation, RuleResult
+from schemas.records import News, TranscriptSegment
+
+EXCERPT_CHARS = 80
+ATTRIBUTIONS = 5
+
+
+def words(record: News | TranscriptSegment) -> str:
+    """Return the text that is encoded: a document's headline and body, a segment's text."""
+    if isinstance(record, TranscriptSegment):
+        return record.text
+    return f"{record.headline}. {record.body}" if record.body else record.headline
+
+
+async def text(
+    items: AsyncIterator[Item],
+    state: MutableMapping[str, InstrumentState],
+    *,
+    adverse: float,
+) -> AsyncIterator[Item]:
+    """Keep embeddings of texts; under the ladder's last level they come without one and change nothing.
+
+    ``adverse`` is the score from which a text speaks against the instrument, for the explanation.
+    """
+    async for item in items:
+        yield item
+        if not (isinstance(item, Arrival) and isinstance(item.value, News | TranscriptSegment)):
+            continue
+        record, embedding = item.value, item.embedding
+        kept = state[item.key]
+        if embedding is None or not kept.first_time(_fingerprint(record)):
+            continue
+        modality = "text" if isinstance(record, News) else "calls"
+        kept.kept[modality] = embedding
+        state[item.key] = kept
+        yield Heard(item.key, modality, embedding, item)
+        yield Scored(item.key, _track(item, record, embedding, adverse), item)
+
+
+def _fingerprint(record: News | TranscriptSegment) -> int:
+    if isinstance(record, News):
+        identity = f"news\x1f{record.document_id}"
+    else:
+        identity = f"call\x1f{record.call_id}\x1f{record.segment}"
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") >> 1
+
+
+def _track(item: Arrival, record: News | TranscriptSegment, embedding: Embedding, adverse: float) -> Track:
+    said = words(record)
+
+    def explain(_: int) -> Explanation:
+        spans = sorted(embedding.spans, key=lambda span: -span[2])[:ATTRIBUTIONS]
+        return Explanation(
+            rules=[RuleResult(name="adverse_text", value=embedding.score, threshold=adverse, unit="probability")],
+            attributions=[
+                Attribution(
+                    topic=item.topic,
+                    locator=f"chars {start}:{end}",
+                    weight=weight,
+                    excerpt=said[start:end][:EXCERPT_CHARS],
+                )
+                for start, end, weight in spans
+            ],
+            clears=f"a text scored below {adverse:g}",
+        )
+
+    return Track(
+        head="adverse_text",
+        ts_event=np.array([record.ts_event], np.int64),
+        ts_available=np.array([item.ts_available], np.int64),
+        score=np.array([embedding.score], np.float64),
+        window_start=np.array([record.ts_event], np.int64),
+        explain=explain,
+    )

@@ -1,0 +1,48 @@
+"""Ticks: frames of an instrument become closed bars and tracks of scores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, MutableMapping
+
+from agents.flow import Arrival, Item, Scored, Ticked
+from agents.state import InstrumentState, Seen
+from engines.ticks import TickEngine
+from schemas.frames import Frame
+from schemas.journal import Clock
+
+
+async def ticks(
+    items: AsyncIterator[Item],
+    state: MutableMapping[str, InstrumentState],
+    *,
+    engine: TickEngine,
+    count: Callable[[dict[str, int]], None],
+) -> AsyncIterator[Item]:
+    """Apply frames and the passing of time; what cleaning set aside goes to ``count``.
+
+    Every arrival is kept as possible evidence of its instrument, whatever it is, and passed on.
+    """
+    deadlines = {key: kept.ticks.deadline_ns for key, kept in state.items() if kept.ticks.deadline_ns}
+    async for item in items:
+        yield item
+        if isinstance(item, Arrival):
+            kept = state.get(item.key) or InstrumentState(engine.new_state())
+            kept.remember(Seen(item.topic, item.partition, item.offset, item.ts_available, item.sha256))
+            state[item.key] = kept
+            if isinstance(item.value, Frame):
+                update = engine.apply(kept.ticks, item.value)
+                deadlines[item.key] = kept.ticks.deadline_ns
+                if update.counts:
+                    count(update.counts)
+                yield Ticked(item.key, update, item)
+                for track in update.tracks:
+                    yield Scored(item.key, track, item)
+        elif isinstance(item, Clock):
+            for key in [key for key, due in deadlines.items() if 0 < due <= item.now_ns]:
+                kept = state[key]
+                update = engine.advance(kept.ticks, item.now_ns)
+                deadlines[key] = kept.ticks.deadline_ns
+                state[key] = kept
+                yield Ticked(key, update)
+                for track in update.tracks:
+                    yield Scored(key, track, None)

@@ -1,0 +1,189 @@
+"""Triage: tracks of scores become episodes, and what changes in an episode becomes an alert.
+
+Every alert carries its evidence, and ids that depend on nothing but what was decided: the typology and its version,
+the instrument, the window and the decision configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+
+from agents.flow import Item, Scored
+from agents.state import HISTORY_KEPT, InstrumentState, OpenEpisode
+from engines import episodes
+from engines.episodes import Episode, Transition
+from engines.tracks import Track
+from engines.typologies import TypologySpec
+from schemas.alerts import (
+    Alert,
+    Evidence,
+    Explanation,
+    Finding,
+    Input,
+    Level,
+    Modality,
+    Provenance,
+    Quality,
+    Subject,
+    Times,
+    identity,
+)
+from schemas.journal import Clock, Ladder
+
+LEVELS: tuple[Level, ...] = ("full", "text and ticks", "rules only")
+#: How long after an episode's quiet time the clock closes it, so that what is still on its way can keep it open, ns.
+PATIENCE_NS = 2_000_000_000
+
+
+async def triage(
+    items: AsyncIterator[Item],
+    state: MutableMapping[str, InstrumentState],
+    *,
+    specs: Mapping[str, TypologySpec],
+    subject: Callable[[str], Subject],
+    provenance: Provenance,
+) -> AsyncIterator[Item | Alert]:
+    """Open, update and close episodes; ``specs`` maps a track's head to its typology."""
+    judge = _Judge(specs, subject, provenance)
+    due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
+    async for item in items:
+        yield item
+        if isinstance(item, Ladder):
+            judge.level = item.level
+        elif isinstance(item, Scored):
+            kept = state[item.key]
+            for alert in judge.track(item.key, kept, item.track):
+                yield alert
+            state[item.key] = kept
+            due[item.key] = judge.deadline(kept)
+        elif isinstance(item, Clock):
+            for key in [key for key, at in due.items() if 0 < at <= item.now_ns]:
+                kept = state[key]
+                for alert in judge.expire(key, kept, item.now_ns - PATIENCE_NS):
+                    yield alert
+                state[key] = kept
+                due[key] = judge.deadline(kept)
+
+
+class _Judge:
+    """What stands for all instruments, and the ladder's level of the moment."""
+
+    def __init__(
+        self, specs: Mapping[str, TypologySpec], subject: Callable[[str], Subject], provenance: Provenance
+    ) -> None:
+        self._specs = specs
+        self._subject = subject
+        self._provenance = provenance
+        self.level = 0
+
+    def deadline(self, kept: InstrumentState) -> int:
+        """Return the clock at which an episode is to be closed, 0 if none."""
+        deadlines = [episodes.deadline(self._specs[head], open_.episode) for head, open_ in kept.episodes.items()]
+        return min((at + PATIENCE_NS for at in deadlines if at), default=0)
+
+    def track(self, key: str, kept: InstrumentState, track: Track) -> list[Alert]:
+        """Feed a track to its episode."""
+        spec = self._specs[track.head]
+        running = kept.episodes.get(track.head)
+        if running is None:
+            if not (track.score >= spec.open).any():
+                return []
+            running = kept.episodes[track.head] = OpenEpisode(Episode())
+        alerts = []
+        for transition in episodes.step(spec, running.episode, track.ts_event, track.score):
+            if transition.activity == "create":
+                self._open(key, kept, running, spec, int(track.window_start[transition.index]))
+            alerts.append(
+                self._alert(
+                    key,
+                    kept,
+                    running,
+                    track.head,
+                    transition,
+                    int(track.ts_available[transition.index]),
+                    Explanation() if transition.activity == "close" else track.explain(transition.index),
+                )
+            )
+        if not running.episode.firing:
+            del kept.episodes[track.head]
+        return alerts
+
+    def expire(self, key: str, kept: InstrumentState, now_ns: int) -> list[Alert]:
+        """Close the episodes that have been calm for long enough."""
+        alerts = []
+        for head, running in list(kept.episodes.items()):
+            transition = episodes.expire(self._specs[head], running.episode, now_ns)
+            if transition is not None:
+                alerts.append(self._alert(key, kept, running, head, transition, transition.ts, Explanation()))
+                del kept.episodes[head]
+        return alerts
+
+    def _open(
+        self, key: str, kept: InstrumentState, running: OpenEpisode, spec: TypologySpec, window_start: int
+    ) -> None:
+        running.episode_id = identity(
+            f"{spec.name}@{spec.version}", key, window_start, running.episode.opened, self._provenance.config
+        )
+        running.window_start = window_start
+        running.first_input = kept.inputs_count
+        running.history = []
+
+    def _alert(
+        self,
+        key: str,
+        kept: InstrumentState,
+        running: OpenEpisode,
+        head: str,
+        transition: Transition,
+        available_at: int,
+        explanation: Explanation,
+    ) -> Alert:
+        spec = self._specs[head]
+        typology = f"{spec.name}@{spec.version}"
+        running.history = [*running.history, (transition.ts, transition.score)][-HISTORY_KEPT:]
+        inputs = [seen for seen in kept.inputs if seen.ts_available >= running.window_start] or kept.inputs[-1:]
+        return Alert(
+            alert_id=identity(running.episode_id, transition.revision),
+            episode_id=running.episode_id,
+            fingerprint=identity(typology, key),
+            revision=transition.revision,
+            activity=transition.activity,
+            times=Times(
+                event_start=running.window_start,
+                event_end=transition.ts,
+                available_at=available_at,
+                watermark=kept.ticks.watermark_ns,
+            ),
+            subject=self._subject(key),
+            finding=Finding(
+                typology=typology,
+                title=spec.title,
+                severity=transition.severity,
+                score=transition.score,
+                regulation=list(spec.regulation),
+            ),
+            modalities=self._modalities(kept, transition.ts),
+            explanation=explanation,
+            evidence=Evidence(
+                inputs=[
+                    Input(topic=seen.topic, partition=seen.partition, offset=seen.offset, sha256=seen.sha256.hex())
+                    for seen in inputs
+                ],
+                first_seen=running.window_start,
+                last_seen=transition.ts,
+                count=kept.inputs_count - running.first_input + 1,
+                history=running.history,
+            ),
+            provenance=self._provenance,
+            quality=Quality(ladder=LEVELS[self.level], late_events=kept.ticks.late),
+        )
+
+    def _modalities(self, kept: InstrumentState, now_ns: int) -> dict[str, Modality]:
+        model = self._provenance.bundle
+        found = {
+            name: Modality(present=True, age_ns=max(0, now_ns - embedding.ts_event), score=embedding.score, model=model)
+            for name, embedding in kept.kept.items()
+        }
+        if kept.bar_end:
+            found["ticks"] = Modality(present=True, age_ns=max(0, now_ns - kept.bar_end), score=kept.bar_anomaly)
+        return {name: found.get(name, Modality(present=False)) for name in ("ticks", "text", "calls")}
