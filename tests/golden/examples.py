@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from schemas import alerts, codec, frames, journal, records
-from tests import corpus
+from tests import messages
 
 MESSAGES = Path(__file__).parent / "messages"
 T = 1_700_000_000_000_000_000
@@ -183,7 +183,7 @@ EXAMPLES: tuple[Example, ...] = (
             segment=4,
             media_type="audio/wav",
             sample_rate_hz=8_000,
-            payload=corpus.wav(8_000, 1, 16),
+            payload=messages.wav(8_000, 1, 16),
         ),
     ),
     Example(

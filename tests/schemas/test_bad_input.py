@@ -10,14 +10,14 @@ import pytest
 
 from schemas import codec
 from schemas.codec import REASONS, BadMessage
-from tests import corpus
+from tests import corpus, messages
 
 
 def test_good_messages_of_the_corpus_are_taken() -> None:
     rng = random.Random(1)
-    for topic in corpus.INPUTS:
+    for topic in messages.INPUTS:
         for _ in range(50):
-            codec.decode(*corpus.good(rng, topic))
+            codec.decode(*messages.good(rng, topic))
 
 
 def test_every_malformed_message_is_refused_with_its_reason() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas import codec, frames, records
 from schemas.codec import BadMessage, Limits
-from tests import corpus
+from tests import messages
 
 T = 1_700_000_000_000_000_000
 MS = T // 10**6
@@ -182,7 +182,7 @@ def test_sound_survives_the_way_there_and_back(payload: bytes, segment: int) -> 
 
 def test_pictures_of_every_size_are_taken_as_declared() -> None:
     for width, height in ((1, 1), (640, 480), (4_096, 1)):
-        for kind, draw in (("image/png", corpus.png), ("image/jpeg", corpus.jpeg)):
+        for kind, draw in (("image/png", messages.png), ("image/jpeg", messages.jpeg)):
             sent = records.ChartSnapshot(
                 ts_event=T,
                 ts_available=T,
