@@ -1,0 +1,61 @@
+"""`tocsin convert`: data of others as a recording."""
+
+from __future__ import annotations
+
+import importlib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+class Kind(StrEnum):
+    """The sets that there is a converter for: modules of monitor.converters."""
+
+    pump_trades = "pump_trades"
+    stocknet = "stocknet"
+    crypto_l2_ticks = "crypto_l2_ticks"
+    maec = "maec"
+
+
+@app.command()
+def convert(
+    kind: Annotated[Kind, typer.Argument(help="Which set it is.")],
+    data: Annotated[Path, typer.Argument(help="The set's folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    event: Annotated[
+        list[str] | None, typer.Option(help="This event, call, ticker or symbol only; several times for several.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="At most so many events, calls, companies (or lines of a stream).", show_default="all"
+        ),
+    ] = None,
+) -> None:
+    """Write a recording of a public data set, and say what was cleaned on the way."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from monitor.commands.tables import contents
+    from monitor.recordings import Recording
+
+    module = importlib.import_module(f"monitor.converters.{kind.value}")
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"converting {kind.value}", total=1.0)
+        report = module.convert(
+            data, out, events=event or (), limit=limit, progress=lambda share: bar.update(task, completed=share)
+        )
+    console = Console()
+    console.print(f"{report.read:,} rows read, {report.kept:,} rows written")
+    for counter, word in ((report.aside, "set aside"), (report.remarks, "noted")):
+        for reason, count in sorted(counter.items()):
+            if count:
+                console.print(f"  {word}: {count:,} {reason}")
+    for note in report.notes:
+        console.print(f"  {note}")
+    console.print()
+    contents(console, Recording.open(out, verify=False))
