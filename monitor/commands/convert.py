@@ -31,9 +31,7 @@ def convert(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="At most so many events, calls, companies (or lines of a stream).", show_default="all"
-        ),
+        typer.Option(min=1, help="At most so many events, calls, companies, lines.", show_default="all"),
     ] = None,
 ) -> None:
     """Write a recording of a public data set, and say what was cleaned on the way."""

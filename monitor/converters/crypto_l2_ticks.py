@@ -106,9 +106,7 @@ def convert(
             if not events or symbol in events:
                 rows.setdefault(f"{symbol}.{VENUE}", []).append(row)
         progress(0.5 * (number + 1) / len(files))
-    report.notes.append(
-        "Depth updates and snapshots became a row a level; the book before the snapshot is not in the file."
-    )
+    report.notes.append("Depth updates and snapshots became a row a level.")
     with RecordingWriter(out, source="crypto_l2_ticks", parameters={"files": len(files)}) as writer:
         for instrument, mine in sorted(rows.items()):
             for message in frame_messages(_frame(instrument, mine)):

@@ -3,9 +3,9 @@
 Input: ``tweets.parquet`` (ticker, created_at UTC, text), ``prices_daily.parquet`` (ticker, date, close USD, volume
 shares), ``StockTable.tsv`` (sector, symbol, company).
 
-A daily bar is no tape. Of what it says, one thing happened at a known time: the close. So a day becomes one trade at the
-close, at 16:00 in New York, with the day's volume as its size and no side; open, high and low are left out, and half
-trading days are not told apart.
+A daily bar is no tape. Of what it says, one thing happened at a known time: the close. So a day becomes one trade at
+the close, at 16:00 in New York, with the day's volume as its size and no side; open, high and low are left out, and
+half trading days are not told apart.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from engines.instruments import COLUMNS
 from monitor.converters.messages import frame_messages, merged, record_message
 from monitor.converters.report import Report, require
-from monitor.recordings import Message, RecordingWriter
+from monitor.recordings import RecordingWriter
 from schemas.frames import Frame, Kind, frame_of
 from schemas.records import News
 
@@ -87,7 +87,7 @@ def convert(
         for number, item in enumerate(news):
             writer.append(record_message("news", item))
             progress(0.8 * number / len(news))
-        for message in merged([_frames(frame) for frame in closes]):
+        for message in merged([frame_messages(frame) for frame in closes]):
             writer.append(message)
         writer.add_symbols(_symbols(data / "StockTable.tsv", set(tickers)))
     progress(1.0)
@@ -160,10 +160,6 @@ def _closes(ticker: str, prices: pa.Table, first_day: str, report: Report) -> Fr
 def _close_ns(day: str) -> int:
     at = datetime.combine(date.fromisoformat(day), time(16), _NEW_YORK)
     return int(at.timestamp()) * 1_000_000_000
-
-
-def _frames(frame: Frame) -> list[Message]:
-    return list(frame_messages(frame))
 
 
 def _symbols(table: Path, tickers: set[str]) -> str:
