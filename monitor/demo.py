@@ -37,6 +37,8 @@ from schemas.topics import INSTRUMENT_INPUTS
 READY_S = 90.0
 #: The daemon may be busy, but not stand still for longer than this.
 STILL_S = 60.0
+#: The embedded broker forgets what exceeds 5 MB a partition; the feed stays this close to the daemon, in bytes.
+AHEAD_BYTES = 2_000_000
 #: The drain's own limit is 20 s.
 STOP_S = 25.0
 _TOCSIN = (sys.executable, "-m", "monitor.cli")
@@ -148,6 +150,8 @@ class Runner:
         self._settings = load(bootstrap=f"{broker.host}:{broker.port}", prefix="tocsin.", http_port=_free_port())
         self._daemon: subprocess.Popen[bytes] | None = None
         self._seen = Seen()
+        self._flow = asyncio.Event()
+        self._delivered_bytes = [0]
         self._view = View(console, recording, self._speed)
 
     def __enter__(self) -> Runner:
@@ -216,12 +220,22 @@ class Runner:
             self._settings,
             speed=self._speed,
             topics=INSTRUMENT_INPUTS,
+            flow=self._flow,
             on_delivered=self._left,
             on_progress=self._view.progress,
         )
 
-    def _left(self, _: Message, topic: str, partition: int, offset: int, sent_s: float) -> None:
+    def _left(self, message: Message, topic: str, partition: int, offset: int, sent_s: float) -> None:
+        self._delivered_bytes.append(self._delivered_bytes[-1] + len(message.value))
+        self._hold_or_flow()
         self._seen.sent_s[topic.removeprefix(self._settings.prefix), partition, offset] = sent_s
+
+    def _hold_or_flow(self) -> None:
+        applied = min(self._view.applied, len(self._delivered_bytes) - 1)
+        if self._delivered_bytes[-1] - self._delivered_bytes[applied] < AHEAD_BYTES:
+            self._flow.set()
+        else:
+            self._flow.clear()
 
     async def _until_applied(self) -> None:
         best, since_s = self._view.applied, time.monotonic()
@@ -241,7 +255,8 @@ class Runner:
         """Show alerts as they come."""
         async with kafka.reader(self._settings) as consumer:
             topic = kafka.full_name(self._settings.prefix, "alerts")
-            consumer.assign([TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic)])
+            partitions = (await kafka.partition_counts(self._settings))[topic]
+            consumer.assign([TopicPartition(topic, partition) for partition in range(partitions)])
             while True:
                 batches = await consumer.getmany(timeout_ms=100)
                 now_s = time.monotonic()
@@ -257,7 +272,8 @@ class Runner:
             with suppress(aiohttp.ClientError, TimeoutError):
                 async with http.get(f"{self._address}/metrics") as response:
                     self._view.applied = int(sum(float(n) for n in _APPLIED.findall(await response.text())))
-            await asyncio.sleep(0.5)
+            self._hold_or_flow()
+            await asyncio.sleep(0.2)
 
     async def _first_of(self, work: Coroutine[Any, Any, None], *others: asyncio.Task[None]) -> None:
         """Await ``work``; an error of the others ends it."""

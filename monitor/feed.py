@@ -159,6 +159,7 @@ async def play(
     raw: bool = False,
     restamp: bool = False,
     stop: asyncio.Event | None = None,
+    flow: asyncio.Event | None = None,
     on_delivered: Delivered | None = None,
     on_progress: Callable[[Played], None] | None = None,
 ) -> Played:
@@ -180,6 +181,8 @@ async def play(
         Move all times to now, see `shift_to_now`.
     stop
         Once it is set nothing more is sent, and what is on its way is awaited.
+    flow
+        While it is clear nothing is sent: for a broker that keeps little, and a reader that falls behind.
 
     Raises
     ------
@@ -220,6 +223,8 @@ async def play(
                 played.stopped = True
                 break
             last = number
+            if flow is not None:
+                await flow.wait()
             await run.send(shifted(message, shift_ns) if shift_ns else message, number)
             played.at_ns = message.ts_available
         await run.finish()
