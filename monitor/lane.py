@@ -21,8 +21,9 @@ from typing import Protocol
 
 import structlog
 
-from agents.flow import Arrival, Item
+from agents.flow import Item
 from monitor import checkpoints
+from monitor.arrivals import arrival, dead_letter
 from monitor.checkpoints import Closing, Loaded
 from monitor.journal import JournalWriter
 from monitor.outbox import Effects, Outbox
@@ -305,38 +306,10 @@ class Lane:
         self.status.messages += 1
         if message.value is None:
             self.status.refused += 1
-            self._outputs.append(self._dead_letter(item))
+            self._outputs.append(dead_letter(item, self._config.partition))
             return None
-        return Arrival(
-            topic=item.topic,
-            partition=self._config.partition,
-            offset=message.offset,
-            key=message.key,
-            ts_available=message.ts_available,
-            ordinal=ordinal,
-            value=message.value,
-            sha256=message.sha256,
-            embedding=await message.embedding() if message.embedding and self.status.level < 2 else None,
-            trace=message.headers.get("traceparent", ""),
-        )
-
-    def _dead_letter(self, item: Taken) -> DeadLetter:
-        message = item.message
-        assert message.refusal is not None
-        key, value = message.raw
-        return DeadLetter(
-            ts_event=message.ts_available,
-            ts_available=message.ts_available,
-            topic=item.topic,
-            partition=self._config.partition,
-            offset=message.offset,
-            reason=message.refusal[0],
-            detail=message.refusal[1],
-            key=key[:1024],
-            value=value[:65_536],
-            size=len(value),
-            headers=message.headers,
-        )
+        embedding = await message.embedding() if message.embedding and self.status.level < 2 else None
+        return arrival(item, self._config.partition, ordinal, embedding)
 
     # What leaves.
 

@@ -8,20 +8,19 @@ the partition to another worker, and the journal tells that one what happened.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
 
-from agents.flow import Value
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
+from monitor.arrivals import pending
 from monitor.checkpoints import Loaded
 from monitor.fence import Fence, end_process
 from monitor.journal import JournalWriter, read_journal
@@ -30,9 +29,6 @@ from monitor.metrics import Metrics
 from monitor.outbox import Outbox
 from monitor.sequencer import Pending
 from monitor.settings import Settings
-from schemas import codec
-from schemas.errors import BadMessage
-from schemas.frames import Frame
 from schemas.records import News, TranscriptSegment
 
 log = structlog.get_logger(__name__)
@@ -160,33 +156,13 @@ class Worker:
             return
         topic = self._short[message.topic]
         self._brokers[message.partition].last_push_s[topic] = time.monotonic()
-        lane.push(topic, self._pending(lane, topic, message))
-
-    def _pending(self, lane: Lane, topic: str, message: Any) -> Pending:
-        key, value = message.key or b"", message.value or b""
-        timestamp_ms = message.timestamp
         headers = {k: v.decode("utf-8", "replace") for k, v in message.headers or ()}
-        sha256 = hashlib.sha256(value).digest()
-        try:
-            record = cast(Value, codec.decode(topic, key, value, timestamp_ms))
-        except BadMessage as refusal:
-            return Pending(
-                offset=message.offset,
-                key="",
-                ts_available=timestamp_ms * 1_000_000,
-                value=None,
-                sha256=sha256,
-                refusal=(refusal.reason, refusal.detail),
-                raw=(key, value),
-                headers=headers,
-            )
-        available_ns = int(record.ts_available.max()) if isinstance(record, Frame) else record.ts_available
-        pending = Pending(message.offset, key.decode(), available_ns, record, sha256, headers=headers)
-        if isinstance(record, News | TranscriptSegment):
-            self._start_encoding(lane, pending, record)
-        return pending
+        found = pending(topic, message.offset, message.key or b"", message.value or b"", message.timestamp, headers)
+        if isinstance(found.value, News | TranscriptSegment):
+            self._start_encoding(lane, found, found.value)
+        lane.push(topic, found)
 
-    def _start_encoding(self, lane: Lane, pending: Pending, record: News | TranscriptSegment) -> None:
+    def _start_encoding(self, lane: Lane, found: Pending, record: News | TranscriptSegment) -> None:
         """Encode off the event loop; under the ladder's last level only where the journal asks for it after all."""
         started: asyncio.Future[Embedding] | None = None
 
@@ -199,8 +175,8 @@ class Worker:
 
         if lane.status.level < 2:
             start()
-        pending.ready = lambda: started is None or started.done()
-        pending.embedding = start
+        found.ready = lambda: started is None or started.done()
+        found.embedding = start
 
     # What the group decides.
 

@@ -1,0 +1,74 @@
+"""From a message to what agents are fed: decoded or refused, then taken at its place in the order."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import cast
+
+from agents.flow import Arrival, Value
+from engines.tracks import Embedding
+from monitor.sequencer import Pending, Taken
+from schemas import codec
+from schemas.errors import BadMessage
+from schemas.frames import Frame
+from schemas.records import DeadLetter
+
+KEPT_BYTES = 65_536
+
+
+def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int, headers: dict[str, str]) -> Pending:
+    """Return a message of ``topic`` (without prefix), decoded, or with the reason why it cannot be used."""
+    sha256 = hashlib.sha256(value).digest()
+    try:
+        record = cast(Value, codec.decode(topic, key, value, timestamp_ms))
+    except BadMessage as refusal:
+        return Pending(
+            offset=offset,
+            key="",
+            ts_available=timestamp_ms * 1_000_000,
+            value=None,
+            sha256=sha256,
+            refusal=(refusal.reason, refusal.detail),
+            raw=(key, value),
+            headers=headers,
+        )
+    available_ns = int(record.ts_available.max()) if isinstance(record, Frame) else record.ts_available
+    return Pending(offset, key.decode(), available_ns, record, sha256, headers=headers)
+
+
+def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | None) -> Arrival:
+    """Return what agents are fed of a message that could be used."""
+    message = taken.message
+    assert message.value is not None
+    return Arrival(
+        topic=taken.topic,
+        partition=partition,
+        offset=message.offset,
+        key=message.key,
+        ts_available=message.ts_available,
+        ordinal=ordinal,
+        value=message.value,
+        sha256=message.sha256,
+        embedding=embedding,
+        trace=message.headers.get("traceparent", ""),
+    )
+
+
+def dead_letter(taken: Taken, partition: int) -> DeadLetter:
+    """Return the dead letter of a message that was refused."""
+    message = taken.message
+    assert message.refusal is not None
+    key, value = message.raw
+    return DeadLetter(
+        ts_event=message.ts_available,
+        ts_available=message.ts_available,
+        topic=taken.topic,
+        partition=partition,
+        offset=message.offset,
+        reason=message.refusal[0],
+        detail=message.refusal[1],
+        key=key[:1024],
+        value=value[:KEPT_BYTES],
+        size=len(value),
+        headers=message.headers,
+    )

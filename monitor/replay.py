@@ -1,0 +1,130 @@
+"""Replay: the daemon's own agents over what was, in the journal's order where there is one.
+
+`by_journal` reads one partition's journal and topics from the broker and applies what the journal says from the very
+beginning: what comes out is what a worker that never failed would have sent. `by_history` takes a recording that was
+never run live, in canonical order, the clock moving once a second of available time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+
+from agents.flow import Item
+from monitor import kafka
+from monitor.arrivals import arrival, dead_letter, pending
+from monitor.journal import read_journal
+from monitor.lane import State
+from monitor.recordings import Message
+from monitor.sequencer import SECOND_NS, Sequencer, Taken
+from monitor.settings import Settings
+from monitor.state import StateTable
+from monitor.worker import Stage
+from schemas.alerts import Alert
+from schemas.journal import Clock, Ladder, Run
+from schemas.records import DeadLetter, News, Score, TranscriptSegment
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay gave; ``table`` holds the state of every key at the end."""
+
+    alerts: list[Alert] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    scores: int = 0
+    messages: int = 0
+    table: StateTable[State] = field(default_factory=StateTable)
+
+
+async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -> Replayed:
+    async for output in stage.agent(items, replayed.table):
+        if isinstance(output, Alert):
+            replayed.alerts.append(output)
+        elif isinstance(output, Score):
+            replayed.scores += 1
+    return replayed
+
+
+def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Replayed) -> Item | None:
+    message, ordinal = taken.message, replayed.messages
+    replayed.messages += 1
+    if message.value is None:
+        replayed.dead_letters.append(dead_letter(taken, partition))
+        return None
+    text = isinstance(message.value, News | TranscriptSegment) and level < 2
+    embedding = stage.encode(message.value) if text else None  # type: ignore[arg-type]
+    return arrival(taken, partition, ordinal, embedding)
+
+
+async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replayed:
+    """Apply a partition's journal from its beginning; everything it names must still be in its topics.
+
+    Raises
+    ------
+    JournalMismatchError
+        A topic has lost messages that the journal names.
+    """
+    replayed = Replayed()
+    sequencer = Sequencer(stage.topics, overtake_ns=0)
+    async with kafka.reader(settings) as consumer:
+
+        async def whole(topic: str) -> AsyncIterator[tuple[int, bytes, bytes, int, dict[str, str]]]:
+            name = kafka.full_name(settings.prefix, topic)
+            end = (await kafka.end_offsets(consumer, name, [partition]))[partition]
+            async for r in kafka.read_partition(consumer, name, partition, 0, end):
+                headers = {key: value.decode("utf-8", "replace") for key, value in r.headers}
+                yield r.offset, r.key or b"", r.value or b"", r.timestamp, headers
+
+        written = await read_journal(((offset, value) async for offset, _, value, *_ in whole("journal")), -1)
+        for topic in stage.topics:
+            async for message in whole(topic):
+                sequencer.push(topic, pending(topic, *message))
+
+    async def items() -> AsyncIterator[Item]:
+        level = 0
+        yield Ladder(level, "as it was")
+        for entry in written.entries:
+            for step in entry.steps:
+                if isinstance(step, Run):
+                    for taken in sequencer.follow(step):
+                        item = _item(stage, taken, partition, level, replayed)
+                        if item is not None:
+                            yield item
+                else:
+                    level = step.level if isinstance(step, Ladder) else level
+                    yield step
+
+    return await _drive(stage, items(), replayed)
+
+
+async def by_history(
+    messages: Iterable[Message], stage: Stage, progress: Callable[[Message], None] | None = None
+) -> Replayed:
+    """Apply messages in the order in which they are given, time moving with their ``ts_available``."""
+    replayed = Replayed()
+
+    async def items() -> AsyncIterator[Item]:
+        yield Ladder(0, "as it was")
+        clock_ns = 0
+        for message in messages:
+            if message.topic not in stage.topics:
+                continue
+            second_ns = message.ts_available - message.ts_available % SECOND_NS
+            if second_ns > clock_ns:
+                clock_ns = second_ns
+                yield Clock(second_ns)
+                # A replay shares its event loop with a progress bar, and with Ctrl-C.
+                await asyncio.sleep(0)
+            headers = {key: value.decode("utf-8", "replace") for key, value in message.headers}
+            found = pending(
+                message.topic, message.offset, message.key, message.value, message.ts_available // 1_000_000 + 1, headers
+            )
+            item = _item(stage, Taken(message.topic, found), message.partition, 0, replayed)
+            if progress is not None:
+                progress(message)
+            if item is not None:
+                yield item
+
+    return await _drive(stage, items(), replayed)
+

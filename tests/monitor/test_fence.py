@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from monitor.fence import EXIT_FENCED, Fence
+
+
+class Ended(Exception):
+    pass
+
+
+def end(sentence: str, code: int) -> None:
+    raise Ended(sentence, code)
+
+
+class Client:
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    async def send(self, node: int, request: str) -> str:
+        self.sent.append(request)
+        return "ok"
+
+
+class Producer:
+    def __init__(self) -> None:
+        self.client = Client()
+
+
+def test_a_worker_frozen_past_its_limit_sends_nothing() -> None:
+    now = [0.0]
+    fence = Fence(3.0, clock=lambda: now[0], end=end)
+    producer: Any = Producer()
+    fence.guard(producer)
+    asyncio.run(producer.client.send(0, "before"))
+    now[0] = 60.0
+    with pytest.raises(Ended) as error:
+        asyncio.run(producer.client.send(0, "after"))
+    assert error.value.args[1] == EXIT_FENCED
+    assert "frozen for 60.0 s" in error.value.args[0]
+    client = producer.client
+    assert client.sent == ["before"]
+
+
+def test_a_frozen_worker_cannot_renew_itself() -> None:
+    now = [0.0]
+    fence = Fence(3.0, clock=lambda: now[0], end=end)
+    now[0] = 2.9
+    fence.renew()
+    now[0] = 6.0
+    with pytest.raises(Ended):
+        fence.renew()
+
+
+def test_the_longest_gap_is_told_once() -> None:
+    now = [0.0]
+    fence = Fence(3.0, clock=lambda: now[0], end=end)
+    for at in (0.1, 1.1, 1.2):
+        now[0] = at
+        fence.renew()
+    assert fence.take_worst_gap() == pytest.approx(1.0)
+    assert fence.take_worst_gap() == 0.0
