@@ -49,7 +49,7 @@ lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer ve
 	$(lock) --group build -c requirements/dev.txt -o requirements/build.txt
 
 bundle: $(dev)/.ready ## train the default model bundle from scratch into bundles/default
-	$(dev)/python -m engines.training.build $(ARGS)
+	$(dev)/python -m engines.training.build --data "$(TOCSIN_DATA)" --out bundles/default $(ARGS)
 
 schemas: $(dev)/.ready ## write the published JSON Schemas and the AsyncAPI document
 	$(dev)/tocsin topics schemas

@@ -1,0 +1,224 @@
+"""A bundle: the folder that holds a model whole, every file named and digested in its manifest.
+
+| file | holds |
+|---|---|
+| manifest.json | digest and size of every other file, lineage, training window, metrics, code version |
+| encoder.onnx | the text encoder and its head; weights stored in fp16, executed in fp32 |
+| tokenizer.json | the tokenizer, truncation included |
+| text.json | labels, temperature, lengths, sentences for the parity gate |
+| fusion.json | the fusion model's numbers |
+| MODEL_CARD.md | for people |
+
+Nothing in it is unpickled, and nothing outside of it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+REQUIRED = ("encoder.onnx", "tokenizer.json", "text.json", "fusion.json", "MODEL_CARD.md")
+MAX_BYTES = 60_000_000
+
+_HERE = Path(__file__).resolve().parent
+#: The bundle that ships: inside the package where it is installed, at the top of a checkout.
+DEFAULT = next((p for p in (_HERE / "bundles" / "default",) if p.is_dir()), _HERE.parent / "bundles" / "default")
+
+#: What no computation reads: a corrected model card is still the same model.
+_UNREAD = ("MODEL_CARD.md",)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class BundleError(ValueError):
+    """A bundle that may not serve: the message names the file, what was expected, what was found."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One file: SHA-256 in hex, size in bytes."""
+
+    sha256: str
+    size: int
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Data or weights that a model was made of, ``stage`` "pretraining" or "training".
+
+    ``window`` is the time that the data spans, "unknown" where its makers do not say; ``may_train_what_ships`` is what
+    the licence allows of the weights.
+    """
+
+    name: str
+    stage: str
+    origin: str
+    licence: str
+    may_train_what_ships: bool
+    window: str
+    sha256: dict[str, str] = {}
+    note: str = ""
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """An estimate and its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """How one model of the bundle was made and what it reached: ``metrics[contender][metric]`` on its test part."""
+
+    task: str
+    split: dict[str, int]
+    split_rule: str
+    metrics: dict[str, dict[str, Metric]]
+    notes: list[str] = []
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle says of itself."""
+
+    format: int
+    name: str
+    code_version: str
+    opset: int
+    seed: int
+    files: dict[str, Entry]
+    lineage: list[Source]
+    parts: dict[str, Part]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of the file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose every byte was checked against its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def load(cls, path: Path | str) -> Bundle:
+        """Return the bundle in the folder ``path`` after checking it.
+
+        Raises
+        ------
+        BundleError
+            The folder or its manifest is missing or malformed; a file is missing, is not in the manifest, differs from
+            its digest, is a link or has a name that leaves the folder; the ONNX file points to data outside of itself;
+            the files exceed 60 MB.
+
+        Example
+        -------
+        >>> Bundle.load("bundles/default").manifest.format
+        1
+        """
+        folder = Path(path)
+        where = folder / MANIFEST
+        if not where.is_file() or where.is_symlink():
+            raise BundleError(f"{folder} is no bundle: expected a file {MANIFEST} in it; build one with `make bundle`")
+        try:
+            manifest = msgspec.json.decode(where.read_bytes(), type=Manifest)
+        except msgspec.DecodeError as error:
+            raise BundleError(f"{where} is no manifest of a bundle: {error}") from error
+        if manifest.format != FORMAT:
+            raise BundleError(f"{where} has format {manifest.format}, this version of Tocsin reads format {FORMAT}")
+        for name in manifest.files:
+            if not _NAME.fullmatch(name) or name == MANIFEST:
+                raise BundleError(f"{where} names {name!r}: expected the name of a file that lies beside the manifest")
+        if missing := [name for name in REQUIRED if name not in manifest.files]:
+            raise BundleError(f"{where} does not list {', '.join(missing)}, which every bundle has")
+        present = {entry.name for entry in folder.iterdir()} - {MANIFEST}
+        if unknown := sorted(present - manifest.files.keys()):
+            raise BundleError(f"{folder} holds {', '.join(unknown)}, which its manifest does not list: remove it")
+        total = sum(entry.size for entry in manifest.files.values())
+        if total > MAX_BYTES:
+            raise BundleError(f"{folder} holds {total:,} bytes, a bundle may hold {MAX_BYTES:,}")
+        bundle = cls(folder, manifest)
+        for name in manifest.files:
+            content = bundle.read(name)
+            if name.endswith(".onnx") and _points_outside(content):
+                raise BundleError(f"{folder / name} keeps tensors in other files: expected them all inside of it")
+        return bundle
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits that stand for every file that a computation reads."""
+        lines = (f"{n} {e.sha256}\n" for n, e in sorted(self.manifest.files.items()) if n not in _UNREAD)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of the file ``name``, checked again; raise `BundleError` if they are not the manifest's."""
+        path = self.path / name
+        expected = self.manifest.files[name]
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{path} is missing or no plain file: restore the bundle or build it with `make bundle`")
+        if (size := path.stat().st_size) != expected.size:
+            raise BundleError(f"{path} has {size:,} bytes, the manifest says {expected.size:,}: restore the bundle")
+        content = path.read_bytes()
+        if (found := hashlib.sha256(content).hexdigest()) != expected.sha256:
+            raise BundleError(f"{path} has SHA-256 {found}, the manifest says {expected.sha256}: restore the bundle")
+        return content
+
+
+# ONNX is protobuf. Which fields lead from a model to its tensors, by message; a tensor's own fields 13 (external_data)
+# and 14 (data_location) are what must not be there. The onnx package would read this too, at 40 MB of dependency.
+_LEADS: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_EXTERNAL = (13, 14)
+
+
+def _points_outside(model: bytes) -> bool:
+    """Return whether any tensor of an ONNX model says that its data lies in another file, or the bytes do not parse."""
+    waiting = [("model", 0, len(model))]
+    try:
+        while waiting:
+            message, at, end = waiting.pop()
+            while at < end:
+                tag, at = _varint(model, at)
+                number, wire = tag >> 3, tag & 7
+                if message == "tensor" and number in _EXTERNAL:
+                    return True
+                if wire == 2:
+                    length, at = _varint(model, at)
+                    if child := _LEADS[message].get(number):
+                        waiting.append((child, at, at + length))
+                    at += length
+                elif wire == 0:
+                    _, at = _varint(model, at)
+                else:
+                    at += {1: 8, 5: 4}[wire]
+            if at != end:
+                return True
+    except (IndexError, KeyError):
+        return True
+    return False
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7

@@ -1,0 +1,176 @@
+"""The text encoder: one text in, a vector to keep, logits and a calibrated score out.
+
+A text runs alone, padded to a length that its own tokens choose, on one thread: the same text gives the same bits
+whenever, beside whatever and from whichever thread it is asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Encoding, Tokenizer
+
+from engines.bundle import Bundle, BundleError
+from engines.inference import ORDER, Array, Session, open_session
+
+LABELS = ("bearish", "bullish", "neutral")
+
+#: Forward passes that one explanation may cost.
+MAX_PASSES = 12
+_COARSE = 6
+
+
+class TextSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What text.json holds.
+
+    ``lengths`` are the padded lengths in tokens, ascending; ``max_chars`` bounds what the tokenizer sees; ``probes``
+    are sentences for the parity gate, at least one a length.
+    """
+
+    labels: list[str]
+    temperature: float
+    dim: int
+    lengths: list[int]
+    max_chars: int
+    probes: list[str]
+
+
+class Encoded(NamedTuple):
+    """``vector`` float32 (dim,), of length 1; ``logits`` float32 (3,) as `LABELS`; ``score`` calibrated P(bearish)."""
+
+    vector: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32]
+    score: float
+
+
+class Attribution(NamedTuple):
+    """Characters ``[start, end)`` of the text and what they add to the log odds of bearish (negative: take away)."""
+
+    start: int
+    end: int
+    weight: float
+
+
+class TextEncoder:
+    """Encodes texts with the bundle's encoder; threads may share one.
+
+    Parameters
+    ----------
+    bundle
+        A checked bundle.
+    prefer
+        Back ends, best first (see `engines.inference`).
+
+    Raises
+    ------
+    BundleError
+        text.json or tokenizer.json does not hold what this version expects.
+
+    Example
+    -------
+    >>> encoder = TextEncoder(Bundle.load("bundles/default"))
+    >>> encoder.encode("Shares plunge after the auditor resigns").vector.shape
+    (384,)
+    """
+
+    session: Session
+
+    def __init__(self, bundle: Bundle, prefer: Sequence[str] = ORDER) -> None:
+        where = bundle.path / "text.json"
+        try:
+            self._spec = msgspec.json.decode(bundle.read("text.json"), type=TextSpec)
+        except msgspec.DecodeError as error:
+            raise BundleError(f"{where}: {error}") from error
+        if tuple(self._spec.labels) != LABELS:
+            raise BundleError(f"{where} has labels {self._spec.labels}, expected {list(LABELS)}")
+        self._tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
+        mask_id = self._tokenizer.token_to_id("[MASK]")
+        if mask_id is None:
+            raise BundleError(f"{bundle.path / 'tokenizer.json'} has no token [MASK]")
+        self._mask_id = mask_id
+        self._tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text
+        probes = [self._inputs(self._tokens(text).ids) for text in self._spec.probes]
+        if lengths := sorted(set(self._spec.lengths) - {probe["ids"].shape[1] for probe in probes}):
+            raise BundleError(f"{where} has no probe of length {lengths}: the parity gate would not see it")
+        self.session = open_session(bundle.read("encoder.onnx"), probes, prefer)
+
+    def encode(self, text: str) -> Encoded:
+        """Return what the encoder says of ``text``; any string will do, also an empty one."""
+        return self._run(self._tokens(text).ids)
+
+    def explain(self, text: str) -> list[Attribution]:
+        """Return which characters of ``text`` its score rests on, in the text's order, by masking words.
+
+        At most `MAX_PASSES` forward passes: up to eleven words are masked one by one; a longer text in six stretches,
+        the heaviest of which is then taken apart.
+        """
+        tokens = self._tokens(text)
+        words = _words(tokens)
+        full = self._log_odds(tokens.ids)
+
+        def weigh(groups: list[list[list[int]]]) -> list[Attribution]:
+            found = []
+            for words_of in groups:
+                group = list(itertools.chain.from_iterable(words_of))
+                ids = list(tokens.ids)
+                for i in group:
+                    ids[i] = self._mask_id
+                start, end = tokens.offsets[group[0]][0], tokens.offsets[group[-1]][1]
+                found.append(Attribution(start, end, full - self._log_odds(ids)))
+            return found
+
+        if len(words) < MAX_PASSES:
+            return weigh([[word] for word in words])
+        coarse = _stretches(words, _COARSE)
+        weights = weigh(coarse)
+        heaviest = max(range(_COARSE), key=lambda i: abs(weights[i].weight))
+        fine = weigh(_stretches(coarse[heaviest], MAX_PASSES - 1 - _COARSE))
+        return weights[:heaviest] + fine + weights[heaviest + 1 :]
+
+    def _tokens(self, text: str) -> Encoding:
+        # A lone surrogate is a str but not UTF-8: it becomes "?", one character as before, so that offsets hold.
+        return self._tokenizer.encode(text[: self._spec.max_chars].encode("utf-8", "replace").decode())
+
+    def _inputs(self, ids: Sequence[int]) -> dict[str, Array]:
+        length = next(length for length in self._spec.lengths if length >= len(ids))
+        padded = np.zeros((1, length), np.int64)  # (batch, time)
+        mask = np.zeros((1, length), np.int64)  # (batch, time)
+        padded[0, : len(ids)] = ids
+        mask[0, : len(ids)] = 1
+        return {"ids": padded, "mask": mask}
+
+    def _run(self, ids: Sequence[int]) -> Encoded:
+        vector, logits = (np.asarray(out[0], np.float32) for out in self.session.run(self._inputs(ids)))
+        return Encoded(vector, logits, self._probabilities(logits)[0])
+
+    def _probabilities(self, logits: npt.NDArray[np.float32]) -> list[float]:
+        scaled = [float(logit) / self._spec.temperature for logit in logits]
+        top = max(scaled)
+        odds = [math.exp(value - top) for value in scaled]
+        return [value / sum(odds) for value in odds]
+
+    def _log_odds(self, ids: Sequence[int]) -> float:
+        bearish, *others = self._probabilities(self._run(ids).logits)
+        return math.log(max(bearish, 1e-12) / max(sum(others), 1e-12))
+
+
+def _words(tokens: Encoding) -> list[list[int]]:
+    """Return the positions of the tokens of each word; special tokens belong to none."""
+    words: dict[int, list[int]] = {}
+    for i, word in enumerate(tokens.word_ids):
+        if word is not None:
+            words.setdefault(word, []).append(i)
+    return list(words.values())
+
+
+def _stretches(words: list[list[int]], n: int) -> list[list[list[int]]]:
+    """Return the words in at most n runs of neighbours, as even as they get."""
+    n = min(n, len(words))
+    cuts = [len(words) * i // n for i in range(n + 1)]
+    return [words[a:b] for a, b in itertools.pairwise(cuts)]

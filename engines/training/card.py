@@ -1,0 +1,54 @@
+"""Writes a bundle's model card from its manifest."""
+
+from __future__ import annotations
+
+from engines.bundle import Manifest, Metric, Part
+
+_INTRODUCTION = """\
+Reads short financial texts and bars of prices, and says how adverse a text is and how likely a large move is. Made to
+rank what a person should look at. It is no advice, no forecast of direction and no proof of misconduct.
+
+Rebuild it with `make bundle`; `manifest.json` beside this card holds the same figures and the digest of every file.
+Intervals are 95 % bootstraps. A score is a calibrated probability; calibrated on the data below, nowhere else.
+"""
+
+_LIMITS = """\
+## Limits
+
+- English only. Texts are cut at 128 tokens; links and @handles are not read.
+- The posts' makers give no dates: whether a label speaks of a later event cannot be checked, and posts of one period
+  are in every part of the split.
+- The labels are one group's opinion of tone. "Bearish" is read here as adverse; a fall is not bad news to every desk.
+- Large days are judged on 88 large US stocks in one summer. Bars of seconds, other venues and other assets are further
+  away from that than any figure here can say.
+- A fused score's shares (log odds with a modality less without it) tell what the model used, not what caused a move.
+"""
+
+
+def render(manifest: Manifest) -> str:
+    """Return the card as Markdown."""
+    lines = [f"# Model card: {manifest.name}", "", _INTRODUCTION]
+    for name, part in manifest.parts.items():
+        lines += _part(name, part)
+    lines += ["## Made of", "", "| what | stage | origin | licence | window | may train what ships |", "|" + "---|" * 6]
+    for source in manifest.lineage:
+        allowed = "yes" if source.may_train_what_ships else "no"
+        lines.append(
+            f"| {source.name} | {source.stage} | {source.origin} | {source.licence} | {source.window} | {allowed} |"
+        )
+    lines += ["", *(f"- {source.name}: {source.note}" for source in manifest.lineage if source.note), "", _LIMITS]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _part(name: str, part: Part) -> list[str]:
+    measures = list(dict.fromkeys(measure for row in part.metrics.values() for measure in row))
+    sizes = ", ".join(f"{part_name} {size:,}" for part_name, size in part.split.items())
+    lines = [f"## {name}: {part.task}", "", f"Rows: {sizes}. {part.split_rule}", ""]
+    lines += ["| contender | " + " | ".join(measures) + " |", "|" + "---|" * (len(measures) + 1)]
+    for contender, row in part.metrics.items():
+        lines.append(f"| {contender} | " + " | ".join(_cell(row.get(measure)) for measure in measures) + " |")
+    return [*lines, "", *(f"- {note}" for note in part.notes), ""]
+
+
+def _cell(metric: Metric | None) -> str:
+    return "" if metric is None else f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
