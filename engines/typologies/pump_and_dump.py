@@ -62,10 +62,10 @@ class PumpConfig(msgspec.Struct, frozen=True, kw_only=True):
     warm_up_ns: int = 1_800_000_000_000
     rise: float = 0.04
     high_ns: int = 21_600_000_000_000
-    breakout: float = 0.02
-    buying: float = 20.0
-    orders: float = 100.0
-    order_rate: float = 20.0
+    breakout: float = 0.03
+    buying: float = 40.0
+    orders: float = 115.0
+    order_rate: float = 40.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
