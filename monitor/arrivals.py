@@ -31,9 +31,10 @@ def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int
             refusal=(refusal.reason, refusal.detail),
             raw=(key, value),
             headers=headers,
+            sent_ms=timestamp_ms,
         )
     available_ns = int(record.ts_available.max()) if isinstance(record, Frame) else record.ts_available
-    return Pending(offset, key.decode(), available_ns, record, sha256, headers=headers)
+    return Pending(offset, key.decode(), available_ns, record, sha256, headers=headers, sent_ms=timestamp_ms)
 
 
 def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | None) -> Arrival:

@@ -76,8 +76,9 @@ class LaneConfig:
     config: str
     overtake_ns: int
     checkpoint_interval_s: float
-    ladder_down_ns: int
-    wall: Callable[[], int] | None
+    ladder_down_s: float
+    wall: Callable[[], int]
+    wall_moves_time: bool
     unpack: Callable[[bytes], State]
 
 
@@ -94,7 +95,7 @@ class LaneStatus:
     committed_s: float = field(default_factory=time.monotonic)
     progress_s: float = field(default_factory=time.monotonic)
     level: int = 0
-    backlog_ns: int = 0
+    backlog_s: float = 0.0
     suppressed: int = 0
 
 
@@ -263,7 +264,7 @@ class Lane:
         if step is not None:
             return [step], [step]
         idle = {t for t in self._config.topics if self._broker.at_end(t, self.sequencer.next_offset[t])}
-        wall_ns = self._config.wall() if self._config.wall else None
+        wall_ns = self._config.wall() if self._config.wall_moves_time else None
         steps, items = self.sequencer.take(idle, limit=TURN_MESSAGES, wall_ns=wall_ns)
         self._refill()
         if not steps and not self._stopping:
@@ -281,12 +282,12 @@ class Lane:
                 self._broker.flow(topic, True)
 
     def _ladder_step(self) -> Ladder | None:
-        """Return a step down when the backlog stays long, up again when it is short."""
-        backlog_ns = self.status.backlog_ns = self.sequencer.backlog_ns()
-        down_ns, level = self._config.ladder_down_ns, self.status.level
+        """Return a step down when messages wait for long, up again when they do not."""
+        oldest_ms, level, down_s = self.sequencer.oldest_ms(), self.status.level, self._config.ladder_down_s
+        waited_s = self.status.backlog_s = self._config.wall() / 1e9 - oldest_ms / 1e3 if oldest_ms else 0.0
         now_s = time.monotonic()
-        pressed = backlog_ns > down_ns and level < 2
-        relieved = backlog_ns < down_ns // 4 and level > 0
+        pressed = waited_s > down_s > 0 and level < 2
+        relieved = waited_s < down_s / 4 and level > 0
         if not pressed and not relieved:
             self._pressed_s = None
         elif self._pressed_s is None:
@@ -294,7 +295,7 @@ class Lane:
         elif now_s - self._pressed_s > (2.0 if pressed else 5.0):
             self._pressed_s = None
             self.status.level += 1 if pressed else -1
-            return Ladder(self.status.level, f"backlog of {backlog_ns / 1e9:.1f} s")
+            return Ladder(self.status.level, f"messages have waited for {waited_s:.1f} s")
         return None
 
     async def _arrive(self, item: Clock | Taken | Ladder) -> Item | None:

@@ -43,7 +43,7 @@ class Metrics:
         self._lanes = gauge("lanes", "Partitions that this worker owns.")
         self._waiting = gauge("buffered_messages", "Messages that wait in a lane.", "partition")
         self._lag = gauge("lag_messages", "Messages on the broker that are not applied yet.", "partition")
-        self._backlog = gauge("backlog_seconds", "Newest buffered message against the last applied.", "partition")
+        self._backlog = gauge("backlog_seconds", "How long the oldest message has waited.", "partition")
         self._ladder = gauge("ladder_level", "0 full, 1 text and ticks, 2 rules only.", "partition")
         self._age = gauge("checkpoint_age_seconds", "Since the last checkpoint began.", "partition")
         self._loop = gauge("event_loop_lag_seconds", "Longest gap between two runs of the event loop.")
@@ -82,7 +82,7 @@ class Metrics:
         for partition, lane in lanes.items():
             label = str(partition)
             self._waiting.labels(label).set(sum(map(len, lane.sequencer.buffers.values())))
-            self._backlog.labels(label).set(lane.status.backlog_ns / 1e9)
+            self._backlog.labels(label).set(lane.status.backlog_s)
             self._ladder.labels(label).set(lane.status.level)
             self._age.labels(label).set(now_s - lane.status.checkpoint_s)
         self._loop.set(fence.take_worst_gap())

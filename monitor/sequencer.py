@@ -38,6 +38,7 @@ class Pending:
     ready: Callable[[], bool] | None = None
     embedding: Callable[[], Awaitable[Embedding]] | None = None
     received_s: float = 0.0
+    sent_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,9 @@ class Sequencer:
         self.buffers[topic].append(message)
         return True
 
-    def backlog_ns(self) -> int:
-        """Return how far, in available time, the newest buffered message is ahead of the last one taken."""
-        newest = max((b[-1].ts_available for b in self.buffers.values() if b), default=0)
-        return max(0, newest - self.latest_ns) if self.latest_ns else 0
+    def oldest_ms(self) -> int:
+        """Return Kafka's timestamp (ms) of the message that has waited longest, 0 if none waits."""
+        return min((buffer[0].sent_ms for buffer in self.buffers.values() if buffer), default=0)
 
     def take(
         self, idle: Collection[str], *, limit: int, wall_ns: int | None = None

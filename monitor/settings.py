@@ -32,13 +32,13 @@ class Settings(BaseSettings):
     clock: Literal["wall", "data"] = Field(
         "wall", description="What moves time on where inputs are idle; `data` is for streams played from the past."
     )
-    grace_ms: int = Field(1_000, ge=0, description="Lateness in event time that windows allow.")
-    idle_grace_ms: int = Field(2_000, ge=0, description="More lateness, where a window is closed by the clock.")
+    grace_ms: int = Field(5_000, ge=0, description="Lateness that bars allow; whole bars of 5 s.")
+    idle_grace_ms: int = Field(5_000, ge=0, description="More lateness, where a window is closed by the clock.")
     session_timeout_ms: int = Field(6_000, ge=1_000, description="Kafka's session timeout of a worker.")
     checkpoint_interval_s: float = Field(5.0, gt=0, description="How often state is written and messages acknowledged.")
     drain_timeout_s: float = Field(20.0, gt=0, description="How long a worker may take to stop.")
     overtake_ms: int = Field(250, ge=0, description="How far others may run ahead of a text that is being encoded.")
-    ladder_down_s: float = Field(10.0, gt=0, description="Backlog, in seconds of available time, to step down at.")
+    ladder_down_s: float = Field(10.0, ge=0, description="How long messages may wait before a step down; 0: never.")
 
     frame_ticks: int = Field(500, ge=1, le=10_000, description="Ticks at which the gateway closes a frame.")
     frame_ms: float = Field(20.0, gt=0, description="Age at which the gateway closes a frame.")

@@ -64,11 +64,11 @@ def load_stage(settings: Settings, count: Callable[[dict[str, int]], None], *, m
         encoder = TextEncoder(bundle)
         fusion = FusionModel(bundle)
         master = SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
+        config = TickConfig(
+            bars=BarSpec(grace_ns=settings.grace_ms * 1_000_000, idle_grace_ns=settings.idle_grace_ms * 1_000_000)
+        )
     except (BundleError, OSError, ValueError) as error:
         raise StartupError(str(error)) from error
-    config = TickConfig(
-        bars=BarSpec(grace_ns=settings.grace_ms * 1_000_000, idle_grace_ns=settings.idle_grace_ms * 1_000_000)
-    )
     session = encoder.session
     for skip in session.skipped:
         log.info("back end skipped", backend=skip.backend, reason=skip.reason)
