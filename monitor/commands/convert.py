@@ -25,7 +25,7 @@ class Kind(StrEnum):
 def convert(
     kind: Annotated[Kind, typer.Argument(help="Which set it is.")],
     data: Annotated[Path, typer.Argument(help="The set's folder.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
     event: Annotated[
         list[str] | None, typer.Option(help="This event, call, ticker or symbol only; several times for several.")
     ] = None,

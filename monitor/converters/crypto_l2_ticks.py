@@ -18,8 +18,8 @@ from statistics import median
 import msgspec
 import numpy as np
 
-from monitor.converters.messages import frame_messages
-from monitor.converters.report import Report, require
+from monitor.converters.messages import frame_messages, merged
+from monitor.converters.report import Report, choose, require
 from monitor.errors import StartupError
 from monitor.recordings import RecordingWriter
 from schemas.frames import Frame, Kind, frame_of
@@ -103,16 +103,17 @@ def convert(
     rows: dict[str, list[_Row]] = {}
     for number, path in enumerate(files):
         for symbol, row in _rows(path, limit, report):
-            if not events or symbol in events:
-                rows.setdefault(f"{symbol}.{VENUE}", []).append(row)
+            rows.setdefault(symbol, []).append(row)
         progress(0.5 * (number + 1) / len(files))
+    choose(events, rows, data)
+    chosen = [symbol for symbol in sorted(rows) if not events or symbol in events]
     report.notes.append("Depth updates and snapshots became a row a level.")
     with RecordingWriter(out, source="crypto_l2_ticks", parameters={"files": len(files)}) as writer:
-        for instrument, mine in sorted(rows.items()):
-            for message in frame_messages(_frame(instrument, mine)):
-                writer.append(message)
+        streams = [frame_messages(_frame(f"{symbol}.{VENUE}", rows[symbol])) for symbol in chosen]
+        for message in merged(streams):
+            writer.append(message)
     progress(1.0)
-    report.kept = sum(map(len, rows.values()))
+    report.kept = sum(len(rows[symbol]) for symbol in chosen)
     return report
 
 

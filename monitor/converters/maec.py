@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from engines.instruments import COLUMNS
 from monitor.converters.messages import record_message
-from monitor.converters.report import Report, require
+from monitor.converters.report import Report, choose, require
 from monitor.recordings import RecordingWriter
 from schemas.records import TranscriptSegment
 
@@ -52,6 +52,7 @@ def convert(
     require(data, "calls_text.parquet")
     table = pq.read_table(data / "calls_text.parquet", columns=["call_id", "ticker", "date", "text"])
     calls = sorted(table.to_pylist(), key=lambda call: (call["date"], call["call_id"]))
+    choose(events, {call["call_id"] for call in calls}, data / "calls_text.parquet")
     calls = [call for call in calls if not events or call["call_id"] in events][:limit]
     report = Report()
     segments: list[TranscriptSegment] = []

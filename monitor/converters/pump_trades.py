@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from engines.labels import Label
 from monitor.converters.messages import frame_messages, merged
-from monitor.converters.report import Report, require
+from monitor.converters.report import Report, choose, require
 from monitor.errors import StartupError
 from monitor.recordings import RecordingWriter
 from schemas.frames import Frame, Kind, frame_of
@@ -54,9 +54,7 @@ def convert(
     require(data, "events.csv", "trades")
     with (data / "events.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["announced_utc"])
-    known = {row["event_id"] for row in rows}
-    if unknown := sorted(set(events) - known):
-        raise StartupError(f"{data}/events.csv has no event {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+    choose(events, {row["event_id"] for row in rows}, data / "events.csv")
     rows = [row for row in rows if not events or row["event_id"] in events][:limit]
 
     report = Report()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,19 @@ class Report:
     aside: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+
+
+def choose(wanted: Collection[str], known: Collection[str], where: Path) -> None:
+    """Check that all of ``wanted`` are ``known``.
+
+    Raises
+    ------
+    StartupError
+        One is not in the set; the sentence lists some that are.
+    """
+    if unknown := sorted(set(wanted) - set(known)):
+        some = ", ".join(sorted(known)[:40]) + (", …" if len(known) > 40 else "")
+        raise StartupError(f"{where} has no {', '.join(unknown)}; it has {some}.")
 
 
 def require(data: Path, *names: str) -> None:

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from engines.instruments import COLUMNS
 from monitor.converters.messages import frame_messages, merged, record_message
-from monitor.converters.report import Report, require
+from monitor.converters.report import Report, choose, require
 from monitor.recordings import RecordingWriter
 from schemas.frames import Frame, Kind, frame_of
 from schemas.records import News
@@ -69,6 +69,7 @@ def convert(
     if tweets.schema.field("created_at").type.tz is None:
         report.remarks["times without zone, read as UTC"] = tweets.num_rows
     counts = tweets.group_by("ticker").aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
+    choose(events, counts["ticker"].to_pylist(), data / "tweets.parquet")
     tickers = [t for t in counts["ticker"].to_pylist() if not events or t in events][:limit]
     chosen = pa.array(tickers, tweets.schema.field("ticker").type)
     tweets = tweets.filter(pc.is_in(tweets["ticker"], value_set=chosen))

@@ -1,0 +1,203 @@
+"""Recordings: what was written is what is read, in an order that no partition decides, or one sentence why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.labels import Label
+from monitor.recordings import RANK, Message, Recording, RecordingError, RecordingWriter
+
+DAY_NS = 86_400 * 10**9
+NOON_NS = 20_000 * DAY_NS + DAY_NS // 2
+
+
+def message(topic: str = "news", key: str = "ACME.XTOC", value: bytes = b"{}", at: int = 0, **more: object) -> Message:
+    ns = NOON_NS + at
+    return Message(topic, key.encode(), value, ns - 5, ns, ns // 10**6 + 1, **more)  # type: ignore[arg-type]
+
+
+def write(path: Path, messages: Iterable[Message], labels: list[Label] | None = None) -> Path:
+    with RecordingWriter(path, source="test", parameters={"seed": 1}) as writer:
+        for item in messages:
+            writer.append(item)
+        if labels is not None:
+            writer.add_labels(labels)
+    return path
+
+
+def values(path: Path, **select: object) -> list[bytes]:
+    return [m.value for m in Recording.open(path).messages(**select)]  # type: ignore[arg-type]
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    written = [
+        message("frames", value=bytes(range(256)), at=0, partition=3, offset=17, headers=(("trace", b"\x00\xff"),)),
+        message("frames", key="BOREAL.XTOC", value=b"two", at=DAY_NS, partition=1, offset=2),
+        message("news", key="market", value=b"three", at=DAY_NS + 1, partition=0, offset=9),
+    ]
+    recording = Recording.open(write(tmp_path / "r", written))
+    assert list(recording.messages()) == written
+    assert recording.topics == ("frames", "news")
+    assert recording.rows() == 3
+    assert (recording.first_ns, recording.last_ns) == (NOON_NS, NOON_NS + DAY_NS + 1)
+    days = ["frames/2024-10-04.parquet", "frames/2024-10-05.parquet", "news/2024-10-05.parquet"]
+    assert sorted(recording.manifest.files) == days
+
+
+def test_labels_and_symbols_travel_with_the_recording(tmp_path: Path) -> None:
+    label = Label(
+        event_id="1", typology="pump_and_dump", start_ns=1, onset_ns=2, end_ns=3, instruments=["A.B"], accounts=["X"]
+    )
+    with RecordingWriter(tmp_path / "r", source="test") as writer:
+        writer.append(message())
+        writer.add_labels([label])
+        writer.add_symbols("symbol,venue\nACME,XTOC\n")
+    recording = Recording.open(tmp_path / "r")
+    assert recording.labels() == [label]
+    assert recording.symbols is not None
+    assert recording.symbols.read_text() == "symbol,venue\nACME,XTOC\n"
+
+
+def test_equal_content_has_equal_bytes(tmp_path: Path) -> None:
+    written = [message(value=str(k).encode(), at=k) for k in range(100)]
+    first, second = (Recording.open(write(tmp_path / name, written)) for name in "ab")
+    assert first.digest == second.digest
+    assert first.manifest.files == second.manifest.files
+
+
+def test_order_is_time_then_rank_then_key_then_content(tmp_path: Path) -> None:
+    rows = [
+        message("charts", value=b"6", at=10),
+        message("frames", key="B.X", value=b"2", at=10),
+        message("news", value=b"0", at=9),
+        message("news", key="B.X", value=b"5", at=10),
+        message("news", key="A.X", value=b"b", at=10),
+        message("news", key="A.X", value=b"a", at=10),
+    ]
+    # SHA-256 of b"a" begins with ca97, that of b"b" with 3e23.
+    assert values(write(tmp_path / "r", rows)) == [b"0", b"2", b"b", b"a", b"5", b"6"]
+
+
+def test_frames_of_one_key_keep_the_order_of_arrival_at_one_time(tmp_path: Path) -> None:
+    rows = [message("frames", value=str(k).encode(), at=1) for k in range(20)]
+    assert values(write(tmp_path / "r", rows)) == [str(k).encode() for k in range(20)]
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from(["frames", "news", "orders", "transfers"]),
+            st.sampled_from(["A.X", "B.X"]),
+            st.binary(max_size=2),
+        ),
+        max_size=25,
+    ),
+    partitions=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+)
+def test_order_does_not_depend_on_partitions(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[int, str, str, bytes]],
+    partitions: tuple[int, int],
+) -> None:
+    """Two layouts of one history: keys on other partitions, and with that other offsets, but in a key's own order."""
+    read = []
+    for count in partitions:
+        offsets: dict[tuple[str, int], int] = {}
+        made = []
+        for at, topic, key, value in sorted(rows, key=lambda row: row[0]):
+            partition = key.encode()[0] % count
+            offset = offsets.get((topic, partition), 0)
+            offsets[topic, partition] = offset + 1
+            made.append(message(topic, key, value, at, partition=partition, offset=offset))
+        path = write(tmp_path_factory.mktemp("r") / "r", made)
+        read.append([(m.topic, m.key, m.value, m.ts_available) for m in Recording.open(path).messages()])
+    assert read[0] == read[1]
+    order = [(at, RANK[topic]) for topic, _, _, at in read[0]]
+    assert order == sorted(order)
+
+
+def test_a_range_is_half_open_and_topics_can_be_chosen(tmp_path: Path) -> None:
+    rows = [message("news", value=b"n%d" % k, at=k * DAY_NS // 4) for k in range(8)]
+    rows += [message("orders", value=b"o", at=DAY_NS)]
+    path = write(tmp_path / "r", rows)
+    start, end = NOON_NS + DAY_NS // 4, NOON_NS + DAY_NS
+    assert values(path, start_ns=start, end_ns=end) == [b"n1", b"n2", b"n3"]
+    assert values(path, topics=["orders"]) == [b"o"]
+
+
+def test_many_row_groups_are_read_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", (message("ticks", value=b"%d" % k, at=k) for k in range(10_000)))
+    assert values(path) == [b"%d" % k for k in range(10_000)]
+
+
+def test_a_damaged_file_is_refused_with_its_name_and_a_remedy(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", [message()])
+    file = path / "news" / "2024-10-04.parquet"
+    damaged = bytearray(file.read_bytes())
+    damaged[10] ^= 1
+    file.write_bytes(damaged)
+    with pytest.raises(RecordingError, match=r"2024-10-04\.parquet has SHA-256 .* copy the recording again"):
+        Recording.open(path)
+
+
+def test_a_truncated_file_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", [message(value=b"x" * 999)])
+    file = path / "news" / "2024-10-04.parquet"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(RecordingError, match="SHA-256"):
+        Recording.open(path)
+    with pytest.raises(
+        RecordingError, match=r"2024-10-04\.parquet cannot be read .*; copy or make the recording again"
+    ):
+        list(Recording.open(path, verify=False).messages())
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", [message()])
+    (path / "news" / "2024-10-04.parquet").unlink()
+    with pytest.raises(RecordingError, match=r"2024-10-04\.parquet is missing; copy the recording again"):
+        Recording.open(path, verify=False)
+
+
+def test_a_folder_without_manifest_is_no_recording(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"has no manifest\.json; make one with `tocsin simulate"):
+        Recording.open(tmp_path)
+    (tmp_path / "r.part").mkdir()
+    with pytest.raises(RecordingError, match=r"r\.part is an unfinished one: write it again"):
+        Recording.open(tmp_path / "r")
+
+
+def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", [message()])
+    (path / "manifest.json").write_text("{")
+    with pytest.raises(RecordingError, match=r"manifest\.json cannot be read .*; make the recording again"):
+        Recording.open(path)
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError):
+        write(tmp_path / "r", [message(), message("gossip")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    write(tmp_path / "r", [message()])
+    with pytest.raises(RecordingError, match="r exists; remove it or name another folder"):
+        RecordingWriter(tmp_path / "r", source="test")
+
+
+def test_a_step_back_in_time_is_refused(tmp_path: Path) -> None:
+    for later in (1, DAY_NS):
+        with pytest.raises(RecordingError, match="write each topic in order of ts_available"):
+            write(tmp_path / "r", [message(at=later), message(at=0)])
+
+
+def test_an_unknown_topic_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"Topic 'gossip' is unknown; known are alerts, .*transfers"):
+        write(tmp_path / "r", [message("gossip")])
