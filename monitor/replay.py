@@ -118,7 +118,12 @@ async def by_history(
                 await asyncio.sleep(0)
             headers = {key: value.decode("utf-8", "replace") for key, value in message.headers}
             found = pending(
-                message.topic, message.offset, message.key, message.value, message.ts_available // 1_000_000 + 1, headers
+                message.topic,
+                message.offset,
+                message.key,
+                message.value,
+                message.ts_available // 1_000_000 + 1,
+                headers,
             )
             item = _item(stage, Taken(message.topic, found), message.partition, 0, replayed)
             if progress is not None:
@@ -127,4 +132,3 @@ async def by_history(
                 yield item
 
     return await _drive(stage, items(), replayed)
-
