@@ -3,9 +3,10 @@
 Plain aiokafka: one consumer group over both topics, one idempotent producer. Committed is only what the broker has
 acknowledged; what a crash makes the gateway send again carries the same `source_offset`, and the daemon drops it.
 
-How long a frame waits for more ticks weighs latency against the daemon's cost, which is per frame: with few frames a
-second the wait is a quarter of ``frame_ms``, and it grows to all of it at `FULL_WAIT_FRAMES_S`. While the gateway works
-off a backlog, latency is lost anyway, and frames wait up to `BACKLOG_WAIT_S` for their ticks.
+How long a frame waits for more ticks weighs latency against the daemon's cost, which is per frame. Where ticks are few,
+waiting saves hardly a frame, so the wait begins at a twentieth of ``frame_ms`` and grows with the square of the frames
+a second, to all of it at `FULL_WAIT_FRAMES_S`. While the gateway works off a backlog, latency is lost anyway, and frames
+wait up to `BACKLOG_WAIT_S` for their ticks.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from schemas.records import DeadLetter, Document, News
 log = structlog.get_logger(__name__)
 
 FULL_WAIT_FRAMES_S = 4_000.0
+LEAST_WAIT = 0.05
 BACKLOG_WAIT_S = 1.0
 COMMIT_EVERY_S = 1.0
 #: Messages taken at once: large enough to pack well, small enough (50 ms of work) that heartbeats and acknowledgements
@@ -116,7 +118,7 @@ class Gateway(ConsumerRebalanceListener):
         self._turn = asyncio.Lock()
         self.stopping = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._wait_s = settings.frame_ms / 4_000
+        self._wait_s = settings.frame_ms / 1000 * LEAST_WAIT
         self._frames_sent = 0
         self._backlog = False
         self._joined = False
@@ -376,7 +378,8 @@ class Gateway(ConsumerRebalanceListener):
             await self._commit()
             rate = (self._frames_sent - frames_sent) / COMMIT_EVERY_S
             frames_sent = self._frames_sent
-            self._wait_s = self._settings.frame_ms / 1000 * min(1.0, max(0.25, rate / FULL_WAIT_FRAMES_S))
+            share = min(1.0, max(LEAST_WAIT, (rate / FULL_WAIT_FRAMES_S) ** 2))
+            self._wait_s = self._settings.frame_ms / 1000 * share
             self.metrics.wait.set(self._wait_s)
             for tp in self._consumer.assignment():
                 self.metrics.lag.labels(tp.topic, tp.partition).set(self._lag(tp))

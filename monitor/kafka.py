@@ -170,8 +170,7 @@ async def create_topics(settings: Settings) -> Created:
     if not missing:
         return Created([], there, embedded=False)
     async with admin(settings) as client:
-        cluster = await client.describe_cluster()
-        if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
+        if await _is_embedded(client):
             await _touch(settings, missing)
             return Created(missing, there, embedded=True)
         response = await client.create_topics(
@@ -189,6 +188,18 @@ async def create_topics(settings: Settings) -> Created:
     while not set(missing) <= set(await partition_counts(settings)):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     return Created(missing, there, embedded=False)
+
+
+async def _is_embedded(client: AIOKafkaAdminClient) -> bool:
+    """Say whether this is librdkafka's broker: it names a controller that is none of its nodes."""
+    cluster = await client.describe_cluster()
+    return cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}
+
+
+async def is_embedded(settings: Settings) -> bool:
+    """Say whether the broker is librdkafka's embedded one: no admin interface, no offsets by time."""
+    async with admin(settings) as client:
+        return await _is_embedded(client)
 
 
 async def _touch(settings: Settings, names: Iterable[str]) -> None:

@@ -43,8 +43,8 @@ class Settings(BaseSettings):
     frame_ticks: int = Field(500, ge=1, le=10_000, description="Ticks at which the gateway closes a frame.")
     frame_ms: float = Field(20.0, gt=0, description="Age at which the gateway closes a frame.")
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")
 
 
 def load(**overrides: object) -> Settings:

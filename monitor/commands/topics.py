@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -76,3 +77,32 @@ def list_(prefix: Prefix = None) -> None:
 def _duration(ms: int) -> str:
     days, rest = divmod(ms, 86_400_000)
     return f"{days} d" if not rest else f"{ms / 3_600_000:g} h"
+
+
+@app.command()
+def schemas(
+    folder: Annotated[Path, typer.Option(help="Where the documents go.")] = Path("docs/schemas"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 if a document is not current.")
+    ] = False,
+) -> None:
+    """Write the JSON Schema of every topic, and the AsyncAPI document of all. Asks no broker."""
+    from schemas.publish import documents
+
+    made = documents()
+    stale = [
+        name for name, text in made.items() if not (folder / name).exists() or (folder / name).read_bytes() != text
+    ]
+    stale += sorted(path.name for path in folder.glob("*.json") if path.name not in made)
+    if check:
+        if stale:
+            typer.echo(f"not current in {folder}: {', '.join(stale)}; run `tocsin topics schemas`", err=True)
+            raise typer.Exit(1)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in stale:
+        if name in made:
+            (folder / name).write_bytes(made[name])
+        else:
+            (folder / name).unlink()
+    typer.echo(f"{len(made)} documents in {folder}, {len(stale)} changed")

@@ -1,0 +1,96 @@
+"""`tocsin check-config`: every setting with its source, and whether what it names is in order."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from monitor.errors import StartupError
+from monitor.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+app = typer.Typer()
+#: Variables of the name that are not the daemon's: tests, benchmarks and make read them.
+_OTHERS = ("TOCSIN_TEST_", "TOCSIN_BENCH_", "TOCSIN_REQUIRE_", "TOCSIN_KAFKA_", "TOCSIN_DATA")
+
+
+@app.command()
+def check_config(
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask the broker too: reachable, topics as they should be.")
+    ] = False,
+) -> None:
+    """Print every setting, its value and where it comes from, and check what it names.
+
+    Checked are the model bundle's digests and the symbol master; with --online the broker and its topics. Exit code 1
+    if something is wrong, with a sentence on each.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    settings = load()
+    table = Table("variable", "value", "from", "what it is", box=None, pad_edge=False)
+    for name, field in Settings.model_fields.items():
+        variable = f"TOCSIN_{name.upper()}"
+        given = name in settings.model_fields_set
+        value = getattr(settings, name)
+        # A secret's own text is a row of asterisks.
+        table.add_row(
+            variable,
+            "–" if value is None else str(value),
+            "[cyan]environment" if given else "[dim]default",
+            field.description or "",
+        )
+    console = Console()
+    console.print(table)
+    problems = unknown(os.environ) + _files(settings) + (asyncio.run(_broker(settings)) if online else [])
+    for problem in problems:
+        console.print(f"[red]✗[/] {problem}", soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+    more = "" if online else "; --online asks the broker too"
+    console.print(f"[green]✓[/] in order{more}")
+
+
+def unknown(environment: Mapping[str, str]) -> list[str]:
+    """Return a sentence on each variable that looks like a setting and is none."""
+    names = [f"TOCSIN_{name.upper()}" for name in Settings.model_fields]
+    sentences = []
+    for variable in sorted(environment):
+        if variable.startswith("TOCSIN_") and variable not in names and not variable.startswith(_OTHERS):
+            close = difflib.get_close_matches(variable, names, n=1)
+            hint = f"; {close[0]} is meant?" if close else "; unset it."
+            sentences.append(f"{variable} is no setting{hint}")
+    return sentences
+
+
+def _files(settings: Settings) -> list[str]:
+    from engines.bundle import DEFAULT, Bundle, BundleError
+    from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+
+    problems = []
+    try:
+        Bundle.load(settings.bundle or DEFAULT)
+    except (BundleError, OSError) as error:
+        problems.append(f"TOCSIN_BUNDLE: {error}")
+    try:
+        SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
+    except (ValueError, OSError) as error:
+        problems.append(f"TOCSIN_SYMBOLS: {error}")
+    return problems
+
+
+async def _broker(settings: Settings) -> list[str]:
+    from monitor import kafka
+    from schemas.topics import BY_NAME
+
+    try:
+        return await kafka.check_topics(settings, list(BY_NAME))
+    except StartupError as error:
+        return [str(error)]
