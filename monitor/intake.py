@@ -16,8 +16,26 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 
+#: How long a fetch may wait for a message, ms; Faust's is 1,500. A client has one fetch under way per broker, over the
+#: partitions that it has read empty: what arrives for the others meanwhile waits for it. librdkafka's embedded broker,
+#: besides, lets a fetch that found nothing wait the whole time.
+FETCH_WAIT_MS = 20
+
+
+class FetchThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer, whose fetches wait briefly."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
 class BatchConsumer(driver.Consumer):
     """Delivers batches; acknowledgement is the lanes' own (`Intake.commit`), Faust's is not used."""
+
+    def _new_consumer_thread(self) -> FetchThread:
+        return FetchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         records, _ = await self._wait_next_records(timeout)
