@@ -24,11 +24,13 @@ async def ticks(
     """
     deadlines = {key: kept.ticks.deadline_ns for key, kept in state.items() if kept.ticks.deadline_ns}
     async for item in items:
-        yield item
+        if not isinstance(item, Arrival):
+            yield item
         if isinstance(item, Arrival):
             kept = state.get(item.key) or InstrumentState(engine.new_state())
             kept.remember(Seen(item.topic, item.partition, item.offset, item.ts_available, item.sha256))
             state[item.key] = kept
+            yield item  # only now: a first text finds its state, and is evidence of its own alert
             if isinstance(item.value, Frame):
                 update = engine.apply(kept.ticks, item.value)
                 deadlines[item.key] = kept.ticks.deadline_ns
