@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from datetime import UTC, datetime
 
 import numpy as np
 from rich import box
@@ -17,11 +16,9 @@ from rich.text import Text
 
 from monitor.feed import Played
 from monitor.recordings import Recording
+from monitor.render import alert_line, clock
 from monitor.scoreboard import Score
 from schemas.alerts import Alert
-
-_STYLES = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
-_MARKS = {"info": "·", "warning": "▲", "critical": "■"}
 
 
 class View:
@@ -31,7 +28,7 @@ class View:
         self._console = console
         self._first_ns = recording.first_ns
         self._span_ns = max(1, recording.last_ns - recording.first_ns)
-        self._days = self._span_ns > 86_400 * 10**9
+        self._form = "%Y-%m-%d %H:%M:%S" if self._span_ns > 86_400 * 10**9 else "%H:%M:%S"
         self._speed = speed
         self._began_s = time.monotonic()
         self._rung: Counter[str] = Counter()
@@ -50,24 +47,14 @@ class View:
         """Show an opening or a worsening; closings are only counted."""
         self._rung[alert.activity] += 1
         if alert.activity != "close":
-            self._console.print(self._line(alert), soft_wrap=True)
-
-    def _line(self, alert: Alert) -> Text:
-        finding = alert.finding
-        style = _STYLES[finding.severity]
-        reasons = [f"{rule.name} {rule.value:.3g} {rule.unit}".rstrip() for rule in alert.explanation.rules]
-        return Text.assemble(
-            (f"{self._clock(alert.times.event_end)} ", "dim"),
-            (f"{_MARKS[finding.severity]} {finding.severity:<8} ", style),
-            (f"{alert.subject.instrument:<14} ", "bold"),
-            f"{finding.title} ",
-            (f"{finding.score:.2f} ", style),
-            ("worse " if alert.activity == "update" else "", "dim"),
-            (", ".join(reasons[:3]), "dim"),
-        )
+            line = alert_line(alert, self._form)
+            if self._console.is_terminal:
+                self._console.print(line, no_wrap=True, overflow="ellipsis")
+            else:
+                self._console.print(line, soft_wrap=True)
 
     def _clock(self, ns: int) -> str:
-        return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S" if self._days else "%H:%M:%S")
+        return clock(ns, self._form)
 
     def _header(self) -> RenderableType:
         elapsed_s = max(1e-3, time.monotonic() - self._began_s)
