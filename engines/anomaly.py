@@ -16,7 +16,7 @@ was already unusual counts as rarer, by up to ``boost``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -54,22 +54,22 @@ class AnomalyConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, eq=False)
 class Ranks:
-    """Histogram of an instrument's half-space scores: uint16 of shape (RANKS,), halved when full."""
+    """Histogram of an instrument's half-space scores, `RANKS` counts below `RANK_MEMORY`, halved when full."""
 
-    counts: npt.NDArray[np.uint16]
+    counts: list[int] = field(default_factory=lambda: [0] * RANKS)
     total: int = 0
 
 
 def rank(ranks: Ranks, score: float) -> float:
     """Return the share of earlier bars that looked less unusual (conformal, in [0, 1)), then remember this one."""
     cell = min(RANKS - 1, int(score * RANKS))
-    above = int(ranks.counts[cell:].sum())
+    above = sum(ranks.counts[cell:])
     ranks.counts[cell] += 1
     ranks.total += 1
     result = 1.0 - (above + 1) / ranks.total if ranks.total > 1 else 0.0
     if ranks.total >= RANK_MEMORY:
-        ranks.counts >>= 1
-        ranks.total = int(ranks.counts.sum())
+        ranks.counts = [count >> 1 for count in ranks.counts]
+        ranks.total = sum(ranks.counts)
     return max(0.0, result)
 
 

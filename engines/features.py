@@ -41,7 +41,7 @@ NAMES = (
     "lean",  # (bid size - ask size) / both, mean; 0 without quotes
     "silence",  # log2 of bar widths since the last bar with trades
 )
-CLIP = 16.0
+CLIP = 16.0  # features are cut to [-CLIP, CLIP]
 CAP = 8.0  # a bar moves a trailing scale by at most this many times the scale
 FLOOR = 1e-6  # smallest relative price scale: a hundredth of a basis point
 MAX_GAP = 720.0  # bar widths beyond which a silence makes a move no less surprising
@@ -80,7 +80,7 @@ def gap(spec: BarSpec, scales: Scales, end: int) -> float:
 
 
 def of_bar(spec: BarSpec, scales: Scales, bar: OpenBar) -> list[float]:
-    """Return the features of a bar in the order of `NAMES`, by the scales as they were before it."""
+    """Return the features of a bar in the order of `NAMES`, not yet clipped, by the scales as they were before it."""
     sums = bar.sums
     silence = gap(spec, scales, bar.end)
     move = max(scales.move, FLOOR) * math.sqrt(silence)
@@ -89,7 +89,7 @@ def of_bar(spec: BarSpec, scales: Scales, bar: OpenBar) -> list[float]:
     vwap = sums[NOTIONAL] / sums[VOLUME] if sums[VOLUME] > 0 else bar.close
     quotes = sums[QUOTES]
     span_s = scales.span_ns / 1e9
-    values = (
+    return [
         (bar.close / scales.last_close - 1.0) / move if scales.bars else 0.0,
         (bar.high / bar.low - 1.0) / max(scales.range, FLOOR) if scales.bars else 0.0,
         math.sqrt(sums[SQUARE]) / max(scales.volatility, FLOOR) if scales.bars else 0.0,
@@ -104,8 +104,7 @@ def of_bar(spec: BarSpec, scales: Scales, bar: OpenBar) -> list[float]:
         _log2_ratio(sums[DEPTH] / quotes, scales.depth) if quotes else 0.0,
         sums[LEAN] / quotes if quotes else 0.0,
         math.log2(silence),
-    )
-    return [min(CLIP, max(-CLIP, value)) for value in values]
+    ]
 
 
 def learn(spec: BarSpec, scales: Scales, bar: OpenBar, memory_bars: int, half_life_ns: float, tail: float) -> None:

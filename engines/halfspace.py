@@ -23,7 +23,7 @@ class ForestConfig(msgspec.Struct, frozen=True, kw_only=True):
     Features are expected in [0, 1].
     """
 
-    trees: int = 16
+    trees: int = 10
     height: int = 6
     window: int = 250
     seed: int = 7
@@ -118,9 +118,8 @@ def score_and_learn(forest: Forest, masses: Masses, rows: npt.NDArray[np.float64
         part = paths[done : done + take]
         if masses.warm:
             scores[done : done + take] = _scores(forest, masses.reference, part)
-        offsets = np.arange(forest.trees)[:, None] * forest.nodes
-        learned = np.bincount((part + offsets).ravel(), minlength=forest.trees * forest.nodes)
-        masses.latest += learned.reshape(masses.latest.shape).astype(np.uint8)
+        learned = np.bincount(part.ravel(), minlength=forest.trees * forest.nodes)
+        masses.latest += learned.astype(np.uint8).reshape(masses.latest.shape)
         masses.count += take
         if masses.count == forest.window:
             masses.reference, masses.latest = masses.latest, np.zeros_like(masses.latest)
@@ -130,24 +129,31 @@ def score_and_learn(forest: Forest, masses: Masses, rows: npt.NDArray[np.float64
 
 
 def _paths(forest: Forest, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Return each row's nodes from root to leaf, as places in the raveled masses, of shape (n, trees, height + 1)."""
     n, trees = len(rows), forest.trees
-    tree = np.arange(trees)
-    row = np.arange(n)[:, None]
-    paths = np.zeros((n, trees, forest.height + 1), dtype=np.intp)
+    inner = forest.feature.size
+    # All splits at once cost less than six rounds of gathering; then the walk only looks its turns up.
+    right = (rows.take(forest.feature.ravel(), axis=1) >= forest.threshold.ravel()).view(np.int8).ravel()
+    at = (np.arange(n) * inner)[:, None] + np.arange(trees) * (inner // trees)  # root of each tree in each row's splits
+    base = np.arange(trees) * forest.nodes
+    paths = np.empty((n, trees, forest.height + 1), dtype=np.intp)
+    paths[:, :, 0] = base
     node = np.zeros((n, trees), dtype=np.intp)
-    for level in range(forest.height):
-        right = rows[row, forest.feature[tree, node]] >= forest.threshold[tree, node]
-        node = 2 * node + 1 + right
-        paths[:, :, level + 1] = node
+    for level in range(1, forest.height + 1):
+        turn = right.take(at + node)
+        node += node
+        node += turn
+        node += 1
+        np.add(node, base, out=paths[:, :, level])
     return paths
 
 
 def _scores(forest: Forest, reference: npt.NDArray[np.uint8], paths: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    mass = reference[np.arange(forest.trees)[:, None], paths].astype(np.float64)  # (n, trees, height + 1)
-    thin = mass[:, :, :-1] < 0.1 * forest.window  # the paper's size limit: below such a node nothing more is added
-    reached = np.ones(mass.shape, dtype=bool)
-    np.logical_not(np.logical_or.accumulate(thin, axis=2), out=reached[:, :, 1:])
-    weight = 2.0 ** np.arange(forest.height + 1)
-    total = (mass * reached * weight).sum(axis=(1, 2))  # whole numbers, so any order of adding gives the same
+    mass = reference.ravel().take(paths)  # (n, trees, height + 1), uint8
+    # The paper's size limit: below a node with less mass nothing more is added.
+    open_ = np.logical_and.accumulate(mass[:, :, :-1] >= 0.1 * forest.window, axis=2)
+    weighed = mass * (2.0 ** np.arange(forest.height + 1))
+    weighed[:, :, 1:] *= open_
+    total = weighed.sum(axis=(1, 2))  # whole numbers, so any order of adding gives the same
     result: npt.NDArray[np.float64] = 1.0 - total / (forest.trees * forest.window * forest.nodes)
     return result

@@ -13,11 +13,11 @@ from engines.anomaly import RANKS, Ranks
 from engines.clean import Sieve
 from engines.features import Scales
 from engines.halfspace import Masses
-from engines.windows import KEPT, SUMS, OpenBar, Windows
+from engines.windows import SUMS, OpenBar, Windows
 
 _MAGIC = b"TCKS"
 VERSION = 1
-# magic, version, open bars, suspects, minutes, blocks, ring rows, trees, nodes, ints, floats
+# magic, version, open bars, suspects, minutes, blocks, closed bars, trees, nodes, ints, floats
 _HEADER = struct.Struct("<4s10H")
 _SCALE_INTS = ("bars", "last_end")
 _SCALE_FLOATS = tuple(name for name in Scales.__struct_fields__ if name not in _SCALE_INTS)
@@ -58,22 +58,23 @@ class TickState:
             windows.closed_until, windows.newest, masses.count, int(masses.warm), self.ranks.total,
             self.last_ts, self.late, self.watermark_ns, self.deadline_ns,
             *(getattr(scales, name) for name in _SCALE_INTS), *self.minutes, *self.blocks,
+            *(end for end, _, _ in windows.closed),
         ]  # fmt: skip
         floats = [
             sieve.last_good, self.last_price, self.bar_anomaly,
             *(getattr(scales, name) for name in _SCALE_FLOATS), *sieve.suspects, *self.minute_close, *self.block_high,
+            *(value for _, money, orders in windows.closed for value in (money, orders)),
         ]  # fmt: skip
         for bar in opened:
             ints += (bar.start, bar.end)
             floats += (bar.open, bar.high, bar.low, bar.close, bar.jump, *bar.sums)
-        rows = slice(windows.low, windows.high)
         header = _HEADER.pack(
             _MAGIC, VERSION, len(opened), len(sieve.suspects), len(self.minutes), len(self.blocks),
-            windows.high - windows.low, *masses.latest.shape, len(ints), len(floats),
+            len(windows.closed), *masses.latest.shape, len(ints), len(floats),
         )  # fmt: skip
         arrays = (
-            np.array(ints, dtype="<i8"), np.array(floats, dtype="<f8"), sieve.recent, windows.times[rows],
-            windows.kept[rows], masses.latest, masses.reference, self.ranks.counts,
+            np.array(ints, dtype="<i8"), np.array(floats, dtype="<f8"), sieve.recent,
+            masses.latest, masses.reference, np.array(self.ranks.counts, dtype="<u2"),
         )  # fmt: skip
         return b"".join((header, *(array.tobytes() for array in arrays)))
 
@@ -99,13 +100,11 @@ class TickState:
         floats = iter(reader.take("<f8", n_floats).tolist())
         sieve = Sieve(next(ints), reader.take("<i8", len(Sieve().recent)))
         sieve.cursor, sieve.largest, sieve.halted = next(ints), next(ints), bool(next(ints))
-        windows = Windows(low=0, high=rows)
+        windows = Windows()
         windows.closed_until, windows.newest = next(ints), next(ints)
-        windows.times[:rows] = reader.take("<i8", rows * 2).reshape(rows, 2)
-        windows.kept[:rows] = reader.take("<f8", rows * len(KEPT)).reshape(rows, len(KEPT))
         latest, reference = (reader.take("u1", trees * nodes).reshape(trees, nodes) for _ in range(2))
         masses = Masses(latest, reference, next(ints), bool(next(ints)))
-        ranks = Ranks(reader.take("<u2", RANKS), next(ints))
+        ranks = Ranks(reader.take("<u2", RANKS).tolist(), next(ints))
         if reader.at != len(data):
             raise ValueError(f"tick state: expected {reader.at} bytes, found {len(data)}; it was cut or padded")
         state = TickState(sieve, windows, Scales(), masses, ranks)
@@ -117,9 +116,11 @@ class TickState:
             setattr(state.scales, name, next(floats))
         state.minutes = [next(ints) for _ in range(minutes)]
         state.blocks = [next(ints) for _ in range(blocks)]
+        ends = [next(ints) for _ in range(rows)]
         sieve.suspects = [next(floats) for _ in range(suspects)]
         state.minute_close = [next(floats) for _ in range(minutes)]
         state.block_high = [next(floats) for _ in range(blocks)]
+        windows.closed.extend((end, next(floats), next(floats)) for end in ends)
         for _ in range(opened):
             first, high, low, close, jump = (next(floats) for _ in range(5))
             sums = [next(floats) for _ in SUMS]

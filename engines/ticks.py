@@ -35,6 +35,7 @@ from engines.windows import (
     NOTIONAL,
     ORDERS,
     QUOTES,
+    RING,
     SELL,
     SPREAD,
     SQUARE,
@@ -74,6 +75,12 @@ class TickConfig(msgspec.Struct, frozen=True, kw_only=True):
     baseline_half_life_ns: int = 43_200_000_000_000
     memory_bars: int = 256
 
+    def __post_init__(self) -> None:
+        if self.bars.kind == "time" and self.pump.window_ns > RING * self.bars.width_ns:
+            raise ValueError(
+                f"pump.window_ns: expected at most {RING} bars of {self.bars.width_ns} ns, found {self.pump.window_ns}"
+            )
+
     def digest(self) -> str:
         """Return 16 hex digits that stand for this configuration."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
@@ -93,7 +100,6 @@ class _Fixed(NamedTuple):
     orders: float
     usual_notional: float
     usual_orders: float
-    rarity: float
 
 
 @dataclass(slots=True)
@@ -110,6 +116,7 @@ class _Work:
     lengths: list[int] = field(default_factory=list)
     bar_starts: list[int] = field(default_factory=list)
     bars_before: list[int] = field(default_factory=list)
+    rarity: list[float] = field(default_factory=list)
     closed: list[tuple[OpenBar, int]] = field(default_factory=list)
     features: list[list[float]] = field(default_factory=list)
 
@@ -139,7 +146,7 @@ class TickEngine:
             Windows(),
             Scales(),
             halfspace.new_masses(self.forest),
-            anomaly.Ranks(np.zeros(anomaly.RANKS, dtype=np.uint16)),
+            anomaly.Ranks(),
         )
 
     def apply(self, state: TickState, frame: Frame) -> TickUpdate:
@@ -286,26 +293,26 @@ class TickEngine:
             root = math.sqrt(features.gap(config.bars, scales, bar.end))
             per_move = 1.0 / (max(scales.move, features.FLOOR) * root)
             tail = anomaly.fit(config.anomaly, scales)
-        before, high, bought, orders, money, usual = 1.0, 1.0, 0.0, 0.0, 0.0, 0.0
-        if scales.span_ns >= pump.warm_up_ns:
+        before, high, bought, orders, money, usual = 1.0, 1.0, 0.0, 0.0, math.inf, math.inf
+        if scales.span_ns >= pump.warm_up_ns and state.minutes[0] + MINUTE_NS <= bar.start - pump.reference_lag_ns:
             before = _price_before(state, bar.start - pump.reference_ns, bar.start - pump.reference_lag_ns)
             # A block and the one after it stay out, so that the first seconds of a pump are no high to be broken.
-            high = _high_before(state, bar.start - pump.high_ns, bar.start - 2 * pump.reference_lag_ns) or before
-            if before > 0.0:
-                bought, orders = state.windows.before(bar, pump.window_ns)
-                share = pump.window_ns / scales.span_ns
-                money, usual = scales.money * share, scales.orders * share
+            high = _high_before(state, bar.start - pump.high_ns, bar.start - 2 * pump.reference_lag_ns)
+            high = high or before
+            bought, orders = state.windows.before(bar, pump.window_ns)
+            share = pump.window_ns / scales.span_ns
+            money, usual = scales.money * share, scales.orders * share
         return _Fixed(
-            bar.start, reference, per_move, tail.per_day, tail.width, before, high, bought, orders, money, usual, 1.0
+            bar.start, reference, per_move, tail.per_day, tail.width, before, high, bought, orders, money, usual
         )
 
     def _bars(self, state: TickState, work: _Work) -> ClosedBars | None:
-        """Judge closed bars by the half-space trees, and put what they say into ``work.fixed``."""
+        """Judge closed bars by the half-space trees, and put what they say into ``work.rarity``."""
         boost = self.config.anomaly.boost
         ranks = [state.bar_anomaly]
         bars = None
         if work.closed:
-            rows = np.array(work.features)  # (n, features)
+            rows = np.clip(np.array(work.features), -features.CLIP, features.CLIP)  # (n, features)
             unit = 0.5 + rows / (4.0 + 2.0 * np.abs(rows))
             ranks += [
                 anomaly.rank(state.ranks, value)
@@ -319,9 +326,7 @@ class TickEngine:
                 rows.astype(np.float32),
                 np.array(ranks[1:]),
             )
-        for i, at in enumerate(work.bars_before):
-            rarity = min(1.0, max(1.0 / boost, 2.0 * (1.0 - ranks[at])))
-            work.fixed[i] = work.fixed[i]._replace(rarity=rarity)
+        work.rarity = [min(1.0, max(1.0 / boost, 2.0 * (1.0 - ranks[at]))) for at in work.bars_before]
         return bars
 
     def _tracks(self, work: _Work) -> tuple[Track, ...]:
@@ -331,11 +336,13 @@ class TickEngine:
         config = self.config
         ts, available, price = _joined(work.ts), _joined(work.available), _joined(work.price)
         fixed: list[Floats] | list[float]
+        rarity: Floats | float
         if len(work.lengths) == 1:
-            fixed = list(work.fixed[0])
+            fixed, rarity = list(work.fixed[0]), work.rarity[0]
         else:
             fixed = list(np.repeat(np.array(work.fixed).T, work.lengths, axis=1))
-        _, reference, per_move, per_day, width, before, high, bought, orders, money, usual, rarity = fixed
+            rarity = np.repeat(np.array(work.rarity), work.lengths)
+        _, reference, per_move, per_day, width, before, high, bought, orders, money, usual = fixed
         statistic = np.abs(price / reference - 1.0) * per_move
         surprise = anomaly.score(config.anomaly, statistic, per_day, width, rarity)
         evidence = Evidence(
@@ -433,7 +440,7 @@ def _high_before(state: TickState, since: int, until: int) -> float:
 
 
 def _price_before(state: TickState, since: int, until: int) -> float:
-    """Return the median of the minute closes in ``[since, until]`` (ns), else the newest one before; 0 if none."""
+    """Return the median of the minute closes in ``[since, until]`` (ns), else the newest one before."""
     minutes = state.minutes
     last = len(minutes)
     while last and minutes[last - 1] + MINUTE_NS > until:
@@ -443,7 +450,7 @@ def _price_before(state: TickState, since: int, until: int) -> float:
         first -= 1
     if first < last:
         return sorted(state.minute_close[first:last])[(last - first) // 2]
-    return state.minute_close[last - 1] if last else 0.0
+    return state.minute_close[max(last, 1) - 1]
 
 
 def _adjust(state: TickState, frame: Frame, row: int, counts: dict[str, int]) -> None:

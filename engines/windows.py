@@ -14,6 +14,7 @@ width 5 s, grace 5 s        closes when a tick at or beyond 15 s arrives
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,10 +38,7 @@ SUMS = (
 )
 VOLUME, NOTIONAL, BUY, SELL, SQUARE, TRADES, ORDERS, QUOTES, SPREAD, DEPTH, LEAN = range(len(SUMS))
 TRADE_SUMS = QUOTES
-#: What the ring keeps of a closed bar.
-KEPT = ("open", "high", "low", "close", "volume", "notional", "trades", "buy_notional", "orders")
-KEPT_BUY, KEPT_ORDERS = 7, 8
-RING = 32
+RING = 64
 MAX_OPEN = 8
 
 Floats = npt.NDArray[np.float64]
@@ -92,45 +90,28 @@ class OpenBar:
 class Windows:
     """Bars of one instrument.
 
-    ``times`` has shape (2 RING, 2): start and end, int64 ns; ``kept`` (2 RING, len(KEPT)), float64; their rows
-    ``[low, high)`` are the last closed bars, oldest first. Before ``closed_until`` (ns) no bar is open any more;
-    ``newest`` is the largest ts_event so far.
+    ``closed`` holds the end (int64 ns), taker-buy notional and orders of the last `RING` closed bars, oldest first.
+    Before ``closed_until`` (ns) no bar is open any more; ``newest`` is the largest ts_event so far.
     """
 
     open: list[OpenBar] = field(default_factory=list)
-    times: Ints = field(default_factory=lambda: np.zeros((2 * RING, 2), dtype=np.int64))
-    kept: Floats = field(default_factory=lambda: np.zeros((2 * RING, len(KEPT))))
-    low: int = 0
-    high: int = 0
+    closed: deque[tuple[int, float, float]] = field(default_factory=lambda: deque(maxlen=RING))
     closed_until: int = 0
     newest: int = 0
 
     def keep(self, bar: OpenBar) -> None:
         """Put a closed bar into the ring."""
-        if self.high == 2 * RING:
-            # Slide back: rows stay contiguous and in order, and a bar costs the same on average for ever.
-            self.times[:RING] = self.times[RING:]
-            self.kept[:RING] = self.kept[RING:]
-            self.low, self.high = 0, RING
-        row, sums = self.high, bar.sums
-        self.times[row] = bar.start, bar.end
-        self.kept[row] = (
-            bar.open, bar.high, bar.low, bar.close,
-            sums[VOLUME], sums[NOTIONAL], sums[TRADES], sums[BUY], sums[ORDERS],
-        )  # fmt: skip
-        self.high = row + 1
-        self.low = max(self.low, self.high - RING)
+        self.closed.append((bar.end, bar.sums[BUY], bar.sums[ORDERS]))
 
     def before(self, bar: OpenBar, window_ns: int) -> tuple[float, float]:
         """Return taker-buy notional and orders of the bars that end in ``(bar.start - window_ns, bar.start]``."""
         since = bar.start - window_ns
-        row = self.high
-        ends = self.times[self.low : row, 1]
-        first = self.low + int(ends.searchsorted(since, side="right"))
         bought, orders = 0.0, 0.0
-        if first < row:
-            sums = np.add.reduce(self.kept[first:row, KEPT_BUY : KEPT_ORDERS + 1], axis=0)
-            bought, orders = float(sums[0]), float(sums[1])
+        for end, money, count in reversed(self.closed):
+            if end <= since:
+                break
+            bought += money
+            orders += count
         for other in self.open:
             if other.start < bar.start and other.end > since:
                 bought += other.sums[BUY]

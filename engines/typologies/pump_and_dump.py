@@ -73,7 +73,7 @@ class Evidence:
     """What each tick is judged by: arrays of shape (n,), or numbers where all ticks have the same.
 
     ``price``, ``reference`` and ``high`` in quote currency; ``bought`` and ``orders`` in the window up to the tick;
-    ``usual_notional`` and ``usual_orders`` what such a window usually has, 0 while warming up.
+    ``usual_notional`` and ``usual_orders`` what such a window usually has, infinite while warming up.
     """
 
     price: Floats
@@ -86,14 +86,11 @@ class Evidence:
 
 
 def measures(config: PumpConfig, evidence: Evidence) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Return rise, breakout, buying, orders and order multiple of each tick, shape (n,) each; 0 while warming up."""
-    warm = np.asarray(evidence.usual_notional) > 0.0
-    money = np.where(warm, evidence.usual_notional, np.inf)
-    usual = np.where(warm, evidence.usual_orders, np.inf)
-    reference = np.where(warm, evidence.reference, np.inf)
-    rise = np.maximum(evidence.price / reference - 1.0, 0.0)
-    breakout = np.maximum(evidence.price / np.where(warm, evidence.high, np.inf) - 1.0, 0.0)
-    return rise, breakout, evidence.bought / money, evidence.orders, evidence.orders / usual
+    """Return rise, breakout, buying, orders and order multiple of each tick, shape (n,) each."""
+    rise = np.maximum(evidence.price / evidence.reference - 1.0, 0.0)
+    breakout = np.maximum(evidence.price / evidence.high - 1.0, 0.0)
+    buying = evidence.bought / evidence.usual_notional
+    return rise, breakout, buying, evidence.orders, evidence.orders / evidence.usual_orders
 
 
 def score(config: PumpConfig, evidence: Evidence) -> Floats:
