@@ -87,14 +87,12 @@ class Outbox:
                 for alert in effects.alerts
             ]
             source = f"/{self._prefix.rstrip('.')}/{self._partition}"
-            await self._send(
-                "alerts", ((a.episode_id.encode(), _encode(event_of(a, source)), a.times.available_at) for a in timed)
-            )
+            await self._send("alerts", ((a.episode_id.encode(), _encode(event_of(a, source))) for a in timed))
             if self._on_alert:
                 for alert in timed:
                     self._on_alert(alert)
         if effects.scores:
-            await self._send("scores", ((s.instrument.encode(), _encode(s), s.ts_available) for s in effects.scores))
+            await self._send("scores", ((s.instrument.encode(), _encode(s)) for s in effects.scores))
         for letter in effects.dead_letters:
             self._pending.append(
                 await self._producer.send(f"{self._prefix}deadletters", _encode(letter), key=letter.topic.encode())
@@ -105,16 +103,14 @@ class Outbox:
 
     async def write_checkpoint(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Write checkpoint records and wait until they are delivered."""
-        now_ns = self._wall()
-        futures = await self._batches("checkpoints", ((key, value, now_ns) for key, value in records))
-        await asyncio.gather(*futures)
+        await asyncio.gather(*await self._batches("checkpoints", records))
 
     def take_pending(self) -> list[Awaitable[object]]:
         """Return the deliveries that have not been awaited yet; the caller awaits them."""
         pending, self._pending = self._pending, []
         return list(pending)
 
-    async def _send(self, topic: str, records: Iterable[tuple[bytes, bytes, int]]) -> None:
+    async def _send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> None:
         futures = await self._batches(topic, records)
         if topic == "alerts":
             for future in futures:
@@ -125,12 +121,13 @@ class Outbox:
         if not future.cancelled() and future.exception() is None:
             self.alerts_end = max(self.alerts_end, future.result().offset + 1)  # type: ignore[attr-defined]
 
-    async def _batches(self, topic: str, records: Iterable[tuple[bytes, bytes, int]]) -> list[asyncio.Future[object]]:
+    async def _batches(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[asyncio.Future[object]]:
         name = self._prefix + topic
+        # Processing time: retention goes by it, and what a replayed year says must not be deleted at once.
+        timestamp_ms = self._wall() // 1_000_000
         futures: list[asyncio.Future[object]] = []
         batch = self._producer.create_batch()
-        for key, value, ts_ns in records:
-            timestamp_ms = ts_ns // 1_000_000
+        for key, value in records:
             if batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
                 futures.append(await self._producer.send_batch(batch, name, partition=self._partition))
                 batch = self._producer.create_batch()

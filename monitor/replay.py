@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from agents.flow import Item
 from monitor import kafka
 from monitor.arrivals import arrival, dead_letter, pending
@@ -21,9 +23,11 @@ from monitor.sequencer import SECOND_NS, Sequencer, Taken
 from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
-from schemas.alerts import Alert
+from schemas.alerts import Alert, AlertEvent
 from schemas.journal import Clock, Ladder, Run
 from schemas.records import DeadLetter, News, Score, TranscriptSegment
+
+_event = msgspec.json.Decoder(AlertEvent)
 
 
 @dataclass(slots=True)
@@ -132,3 +136,12 @@ async def by_history(
                 yield item
 
     return await _drive(stage, items(), replayed)
+
+
+async def alerts_on_broker(settings: Settings, partition: int) -> list[Alert]:
+    """Return the alerts of a partition as they stand on the broker, in order."""
+    async with kafka.reader(settings) as consumer:
+        name = kafka.full_name(settings.prefix, "alerts")
+        end = (await kafka.end_offsets(consumer, name, [partition]))[partition]
+        records = kafka.read_partition(consumer, name, partition, 0, end)
+        return [_event.decode(record.value).data async for record in records]

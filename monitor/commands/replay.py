@@ -1,0 +1,115 @@
+"""`tocsin replay`: the same agents over a recording, or over what the journals say was applied."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from monitor.commands.options import Bootstrap, Prefix
+from monitor.settings import Settings, load
+
+if TYPE_CHECKING:
+    from monitor.replay import Replayed
+
+app = typer.Typer()
+
+
+@app.command()
+def replay(
+    recording: Annotated[
+        Path | None, typer.Argument(help="A recording's folder. Left out: what the journals on the broker name.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the alerts here, one JSON object a line.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Another model bundle [TOCSIN_BUNDLE]")] = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Replay a stream through the daemon's agents and print the digest of its alerts.
+
+    With a recording, messages are taken in the order of `ts_available`: equal input gives an equal digest. Without one,
+    each partition's journal is read from its beginning and applied to the messages that it names; the digest is that of
+    the alerts which a worker that never failed would have sent, and is compared with the alerts on the broker (exit
+    code 1 where they differ).
+
+    Example: `tocsin simulate --seed 7 --out day`, then `tocsin replay day --out alerts.ndjson`
+    """
+    settings = load(bundle=bundle, bootstrap=bootstrap, prefix=prefix)
+    if recording is not None:
+        _report(asyncio.run(_recording(settings, recording)), out)
+    elif not asyncio.run(_journals(settings, out)):
+        raise typer.Exit(1)
+
+
+async def _recording(settings: Settings, path: Path) -> Replayed:
+    from rich.progress import Progress
+
+    from monitor.recordings import Message, Recording
+    from monitor.replay import by_history
+    from monitor.stage import load_stage
+
+    recording = Recording.open(path)
+    symbols = settings.symbols or recording.symbols
+    stage = load_stage(settings.model_copy(update={"symbols": symbols}), lambda _: None, mode="replay")
+    with Progress(transient=True) as progress:
+        task = progress.add_task("replaying", total=recording.rows(stage.topics))
+
+        def advance(_: Message) -> None:
+            progress.advance(task)
+
+        return await by_history(recording.messages(stage.topics), stage, advance)
+
+
+async def _journals(settings: Settings, out: Path | None) -> bool:
+    from monitor import kafka
+    from monitor.replay import Replayed, alerts_on_broker, by_journal
+    from monitor.stage import load_stage
+    from schemas.alerts import digest
+    from schemas.topics import INSTRUMENT_INPUTS
+
+    partitions = await kafka.require_topics(settings, (*INSTRUMENT_INPUTS, "journal", "alerts"))
+    stage = load_stage(settings, lambda _: None, mode="replay")
+    whole = Replayed()
+    sent = []
+    for partition in range(partitions):
+        found = await by_journal(settings, stage, partition)
+        whole.alerts += found.alerts
+        whole.dead_letters += found.dead_letters
+        whole.scores += found.scores
+        whole.messages += found.messages
+        sent += await alerts_on_broker(settings, partition)
+    _report(whole, out)
+    if (on_broker := digest(sent)) == digest(whole.alerts):
+        typer.echo("MATCH: the alerts on the broker are these")
+        return True
+    missing = {a.alert_id for a in whole.alerts} - {a.alert_id for a in sent}
+    surplus = {a.alert_id for a in sent} - {a.alert_id for a in whole.alerts}
+    typer.echo(
+        f"DIFFERENT: the broker's digest is {on_broker}; {len(missing)} missing there, {len(surplus)} not in replay"
+    )
+    return False
+
+
+def _report(replayed: Replayed, out: Path | None) -> None:
+    import msgspec
+
+    from schemas.alerts import digest
+
+    if out is not None:
+        part = out.with_name(out.name + ".part")
+        with part.open("wb") as file:
+            for alert in replayed.alerts:
+                file.write(msgspec.json.encode(alert) + b"\n")
+        part.replace(out)
+    opened = Counter(a.finding.typology for a in replayed.alerts if a.activity == "create")
+    for typology, count in sorted(opened.items()):
+        typer.echo(f"{count:6,}  episodes of {typology}")
+    typer.echo(
+        f"{replayed.messages:,} messages, {replayed.scores:,} scores, {len(replayed.alerts):,} alerts, "
+        f"{len(replayed.dead_letters):,} dead letters, {time.process_time():.1f} s of CPU"
+    )
+    typer.echo(f"digest {digest(replayed.alerts)}")
