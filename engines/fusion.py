@@ -96,25 +96,29 @@ class FusionModel:
         if unknown := [name for name in spec.features if name not in features.NAMES]:
             raise BundleError(f"{where} wants features {unknown}, this version computes {list(features.NAMES)}")
         width = len(spec.bias_ticks)
+        self._width, self._ages = width, (spec.min_age_ns, spec.max_age_ns)
         self._columns = np.array([features.NAMES.index(name) for name in spec.features])
         self._low, self._high = np.array(spec.low), np.array(spec.high)
-        self._mean, self._scale = np.array(spec.mean), np.array(spec.scale)
-        self._projection = np.array(spec.projection)  # (dim, P)
-        self._hidden_text = np.array(spec.hidden_text)  # (P + 3, H)
-        self._bias_ticks, self._bias_text = np.array(spec.bias_ticks), np.array(spec.bias_text)  # (H)
-        self._ages = spec.min_age_ns, spec.max_age_ns
+        # Products of constants are taken once: the projection, standardising and the slope are part of the weights.
+        hidden_text, projection = np.array(spec.hidden_text), np.array(spec.projection)  # (P + 3, H), (dim, P)
+        self._vector = (projection @ hidden_text[: projection.shape[1]]).astype(np.float32)  # (dim, H)
+        self._logits = hidden_text[projection.shape[1] :].astype(np.float32)  # (3, H)
+        self._bias_text = np.array(spec.bias_text)
         # Both hidden layers at once: (F + 1, 2 H), features to the left half, the text's age to the right half.
+        ticks = np.array(spec.hidden_ticks) / np.array(spec.scale)[:, None]  # (F, H)
         self._hidden = np.zeros((len(spec.features) + 1, 2 * width))
-        self._hidden[:-1, :width] = spec.hidden_ticks
+        self._hidden[:-1, :width] = ticks
         self._hidden[-1, width:] = spec.hidden_age
+        self._constant = np.zeros(2 * width)
+        self._constant[:width] = np.array(spec.bias_ticks) - np.array(spec.mean) @ ticks
         # Gates and values of both: (2 H, 4), columns gate of ticks, gate of text, value of ticks, value of text.
         self._heads = np.zeros((2 * width, 4))
         for m in range(2):
             half = slice(m * width, (m + 1) * width)
-            self._heads[half, m], self._heads[half, 2 + m] = spec.gate[m], spec.value[m]
-        self._heads_bias = np.array([*spec.gate_bias, *spec.value_bias])
-        self._missing = np.array(spec.missing)
-        self._bias, self._slope, self._intercept = spec.bias, spec.slope, spec.intercept
+            self._heads[half, m], self._heads[half, 2 + m] = spec.gate[m], spec.slope * np.array(spec.value[m])
+        self._heads_bias = np.array([*spec.gate_bias, *(spec.slope * value for value in spec.value_bias)])
+        self._missing = spec.slope * np.array(spec.missing)
+        self._intercept = spec.slope * spec.bias + spec.intercept
 
     def score(
         self,
@@ -142,32 +146,28 @@ class FusionModel:
         if bars is None and age_ns is None:
             raise ValueError("nothing to fuse: expected bars, or a text with its age")
         n = len(bars) if bars is not None else len(age_ns)  # type: ignore[arg-type]
-        width = len(self._bias_ticks)
         inputs = np.zeros((n, len(self._columns) + 1))
-        constant = np.zeros(2 * width)
+        constant = self._constant
         present = np.zeros((n, 2), np.bool_)
         if bars is not None:
-            rows = np.minimum(np.maximum(bars[:, self._columns], self._low), self._high)
-            inputs[:, :-1] = (rows - self._mean) / self._scale
-            constant[:width] = self._bias_ticks
+            inputs[:, :-1] = np.minimum(np.maximum(bars.take(self._columns, axis=1), self._low), self._high)
             present[:, 0] = True
         if vector is not None and logits is not None and age_ns is not None:
             low, high = self._ages
             inputs[:, -1] = age_input(np.minimum(np.maximum(age_ns, low), high))
-            told = np.concatenate([vector.astype(np.float64) @ self._projection, logits])  # (P + 3)
-            constant[width:] = told @ self._hidden_text + self._bias_text
+            constant = constant.copy()
+            constant[self._width :] = vector @ self._vector + logits @ self._logits + self._bias_text
             present[:, 1] = age_ns <= high
-        # Sums over an inner axis add row by row in order; a matrix product's bits would depend on n.
-        hidden = np.maximum((inputs[:, :, None] * self._hidden).sum(axis=1) + constant, 0.0)  # (n, 2 H)
-        heads = (hidden[:, :, None] * self._heads).sum(axis=1) + self._heads_bias  # (n, 4)
+        # Each row is a product of its own: the bits of one product of all rows would depend on n.
+        hidden = np.maximum((inputs[:, None, :] @ self._hidden)[:, 0] + constant, 0.0)  # (n, 2 H)
+        heads = (hidden[:, None, :] @ self._heads)[:, 0] + self._heads_bias  # (n, 4)
         weight = np.exp(heads[:, :2]) * present  # (n, 2)
         pull = weight * heads[:, 2:]  # (n, 2)
-        absent = np.where(present, 0.0, self._missing)  # (n, 2)
-        total = 1.0 + weight[:, 0] + weight[:, 1]
-        fused = (pull[:, 0] + pull[:, 1]) / total + absent[:, 0] + absent[:, 1]
-        without = pull[:, ::-1] / (1.0 + weight[:, ::-1]) + absent[:, ::-1] + self._missing  # (n, 2)
-        contribution = np.where(present, self._slope * (fused[:, None] - without), 0.0)
-        odds = self._slope * (fused + self._bias) + self._intercept
+        joint = (pull[:, :1] + pull[:, 1:]) / (1.0 + weight[:, :1] + weight[:, 1:])  # (n, 1)
+        alone = pull / (1.0 + weight)  # (n, 2)
+        absent = self._missing * ~present  # (n, 2)
+        contribution = present * (joint - alone[:, ::-1] - self._missing)
+        odds = joint[:, 0] + absent[:, 0] + absent[:, 1] + self._intercept
         return Fused(1.0 / (1.0 + np.exp(-odds)), contribution, present)
 
 
