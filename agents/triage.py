@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 
+import msgspec
+
 from agents.flow import Item, Scored
 from agents.state import HISTORY_KEPT, InstrumentState, OpenEpisode
 from engines import episodes
@@ -52,7 +54,7 @@ async def triage(
             judge.level = item.level
         elif isinstance(item, Scored):
             kept = state[item.key]
-            for alert in judge.track(item.key, kept, item.track):
+            for alert in judge.track(item.key, kept, item.track, item.arrival.trace if item.arrival else ""):
                 yield alert
             state[item.key] = kept
             due[item.key] = judge.deadline(kept)
@@ -81,8 +83,8 @@ class _Judge:
         deadlines = [episodes.deadline(self._specs[head], open_.episode) for head, open_ in kept.episodes.items()]
         return min((at + PATIENCE_NS for at in deadlines if at), default=0)
 
-    def track(self, key: str, kept: InstrumentState, track: Track) -> list[Alert]:
-        """Feed a track to its episode."""
+    def track(self, key: str, kept: InstrumentState, track: Track, trace: str) -> list[Alert]:
+        """Feed a track to its episode; ``trace`` is that of the message that completed it."""
         spec = self._specs[track.head]
         running = kept.episodes.get(track.head)
         if running is None:
@@ -101,6 +103,7 @@ class _Judge:
                     track.head,
                     transition,
                     int(track.ts_available[transition.index]),
+                    trace,
                     Explanation() if transition.activity == "close" else track.explain(transition.index),
                 )
             )
@@ -114,7 +117,7 @@ class _Judge:
         for head, running in list(kept.episodes.items()):
             transition = episodes.expire(self._specs[head], running.episode, now_ns)
             if transition is not None:
-                alerts.append(self._alert(key, kept, running, head, transition, transition.ts, Explanation()))
+                alerts.append(self._alert(key, kept, running, head, transition, transition.ts, "", Explanation()))
                 del kept.episodes[head]
         return alerts
 
@@ -136,6 +139,7 @@ class _Judge:
         head: str,
         transition: Transition,
         available_at: int,
+        trace: str,
         explanation: Explanation,
     ) -> Alert:
         spec = self._specs[head]
@@ -174,7 +178,7 @@ class _Judge:
                 count=kept.inputs_count - running.first_input + 1,
                 history=running.history,
             ),
-            provenance=self._provenance,
+            provenance=msgspec.structs.replace(self._provenance, trace=trace),
             quality=Quality(ladder=LEVELS[self.level], late_events=kept.ticks.late),
         )
 

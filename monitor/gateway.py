@@ -433,7 +433,7 @@ def _headers(source: str, given: Iterable[tuple[str, bytes]] = ()) -> list[tuple
     """Return where a message comes from, and the trace it belongs to: the given one, else a new one (W3C)."""
     trace = next((value for name, value in given if name == "traceparent"), None)
     if trace is None:
-        trace = f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00".encode()
+        trace = f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01".encode()
     return [("source", source.encode()), ("traceparent", trace)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -21,6 +21,8 @@ from schemas.records import DeadLetter, Score
 
 #: Batches that may be on their way before a lane waits for the oldest.
 IN_FLIGHT = 64
+#: Key, value, headers.
+Outgoing = tuple[bytes, bytes, Sequence[tuple[str, bytes]]]
 _encode = msgspec.json.Encoder().encode
 _TYPES: dict[Activity, Literal["io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"]] = {
     "create": "io.tocsin.alert.create",
@@ -56,6 +58,11 @@ def event_of(alert: Alert, source: str) -> AlertEvent:
     )
 
 
+def _headers(alert: Alert) -> list[tuple[str, bytes]]:
+    trace = alert.provenance.trace
+    return [("traceparent", trace.encode())] if trace else []
+
+
 class Outbox:
     """One lane's way out. ``prefix`` is that of the topics."""
 
@@ -87,12 +94,14 @@ class Outbox:
                 for alert in effects.alerts
             ]
             source = f"/{self._prefix.rstrip('.')}/{self._partition}"
-            await self._send("alerts", ((a.episode_id.encode(), _encode(event_of(a, source))) for a in timed))
+            await self._send(
+                "alerts", [(a.episode_id.encode(), _encode(event_of(a, source)), _headers(a)) for a in timed]
+            )
             if self._on_alert:
                 for alert in timed:
                     self._on_alert(alert)
         if effects.scores:
-            await self._send("scores", ((s.instrument.encode(), _encode(s)) for s in effects.scores))
+            await self._send("scores", [(s.instrument.encode(), _encode(s), ()) for s in effects.scores])
         for letter in effects.dead_letters:
             self._pending.append(
                 await self._producer.send(f"{self._prefix}deadletters", _encode(letter), key=letter.topic.encode())
@@ -103,14 +112,14 @@ class Outbox:
 
     async def write_checkpoint(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Write checkpoint records and wait until they are delivered."""
-        await asyncio.gather(*await self._batches("checkpoints", records))
+        await asyncio.gather(*await self._batches("checkpoints", ((key, value, ()) for key, value in records)))
 
     def take_pending(self) -> list[Awaitable[object]]:
         """Return the deliveries that have not been awaited yet; the caller awaits them."""
         pending, self._pending = self._pending, []
         return list(pending)
 
-    async def _send(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> None:
+    async def _send(self, topic: str, records: Iterable[Outgoing]) -> None:
         futures = await self._batches(topic, records)
         if topic == "alerts":
             for future in futures:
@@ -121,17 +130,17 @@ class Outbox:
         if not future.cancelled() and future.exception() is None:
             self.alerts_end = max(self.alerts_end, future.result().offset + 1)  # type: ignore[attr-defined]
 
-    async def _batches(self, topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[asyncio.Future[object]]:
+    async def _batches(self, topic: str, records: Iterable[Outgoing]) -> list[asyncio.Future[object]]:
         name = self._prefix + topic
         # Processing time: retention goes by it, and what a replayed year says must not be deleted at once.
         timestamp_ms = self._wall() // 1_000_000
         futures: list[asyncio.Future[object]] = []
         batch = self._producer.create_batch()
-        for key, value in records:
-            if batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
+        for key, value, headers in records:
+            if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
                 futures.append(await self._producer.send_batch(batch, name, partition=self._partition))
                 batch = self._producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
+                if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
                     raise ValueError(f"a record of {len(value)} bytes for {name} is larger than a batch may be")
         if batch.record_count():
             futures.append(await self._producer.send_batch(batch, name, partition=self._partition))

@@ -29,6 +29,8 @@ from monitor.metrics import Metrics
 from monitor.outbox import Outbox
 from monitor.sequencer import Pending
 from monitor.settings import Settings
+from monitor.tracing import tracer
+from schemas.alerts import Alert
 from schemas.records import News, TranscriptSegment
 
 log = structlog.get_logger(__name__)
@@ -141,6 +143,7 @@ class Worker:
         self._fence = fence
         self._pool = pool
         self._metrics = metrics
+        self._trace = tracer()
         self.lanes: dict[int, Lane] = {}
         self.given_back_s = 0.0
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -203,7 +206,7 @@ class Worker:
                     self._producer,
                     prefix=self._settings.prefix,
                     partition=partition,
-                    on_alert=self._metrics.alert,
+                    on_alert=self._alert,
                     on_dead_letter=self._metrics.dead_letter,
                 ),
                 agent=self._stage.agent,
@@ -236,6 +239,22 @@ class Worker:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         log.critical("a lane failed", lane=task.get_name(), exc_info=error)
         end_process(f"{task.get_name()} failed: the worker ends, another takes over from the journal", EXIT_LANE)
+
+    def _alert(self, alert: Alert) -> None:
+        self._metrics.alert(alert)
+        if self._trace is not None:
+            self._trace(alert)
+        log.info(
+            "alert",
+            alert_id=alert.alert_id,
+            episode_id=alert.episode_id,
+            activity=alert.activity,
+            instrument=alert.subject.instrument,
+            typology=alert.finding.typology,
+            severity=alert.finding.severity,
+            score=round(alert.finding.score, 4),
+            trace=alert.provenance.trace,
+        )
 
     async def sample(self) -> None:
         """Keep the gauges current until cancelled."""

@@ -106,7 +106,7 @@ class Evidence(Part, frozen=True, kw_only=True):
 
 
 class Provenance(Part, frozen=True, kw_only=True):
-    """What produced the alert."""
+    """What produced the alert. ``trace`` is the W3C traceparent of the message that completed it."""
 
     code_version: str
     config: str
@@ -116,6 +116,7 @@ class Provenance(Part, frozen=True, kw_only=True):
     precision: str = ""
     mode: Literal["live", "replay"] = "live"
     run_id: str = ""
+    trace: str = ""
 
 
 class Quality(Part, frozen=True, kw_only=True):
@@ -166,7 +167,7 @@ def identity(*parts: str | int) -> str:
 #: Fields that tell how and when an alert was made, not what it says: left out of the digest.
 _UNDIGESTED: dict[str, tuple[str, ...]] = {
     "times": ("detected_at", "watermark"),
-    "provenance": ("mode", "run_id", "backend", "engine", "precision"),
+    "provenance": ("mode", "run_id", "trace", "backend", "engine", "precision"),
     "evidence": ("inputs", "count"),
     "quality": ("late_events", "gaps"),
 }

@@ -52,7 +52,7 @@ _FRAME = frames.frame_of(
     },
 )
 
-_ALERT = alerts.Alert(
+ALERT = alerts.Alert(
     alert_id="0" * 32,
     episode_id="1" * 32,
     fingerprint="2" * 32,
@@ -271,12 +271,12 @@ EXAMPLES: tuple[Example, ...] = (
         "alerts",
         b"1" * 32,
         alerts.AlertEvent(
-            id=_ALERT.alert_id,
+            id=ALERT.alert_id,
             source="tocsin/instrument",
             type="io.tocsin.alert.update",
             subject="ACME.XTOC",
             time="2023-11-14T22:13:20Z",
-            data=_ALERT,
+            data=ALERT,
         ),
     ),
     Example(
