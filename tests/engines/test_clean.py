@@ -1,0 +1,79 @@
+"""Raw to clean: what is set aside, why, and the same by every framing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engines.clean import CleanConfig, Sieve, clean
+from schemas.frames import Frame, Kind, frame_of
+
+CONFIG = CleanConfig()
+
+
+def trades(prices: list[float], **columns: Any) -> Frame:
+    n = len(prices)
+    return frame_of("A", {"ts_event": np.arange(n), "price": prices, "size": np.ones(n), **columns})
+
+
+def kept(frame: Frame, sieve: Sieve | None = None) -> tuple[list[int], dict[str, int]]:
+    cleaned = clean(CONFIG, sieve or Sieve(), frame)
+    rows = range(len(frame)) if cleaned.keep is None else np.flatnonzero(cleaned.keep).tolist()
+    return list(rows), cleaned.counts
+
+
+def test_a_plain_frame_passes_whole() -> None:
+    assert kept(trades([10, 11, 10.5])) == ([0, 1, 2], {})
+
+
+def test_an_offset_that_was_there_is_a_duplicate() -> None:
+    sieve = Sieve()
+    assert kept(trades([10, 10], source_offset=[7, 8]), sieve) == ([0, 1], {})
+    assert kept(trades([10, 10, 10], source_offset=[7, 8, 9]), sieve) == ([2], {"duplicate": 2})
+    assert kept(trades([10], source_offset=[-1]), sieve) == ([0], {}), "no offset says nothing"
+
+
+def test_a_trade_id_that_was_there_is_a_duplicate() -> None:
+    sieve = Sieve()
+    kept(trades([10] * 3, trade_id=[5, 6, 7]), sieve)
+    assert kept(trades([10] * 3, trade_id=[6, 8, 8]), sieve) == ([1], {"duplicate": 2})
+    assert kept(trades([10, 10], trade_id=[0, 0]), sieve) == ([0, 1], {}), "no id says nothing"
+
+
+def test_a_print_far_off_waits_for_two_that_confirm_it() -> None:
+    assert kept(trades([10, 30, 10])) == ([0, 2], {"bad_print": 1})
+    # The third print near 30 makes it the level; from then on 10 would be the stranger.
+    assert kept(trades([10, 30, 30.1, 29.9, 30, 10])) == ([0, 3, 4], {"bad_print": 3})
+    # Prints that do not agree with each other confirm nothing.
+    assert kept(trades([10, 30, 40, 50, 60])) == ([0], {"bad_print": 4})
+
+
+def test_a_suspicion_survives_the_frame() -> None:
+    sieve = Sieve()
+    assert kept(trades([10, 30]), sieve)[0] == [0]
+    assert kept(trades([30]), sieve)[0] == []
+    assert kept(trades([30]), sieve)[0] == [0]
+
+
+def test_prices_and_sizes_that_are_no_numbers_are_bad_prints() -> None:
+    frame = trades([10, np.nan, -1, np.inf, 0, 10], size=[1, 1, 1, 1, 1, np.nan])
+    assert kept(frame) == ([0], {"bad_print": 5})
+
+
+def test_crossed_quotes_and_book_updates_are_set_aside() -> None:
+    frame = frame_of(
+        "A",
+        {
+            "ts_event": np.arange(4), "kind": [Kind.QUOTE, Kind.QUOTE, Kind.QUOTE, Kind.BOOK],
+            "bid": [9.0, 11.0, 10.0, np.nan], "ask": [10.0, 10.0, 10.0, np.nan],
+        },
+    )  # fmt: skip
+    assert kept(frame) == ([0, 2], {"crossed_quote": 1, "book_update": 1}), "a locked quote is no crossed one"
+
+
+def test_rows_between_halt_and_resumption_are_marked() -> None:
+    frame = trades([10] * 5, kind=[0, Kind.HALT, 0, Kind.RESUME, 0])
+    cleaned = clean(CONFIG, Sieve(), frame)
+    assert cleaned.halted is not None
+    assert cleaned.halted.tolist() == [False, True, True, False, False]
