@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -22,7 +22,8 @@ from schemas.records import DeadLetter, Score
 #: Batches that may be on their way before a lane waits for the oldest.
 IN_FLIGHT = 64
 #: Key, value, headers.
-Outgoing = tuple[bytes, bytes, Sequence[tuple[str, bytes]]]
+Outgoing = tuple[bytes, bytes, list[tuple[str, bytes]]]
+_PLAIN: list[tuple[str, bytes]] = []
 _encode = msgspec.json.Encoder().encode
 _TYPES: dict[Activity, Literal["io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"]] = {
     "create": "io.tocsin.alert.create",
@@ -101,7 +102,7 @@ class Outbox:
                 for alert in timed:
                     self._on_alert(alert)
         if effects.scores:
-            await self._send("scores", [(s.instrument.encode(), _encode(s), ()) for s in effects.scores])
+            await self._send("scores", [(s.instrument.encode(), _encode(s), _PLAIN) for s in effects.scores])
         for letter in effects.dead_letters:
             self._pending.append(
                 await self._producer.send(f"{self._prefix}deadletters", _encode(letter), key=letter.topic.encode())
@@ -112,7 +113,7 @@ class Outbox:
 
     async def write_checkpoint(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Write checkpoint records and wait until they are delivered."""
-        await asyncio.gather(*await self._batches("checkpoints", ((key, value, ()) for key, value in records)))
+        await asyncio.gather(*await self._batches("checkpoints", ((key, value, _PLAIN) for key, value in records)))
 
     def take_pending(self) -> list[Awaitable[object]]:
         """Return the deliveries that have not been awaited yet; the caller awaits them."""
