@@ -58,46 +58,69 @@ class Cleaned:
 
 def clean(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:
     """Return which rows of ``frame`` count; ``sieve`` is brought up to date in place."""
-    if not _plain(config, sieve, frame):
+    offset = int(frame.source_offset[-1])
+    if frame.kind.any():
+        trade = frame.kind == Kind.TRADE
+        quotes = _quotes_are_plain(frame, ~trade)
+        prices, sizes, ids = frame.price[trade], frame.size[trade], frame.trade_id[trade]
+    else:
+        quotes, prices, sizes, ids = True, frame.price, frame.size, frame.trade_id
+    if not (quotes and _order_is_plain(sieve, frame) and _trades_are_plain(config, sieve, prices, sizes, ids)):
         return _walk(config, sieve, frame)
-    n = len(frame)
-    offsets, ids = frame.source_offset, frame.trade_id
-    sieve.last_offset = max(sieve.last_offset, int(offsets[-1]))
-    if ids[-1]:
+    sieve.last_offset = max(sieve.last_offset, offset)
+    n = len(prices)
+    if n:
+        sieve.last_good = float(prices[-1])
+    if n and ids[-1]:
         new = ids[-RECENT:]
-        at = (sieve.cursor + n - len(new) + np.arange(len(new))) % RECENT
-        sieve.recent[at] = new
+        sieve.recent[(sieve.cursor + n - len(new) + np.arange(len(new))) % RECENT] = new
         sieve.cursor = (sieve.cursor + n) % RECENT
         sieve.largest = int(ids[-1])
-    sieve.last_good = float(frame.price[-1])
     return Cleaned(None, None, {})
 
 
-def _plain(config: CleanConfig, sieve: Sieve, frame: Frame) -> bool:
-    """Say whether the frame holds trades alone, in which nothing needs a second look."""
-    if sieve.halted or sieve.suspects or frame.kind.any():
+def _quotes_are_plain(frame: Frame, rows: npt.NDArray[np.bool_]) -> bool:
+    """Say whether what is no trade is a quote, and none of them crossed."""
+    bid, ask = frame.bid[rows], frame.ask[rows]
+    return bool((frame.kind <= Kind.QUOTE).all() and ((bid > 0.0) & (bid <= ask) & (ask < np.inf)).all())
+
+
+def _order_is_plain(sieve: Sieve, frame: Frame) -> bool:
+    """Say whether no row can have come before, by its offset, and no state calls for a second look."""
+    if sieve.halted or sieve.suspects:
         return False
-    price, offsets, ids = frame.price, frame.source_offset, frame.trade_id
-    if offsets[0] >= 0 or offsets[-1] >= 0:
-        if offsets[0] <= sieve.last_offset or not (offsets[1:] > offsets[:-1]).all():
-            return False
-    elif offsets.max() >= 0:
-        return False
-    if ids[0] or ids[-1]:
+    offsets = frame.source_offset
+    if offsets[0] >= 0:
+        return bool(offsets[0] > sieve.last_offset and (offsets[1:] > offsets[:-1]).all())
+    return not offsets.max() >= 0
+
+
+def _trades_are_plain(
+    config: CleanConfig,
+    sieve: Sieve,
+    price: npt.NDArray[np.float64],
+    size: npt.NDArray[np.float64],
+    ids: npt.NDArray[np.int64],
+) -> bool:
+    """Say whether ids only grow and prices and sizes are sound, each within the factor of the one before."""
+    if not len(price):
+        return True
+    if ids[0]:
         if ids[0] <= sieve.largest or not (ids[1:] > ids[:-1]).all():
             return False
     elif ids.any():
         return False
-    size = frame.size
-    if not (price.min() > 0.0 and size.min() > 0.0 and price.max() < np.inf and size.max() < np.inf):
+    lowest, highest, factor = float(price.min()), float(price.max()), config.factor
+    if not (lowest > 0.0 and highest < np.inf and size.min() > 0.0 and size.max() < np.inf):
         return False
     last = sieve.last_good
-    if last and not last / config.factor <= price[0] <= last * config.factor:
+    if last and not last / factor <= price[0] <= last * factor:
         return False
-    # The whole frame within the factor is common and cheaper to see than step by step.
-    if price.max() <= config.factor * price.min():
+    # The whole frame well within the factor is common, and cheaper to see than step by step.
+    if highest < 0.99 * factor * lowest:
         return True
-    return bool((price[1:] <= config.factor * price[:-1]).all() and (price[1:] * config.factor >= price[:-1]).all())
+    before, after = price[:-1], price[1:]
+    return bool(((before / factor <= after) & (after <= before * factor)).all())
 
 
 def _walk(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from engines.windows import SUMS, OpenBar, Windows
 
 _MAGIC = b"TCKS"
 VERSION = 1
+MINUTE_NS = 60_000_000_000
+MINUTES = 48
 # magic, version, open bars, suspects, minutes, blocks, closed bars, trees, nodes, ints, floats
 _HEADER = struct.Struct("<4s10H")
 _SCALE_INTS = ("bars", "last_end")
@@ -48,6 +51,36 @@ class TickState:
     late: int = 0
     watermark_ns: int = 0
     deadline_ns: int = 0
+
+    def note(self, bar: OpenBar, block_ns: int, blocks: int) -> None:
+        """Remember a closed bar's last price for its minute, and its high for its block of ``block_ns``."""
+        minute, block = bar.start - bar.start % MINUTE_NS, bar.start - bar.start % block_ns
+        if self.minutes and self.minutes[-1] >= minute:
+            self.minute_close[-1] = bar.close
+        else:
+            _append(self.minutes, self.minute_close, minute, bar.close, MINUTES)
+        if self.blocks and self.blocks[-1] >= block:
+            self.block_high[-1] = max(self.block_high[-1], bar.high)
+        else:
+            _append(self.blocks, self.block_high, block, bar.high, blocks)
+
+    def high_before(self, since: int, until: int) -> float:
+        """Return the highest price of the blocks that start in ``[since, until]`` (ns), 0 if none."""
+        blocks = self.blocks
+        return max(self.block_high[bisect_left(blocks, since) : bisect_right(blocks, until)], default=0.0)
+
+    def price_before(self, since: int, until: int) -> float:
+        """Return the median of the minute closes in ``[since, until]`` (ns), else the newest one before."""
+        minutes = self.minutes
+        last = len(minutes)
+        while last and minutes[last - 1] + MINUTE_NS > until:
+            last -= 1
+        first = last
+        while first and minutes[first - 1] >= since:
+            first -= 1
+        if first < last:
+            return sorted(self.minute_close[first:last])[(last - first) // 2]
+        return self.minute_close[max(last, 1) - 1]
 
     def pack(self) -> bytes:
         """Return the state as bytes: about 10 kB with the default configuration, never more than 20 kB."""
@@ -126,6 +159,13 @@ class TickState:
             sums = [next(floats) for _ in SUMS]
             windows.open.append(OpenBar(next(ints), next(ints), first, high, low, close, jump, sums))
         return state
+
+
+def _append(starts: list[int], values: list[float], start: int, value: float, most: int) -> None:
+    starts.append(start)
+    values.append(value)
+    if len(starts) > most:
+        del starts[0], values[0]
 
 
 class _Reader:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
@@ -24,36 +23,29 @@ from engines.anomaly import AnomalyConfig
 from engines.clean import CleanConfig, Sieve, clean
 from engines.features import Scales
 from engines.halfspace import ForestConfig
-from engines.state import TickState
+from engines.state import MINUTE_NS, TickState
 from engines.tracks import ClosedBars, TickUpdate, Track
 from engines.typologies import pump_and_dump
 from engines.typologies.pump_and_dump import Evidence, PumpConfig
 from engines.windows import (
     BUY,
-    DEPTH,
-    LEAN,
     NOTIONAL,
     ORDERS,
     QUOTES,
     RING,
     SELL,
-    SPREAD,
-    SQUARE,
-    SUMS,
-    TRADE_SUMS,
     TRADES,
     VOLUME,
     BarSpec,
     OpenBar,
     Windows,
+    extremes,
     is_full,
     segments,
+    summands,
 )
 from schemas.alerts import Explanation
 from schemas.frames import Frame, Kind
-
-MINUTE_NS = 60_000_000_000
-MINUTES = 48
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -203,13 +195,13 @@ class TickEngine:
                 return
         trade = None if not frame.kind.any() else frame.kind == Kind.TRADE
         ts = frame.ts_event
-        sums = _summands(state, frame, trade)  # (sums, n)
+        sums = summands(frame, trade, state.last_price, state.last_ts)  # (sums, n)
         bounds = segments(spec, windows, ts, sums[VOLUME], sums[TRADES])
-        high, low = _extremes(frame.price, trade, bounds)
+        high, low = extremes(frame.price, trade, bounds)
         calm_high, calm_low = high, low
         if halted is not None and halted.any():
             calm = ~halted if trade is None else trade & ~halted
-            calm_high, calm_low = _extremes(frame.price, calm, bounds)
+            calm_high, calm_low = extremes(frame.price, calm, bounds)
         price = frame.price
         firsts, lasts = ts[bounds[:-1]].tolist(), ts[np.array(bounds[1:]) - 1].tolist()
         for i, (s, e) in enumerate(itertools.pairwise(bounds)):
@@ -272,17 +264,8 @@ class TickEngine:
         work.features.append(features.of_bar(config.bars, scales, bar))
         features.learn(config.bars, scales, bar, config.memory_bars, config.baseline_half_life_ns, config.anomaly.tail)
         state.windows.keep(bar)
-        minute = bar.start - bar.start % MINUTE_NS
-        if state.minutes and state.minutes[-1] >= minute:
-            state.minute_close[-1] = bar.close
-        else:
-            _append(state.minutes, state.minute_close, minute, bar.close, MINUTES)
         block_ns = config.pump.reference_lag_ns
-        block = bar.start - bar.start % block_ns
-        if state.blocks and state.blocks[-1] >= block:
-            state.block_high[-1] = max(state.block_high[-1], bar.high)
-        else:
-            _append(state.blocks, state.block_high, block, bar.high, config.pump.high_ns // block_ns + 2)
+        state.note(bar, block_ns, config.pump.high_ns // block_ns + 2)
 
     def _fix(self, state: TickState, bar: OpenBar) -> _Fixed:
         config, scales = self.config, state.scales
@@ -295,9 +278,9 @@ class TickEngine:
             tail = anomaly.fit(config.anomaly, scales)
         before, high, bought, orders, money, usual = 1.0, 1.0, 0.0, 0.0, math.inf, math.inf
         if scales.span_ns >= pump.warm_up_ns and state.minutes[0] + MINUTE_NS <= bar.start - pump.reference_lag_ns:
-            before = _price_before(state, bar.start - pump.reference_ns, bar.start - pump.reference_lag_ns)
+            before = state.price_before(bar.start - pump.reference_ns, bar.start - pump.reference_lag_ns)
             # A block and the one after it stay out, so that the first seconds of a pump are no high to be broken.
-            high = _high_before(state, bar.start - pump.high_ns, bar.start - 2 * pump.reference_lag_ns)
+            high = state.high_before(bar.start - pump.high_ns, bar.start - 2 * pump.reference_lag_ns)
             high = high or before
             bought, orders = state.windows.before(bar, pump.window_ns)
             share = pump.window_ns / scales.span_ns
@@ -381,76 +364,6 @@ def _runs(frame: Frame) -> Iterator[tuple[int, int]]:
             at = row
     if at < n:
         yield at, n
-
-
-def _summands(state: TickState, frame: Frame, trade: Mask | None) -> Floats:
-    """Return what each row adds to its bar's sums, float64 of shape (sums, n)."""
-    if trade is not None:
-        sums = np.zeros((len(SUMS), len(frame)))
-        if trade.any():
-            sums[:TRADE_SUMS, trade] = _summands(state, frame[trade], None)
-        quote = frame.kind == Kind.QUOTE
-        bid, ask, bid_size, ask_size = (
-            column[quote] for column in (frame.bid, frame.ask, frame.bid_size, frame.ask_size)
-        )
-        depth = np.maximum(bid_size, 0.0) + np.maximum(ask_size, 0.0)
-        sums[QUOTES, quote] = 1.0
-        sums[SPREAD, quote] = (ask - bid) / (0.5 * (ask + bid))
-        sums[DEPTH, quote] = depth
-        sums[LEAN, quote] = (bid_size - ask_size) / np.where(depth > 0.0, depth, np.inf)
-        return sums
-    price, size, ts = frame.price, frame.size, frame.ts_event
-    sums = np.empty((TRADE_SUMS, len(frame)))
-    sums[VOLUME] = size
-    notional = np.multiply(price, size, out=sums[NOTIONAL])
-    np.multiply(notional, frame.side > 0, out=sums[BUY])
-    np.multiply(notional, frame.side < 0, out=sums[SELL])
-    move = sums[SQUARE]
-    np.divide(price[1:], price[:-1], out=move[1:])
-    move[0] = price[0] / state.last_price if state.last_price else 1.0
-    move -= 1.0
-    move *= move
-    sums[TRADES] = 1.0
-    np.not_equal(ts[1:], ts[:-1], out=sums[ORDERS, 1:])
-    sums[ORDERS, 0] = ts[0] != state.last_ts
-    return sums
-
-
-def _extremes(price: Floats, mask: Mask | None, bounds: list[int]) -> tuple[list[float], list[float]]:
-    """Return the highest and lowest price of each segment among the rows in ``mask``; (-inf, inf) where none is."""
-    if len(bounds) == 2 and mask is None:
-        return [float(price.max())], [float(price.min())]
-    starts = bounds[:-1]
-    highs = price if mask is None else np.where(mask, price, -np.inf)
-    lows = price if mask is None else np.where(mask, price, np.inf)
-    return np.maximum.reduceat(highs, starts).tolist(), np.minimum.reduceat(lows, starts).tolist()
-
-
-def _append(starts: list[int], values: list[float], start: int, value: float, most: int) -> None:
-    starts.append(start)
-    values.append(value)
-    if len(starts) > most:
-        del starts[0], values[0]
-
-
-def _high_before(state: TickState, since: int, until: int) -> float:
-    """Return the highest price of the blocks that start in ``[since, until]`` (ns), 0 if none."""
-    blocks = state.blocks
-    return max(state.block_high[bisect_left(blocks, since) : bisect_right(blocks, until)], default=0.0)
-
-
-def _price_before(state: TickState, since: int, until: int) -> float:
-    """Return the median of the minute closes in ``[since, until]`` (ns), else the newest one before."""
-    minutes = state.minutes
-    last = len(minutes)
-    while last and minutes[last - 1] + MINUTE_NS > until:
-        last -= 1
-    first = last
-    while first and minutes[first - 1] >= since:
-        first -= 1
-    if first < last:
-        return sorted(state.minute_close[first:last])[(last - first) // 2]
-    return state.minute_close[max(last, 1) - 1]
 
 
 def _adjust(state: TickState, frame: Frame, row: int, counts: dict[str, int]) -> None:

@@ -22,6 +22,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from schemas.frames import Frame, Kind
+
 #: Sums that a bar carries. The last four are only touched by frames with quotes.
 SUMS = (
     "volume",  # units
@@ -43,6 +45,7 @@ MAX_OPEN = 8
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 class BarSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,3 +177,49 @@ def is_full(spec: BarSpec, bar: OpenBar) -> bool:
     if spec.kind == "ticks":
         return bar.sums[TRADES] >= spec.ticks
     return spec.kind == "volume" and bar.sums[VOLUME] >= spec.volume
+
+
+def summands(frame: Frame, trade: Mask | None, last_price: float, last_ts: int) -> Floats:
+    """Return what each row adds to its bar's sums, float64 of shape (sums, n).
+
+    ``trade`` masks the trades, None where all rows are; ``last_price`` and ``last_ts`` are of the trade before, or 0.
+    """
+    if trade is not None:
+        sums = np.zeros((len(SUMS), len(frame)))
+        if trade.any():
+            sums[:TRADE_SUMS, trade] = summands(frame[trade], None, last_price, last_ts)
+        quote = frame.kind == Kind.QUOTE
+        bid, ask, bid_size, ask_size = (
+            column[quote] for column in (frame.bid, frame.ask, frame.bid_size, frame.ask_size)
+        )
+        depth = np.maximum(bid_size, 0.0) + np.maximum(ask_size, 0.0)
+        sums[QUOTES, quote] = 1.0
+        sums[SPREAD, quote] = (ask - bid) / (0.5 * (ask + bid))
+        sums[DEPTH, quote] = depth
+        sums[LEAN, quote] = (bid_size - ask_size) / np.where(depth > 0.0, depth, np.inf)
+        return sums
+    price, size, ts = frame.price, frame.size, frame.ts_event
+    sums = np.empty((TRADE_SUMS, len(frame)))
+    sums[VOLUME] = size
+    notional = np.multiply(price, size, out=sums[NOTIONAL])
+    np.multiply(notional, frame.side > 0, out=sums[BUY])
+    np.multiply(notional, frame.side < 0, out=sums[SELL])
+    move = sums[SQUARE]
+    np.divide(price[1:], price[:-1], out=move[1:])
+    move[0] = price[0] / last_price if last_price else 1.0
+    move -= 1.0
+    move *= move
+    sums[TRADES] = 1.0
+    np.not_equal(ts[1:], ts[:-1], out=sums[ORDERS, 1:])
+    sums[ORDERS, 0] = ts[0] != last_ts
+    return sums
+
+
+def extremes(price: Floats, mask: Mask | None, bounds: list[int]) -> tuple[list[float], list[float]]:
+    """Return the highest and lowest price of each segment among the rows in ``mask``; (-inf, inf) where none is."""
+    if len(bounds) == 2 and mask is None:
+        return [float(price.max())], [float(price.min())]
+    starts = bounds[:-1]
+    highs = price if mask is None else np.where(mask, price, -np.inf)
+    lows = price if mask is None else np.where(mask, price, np.inf)
+    return np.maximum.reduceat(highs, starts).tolist(), np.minimum.reduceat(lows, starts).tolist()

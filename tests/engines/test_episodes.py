@@ -79,8 +79,8 @@ def test_any_framing_gives_the_same_transitions(scores: list[float], gaps: list[
     found = []
     bounds = [0, *sorted(cut for cut in cuts if cut < len(scores)), len(scores)]
     for start, stop in itertools.pairwise(bounds):
-        for c in step(SPEC, episode, ts[start:stop], score[start:stop]):
-            found.append((c.activity, c.index + start, c.ts, c.severity, c.revision, c.score))
+        part = step(SPEC, episode, ts[start:stop], score[start:stop])
+        found += [(c.activity, c.index + start, c.ts, c.severity, c.revision, c.score) for c in part]
     assert found == expected
     assert episode == whole
 
