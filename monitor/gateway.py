@@ -3,10 +3,10 @@
 Plain aiokafka: one consumer group over both topics, one idempotent producer. Committed is only what the broker has
 acknowledged; what a crash makes the gateway send again carries the same `source_offset`, and the daemon drops it.
 
-How long a frame waits for more ticks weighs latency against the daemon's cost, which is per frame. Where ticks are few,
-waiting saves hardly a frame, so the wait begins at a twentieth of ``frame_ms`` and grows with the square of the frames
-a second, to all of it at `FULL_WAIT_FRAMES_S`. While the gateway works off a backlog, latency is lost anyway, and frames
-wait up to `BACKLOG_WAIT_S` for their ticks.
+How long a frame waits for more ticks weighs latency against the daemon's cost, which is per frame. Where ticks are
+few, waiting saves hardly a frame, so the wait begins at a twentieth of ``frame_ms`` and grows with the square of the
+frames a second, to all of it at `FULL_WAIT_FRAMES_S`. While the gateway works off a backlog, latency is lost anyway,
+and frames wait up to `BACKLOG_WAIT_S` for their ticks.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-
 #: How long a fetch may wait for a message, ms; Faust's is 1,500. A client has one fetch under way per broker, over the
 #: partitions that it has read empty: what arrives for the others meanwhile waits for it. librdkafka's embedded broker,
 #: besides, lets a fetch that found nothing wait the whole time.

@@ -1,7 +1,8 @@
 """OpenTelemetry, for those who have it (extra: otel): a span from the message that completed an alert to its sending.
 
 The parent is the ``traceparent`` header of that message (W3C Trace Context), which the gateway passes on from the
-producer, or begins. Without the extra, or with no exporter configured (``OTEL_EXPORTER_OTLP_ENDPOINT``), nothing is recorded.
+producer, or begins. Without the extra, or with no exporter configured (``OTEL_EXPORTER_OTLP_ENDPOINT``), nothing is
+recorded.
 """
 
 from __future__ import annotations

@@ -56,9 +56,7 @@ class Web:
         interval_s = self._settings.checkpoint_interval_s
         reasons = []
         if not self._worker.lanes and now_s - max(self._started_s, self._worker.given_back_s) > 4 * STUCK_S:
-            reasons.append(
-                "no partition is assigned: membership is lost, or there are more workers than partitions"
-            )
+            reasons.append("no partition is assigned: membership is lost, or there are more workers than partitions")
         for partition, lane in self._worker.lanes.items():
             waiting = sum(map(len, lane.sequencer.buffers.values()))
             if waiting and now_s - lane.status.progress_s > STUCK_S:

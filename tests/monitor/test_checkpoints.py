@@ -9,10 +9,10 @@ from monitor.checkpoints import CLOSING_KEY, Closing, Loaded, encode_closing, lo
 
 
 def closing(ordinal: int, epoch: int = 1) -> tuple[bytes, bytes]:
+    offsets = {"frames": ordinal}
     record = Closing(
-        epoch=epoch, journal=0, ordinal=ordinal, offsets={"frames": ordinal}, alerts=0, clock_ns=0, latest_ns=0, level=0,
-        config="c",
-    )  # fmt: skip
+        epoch=epoch, journal=0, ordinal=ordinal, offsets=offsets, alerts=0, clock_ns=0, latest_ns=0, level=0, config="c"
+    )
     return CLOSING_KEY, seal(epoch, encode_closing(record))
 
 

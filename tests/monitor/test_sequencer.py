@@ -35,7 +35,13 @@ def test_topics_meet_in_available_time() -> None:
     made = sequencer(frames=[message(0, 10), message(1, 70), message(2, 90)], news=[message(0, 40), message(1, 80)])
     steps, items = made.take({"frames", "news"}, limit=99)
     assert names(items) == ["f0", "n0", "f1", "n1", "f2"]
-    assert steps == [Run("frames", 1, 0), Run("news", 1, 0), Run("frames", 1, 1), Run("news", 1, 1), Run("frames", 1, 2)]
+    assert [(step.topic, step.offset) for step in steps if isinstance(step, Run)] == [
+        ("frames", 0),
+        ("news", 0),
+        ("frames", 1),
+        ("news", 1),
+        ("frames", 2),
+    ]
 
 
 def test_runs_of_one_topic_are_one_step() -> None:
