@@ -41,10 +41,12 @@ def bootstrap() -> str:
 def broker() -> Iterator[str]:
     """Yield the bootstrap server of a real Kafka: the one that `bootstrap` names, else one started on this Java."""
     try:
-        yield bootstrap()
-        return
+        given = bootstrap()
     except SystemExit:
-        pass
+        given = ""
+    if given:
+        yield given
+        return
     import tempfile
 
     from tests.integration.kafka import Broker

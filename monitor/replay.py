@@ -114,12 +114,6 @@ async def by_history(
         for message in messages:
             if message.topic not in stage.topics:
                 continue
-            second_ns = message.ts_available - message.ts_available % SECOND_NS
-            if second_ns > clock_ns:
-                clock_ns = second_ns
-                yield Clock(second_ns)
-                # A replay shares its event loop with a progress bar, and with Ctrl-C.
-                await asyncio.sleep(0)
             headers = {key: value.decode("utf-8", "replace") for key, value in message.headers}
             found = pending(
                 message.topic,
@@ -129,6 +123,12 @@ async def by_history(
                 message.ts_available // 1_000_000 + 1,
                 headers,
             )
+            second_ns = found.begins_ns - found.begins_ns % SECOND_NS
+            if second_ns > clock_ns:
+                clock_ns = second_ns
+                yield Clock(second_ns)
+                # A replay shares its event loop with a progress bar, and with Ctrl-C.
+                await asyncio.sleep(0)
             item = _item(stage, Taken(message.topic, found), message.partition, 0, replayed)
             if progress is not None:
                 progress(message)

@@ -25,7 +25,11 @@ HISTORY_NS = 3_600 * SECOND_NS
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A message in a buffer: decoded, or the reason why it could not be (``value`` None)."""
+    """A message in a buffer: decoded, or the reason why it could not be (``value`` None).
+
+    Time passes up to ``begins_ns`` before the message is applied: for a frame that of its first row, since the bars
+    that its later rows close are theirs to close, as if each had come alone.
+    """
 
     offset: int
     key: str
@@ -39,6 +43,10 @@ class Pending:
     embedding: Callable[[], Awaitable[Embedding]] | None = None
     received_s: float = 0.0
     sent_ms: int = 0
+    begins_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.begins_ns = self.begins_ns or self.ts_available
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +115,11 @@ class Sequencer:
             heads.sort()
             horizon_ns = heads[0][0] + self._overtake_ns
             for ts, _, topic in heads:
-                ready = self.buffers[topic][0].ready
+                head = self.buffers[topic][0]
                 if ts > horizon_ns:
                     return steps, items
-                if ready is None or ready():
-                    self._pass_time(ts, steps, items)
+                if head.ready is None or head.ready():
+                    self._pass_time(head.begins_ns, steps, items)
                     message = self._pop(topic)
                     if steps and isinstance(last := steps[-1], Run) and last.topic == topic:
                         steps[-1] = Run(topic, last.count + 1, last.offset)
