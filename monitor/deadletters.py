@@ -53,7 +53,9 @@ async def read(settings: Settings, selection: Selection) -> list[DeadLetter]:
     async with kafka.reader(settings) as consumer:
         records, _ = await reading.history(consumer, settings, "deadletters")
     # A worker that crashed may have refused the same message twice.
-    letters = {letter_id(letter): letter for record in records if selection.takes(letter := _decode(record.value))}
+    refused = (_decode(record.value) for record in records)
+    short = (msgspec.structs.replace(one, topic=one.topic.removeprefix(settings.prefix)) for one in refused)
+    letters = {letter_id(letter): letter for letter in short if selection.takes(letter)}
     return sorted(letters.values(), key=lambda letter: (letter.ts_available, letter.topic, letter.offset))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
@@ -59,7 +59,7 @@ def alerts(
             asyncio.run(_lines(settings, since, instrument, severity, as_json, limit, follow))
 
 
-async def _events(settings: Settings, since_ns: int, follow: bool) -> AsyncIterator[tuple[bytes, AlertEvent]]:
+async def _events(settings: Settings, since_ns: int, follow: bool) -> AsyncGenerator[tuple[bytes, AlertEvent], None]:
     """Yield messages with what they say: history by time, then as they come."""
     import msgspec
 
@@ -96,17 +96,19 @@ async def _lines(
     console = Console()
     least = SEVERITIES.index(severity) if severity else 0
     shown = 0
-    async for value, event in _events(settings, since_ns(since), follow):
-        alert = event.data
-        if instrument not in (None, alert.subject.instrument) or SEVERITIES.index(alert.finding.severity) < least:
-            continue
-        if as_json:
-            print(value.decode(), flush=True)
-        else:
-            console.print(alert_line(alert), soft_wrap=True)
-        shown += 1
-        if shown == limit:
-            return
+    # Closed here, so that its client ends before the event loop does.
+    async with aclosing(_events(settings, since_ns(since), follow)) as events:
+        async for value, event in events:
+            alert = event.data
+            if instrument not in (None, alert.subject.instrument) or SEVERITIES.index(alert.finding.severity) < least:
+                continue
+            if as_json:
+                print(value.decode(), flush=True)
+            else:
+                console.print(alert_line(alert), soft_wrap=True)
+            shown += 1
+            if shown == limit:
+                return
 
 
 async def _show(settings: Settings, wanted: str, as_json: bool) -> None:

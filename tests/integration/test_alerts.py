@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+from typer.testing import CliRunner
+
+from monitor import kafka
+from monitor.cli import app
+from monitor.settings import Settings
+from schemas.alerts import Activity, AlertEvent, Severity
+from tests.golden.examples import EXAMPLES
+
+
+def event(
+    number: int,
+    age_s: float,
+    instrument: str = "ACME.XTOC",
+    severity: Severity = "warning",
+    activity: Activity = "create",
+) -> AlertEvent:
+    (sample,) = (example.record for example in EXAMPLES if isinstance(example.record, AlertEvent))
+    replace = msgspec.structs.replace
+    data = replace(
+        sample.data,
+        alert_id=f"{number:032x}",
+        episode_id=f"{0xE0 + number // 10:032x}",
+        revision=number % 10,
+        activity=activity,
+        times=replace(sample.data.times, available_at=time.time_ns() - int(age_s * 1e9)),
+        subject=replace(sample.data.subject, instrument=instrument),
+        finding=replace(sample.data.finding, severity=severity),
+    )
+    return replace(sample, id=data.alert_id, subject=instrument, data=data)
+
+
+async def send(settings: Settings, events: list[AlertEvent]) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap) as producer:
+        for one in events:
+            await producer.send_and_wait(
+                kafka.full_name(settings.prefix, "alerts"),
+                msgspec.json.encode(one),
+                key=one.data.episode_id.encode(),
+                timestamp_ms=one.data.times.available_at // 1_000_000,
+            )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    return {"TOCSIN_BOOTSTRAP": settings.bootstrap, "TOCSIN_PREFIX": settings.prefix, "COLUMNS": "200"}
+
+
+def run(settings: Settings, *arguments: str) -> tuple[int, str, str]:
+    result = CliRunner(env=environment(settings)).invoke(app, ["alerts", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.integration)])
+def filled(request: pytest.FixtureRequest, settings_of: Callable[..., Settings]) -> Settings:
+    settings = settings_of(request.getfixturevalue(request.param))
+    events = [
+        event(1, 7_200.0),
+        event(12, 600.0, "BOREAL.XTOC", "critical"),
+        event(13, 60.0, "BOREAL.XTOC", "critical", "close"),
+        event(21, 300.0, severity="info"),
+        event(21, 300.0, severity="info"),
+    ]
+    asyncio.run(send(settings, events))
+    return settings
+
+
+def ids(output: str) -> list[int]:
+    return [int(json.loads(line)["id"], 16) for line in output.splitlines()]
+
+
+def test_history_comes_in_order_of_time_and_nothing_is_hidden(filled: Settings) -> None:
+    _, output, _ = run(filled, "--since", "beginning", "--no-follow", "--json")
+    assert ids(output) == [1, 12, 21, 21, 13]
+
+    code, output, _ = run(filled, "--no-follow")
+    assert code == 0
+    lines = output.splitlines()
+    assert len(lines) == 4, "the oldest is older than the default of one hour"
+    assert "BOREAL.XTOC" in lines[0]
+    assert "closed" in lines[3]
+
+
+def test_filters_narrow(filled: Settings) -> None:
+    _, output, _ = run(filled, "--no-follow", "--json", "--instrument", "ACME.XTOC")
+    assert ids(output) == [21, 21]
+    _, output, _ = run(filled, "--no-follow", "--json", "--severity", "warning", "--since", "beginning")
+    assert ids(output) == [1, 12, 13]
+    _, output, _ = run(filled, "--json", "--limit", "2", "--since", "beginning")
+    assert ids(output) == [1, 12]
+    code, _, error = run(filled, "--severity", "loud")
+    assert code == 2
+    assert "info, warning, critical" in error
+
+
+def test_an_episode_is_shown_by_its_last_revision(filled: Settings) -> None:
+    episode = f"{0xE1:032x}"
+    code, output, _ = run(filled, "--show", episode)
+    assert code == 0
+    assert "revision 3, close" in output
+    assert "ab" * 32 in output
+    code, _, error = run(filled, "--show", "f" * 8)
+    assert code == 2
+    assert "No alert or episode begins with 'ffffffff'" in error
+
+
+def test_what_comes_later_is_followed_until_the_limit(filled: Settings) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "monitor.cli", "alerts", "--since", "1s", "--json", "--limit", "2"],
+        env=os.environ | environment(filled),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(2.5)
+    # The second speaks of a time long ago, as a stream played from the past does.
+    asyncio.run(send(filled, [event(31, 0.0), event(32, 10**8)]))
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert ids(output) == [31, 32]

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from monitor.errors import StartupError
+from monitor.reading import since_ns
+
+NOW = 1_700_000_000 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_s"),
+    [
+        ("beginning", 0),
+        ("90s", 1_699_999_910),
+        ("15m", 1_699_999_100),
+        ("1h", 1_699_996_400),
+        ("7d", 1_699_395_200),
+        ("2023-11-14T22:13:20Z", 1_700_000_000),
+        ("2023-11-14T23:13:20+01:00", 1_700_000_000),
+        ("2023-11-14 22:13:20", 1_700_000_000),
+    ],
+)
+def test_times_and_ages_are_understood(text: str, expected_s: int) -> None:
+    assert since_ns(text, NOW) == expected_s * 10**9
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "yesterday", "-1h"])
+def test_what_is_no_time_is_refused_with_what_would_be(text: str) -> None:
+    with pytest.raises(StartupError, match="15m, 1h or 7d"):
+        since_ns(text, NOW)
