@@ -112,7 +112,7 @@ def score(
 
 
 def explain(config: AnomalyConfig, statistic: float, per_day: float, width: float, bar: float) -> Explanation:
-    """Return why a tick scored as it did; ``bar`` is the last closed bar's anomaly in [0, 1]."""
+    """Return why a tick scored as it did; ``bar`` is the last closed bar's rank, at least 0.5."""
     above = max(1.0, 1.0 + (statistic - config.tail) / (SHAPE * width))
     rules = [
         RuleResult(name="jump", value=statistic, threshold=config.tail, unit="mean absolute returns"),

@@ -295,7 +295,7 @@ class TickEngine:
         ranks = [state.bar_anomaly]
         bars = None
         if work.closed:
-            rows = np.clip(np.array(work.features), -features.CLIP, features.CLIP)  # (n, features)
+            rows = np.minimum(np.maximum(np.array(work.features), -features.CLIP), features.CLIP)  # (n, features)
             unit = 0.5 + rows / (4.0 + 2.0 * np.abs(rows))
             ranks += [
                 anomaly.rank(state.ranks, value)
@@ -339,7 +339,9 @@ class TickEngine:
         starts = np.repeat(np.array(work.bar_starts, dtype=np.int64), work.lengths)
 
         def explain_jump(i: int) -> Explanation:
-            return anomaly.explain(config.anomaly, float(statistic[i]), _at(per_day, i), _at(width, i), _at(rarity, i))
+            return anomaly.explain(
+                config.anomaly, float(statistic[i]), _at(per_day, i), _at(width, i), 1.0 - 0.5 * _at(rarity, i)
+            )
 
         def explain_pump(i: int) -> Explanation:
             return pump_and_dump.explain(config.pump, evidence, i)

@@ -5,8 +5,9 @@ orders than usual, and the price stands well above where it was before and above
 together; the weakest decides. Each tick is judged with what stood before it, so the alert leaves with the tick that
 completes the cause.
 
-Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and (2)(b)(c); Commission Delegated Regulation (EU) 2016/522 Annex II
-Section 1, 4(c) ("pump and dump") and Section 2. The burst of orders within one instant as its mark: La Morgia, Mei,
+Regulation. MAR (EU) 596/2014 Art. 12(1)(a): a price at an abnormal or artificial level; Art. 12(2)(d): gain from an
+opinion spread after taking a position; Delegated Regulation (EU) 2016/522 Annex II lists "pump and dump" by name.
+The burst of orders within one instant as its mark: La Morgia, Mei,
 Sassi, Stefa (2020), *Pump and Dumps in the Bitcoin Era*; Xu, Livshits (2019), *The Anatomy of a Cryptocurrency
 Pump-and-Dump Scheme*, USENIX Security.
 """
@@ -30,7 +31,7 @@ SPEC = TypologySpec(
     title="Suspected pump-and-dump",
     regulation=(
         "MAR Art. 12(1)(a)",
-        "MAR Art. 12(2)(b)",
+        "MAR Art. 12(2)(d)",
         "Delegated Regulation (EU) 2016/522 Annex II",
     ),
     open=0.5,
