@@ -26,7 +26,7 @@ from rich.text import Text
 from monitor import kafka
 from monitor.demo_view import View
 from monitor.errors import StartupError
-from monitor.feed import play
+from monitor.feed import Played, play
 from monitor.recordings import MANIFEST, Message, Recording
 from monitor.scoreboard import Opening, judge
 from monitor.settings import load
@@ -37,8 +37,8 @@ from schemas.topics import INSTRUMENT_INPUTS
 READY_S = 90.0
 #: The daemon may be busy, but not stand still for longer than this.
 STILL_S = 60.0
-#: The embedded broker forgets what exceeds 5 MB a partition; the feed stays this close to the daemon, in bytes.
-AHEAD_BYTES = 2_000_000
+#: The embedded broker forgets what exceeds 5 MB a partition: the feed stays this close to the daemon.
+AHEAD_BYTES, AHEAD_MESSAGES = 2_000_000, 1_000
 #: The drain's own limit is 20 s.
 STOP_S = 25.0
 _TOCSIN = (sys.executable, "-m", "monitor.cli")
@@ -84,12 +84,14 @@ class Seen:
         ]
 
 
-def run(*, data: Path | None, seed: int, seconds: float, work: Path, limit: int | None, picture: Path | None) -> int:
+def run(
+    *, data: Path | None, seed: int, seconds: float, most_s: float, limit: int | None, work: Path, picture: Path | None
+) -> int:
     """Play a day and return the exit code: 0, 1 where the daemon died or stood still, 130 where a person stopped it."""
     console = Console(record=picture is not None, highlight=False, width=100 if picture else None)
     try:
         recording = Recording.open(_prepare(console, data, seed, work, limit))
-        with _stopping_on_sigterm(), Runner(console, recording, work, seconds) as demo:
+        with _stopping_on_sigterm(), Runner(console, recording, work, seconds, most_s) as demo:
             asyncio.run(demo.play())
             demo.summary()
     except DemoError as error:
@@ -139,11 +141,13 @@ def _stopping_on_sigterm() -> Iterator[None]:
 class Runner:
     """The broker, the daemon and the terminal for one playing of a recording; leaving the ``with`` block stops all."""
 
-    def __init__(self, console: Console, recording: Recording, work: Path, seconds: float) -> None:
+    def __init__(self, console: Console, recording: Recording, work: Path, seconds: float, most_s: float) -> None:
         self._console = console
         self._recording = recording
         span_s = (recording.last_ns - recording.first_ns) / 1e9
         self._speed = max(1.0, span_s / seconds)
+        self._most_s = most_s
+        self._played = Played(total=0)
         self._log = work / "daemon.log"
         self._broker = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "ignored", "log_level": 0})
         broker = next(iter(self._broker.list_topics(timeout=10).brokers.values()))
@@ -215,11 +219,15 @@ class Runner:
 
     async def _feed(self) -> None:
         """Play the recording at the demo's speed and remember when each message left."""
-        await play(
+        stop = asyncio.Event()
+        if self._most_s:
+            asyncio.get_running_loop().call_later(self._most_s, stop.set)
+        self._played = await play(
             self._recording,
             self._settings,
             speed=self._speed,
             topics=INSTRUMENT_INPUTS,
+            stop=stop,
             flow=self._flow,
             on_delivered=self._left,
             on_progress=self._view.progress,
@@ -231,8 +239,10 @@ class Runner:
         self._seen.sent_s[topic.removeprefix(self._settings.prefix), partition, offset] = sent_s
 
     def _hold_or_flow(self) -> None:
-        applied = min(self._view.applied, len(self._delivered_bytes) - 1)
-        if self._delivered_bytes[-1] - self._delivered_bytes[applied] < AHEAD_BYTES:
+        delivered = len(self._delivered_bytes) - 1
+        applied = min(self._view.applied, delivered)
+        ahead_bytes = self._delivered_bytes[delivered] - self._delivered_bytes[applied]
+        if ahead_bytes < AHEAD_BYTES and delivered - applied < AHEAD_MESSAGES:
             self._flow.set()
         else:
             self._flow.clear()
@@ -288,7 +298,15 @@ class Runner:
 
     def summary(self) -> None:
         """Print what was caught, missed and false, and what to do next."""
-        score = judge(self._recording.labels(), self._seen.openings())
+        labels = self._recording.labels()
+        if self._played.stopped:
+            labels = [label for label in labels if label.end_ns <= self._played.at_ns]
+            self._console.print(
+                f"\nTold to play for {self._most_s:.0f} s at most, the demo came to message {self._played.position:,} of"
+                f" {self._played.total:,}; --most 0 plays all. Events that were not over by then are not judged.",
+                soft_wrap=True,
+            )
+        score = judge(labels, self._seen.openings())
         self._view.summary(score, self._seen.latencies_s, self._seen.doubled, len(self._seen.alerts))
         path = self._recording.path
         self._console.print(

@@ -24,6 +24,9 @@ def demo(
     seconds: Annotated[
         float, typer.Option(min=1.0, help="How long the playing shall take, if the machine keeps up.")
     ] = 60,
+    most: Annotated[
+        float, typer.Option(min=0.0, help="Stop playing after so many seconds and judge what was played; 0: never.")
+    ] = 90,
     work: Annotated[
         Path, typer.Option(help="Where recordings and the daemon's log are kept; removing it is safe.")
     ] = Path(".tocsin/demo"),
@@ -43,4 +46,4 @@ def demo(
     """
     from monitor.demo import run
 
-    raise typer.Exit(run(data=data, seed=seed, seconds=seconds, work=work, limit=limit, picture=picture))
+    raise typer.Exit(run(data=data, seed=seed, seconds=seconds, most_s=most, limit=limit, work=work, picture=picture))
