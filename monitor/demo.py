@@ -88,7 +88,10 @@ def run(
     *, data: Path | None, seed: int, seconds: float, most_s: float, limit: int | None, work: Path, picture: Path | None
 ) -> int:
     """Play a day and return the exit code: 0, 1 where the daemon died or stood still, 130 where a person stopped it."""
-    console = Console(record=picture is not None, highlight=False, width=100 if picture else None)
+    if picture is None:
+        console = Console(highlight=False)
+    else:
+        console = Console(record=True, force_terminal=True, highlight=False, width=120)
     try:
         recording = Recording.open(_prepare(console, data, seed, work, limit))
         with _stopping_on_sigterm(), Runner(console, recording, work, seconds, most_s) as demo:
@@ -199,7 +202,7 @@ class Runner:
             await self._until_ready(http)
             follower = asyncio.create_task(self._follow())
             watcher = asyncio.create_task(self._watch(http))
-            with self._view.live if self._console.is_terminal else nullcontext():
+            with self._view.live if self._console.is_terminal and not self._console.record else nullcontext():
                 await self._first_of(self._feed(), follower, watcher)
                 await self._first_of(self._until_applied(), follower, watcher)
             for task in (follower, watcher):
@@ -302,8 +305,8 @@ class Runner:
         if self._played.stopped:
             labels = [label for label in labels if label.end_ns <= self._played.at_ns]
             self._console.print(
-                f"\nTold to play for {self._most_s:.0f} s at most, the demo came to message {self._played.position:,} of"
-                f" {self._played.total:,}; --most 0 plays all. Events that were not over by then are not judged.",
+                f"\nTold to play for {self._most_s:.0f} s at most, the demo came to message {self._played.position:,}"
+                f" of {self._played.total:,}; --most 0 plays all. Events that were not over by then are not judged.",
                 soft_wrap=True,
             )
         score = judge(labels, self._seen.openings())

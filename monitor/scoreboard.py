@@ -39,8 +39,14 @@ class Catch:
 
     @property
     def delay_s(self) -> float | None:
-        """Seconds of event time from the harm's onset to the first opening, negative where it came before."""
-        return (self.openings[0].opened_ns - self.label.onset_ns) / 1e9 if self.openings else None
+        """Seconds of event time from the harm's onset to the first opening, negative where it came before.
+
+        The first of the label's own typology counts; where there is none, the first of any.
+        """
+        if not self.openings:
+            return None
+        own = [opening for opening in self.openings if opening.typology == self.label.typology]
+        return ((own or self.openings)[0].opened_ns - self.label.onset_ns) / 1e9
 
 
 @dataclass(frozen=True, slots=True)

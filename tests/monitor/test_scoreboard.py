@@ -39,11 +39,11 @@ def test_another_instruments_episode_is_false() -> None:
     assert [o.instrument for o in score.false] == ["B.X"]
 
 
-def test_any_typology_catches_and_the_exact_one_is_told_apart() -> None:
+def test_any_typology_catches_and_the_delay_is_that_of_its_own() -> None:
     by_other = judge([PUMP], [opening(1031, typology="anomaly")]).catches[0]
     by_both = judge([PUMP], [opening(1050), opening(1031, typology="anomaly")]).catches[0]
     assert (by_other.exact, by_other.delay_s) == (False, 1.0)
-    assert (by_both.exact, by_both.delay_s) == (True, 1.0)
+    assert (by_both.exact, by_both.delay_s) == (True, 20.0)
 
 
 def test_an_episode_on_a_benign_event_is_false_and_baited() -> None:
