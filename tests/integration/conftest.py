@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -65,15 +66,28 @@ def _own_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         pytest.skip(f"needs a real Kafka: {error}; or Docker, or a broker that TOCSIN_TEST_BOOTSTRAP=HOST:PORT names")
 
 
+_EMBEDDED = """
+from confluent_kafka import Producer
+owner = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "ignored", "log_level": 0})
+(node,) = owner.list_topics(timeout=10).brokers.values()
+print(f"{node.host}:{node.port}", flush=True)
+input()
+"""
+
+
 @pytest.fixture(scope="session")
 def embedded() -> Iterator[str]:
-    """Bootstrap server of librdkafka's in-memory broker, inside this process."""
-    from confluent_kafka import Producer
+    """Bootstrap server of librdkafka's in-memory broker.
 
-    owner = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "ignored", "log_level": 0})
-    (node,) = owner.list_topics(timeout=10).brokers.values()
-    yield f"{node.host}:{node.port}"
-    del owner
+    It lives in a process of its own, which is killed: destroying it beside its clients has hung.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _EMBEDDED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.kill()
 
 
 @pytest.fixture

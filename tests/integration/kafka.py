@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -68,13 +69,14 @@ def libs() -> Path:
     KafkaUnavailableError
         The jars are not there, and Maven is not either or fails.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tocsin" / "kafka-4.1.0"
-    folder = Path(os.environ.get("TOCSIN_KAFKA_LIBS", cache))
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tocsin"
+    name = f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
+    folder = Path(os.environ.get("TOCSIN_KAFKA_LIBS", cache / name))
     if any(folder.glob("kafka_2.13-*.jar")):
         return folder
     maven = shutil.which("mvn")
     if maven is None:
-        raise KafkaUnavailableError("Kafka's jars are not here: install Maven, which fetches them (43 MB)")
+        raise KafkaUnavailableError("Kafka's jars are not here: install Maven, which fetches them (56 MB)")
     # Filled beside and renamed, so that an interrupted download leaves no half-filled folder behind.
     partial = folder.with_name(f"{folder.name}.{os.getpid()}")
     partial.mkdir(parents=True)

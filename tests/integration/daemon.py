@@ -1,0 +1,363 @@
+"""Workers as processes of their own, a stream for them, and the account of what they wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+from engines.simulator.day import Config
+from engines.tracks import Embedding
+from monitor import checkpoints, kafka
+from monitor.recordings import Message, Recording
+from monitor.replay import Replayed, alerts_on_broker, by_history, by_journal
+from monitor.settings import Settings
+from monitor.simulation import companies_of, write
+from monitor.stage import load_stage
+from monitor.worker import Stage
+from schemas.alerts import Alert, digest
+from schemas.records import News, TranscriptSegment
+from schemas.topics import INSTRUMENT_INPUTS
+
+ROOT = Path(__file__).parents[2]
+
+
+# What is fed.
+
+
+@cache
+def day() -> tuple[Message, ...]:
+    """Return five simulated hours in canonical order: about 8,700 messages, from which some 30 alerts come."""
+    config = Config(
+        seed=5,
+        hours=5,
+        ticks_a_second=3,
+        articles_an_hour=12,
+        posts_an_hour=12,
+        calls=2,
+        typologies=("pump_and_dump", "market_anomaly", "news_shock"),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "day"
+        write(path, config, companies_of(SymbolMaster.load(DEFAULT_SYMBOLS)))
+        recording = Recording.open(path, verify=False)
+        return tuple(recording.messages([topic for topic in recording.topics if topic in INSTRUMENT_INPUTS]))
+
+
+class Feed:
+    """Sends messages from a thread of its own, ``rate`` a second (None: flat out); the producer is idempotent."""
+
+    def __init__(self, settings: Settings, messages: Sequence[Message], rate: float | None = None) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": settings.bootstrap,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "log_level": 0,
+                "queue.buffering.max.messages": 200_000,
+                "message.max.bytes": kafka.MAX_MESSAGE_BYTES,
+            }
+        )
+        self._settings = settings
+        self._messages = messages
+        self._rate = rate
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.sent = 0
+        self.failed: list[str] = []
+
+    def _run(self) -> None:
+        began_s = time.monotonic()
+        for number, message in enumerate(self._messages):
+            if self._rate is not None:
+                self._stop.wait(max(0.0, began_s + number / self._rate - time.monotonic()))
+            if self._stop.is_set():
+                break
+            self._producer.produce(
+                self._settings.prefix + message.topic,
+                message.value,
+                message.key,
+                headers=list(message.headers),
+                on_delivery=self._delivered,
+            )
+            self._producer.poll(0)
+        self._producer.flush(120)
+
+    def _delivered(self, error: Any, _: Any) -> None:
+        if error is None:
+            self.sent += 1
+        else:
+            self.failed.append(str(error))
+
+    def __enter__(self) -> Feed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def finish(self) -> int:
+        """Wait until all is delivered, and return how many messages that were."""
+        self._thread.join()
+        assert not self.failed
+        return self.sent
+
+
+# Who reads it.
+
+
+class Worker:
+    """`tocsin run` as a process; its log is kept in ``folder``. ``others`` are further variables of its environment."""
+
+    def __init__(self, settings: Settings, folder: Path, name: str = "one", **others: str) -> None:
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("TOCSIN_")},
+            **{f"TOCSIN_{key.upper()}": str(value) for key, value in settings.model_dump(exclude_unset=True).items()},
+            "TOCSIN_HTTP_PORT": "0",
+            "TOCSIN_WORKER_NAME": name,
+        }
+        self._once = others
+        self._folder = folder
+        self._name = name
+        self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+        self.exits: list[int] = []
+
+    def start(self) -> Worker:
+        """Start it; variables given as ``others`` are there for the first start only."""
+        self.starts += 1
+        once, self._once = self._once, {}
+        self._log = self._folder / f"{self._name}-{self.starts}.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "monitor.cli", "run"],
+                cwd=ROOT,
+                env=self._environment | once,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Return the log's entries of this name."""
+        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("event") == event]
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s: float) -> int:
+        """Return the exit code."""
+        assert self._process is not None
+        code = self._process.wait(timeout_s)
+        self.exits.append(code)
+        self._process = None
+        return code
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self.signal(signal.SIGKILL)
+        self.wait(10)
+
+    def drain(self, timeout_s: float = 30.0) -> int:
+        """End it in order and return the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(timeout_s)
+
+    def revive(self) -> None:
+        """Start it again if it has ended by itself, as an orchestrator would."""
+        if self._process is not None and self._process.poll() is not None:
+            self.wait(1)
+            self.start()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask its HTTP side; status 0 where it does not answer."""
+        serving = self.events("serving")
+        if not serving:
+            return 0, ""
+        try:
+            with urllib.request.urlopen(serving[0]["http"] + path, timeout=2) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def __enter__(self) -> Worker:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self.kill()
+
+
+def until(condition: Callable[[], bool], timeout_s: float, what: str, workers: Iterable[Worker] = ()) -> float:
+    """Wait for a condition and return how long it took, s; workers that end by themselves are started again."""
+    began_s = time.monotonic()
+    while not condition():
+        if time.monotonic() - began_s > timeout_s:
+            tails = "\n".join(f"{worker.log[-3000:]}" for worker in workers)
+            raise AssertionError(f"{what}: not within {timeout_s:g} s\n{tails}")
+        for worker in workers:
+            worker.revive()
+        time.sleep(0.05)
+    return time.monotonic() - began_s
+
+
+class Watch:
+    """Looks at offsets from outside."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer = Consumer(
+            {"bootstrap.servers": settings.bootstrap, "group.id": settings.group, "log_level": 0}
+        )
+        self._tps = [
+            TopicPartition(settings.prefix + topic, partition)
+            for topic in INSTRUMENT_INPUTS
+            for partition in range(settings.partitions)
+        ]
+
+    def end(self, topic: str) -> int:
+        """Return how many messages a topic holds."""
+        return sum(
+            self._consumer.get_watermark_offsets(TopicPartition(self._settings.prefix + topic, p), timeout=10)[1]
+            for p in range(self._settings.partitions)
+        )
+
+    def acknowledged(self) -> int:
+        """Return how many input messages are acknowledged."""
+        return sum(max(0, tp.offset) for tp in self._consumer.committed(self._tps, timeout=10))
+
+    def output_after(self, worker: Worker, timeout_s: float) -> float:
+        """Wait for the next score and return how long it took, s."""
+        before = self.end("scores")
+        return until(lambda: self.end("scores") > before, timeout_s, "no output", [worker])
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+# What must hold.
+
+
+@cache
+def stage() -> Stage:
+    """Return the daemon's own stage; each text is encoded once in this process."""
+    made = load_stage(Settings(), lambda _: None, mode="replay")
+    known: dict[tuple[str, ...], Embedding] = {}
+
+    def encode(record: News | TranscriptSegment) -> Embedding:
+        said = (record.headline, record.body) if isinstance(record, News) else (record.text,)
+        found = known.get(said) or known.setdefault(said, made.encode(record))
+        return _at(found, record)
+
+    return dataclasses.replace(made, encode=encode)
+
+
+def _at(embedding: Embedding, record: News | TranscriptSegment) -> Embedding:
+    return Embedding(
+        record.ts_event, record.ts_available, embedding.vector, embedding.score, embedding.logits, embedding.spans
+    )
+
+
+@cache
+def undisturbed() -> Replayed:
+    """Return what the day gives in canonical order, without a broker."""
+    return asyncio.run(by_history(day(), stage()))
+
+
+@dataclass
+class Account:
+    """What stands in the topics against the replay of the journal, over all partitions."""
+
+    messages: int = 0
+    late: int = 0
+    alerts: list[Alert] = field(default_factory=list)
+    replayed: list[Alert] = field(default_factory=list)
+    #: Keys whose checkpointed state differs from the replay's.
+    differing: list[str] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int:
+        there = {(alert.episode_id, alert.revision) for alert in self.alerts}
+        return len({(alert.episode_id, alert.revision) for alert in self.replayed} - there)
+
+    @property
+    def doubled(self) -> int:
+        return sum(n - 1 for n in Counter(alert.alert_id for alert in self.alerts).values())
+
+    @property
+    def split(self) -> int:
+        ids: dict[tuple[str, int], set[str]] = {}
+        for alert in self.alerts:
+            ids.setdefault((alert.episode_id, alert.revision), set()).add(alert.alert_id)
+        return sum(len(found) - 1 for found in ids.values())
+
+    def check(self, messages: int, alerts: int = 10) -> None:
+        """Hold the account against DESIGN.md's promises."""
+        assert self.messages == messages
+        assert (self.missing, self.doubled, self.split) == (0, 0, 0)
+        assert len(self.alerts) >= alerts
+        assert digest(self.alerts) == digest(self.replayed)
+        assert self.differing == []
+
+
+async def _account(settings: Settings) -> Account:
+    account = Account()
+    for partition in range(settings.partitions):
+        replayed = await by_journal(settings, stage(), partition)
+        account.messages += replayed.messages
+        account.replayed += replayed.alerts
+        account.alerts += await alerts_on_broker(settings, partition)
+        account.late += sum(state.ticks.late for state in replayed.table.values())  # type: ignore[attr-defined]
+        async with kafka.reader(settings) as consumer:
+            topic = kafka.full_name(settings.prefix, "checkpoints")
+            end = (await kafka.end_offsets(consumer, topic, [partition]))[partition]
+            records = kafka.read_partition(consumer, topic, partition, 0, end)
+            loaded = await checkpoints.load((r.key, r.value) async for r in records)
+        expected = {key: state.pack() for key, state in replayed.table.items()}
+        account.differing += [
+            key for key in loaded.states.keys() | expected.keys() if loaded.states.get(key) != expected.get(key)
+        ]
+    return account
+
+
+def account(settings: Settings) -> Account:
+    """Read everything back. The workers have been drained: their last checkpoint includes all that was journalled."""
+    return asyncio.run(_account(settings))
