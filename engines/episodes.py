@@ -79,14 +79,14 @@ def step(
         if not episode.firing:
             if value >= spec.open:
                 episode.firing, episode.revision, episode.opened, episode.peak = True, 0, now, value
-                episode.severity = "critical" if value >= spec.critical else "warning"
+                episode.severity = "critical" if value >= spec.critical else spec.opens_as
                 transitions.append(Transition("create", i, now, episode.severity, 0, value))
         else:
             if value >= spec.close:
                 episode.calm_since = 0
             elif not episode.calm_since:
                 episode.calm_since = now
-            if value >= spec.critical and episode.severity == "warning":
+            if value >= spec.critical and episode.severity != "critical":
                 episode.severity, episode.revision = "critical", episode.revision + 1
                 transitions.append(Transition("update", i, now, "critical", episode.revision, value))
             episode.peak = max(episode.peak, value)

@@ -78,7 +78,7 @@ class Seen:
     def openings(self) -> list[Opening]:
         """Return the episodes that opened."""
         return [
-            Opening(a.episode_id, a.finding.typology.partition("@")[0], a.subject.instrument, a.times.event_end)
+            Opening(a.episode_id, a.finding.typology.partition("@")[0], a.subject.instrument, a.times.event_end, a.finding.severity)
             for a in self.alerts.values()
             if a.activity == "create"
         ]

@@ -96,7 +96,9 @@ class View:
             account.add_row("caught", f"{score.caught} of {len(score.catches)} events, {exact} by their own typology")
             account.add_row("missed", str(len(score.catches) - score.caught))
             account.add_row(
-                "false", f"{len(score.false)} episodes, {len(score.baited)} of them on events that only look bad"
+                "false",
+                f"{len(score.false)} episodes, {len(score.baited)} of them on events that only look bad; "
+                f"{len(score.notes)} more only inform",
             )
         if latencies_s:
             p50, p99 = np.percentile(latencies_s, [50, 99]) * 1000

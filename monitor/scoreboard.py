@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engines.labels import Label
+from schemas.alerts import Severity
 
 BEFORE_NS = 60 * 10**9
 AFTER_NS = 3_600 * 10**9
@@ -23,6 +24,7 @@ class Opening:
     typology: str
     instrument: str
     opened_ns: int
+    severity: Severity = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,16 @@ class Catch:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How a stretch went: labels with their catches, and the false episodes, of which ``baited`` met a benign label."""
+    """How a stretch went: labels with their catches, and what is nobody's.
+
+    ``false`` are episodes of at least a warning, of which ``baited`` met a benign label; ``notes`` are those that only
+    inform.
+    """
 
     catches: tuple[Catch, ...]
     false: tuple[Opening, ...]
     baited: tuple[Opening, ...]
+    notes: tuple[Opening, ...]
 
     @property
     def caught(self) -> int:
@@ -76,7 +83,8 @@ def judge(labels: Sequence[Label], openings: Iterable[Opening]) -> Score:
     ordered = sorted(openings, key=lambda opening: (opening.opened_ns, opening.episode_id))
     harmful = [label for label in labels if not label.benign]
     benign = [label for label in labels if label.benign]
-    false = tuple(opening for opening in ordered if not any(_belongs(opening, label) for label in harmful))
+    nobodys = [opening for opening in ordered if not any(_belongs(opening, label) for label in harmful)]
+    false = tuple(opening for opening in nobodys if opening.severity != "info")
     return Score(
         catches=tuple(
             Catch(label, tuple(opening for opening in ordered if _belongs(opening, label)))
@@ -84,6 +92,7 @@ def judge(labels: Sequence[Label], openings: Iterable[Opening]) -> Score:
         ),
         false=false,
         baited=tuple(opening for opening in false if any(_belongs(opening, label) for label in benign)),
+        notes=tuple(opening for opening in nobodys if opening.severity == "info"),
     )
 
 

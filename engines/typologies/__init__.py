@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.alerts import Severity
+
 
 class TypologySpec(msgspec.Struct, frozen=True, kw_only=True):
     """How scores of a typology become episodes.
 
     ``open``, ``critical`` and ``close`` are scores in [0, 1]: an episode opens at ``open``, turns critical at
-    ``critical`` and closes when scores stayed below ``close`` for ``hold_ns`` of event time (ns). ``regulation`` names
-    the articles that the pattern may breach.
+    ``critical`` and closes when scores stayed below ``close`` for ``hold_ns`` of event time (ns). ``opens_as`` is its
+    severity until then: what a desk should only know of opens as "info". ``regulation`` names the articles that the
+    pattern may breach.
     """
 
     name: str
@@ -21,6 +24,7 @@ class TypologySpec(msgspec.Struct, frozen=True, kw_only=True):
     critical: float
     close: float
     hold_ns: int
+    opens_as: Severity = "warning"
 
     def __post_init__(self) -> None:
         if not 0 <= self.close <= self.open <= self.critical <= 1:

@@ -19,4 +19,6 @@ SPEC = TypologySpec(
     critical=0.98,
     close=0.5,
     hold_ns=1_800_000_000_000,
+    # Words alone are no abuse: the desk is told, and warned where prices answer (market_anomaly, elevated_risk).
+    opens_as="info",
 )

@@ -54,3 +54,9 @@ def test_an_episode_on_a_benign_event_is_false_and_baited() -> None:
 
 def test_a_missed_label_has_no_delay() -> None:
     assert judge([PUMP], []).catches[0].delay_s is None
+
+
+def test_an_episode_that_only_informs_is_a_note_and_no_false_alarm() -> None:
+    score = judge([], [Opening("a", "adverse_text", "A.X", S, "info"), Opening("b", "anomaly", "A.X", S)])
+    assert [opening.episode_id for opening in score.notes] == ["a"]
+    assert [opening.episode_id for opening in score.false] == ["b"]
