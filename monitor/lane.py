@@ -22,7 +22,7 @@ from typing import Protocol
 import structlog
 
 from agents.flow import Item
-from monitor import checkpoints
+from monitor import checkpoints, crashpoints
 from monitor.arrivals import arrival, dead_letter
 from monitor.checkpoints import Closing, Loaded
 from monitor.journal import JournalWriter
@@ -327,6 +327,8 @@ class Lane:
                 effects.scores.append(output)
             elif isinstance(output, DeadLetter):
                 effects.dead_letters.append(output)
+        if effects.alerts:
+            crashpoints.passing("journal-sent")
         await self._outbox.send(effects)
 
     def _maybe_checkpoint(self) -> None:
@@ -364,10 +366,14 @@ class Lane:
 
     async def _write(self, states: dict[str, bytes], closing: Closing, effects: list[Awaitable[object]]) -> None:
         await asyncio.gather(*effects)
+        crashpoints.passing("effects-sent")
         epoch = self._journal.epoch
         await self._outbox.write_checkpoint((key.encode(), checkpoints.seal(epoch, s)) for key, s in states.items())
+        crashpoints.passing("states-written")
         last = checkpoints.seal(epoch, checkpoints.encode_closing(closing))
         await self._outbox.write_checkpoint([(checkpoints.CLOSING_KEY, last)])
+        crashpoints.passing("closing-written")
         await self._broker.commit(closing.offsets)
+        crashpoints.passing("committed")
         self.status.checkpoints += 1
         self.status.committed_s = time.monotonic()

@@ -244,9 +244,7 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._consumer = Consumer(
-            {"bootstrap.servers": settings.bootstrap, "group.id": settings.group, "log_level": 0}
-        )
+        self._consumer = Consumer({"bootstrap.servers": settings.bootstrap, "group.id": settings.group, "log_level": 0})
         self._tps = [
             TopicPartition(settings.prefix + topic, partition)
             for topic in INSTRUMENT_INPUTS
