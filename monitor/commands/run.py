@@ -21,9 +21,9 @@ def run() -> None:
 
     from monitor import logs
     from monitor.app import serve
-    from monitor.settings import Settings
+    from monitor.settings import load
 
-    settings = Settings()
+    settings = load()
     logs.configure(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
