@@ -12,6 +12,7 @@ and frames wait up to `BACKLOG_WAIT_S` for their ticks.
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import signal
 import time
@@ -445,6 +446,9 @@ async def serve(settings: Settings, master: SymbolMaster) -> None:
     StartupError: it could not start.
     GatewayError: it could not go on, or not drain in time.
     """
+    # A tick is some dozen small objects, none in a cycle: collecting after every 700 of them is a tenth of the work.
+    gc.freeze()
+    gc.set_threshold(100_000, 10, 10)
     gateway = Gateway(settings, master)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,29 +13,30 @@ from schemas.records import BookUpdate, Cancel, Correction, Quote, Status, Tick,
 _NAN = float("nan")
 _SIDES = {"buy": 1, "sell": -1, "unknown": 0}
 
-# One function a type: a row in the order of `schemas.frames.FIELDS`, but for source_offset.
-_ROWS: dict[type, Callable[[Any], tuple[float, ...]]] = {
-    Trade: lambda t: (
-        t.ts_event, t.ts_available, Kind.TRADE.value, _SIDES[t.side], t.price, t.size,
-        _NAN, _NAN, _NAN, _NAN, trade_number(t.trade_id),
+_TRADE, _QUOTE, _BOOK, _CORRECTION, _CANCEL, _HALT, _RESUME = (int(kind) for kind in Kind)
+
+# One function a type: a row in the order of `schemas.frames.FIELDS`, of a tick and its source_offset.
+_ROWS: dict[type, Callable[[Any, int], tuple[float, ...]]] = {
+    Trade: lambda t, at: (
+        t.ts_event, t.ts_available, _TRADE, _SIDES[t.side], t.price, t.size,
+        _NAN, _NAN, _NAN, _NAN, trade_number(t.trade_id), at,
     ),
-    Quote: lambda t: (
-        t.ts_event, t.ts_available, Kind.QUOTE.value, 0, _NAN, _NAN, t.bid, t.ask, t.bid_size, t.ask_size, 0,
+    Quote: lambda t, at: (
+        t.ts_event, t.ts_available, _QUOTE, 0, _NAN, _NAN, t.bid, t.ask, t.bid_size, t.ask_size, 0, at,
     ),
-    BookUpdate: lambda t: (
-        t.ts_event, t.ts_available, Kind.BOOK.value, _SIDES[t.side], t.price, t.size, _NAN, _NAN, _NAN, _NAN, 0,
+    BookUpdate: lambda t, at: (
+        t.ts_event, t.ts_available, _BOOK, _SIDES[t.side], t.price, t.size, _NAN, _NAN, _NAN, _NAN, 0, at,
     ),
-    Correction: lambda t: (
-        t.ts_event, t.ts_available, Kind.CORRECTION.value, 0, t.price, t.size,
-        t.original_price, _NAN, t.original_size, _NAN, trade_number(t.trade_id),
+    Correction: lambda t, at: (
+        t.ts_event, t.ts_available, _CORRECTION, 0, t.price, t.size,
+        t.original_price, _NAN, t.original_size, _NAN, trade_number(t.trade_id), at,
     ),
-    Cancel: lambda t: (
-        t.ts_event, t.ts_available, Kind.CANCEL.value, 0, t.price, t.size, _NAN, _NAN, _NAN, _NAN,
-        trade_number(t.trade_id),
+    Cancel: lambda t, at: (
+        t.ts_event, t.ts_available, _CANCEL, 0, t.price, t.size, _NAN, _NAN, _NAN, _NAN, trade_number(t.trade_id), at,
     ),
-    Status: lambda t: (
-        t.ts_event, t.ts_available, (Kind.HALT if t.status == "halted" else Kind.RESUME).value, 0,
-        _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, 0,
+    Status: lambda t, at: (
+        t.ts_event, t.ts_available, _HALT if t.status == "halted" else _RESUME, 0,
+        _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, 0, at,
     ),
 }  # fmt: skip
 
@@ -46,28 +47,24 @@ class OpenFrame:
     ``opened_s`` is the (monotonic) time of its first tick; ``first_offset`` that tick's offset.
     """
 
-    __slots__ = ("first_offset", "instrument", "offsets", "opened_s", "rows")
+    __slots__ = ("first_offset", "instrument", "opened_s", "rows")
 
     def __init__(self, instrument: str, opened_s: float, first_offset: int) -> None:
         self.instrument = instrument
         self.opened_s = opened_s
         self.first_offset = first_offset
         self.rows: list[tuple[float, ...]] = []
-        self.offsets: list[int] = []
 
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    def add(self, tick: Tick, offset: int) -> None:
-        """Append a tick that stands at ``offset`` of its topic (-1: not to be told from others by it)."""
-        self.rows.append(_ROWS[type(tick)](tick))
-        self.offsets.append(offset)
+    def add(self, tick: Tick, source_offset: int) -> int:
+        """Append a tick; return how many there are. ``source_offset`` -1: not to be told from others by it."""
+        rows = self.rows
+        rows.append(_ROWS[type(tick)](tick, source_offset))
+        return len(rows)
 
     def close(self) -> Frame:
         """Return the frame of all ticks so far, in their order."""
-        columns = dict(zip(DTYPES, zip(*self.rows, strict=True)))  # noqa: B905 - source_offset follows
-        arrays = {name: np.array(values, DTYPES[name]) for name, values in columns.items()}
-        return Frame(self.instrument, **arrays, source_offset=np.array(self.offsets, np.int64))
+        columns = zip(DTYPES.items(), zip(*self.rows, strict=True), strict=True)
+        return Frame(self.instrument, **{name: np.array(values, dtype) for (name, dtype), values in columns})
 
 
 class Packer:
@@ -88,8 +85,7 @@ class Packer:
         frame = self._open.get(tick.instrument)
         if frame is None:
             frame = self._open[tick.instrument] = OpenFrame(tick.instrument, now_s, offset)
-        frame.add(tick, source_offset)
-        if len(frame.offsets) >= self._max_ticks:
+        if frame.add(tick, source_offset) >= self._max_ticks:
             return self._open.pop(tick.instrument)
         return None
 

@@ -118,7 +118,7 @@ def test_what_is_committed_has_been_delivered(names: list[str], max_ticks: int, 
     delivered: set[int] = set()
 
     def send(frame: OpenFrame) -> None:
-        under_way[ledger.sent(frame.first_offset)] = list(frame.offsets)
+        under_way[ledger.sent(frame.first_offset)] = frame.close().source_offset.tolist()
 
     for offset, name in enumerate(names):
         full = packer.add(trade(name), offset, float(offset), offset)
