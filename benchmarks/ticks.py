@@ -192,7 +192,7 @@ async def worker(settings: Settings, count: int, log: Path) -> Measured:
     process = harness.start("run", settings=settings, log=log)
     try:
         address = _address(log, process)
-        while not await asyncio.to_thread(_ready, address):  # noqa: ASYNC110
+        while not await asyncio.to_thread(_ready, address):
             await asyncio.sleep(0.01)
         before = Usage.of(process.pid)
         early = _metric(_get(address, "/metrics"), "tocsin_ticks_total")
