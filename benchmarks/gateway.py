@@ -89,13 +89,10 @@ async def _committed(client: AIOKafkaAdminClient, settings: Settings) -> int:
     return sum(held.offset for tp, held in offsets.items() if tp.topic == topic and held.offset > 0)
 
 
-async def watch(
-    settings: Settings, ticks: int, process: subprocess.Popen[bytes], log: Path
-) -> tuple[float, Usage, int]:
+async def watch(settings: Settings, ticks: int, process: subprocess.Popen[bytes]) -> tuple[float, Usage, int]:
     """Wait until the gateway has committed every tick.
 
-    Returns the wall time in s, from the assignment of its partitions to its last frame; its usage; and how many frames
-    it sent.
+    Return when it sent its last frame (s UTC), its usage, and how many frames it sent.
     """
     topic = kafka.full_name(settings.prefix, "frames")
     async with kafka.admin(settings) as client:
