@@ -178,8 +178,8 @@ class Runner:
             "TOCSIN_PREFIX": self._settings.prefix,
             "TOCSIN_HTTP_PORT": str(self._settings.http_port),
             "TOCSIN_CLOCK": "data",
-            # The day is played many times faster: what would be seconds of backlog is so many more of the data's.
-            "TOCSIN_LADDER_DOWN_S": str(10 * self._speed),
+            # A day played many times faster than it happened is no pressure to give way to.
+            "TOCSIN_LADDER_DOWN_S": "0",
         }
         if symbols:
             environment["TOCSIN_SYMBOLS"] = str(symbols)
