@@ -7,6 +7,7 @@ objects.
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 
@@ -133,19 +134,19 @@ def _paths(forest: Forest, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.intp
     n, trees = len(rows), forest.trees
     inner = forest.feature.size
     # All splits at once cost less than six rounds of gathering; then the walk only looks its turns up.
-    right = (rows.take(forest.feature.ravel(), axis=1) >= forest.threshold.ravel()).view(np.int8).ravel()
-    at = (np.arange(n) * inner)[:, None] + np.arange(trees) * (inner // trees)  # root of each tree in each row's splits
-    base = np.arange(trees) * forest.nodes
+    right = (rows.take(forest.feature.ravel(), axis=1) >= forest.threshold.ravel()).astype(np.intp)
+    # Walked as places in the raveled splits, where node k of a tree stands k after the tree's root.
+    root = (np.arange(n) * inner)[:, None] + np.arange(trees) * (inner // trees)  # (n, trees)
+    walk = np.empty((forest.height + 1, n, trees), dtype=np.intp)
+    walk[0] = root
+    first_child = 1 - root
+    for at, below in itertools.pairwise(walk):
+        np.add(at, at, out=below)
+        below += first_child
+        below += right.take(at)
     paths = np.empty((n, trees, forest.height + 1), dtype=np.intp)
-    paths[:, :, 0] = base
-    node = np.zeros((n, trees), dtype=np.intp)
-    for level in range(1, forest.height + 1):
-        turn = right.take(at + node)
-        node += node
-        node += turn
-        node += 1
-        np.add(node, base, out=paths[:, :, level])
-    return paths
+    shift = np.arange(trees) * forest.nodes - root
+    return np.add(walk.transpose(1, 2, 0), shift[:, :, None], out=paths)
 
 
 def _scores(forest: Forest, reference: npt.NDArray[np.uint8], paths: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:

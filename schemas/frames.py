@@ -287,7 +287,7 @@ def _layout(message: pa.ipc.Message) -> tuple[int, list[int]]:
 def _check_rows(frame: Frame) -> None:
     kind = frame.kind
     first, last = int(kind.min()), int(kind.max())
-    if last > Kind.RESUME:
+    if last > _LAST_KIND:
         raise BadMessage("out_of_range", f"kind: expected 0 to {Kind.RESUME:d}, found {last}; see schemas.frames.Kind")
     if frame.side.min() < -1 or frame.side.max() > 1:
         raise BadMessage("out_of_range", "side: expected -1, 0 or +1 in every row; 0 stands for unknown")
@@ -300,6 +300,8 @@ def _check_rows(frame: Frame) -> None:
             _check_kind(frame[rows], one)
 
 
+# As plain numbers: looking a member of an enum up takes longer than the comparison.
+_LAST_KIND, _BOOK = int(Kind.RESUME), int(Kind.BOOK)
 _PRICED = ("price", "size")
 #: kind → columns of prices and traded sizes (> 0), columns of resting sizes (>= 0).
 _CHECKED: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -329,5 +331,5 @@ def _check_kind(rows: Frame, kind: int) -> None:
                 "out_of_range",
                 f"{name}: expected {floor:g} to {ceiling:g}, found {least:g} to {most:g}; correct or leave out the row",
             )
-    if kind == Kind.BOOK and not rows.side.all():
+    if kind == _BOOK and not rows.side.all():
         raise BadMessage("out_of_range", "side: expected -1 or +1 in every row of the book, found 0; name the side")
