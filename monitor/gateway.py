@@ -120,8 +120,8 @@ class Gateway(ConsumerRebalanceListener):
         self.stopping = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wait_s = settings.frame_ms / 1000 * LEAST_WAIT
+        self._hold_s = self._wait_s
         self._frames_sent = 0
-        self._backlog = False
         self._joined = False
         self._moved_s = time.monotonic()
         self._misplaced: set[str] = set()
@@ -208,17 +208,15 @@ class Gateway(ConsumerRebalanceListener):
         while not self.stopping.is_set():
             batches = await self._consumer.getmany(timeout_ms=self._timeout_ms(), max_records=MAX_RECORDS)
             async with self._turn:
-                count = 0
                 for tp, records in batches.items():
-                    count += len(records)
                     part = self._parts.setdefault(tp, Partition(self._settings.frame_ticks))
                     if tp.topic == self._ticks:
                         await self._take_ticks(tp, part, records)
                     else:
                         await self._take_documents(tp, part, records)
-                self._backlog = count >= MAX_RECORDS
-                wait_s = BACKLOG_WAIT_S if self._backlog else self._wait_s
-                await self._send_older(time.monotonic() - wait_s)
+                backlog = sum(self._lag(tp) for tp in self._parts) > MAX_RECORDS
+                self._hold_s = BACKLOG_WAIT_S if backlog else self._wait_s
+                await self._send_older(time.monotonic() - self._hold_s)
             if not self._room.is_set():
                 await self._room.wait()
 
@@ -226,7 +224,7 @@ class Gateway(ConsumerRebalanceListener):
         oldest_s = min((s for part in self._parts.values() if (s := part.packer.oldest_s) is not None), default=None)
         if oldest_s is None:
             return IDLE_MS
-        return min(IDLE_MS, max(0, int((oldest_s + self._wait_s - time.monotonic()) * 1000) + 1))
+        return min(IDLE_MS, max(0, int((oldest_s + self._hold_s - time.monotonic()) * 1000) + 1))
 
     async def _take_ticks(self, tp: TopicPartition, part: Partition, records: Sequence[ConsumerRecord]) -> None:
         now_s = time.monotonic()
@@ -386,8 +384,10 @@ class Gateway(ConsumerRebalanceListener):
                 self.metrics.lag.labels(tp.topic, tp.partition).set(self._lag(tp))
 
     def _lag(self, tp: TopicPartition) -> int:
-        part, end = self._parts.get(tp), self._consumer.highwater(tp)
-        return max(0, end - part.ledger.position) if part is not None and end is not None else 0
+        part = self._parts.get(tp)
+        if part is None or tp not in self._consumer.assignment():
+            return 0
+        return max(0, (self._consumer.highwater(tp) or 0) - part.ledger.position)
 
     def _live(self) -> str | None:
         still_s = time.monotonic() - self._moved_s
