@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -22,35 +23,30 @@ from rich.table import Table
 
 from monitor.kafka import create_topics
 from monitor.settings import Settings
+from tests.integration.kafka import Broker, delete_topics
+
+#: Prefixes of topics made by this run.
+_made: list[str] = []
 
 
-def bootstrap() -> str:
-    """Return the broker to measure on: ``TOCSIN_BENCH_BOOTSTRAP``, else ``TOCSIN_TEST_BOOTSTRAP``.
-
-    Raises
-    ------
-    SystemExit: neither is set; the message says so.
-    """
-    for name in ("TOCSIN_BENCH_BOOTSTRAP", "TOCSIN_TEST_BOOTSTRAP"):
-        if value := os.environ.get(name):
-            return value
-    raise SystemExit("set TOCSIN_BENCH_BOOTSTRAP to HOST:PORT of a real Kafka (benchmarks make topics of their own)")
+def bootstrap() -> str | None:
+    """Return the broker to measure on: ``TOCSIN_BENCH_BOOTSTRAP``, else ``TOCSIN_TEST_BOOTSTRAP``, None without."""
+    return os.environ.get("TOCSIN_BENCH_BOOTSTRAP") or os.environ.get("TOCSIN_TEST_BOOTSTRAP")
 
 
 @contextmanager
 def broker() -> Iterator[str]:
-    """Yield the bootstrap server of a real Kafka: the one that `bootstrap` names, else one started on this Java."""
-    try:
-        given = bootstrap()
-    except SystemExit:
-        given = ""
-    if given:
-        yield given
+    """Yield the bootstrap server of a real Kafka: the one that `bootstrap` names, else one started on this Java.
+
+    What `fresh_settings` created on the first is deleted at the end; the second goes with its data.
+    """
+    if servers := bootstrap():
+        try:
+            yield servers
+        finally:
+            while _made:
+                delete_topics(servers, _made.pop())
         return
-    import tempfile
-
-    from tests.integration.kafka import Broker
-
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
         node = Broker(Path(folder))
         node.start()
@@ -65,6 +61,7 @@ def fresh_settings(servers: str, **others: object) -> Settings:
     name = f"bench-{uuid.uuid4().hex[:8]}"
     settings = Settings(bootstrap=servers, prefix=f"{name}.", group=name, http_port=0, **others)  # type: ignore[arg-type]
     asyncio.run(create_topics(settings))
+    _made.append(settings.prefix)
     return settings
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from monitor.kafka import create_topics
 from monitor.settings import Settings
-from tests.integration.kafka import Broker, KafkaUnavailableError
+from tests.integration.kafka import Broker, KafkaUnavailableError, delete_topics
 
 KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.0"
 _WHY = pytest.StashKey[str]()
@@ -97,17 +97,22 @@ def prefix() -> str:
 
 
 @pytest.fixture
-def settings_of(prefix: str) -> Callable[..., Settings]:
+def settings_of(prefix: str) -> Iterator[Callable[..., Settings]]:
     """Build settings for a broker, with all topics created (4 partitions) and a group of the test's own."""
+    lasting = []
 
     def build(bootstrap: str, **others: object) -> Settings:
         settings = Settings(
             bootstrap=bootstrap, prefix=prefix, group=prefix + "group", partitions=4, http_port=0, **others
         )
         asyncio.run(create_topics(settings))
+        if bootstrap == os.environ.get("TOCSIN_TEST_BOOTSTRAP"):
+            lasting.append(bootstrap)
         return settings
 
-    return build
+    yield build
+    for bootstrap in lasting:
+        delete_topics(bootstrap, prefix)
 
 
 @pytest.fixture

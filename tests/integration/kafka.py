@@ -184,3 +184,14 @@ class Broker:
                 self._process.kill()
                 self._process.wait()
         self._process = None
+
+
+def delete_topics(bootstrap: str, prefix: str) -> None:
+    """Delete every topic whose name begins with ``prefix``, so that a broker that outlives the tests stays small."""
+    from confluent_kafka.admin import AdminClient
+
+    client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    names = [name for name in client.list_topics(timeout=10).topics if name.startswith(prefix)]
+    if names:
+        for future in client.delete_topics(names).values():
+            future.result()
