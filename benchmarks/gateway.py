@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from benchmarks import harness
 from benchmarks.harness import Usage
@@ -84,7 +85,10 @@ async def bare(settings: Settings, ticks: int) -> tuple[float, float]:
 
 
 async def _committed(client: AIOKafkaAdminClient, settings: Settings) -> int:
-    offsets = await client.list_consumer_group_offsets(f"{settings.group}-gateway")
+    try:
+        offsets = await client.list_consumer_group_offsets(f"{settings.group}-gateway")
+    except GroupCoordinatorNotAvailableError:  # a broker that never had a group
+        return 0
     topic = kafka.full_name(settings.prefix, "ticks")
     return sum(held.offset for tp, held in offsets.items() if tp.topic == topic and held.offset > 0)
 
