@@ -25,6 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 MODALITIES = ("ticks", "text")
 _HOUR_NS = 3_600_000_000_000
+_AGE = math.log(240.0)
 
 
 class FusionSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,12 +104,12 @@ class FusionModel:
         hidden_text, projection = np.array(spec.hidden_text), np.array(spec.projection)  # (P + 3, H), (dim, P)
         self._vector = (projection @ hidden_text[: projection.shape[1]]).astype(np.float32)  # (dim, H)
         self._logits = hidden_text[projection.shape[1] :].astype(np.float32)  # (3, H)
-        self._bias_text = np.array(spec.bias_text)
+        self._bias_text = np.array(spec.bias_text) - np.array(spec.hidden_age) * (math.log(_HOUR_NS) / _AGE)
         # Both hidden layers at once: (F + 1, 2 H), features to the left half, the text's age to the right half.
         ticks = np.array(spec.hidden_ticks) / np.array(spec.scale)[:, None]  # (F, H)
         self._hidden = np.zeros((len(spec.features) + 1, 2 * width))
         self._hidden[:-1, :width] = ticks
-        self._hidden[-1, width:] = spec.hidden_age
+        self._hidden[-1, width:] = np.array(spec.hidden_age) / _AGE
         self._constant = np.zeros(2 * width)
         self._constant[:width] = np.array(spec.bias_ticks) - np.array(spec.mean) @ ticks
         # Gates and values of both: (2 H, 4), columns gate of ticks, gate of text, value of ticks, value of text.
@@ -118,7 +119,7 @@ class FusionModel:
             self._heads[half, m], self._heads[half, 2 + m] = spec.gate[m], spec.slope * np.array(spec.value[m])
         self._heads_bias = np.array([*spec.gate_bias, *(spec.slope * value for value in spec.value_bias)])
         self._missing = spec.slope * np.array(spec.missing)
-        self._intercept = spec.slope * spec.bias + spec.intercept
+        self._intercept = spec.slope * (spec.bias + sum(spec.missing)) + spec.intercept
 
     def score(
         self,
@@ -154,7 +155,7 @@ class FusionModel:
             present[:, 0] = True
         if vector is not None and logits is not None and age_ns is not None:
             low, high = self._ages
-            inputs[:, -1] = age_input(np.minimum(np.maximum(age_ns, low), high))
+            inputs[:, -1] = np.log(np.maximum(age_ns, low))
             constant = constant.copy()
             constant[self._width :] = vector @ self._vector + logits @ self._logits + self._bias_text
             present[:, 1] = age_ns <= high
@@ -165,12 +166,12 @@ class FusionModel:
         pull = weight * heads[:, 2:]  # (n, 2)
         joint = (pull[:, :1] + pull[:, 1:]) / (1.0 + weight[:, :1] + weight[:, 1:])  # (n, 1)
         alone = pull / (1.0 + weight)  # (n, 2)
-        absent = self._missing * ~present  # (n, 2)
-        contribution = present * (joint - alone[:, ::-1] - self._missing)
-        odds = joint[:, 0] + absent[:, 0] + absent[:, 1] + self._intercept
+        spared = self._missing * present  # (n, 2)
+        contribution = joint - alone[:, ::-1] - spared
+        odds = joint[:, 0] - spared[:, 0] - spared[:, 1] + self._intercept
         return Fused(1.0 / (1.0 + np.exp(-odds)), contribution, present)
 
 
 def age_input(age_ns: npt.NDArray[np.int64]) -> Floats:
     """Return what the model sees of ages: the logarithm of hours, in units of ten days' (float64, same shape)."""
-    return np.asarray(np.log(age_ns / _HOUR_NS) / math.log(240.0), np.float64)
+    return np.asarray(np.log(age_ns / _HOUR_NS) / _AGE, np.float64)

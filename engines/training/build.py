@@ -27,7 +27,7 @@ from engines.text import LABELS, TextEncoder, TextSpec
 from engines.training import card, fusion, text
 from engines.training.encoder import DIM, OPSET, Encoder, from_onnx, onnx_bytes
 
-SEED = 20_240_101
+SEED = 0
 POSTS = ("twitter_fin_news/train.csv",)
 STOCKS = ("stocknet/prices_daily.parquet", "stocknet/tweets.parquet")
 
@@ -46,7 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="engines.training.build", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds twitter_fin_news and stocknet")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, replaced as a whole")
-    parser.add_argument("--keep-text", action="store_true", help="take the text encoder of the bundle that is there")
+    parser.add_argument(
+        "--keep-text", action="store_true", help="take the text encoder and its figures from the bundle there"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads for training")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -59,12 +61,15 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
         raise SystemExit(f"{data} lacks {', '.join(missing)}: expected the shared data folder")
     tokenizer = text.make_tokenizer()
     with Progress() as progress:
-        posts = text.load_posts(data / "twitter_fin_news", SEED)
         if keep_text:
-            encoder = from_onnx(Bundle.load(out).read("encoder.onnx"))
+            old = Bundle.load(out)
+            encoder = from_onnx(old.read("encoder.onnx"))
+            temperature = msgspec.json.decode(old.read("text.json"), type=TextSpec).temperature
+            text_part = old.manifest.parts["text"]
         else:
+            posts = text.load_posts(data / "twitter_fin_news", SEED)
             encoder = text.fine_tune(text.pretrained(), tokenizer, posts, text.Schedule(), SEED, progress)
-        temperature, text_part = text.report(posts, encoder, tokenizer, SEED)
+            temperature, text_part = text.report(posts, encoder, tokenizer, SEED)
         days = fusion.load_days(data / "stocknet")
         fusion_spec, fusion_part = fusion.train(days, encoder, tokenizer, fusion.Schedule(), SEED, progress)
     text_spec = TextSpec(
@@ -179,14 +184,15 @@ def lineage(data: Path) -> list[Source]:
 
 
 def _code_version() -> str:
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() or "unknown"
+    """Return the last commit that changed the engines, with "-dirty" where they differ from it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments, "--", "."]
+        told = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+        return told.stdout.strip()
+
+    commit, changed = git("log", "-1", "--format=%h"), git("status", "--porcelain")
+    return f"{commit}-dirty" if commit and changed else commit or "unknown"
 
 
 if __name__ == "__main__":

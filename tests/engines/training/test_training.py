@@ -19,6 +19,7 @@ from engines.training import build, fusion, measures, text
 from engines.training.encoder import Encoder, from_onnx, onnx_bytes
 from tests.engines.bundles import write_bundle
 
+pytestmark = pytest.mark.slow
 WORDS = ("falls", "rises", "meets")
 
 
@@ -96,6 +97,11 @@ def test_measures_by_hand() -> None:
     assert measures.calibration_error(y, p, bins=1) == pytest.approx(0.1)
 
 
+def test_a_constant_forecast_of_the_true_share_is_calibrated_in_whatever_order_the_rows_stand() -> None:
+    y = np.repeat([0, 1], 50)
+    assert measures.calibration_error(y, np.full((100, 2), 0.5)) == pytest.approx(0)
+
+
 def test_a_temperature_makes_overconfident_logits_true() -> None:
     # Three of four are right: logits of +-4 ln 3 claim 81/82, at temperature 4 they say 3/4.
     logits = np.array([[4 * np.log(3), 0.0]] * 4)
@@ -106,6 +112,6 @@ def test_days_see_no_post_after_their_close_and_no_later_price(data_dir: Path) -
     days = fusion.load_days(data_dir / "stocknet")
     assert days.age_ns.min() >= 0
     assert days.age_ns.max() <= fusion.MAX_AGE_NS
-    assert days.day[days.part == "train"].max() < days.day[days.part == "calibrate"].min()
-    assert days.day[days.part == "calibrate"].max() < days.day[days.part == "test"].min()
+    assert days.day[days.part == "train"].max() < days.day[days.part == "stop"].min()
+    assert days.day[days.part == "stop"].max() < days.day[days.part == "test"].min()
     assert 0.02 < days.label.mean() < 0.15
