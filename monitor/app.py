@@ -60,6 +60,7 @@ async def serve(settings: Settings) -> None:
             max_request_size=kafka.MAX_MESSAGE_BYTES,
         )
     )
+    background = [asyncio.create_task(fence.keep())]
     await kafka.start(producer, settings.bootstrap)
     with tempfile.TemporaryDirectory(prefix="tocsin-") as datadir:
         app = faust_app(settings, datadir)
@@ -76,7 +77,7 @@ async def serve(settings: Settings) -> None:
         bind(app, worker, settings)
         web = Web(settings, worker, metrics, stage.about)
         await web.start()
-        background = [asyncio.create_task(fence.keep()), asyncio.create_task(worker.sample())]
+        background.append(asyncio.create_task(worker.sample()))
         # What stands for good is not walked again, and a state's objects are many and rarely garbage: full collections
         # with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait for.
         gc.collect()
@@ -84,10 +85,9 @@ async def serve(settings: Settings) -> None:
         gc.set_threshold(50_000, 20, 50)
         log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=web.address, **stage.about)
         try:
-            await _until_stopped(app)
+            await _until_stopped(app, settings.drain_timeout_s)
             log.info("draining")
-            _arm(settings.drain_timeout_s)
-            await worker.revoked(set(worker.lanes))
+            await worker.drain()
             await app.stop()
         finally:
             for task in background:
@@ -123,11 +123,17 @@ def bind(app: faust.App, worker: Worker, settings: Settings) -> None:
     app.tocsin_bound = (instrument, assigned, revoked)
 
 
-async def _until_stopped(app: faust.App) -> None:
+async def _until_stopped(app: faust.App, drain_timeout_s: float) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        if not stop.is_set():
+            stop.set()
+            _arm(drain_timeout_s)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, ask)
     await app.start()
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(app._crashed.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,7 @@ so the process ends at once. (Its journal entries would be void anyway, see `mon
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -23,7 +24,7 @@ EXIT_FENCED = 71
 
 def end_process(sentence: str, code: int) -> NoReturn:
     """End the process at once, without any further sending."""
-    sys.stderr.write(f'{{"level": "critical", "event": "{sentence}"}}\n')
+    sys.stderr.write(json.dumps({"level": "critical", "event": sentence}) + "\n")
     sys.stderr.flush()
     os._exit(code)
 

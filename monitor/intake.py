@@ -6,10 +6,12 @@ them). An event here is a list of records, and the agent's loop runs once for al
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import faust
+import uvloop
 from aiokafka import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -19,6 +21,8 @@ from faust.types.tuples import ConsumerMessage
 #: partitions that it has read empty: what arrives for the others meanwhile waits for it. librdkafka's embedded broker,
 #: besides, lets a fetch that found nothing wait the whole time.
 FETCH_WAIT_MS = 20
+#: An end that was told longer ago is none: while the broker is away, messages may gather there.
+FRESH_MS = 2_000
 
 
 class FetchThread(driver.AIOKafkaConsumerThread):
@@ -30,20 +34,41 @@ class FetchThread(driver.AIOKafkaConsumerThread):
         return consumer
 
 
+class _Anywhere(dict[TP, int | None]):
+    """Faust's note of how far it has read, by which it drops what comes again: lanes do that, and ask for it too."""
+
+    def __missing__(self, _: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        pass
+
+    def update(self, *_: Any, **__: Any) -> None:
+        pass
+
+
 class BatchConsumer(driver.Consumer):
     """Delivers batches; acknowledgement is the lanes' own (`Intake.commit`), Faust's is not used."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _Anywhere()
+
     def _new_consumer_thread(self) -> FetchThread:
-        return FetchThread(self, loop=self.loop, beacon=self.beacon)
+        return FetchThread(self, loop=self.loop, beacon=self.beacon, thread_loop=uvloop.new_event_loop())
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         records, _ = await self._wait_next_records(timeout)
-        generation = self.app.consumer_generation_id
-        if not records or self.should_stop or not self.flow_active:
+        if records and not self.flow_active:
+            # Fetched while a rebalance ended: to drop them would lose them, the position has moved on. What is of the
+            # former assignment after all, a lane tells by its offset.
+            await self.wait(self.can_resume_flow)
+        if not records or self.should_stop:
             return
+        generation = self.app.consumer_generation_id
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
-                return
+                return  # a rebalance has begun: the next assignment fetches them again
             first = batch[0]
             message = ConsumerMessage(
                 tp.topic,
@@ -86,18 +111,28 @@ class Intake:
         return assignment.state_value(tp) if assignment is not None and tp in assignment.tps else None
 
     def highwater(self, topic: str, partition: int) -> int | None:
-        """Return the offset after the partition's last message, as of the last fetch; None before the first."""
+        """Return the offset after the partition's last message, as of the last fetch; None if that is long ago."""
         state = self._state(topic, partition)
-        return None if state is None else state.highwater
+        fresh = state is not None and state.timestamp and time.time() * 1000 - state.timestamp < FRESH_MS
+        return state.highwater if fresh else None
 
     def position(self, topic: str, partition: int) -> int | None:
         """Return the offset of the next message to fetch; None before the first fetch."""
         state = self._state(topic, partition)
         return state.position if state is not None and state.has_valid_position else None
 
-    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """Acknowledge everything below the given offsets, where the partition is still this worker's."""
-        await self._app.consumer._commit_offsets({TP(*tp): offset for tp, offset in offsets.items()})
+    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> bool:
+        """Acknowledge everything below the given offsets; False where the partition is no longer this worker's."""
+        if not offsets:
+            return True
+        committed = await self._app.consumer._commit_offsets({TP(*tp): offset for tp, offset in offsets.items()})
+        return bool(committed)
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Fetch from ``offset`` on, where the partition is still this worker's."""
+        tp = TP(topic, partition)
+        if tp in self._app.consumer.assignment():
+            await self._app.consumer.seek_wait({tp: offset})
 
     def flow(self, topic: str, partition: int, on: bool) -> None:
         """Let a partition's messages come, or hold them back at the broker."""

@@ -14,6 +14,7 @@ An exception ends the process: nothing here is caught and logged.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +60,9 @@ class Broker(Protocol):
 
     async def read_alert_ids(self, start: int) -> tuple[set[str], int]: ...
 
-    async def commit(self, offsets: Mapping[str, int]) -> None: ...
+    async def commit(self, offsets: Mapping[str, int]) -> bool: ...
+
+    def seek(self, topic: str, offset: int) -> None: ...
 
     def at_end(self, topic: str, next_offset: int) -> bool: ...
 
@@ -132,7 +135,9 @@ class Lane:
         self._closing: Closing | None = None
         self._entries: list[Entry] = []
         self._ready = asyncio.Event()
-        self._early: list[tuple[str, Pending]] = []
+        self._early: set[str] = set()
+        self._begun: set[str] = set()
+        self._gaps: dict[str, int] = {}
         self._paused: set[str] = set()
         self._pressed_s: float | None = None
         self._began_s = 0.0
@@ -142,7 +147,9 @@ class Lane:
     def push(self, topic: str, message: Pending) -> None:
         """Take a message in; one that the state already includes, or that came before, is dropped."""
         if not self._ready.is_set():
-            self._early.append((topic, message))
+            self._early.add(topic)
+            return
+        if topic not in self._begun and not self._begins(topic, message.offset):
             return
         if self.sequencer.push(topic, message):
             message.received_s = time.monotonic()
@@ -150,6 +157,24 @@ class Lane:
                 self._paused.add(topic)
                 self._broker.flow(topic, False)
             self._wake.set()
+
+    def _begins(self, topic: str, offset: int) -> bool:
+        """Tell whether a topic's messages begin with this one, and where not, ask for what lies before it.
+
+        A fetch from before the assignment may come late and stand ahead of what the state includes. Asked again, the
+        topic brings what was left out, or the same message where there is nothing in between (deleted by retention).
+        """
+        expected = self.sequencer.next_offset[topic]
+        if offset > expected:
+            if topic not in self._gaps:
+                self._gaps[topic] = offset
+                self._broker.seek(topic, expected)
+                return False
+            if offset > self._gaps[topic]:
+                return False
+        if offset >= expected:
+            self._begun.add(topic)
+        return True
 
     def wake(self) -> None:
         """Look again: a text is encoded, or a topic's end may have been reached."""
@@ -166,8 +191,13 @@ class Lane:
         """Recover, then apply messages until stopped; the last checkpoint is written before it returns."""
         self._began_s = time.monotonic()
         await self._load()
-        async for output in self._agent(self._source(), self._table):
-            self._outputs.append(output)
+        try:
+            async for output in self._agent(self._source(), self._table):
+                self._outputs.append(output)
+        except asyncio.CancelledError:
+            # The next owner reads which alerts are there: what is on its way must have arrived by then.
+            await self._outbox.flush()
+            raise
         await self._checkpoint_now()
 
     async def stop(self) -> None:
@@ -176,8 +206,9 @@ class Lane:
         self._wake.set()
 
     async def _load(self) -> None:
-        loaded = await self._broker.load_checkpoint()
+        # Claimed first: what a predecessor still writes of a checkpoint is then void, or seen here.
         await self._journal.claim(self._config.owner)
+        loaded = await self._broker.load_checkpoint()
         closing = loaded.closing
         if closing is not None:
             self._table = StateTable({key: self._config.unpack(state) for key, state in loaded.states.items()})
@@ -194,9 +225,8 @@ class Lane:
         self._outbox.alerts_end = alerts_end
         self._checkpoint_ordinal = self._ordinal
         self._ready.set()
-        early, self._early = self._early, []
-        for topic, message in early:
-            self.push(topic, message)
+        for topic in self._early:
+            self._broker.seek(topic, self.sequencer.next_offset[topic])
 
     # The order of things: what the agents are fed.
 
@@ -269,10 +299,10 @@ class Lane:
         self._refill()
         if not steps and not self._stopping:
             # Messages wake the lane at once; the ends of topics, the clock and the checkpoint are looked at in between.
-            try:
-                await asyncio.wait_for(self._wake.wait(), 0.02 if any(self.sequencer.buffers.values()) else 0.25)
-            except TimeoutError:
-                self._maybe_checkpoint()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.02 if any(self.sequencer.buffers.values()) else 0.25):
+                    await self._wake.wait()
+            self._maybe_checkpoint()
         return steps, list(items)
 
     def _refill(self) -> None:
@@ -287,7 +317,7 @@ class Lane:
         waited_s = self.status.backlog_s = self._config.wall() / 1e9 - oldest_ms / 1e3 if oldest_ms else 0.0
         now_s = time.monotonic()
         pressed = waited_s > down_s > 0 and level < 2
-        relieved = waited_s < down_s / 4 and level > 0
+        relieved = waited_s <= down_s / 4 and level > 0
         if not pressed and not relieved:
             self._pressed_s = None
         elif self._pressed_s is None:
@@ -373,7 +403,8 @@ class Lane:
         last = checkpoints.seal(epoch, checkpoints.encode_closing(closing))
         await self._outbox.write_checkpoint([(checkpoints.CLOSING_KEY, last)])
         crashpoints.passing("closing-written")
-        await self._broker.commit(closing.offsets)
+        acknowledged = await self._broker.commit(closing.offsets)
         crashpoints.passing("committed")
         self.status.checkpoints += 1
-        self.status.committed_s = time.monotonic()
+        if acknowledged:
+            self.status.committed_s = time.monotonic()

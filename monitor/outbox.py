@@ -115,6 +115,10 @@ class Outbox:
         """Write checkpoint records and wait until they are delivered."""
         await asyncio.gather(*await self._batches("checkpoints", ((key, value, _PLAIN) for key, value in records)))
 
+    async def flush(self) -> None:
+        """Wait until all that was sent so far has arrived."""
+        await self._producer.flush()
+
     def take_pending(self) -> list[Awaitable[object]]:
         """Return the deliveries that have not been awaited yet; the caller awaits them."""
         pending, self._pending = self._pending, []

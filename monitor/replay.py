@@ -77,7 +77,7 @@ async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replay
             name = kafka.full_name(settings.prefix, topic)
             end = (await kafka.end_offsets(consumer, name, [partition]))[partition]
             async for r in kafka.read_partition(consumer, name, partition, 0, end):
-                headers = {key: value.decode("utf-8", "replace") for key, value in r.headers}
+                headers = {key: value.decode("utf-8", "replace") for key, value in r.headers if value is not None}
                 yield r.offset, r.key or b"", r.value or b"", r.timestamp, headers
 
         written = await read_journal(((offset, value) async for offset, _, value, *_ in whole("journal")), -1)

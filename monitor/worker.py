@@ -23,7 +23,7 @@ from monitor import checkpoints, kafka
 from monitor.arrivals import pending
 from monitor.checkpoints import Loaded
 from monitor.fence import Fence, end_process
-from monitor.journal import JournalWriter, read_journal
+from monitor.journal import FencedError, JournalWriter, read_journal
 from monitor.lane import Agent, Lane, LaneConfig, State
 from monitor.metrics import Metrics
 from monitor.outbox import Outbox
@@ -53,7 +53,9 @@ class Source(Protocol):
 
     def position(self, topic: str, partition: int) -> int | None: ...
 
-    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> None: ...
+    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> bool: ...
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None: ...
 
     def flow(self, topic: str, partition: int, on: bool) -> None: ...
 
@@ -66,6 +68,7 @@ class LaneBroker:
         self._source = source
         self._partition = partition
         self.last_push_s: dict[str, float] = {}
+        self._seeks: set[asyncio.Task[None]] = set()
 
     def _name(self, topic: str) -> str:
         return kafka.full_name(self._settings.prefix, topic)
@@ -89,8 +92,13 @@ class LaneBroker:
             records = kafka.read_partition(consumer, topic, self._partition, start, end)
             return {_alert_id.decode(r.value).id async for r in records}, end
 
-    async def commit(self, offsets: Mapping[str, int]) -> None:
-        await self._source.commit({(self._name(t), self._partition): o for t, o in offsets.items() if o})
+    async def commit(self, offsets: Mapping[str, int]) -> bool:
+        return await self._source.commit({(self._name(t), self._partition): o for t, o in offsets.items() if o})
+
+    def seek(self, topic: str, offset: int) -> None:
+        task = asyncio.ensure_future(self._source.seek(self._name(topic), self._partition, offset))
+        self._seeks.add(task)
+        task.add_done_callback(self._seeks.discard)
 
     def at_end(self, topic: str, next_offset: int) -> bool:
         name = self._name(topic)
@@ -145,6 +153,7 @@ class Worker:
         self._metrics = metrics
         self._trace = tracer()
         self.lanes: dict[int, Lane] = {}
+        self._draining = False
         self.given_back_s = 0.0
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._brokers: dict[int, LaneBroker] = {}
@@ -159,11 +168,14 @@ class Worker:
             return
         topic = self._short[message.topic]
         self._brokers[message.partition].last_push_s[topic] = time.monotonic()
-        headers = {k: v.decode("utf-8", "replace") for k, v in message.headers or ()}
-        found = pending(topic, message.offset, message.key or b"", message.value or b"", message.timestamp, headers)
-        if isinstance(found.value, News | TranscriptSegment):
-            self._start_encoding(lane, found, found.value)
-        lane.push(topic, found)
+        try:
+            headers = {k: v.decode("utf-8", "replace") for k, v in message.headers or () if v is not None}
+            found = pending(topic, message.offset, message.key or b"", message.value or b"", message.timestamp, headers)
+            if isinstance(found.value, News | TranscriptSegment):
+                self._start_encoding(lane, found, found.value)
+            lane.push(topic, found)
+        except Exception as error:  # Faust would skip the batch and go on.
+            self._fail(f"{topic}/{message.partition} offset {message.offset} could not be taken in", error)
 
     def _start_encoding(self, lane: Lane, found: Pending, record: News | TranscriptSegment) -> None:
         """Encode off the event loop; under the ladder's last level only where the journal asks for it after all."""
@@ -185,6 +197,8 @@ class Worker:
 
     async def assigned(self, partitions: set[int]) -> None:
         """Start a lane for each partition that has none."""
+        if self._draining:
+            return
         for partition in sorted(partitions - set(self.lanes)):
             broker = LaneBroker(self._settings, self._source, partition)
             lane = Lane(
@@ -229,16 +243,26 @@ class Worker:
             else:
                 task.cancel()
             tasks.append(task)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(error, FencedError):
+                log.warning("a partition was another worker's already", reason=str(error))
+            elif isinstance(error, Exception):
+                self._fail("a lane failed while it was given back", error)
         self.given_back_s = time.monotonic()
         log.info("partitions given back", partitions=sorted(partitions))
 
+    async def drain(self) -> None:
+        """Give everything back, and take nothing more."""
+        self._draining = True
+        await self.revoked(set(self.lanes))
+
     def _lane_ended(self, task: asyncio.Task[None]) -> None:
-        if task not in self._tasks.values():
-            return
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        log.critical("a lane failed", lane=task.get_name(), exc_info=error)
-        end_process(f"{task.get_name()} failed: the worker ends, another takes over from the journal", EXIT_LANE)
+        if task in self._tasks.values():
+            self._fail(f"{task.get_name()} failed", asyncio.CancelledError() if task.cancelled() else task.exception())
+
+    def _fail(self, what: str, error: BaseException | None) -> None:
+        log.critical(what, exc_info=error)
+        end_process(f"{what}: the worker ends, another takes over from the journal", EXIT_LANE)
 
     def _alert(self, alert: Alert) -> None:
         self._metrics.alert(alert)

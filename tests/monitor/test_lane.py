@@ -1,0 +1,480 @@
+"""One lane over logs in memory. A crash loses what its producer had not delivered, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple, cast
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.flow import Arrival, Item
+from monitor import checkpoints
+from monitor.checkpoints import Loaded
+from monitor.journal import FencedError, JournalWriter, valid_entries
+from monitor.lane import Lane, LaneConfig, Output
+from monitor.outbox import Outbox
+from monitor.sequencer import Pending
+from schemas.alerts import Alert, AlertEvent
+from schemas.journal import Clock, Entry, Ladder, Run
+from schemas.records import DeadLetter, News, Score
+from tests.golden.examples import EXAMPLES
+
+TOPICS = ("frames", "news")
+S = 1_000_000_000
+T0 = 1_790_000_000 * S
+ALERT: Alert = next(cast(AlertEvent, example.record) for example in EXAMPLES if example.topic == "alerts").data
+
+
+NEWS = News(ts_event=T0, ts_available=T0, instrument="A", document_id="d", headline="x", source="s", channel="news")
+
+
+# The world outside the lane.
+
+
+class Metadata(NamedTuple):
+    offset: int
+
+
+class Batch:
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes]] = []
+
+    def append(self, *, key: bytes, value: bytes, timestamp: int, headers: Any = ()) -> object:
+        self.records.append((key, value))
+        return self
+
+    def record_count(self) -> int:
+        return len(self.records)
+
+
+class Logs:
+    """One partition of every topic that lanes write, and the offsets that they acknowledged."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
+        self.committed: dict[str, int] = dict.fromkeys(TOPICS, 0)
+
+    def entries(self) -> list[Entry]:
+        return valid_entries(((i, value) for i, (_, value) in enumerate(self.of["journal"])), -1)
+
+    def alerts(self) -> list[str]:
+        return [msgspec.json.decode(value, type=AlertEvent).id for _, value in self.of["alerts"]]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        return [msgspec.json.decode(value, type=DeadLetter) for _, value in self.of["deadletters"]]
+
+    def loaded(self) -> Loaded:
+        async def read() -> AsyncIterator[tuple[bytes, bytes]]:
+            for record in self.of["checkpoints"]:
+                yield record
+
+        return asyncio.run(checkpoints.load(read()))
+
+
+class Producer:
+    """Delivers in order and some turns of the loop later; once dead, of what is on its way only a beginning arrives."""
+
+    def __init__(self, logs: Logs, rng: random.Random) -> None:
+        self._logs = logs
+        self._rng = rng
+        self._flying: deque[tuple[str, list[tuple[bytes, bytes]], asyncio.Future[Metadata]]] = deque()
+        self.dead = False
+
+    def _put(self, topic: str, records: list[tuple[bytes, bytes]]) -> asyncio.Future[Metadata]:
+        future: asyncio.Future[Metadata] = asyncio.get_running_loop().create_future()
+        if not self.dead:
+            self._flying.append((topic, records, future))
+            asyncio.get_running_loop().call_soon(self._later, self._rng.randrange(3))
+        return future
+
+    def _later(self, turns: int) -> None:
+        if self.dead:
+            return
+        if turns:
+            asyncio.get_running_loop().call_soon(self._later, turns - 1)
+        elif self._flying:
+            self._land()
+
+    def _land(self) -> None:
+        topic, records, future = self._flying.popleft()
+        log = self._logs.of[topic]
+        offset = len(log)
+        log.extend(records)
+        if not future.done():
+            future.set_result(Metadata(offset))
+
+    def die(self) -> None:
+        for _ in range(self._rng.randint(0, len(self._flying))):
+            self._land()
+        self.dead = True
+
+    async def send_and_wait(self, topic: str, value: bytes, *, partition: int, key: bytes) -> Metadata:
+        return await self._put(topic, [(key, value)])
+
+    async def send(self, topic: str, value: bytes, *, key: bytes, **_: Any) -> asyncio.Future[Metadata]:
+        return self._put(topic, [(key, value)])
+
+    def create_batch(self) -> Batch:
+        return Batch()
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Metadata]:
+        return self._put(topic, batch.records)
+
+    async def flush(self) -> None:
+        while self._flying and not self.dead:
+            await asyncio.sleep(0)
+
+
+class Broker:
+    """The consumer's side: inputs that are all there, fetched from what is acknowledged on."""
+
+    def __init__(self, logs: Logs, inputs: Mapping[str, list[Pending]], producer: Producer) -> None:
+        self._logs = logs
+        self._inputs = inputs
+        self._producer = producer
+        self.fetched = dict(logs.committed)
+        self._asked: dict[str, int] = {}
+        self.stopped: set[str] = set()
+        self.reached_end = True
+        self.most = 3
+
+    async def load_checkpoint(self) -> Loaded:
+        async def read() -> AsyncIterator[tuple[bytes, bytes]]:
+            for record in list(self._logs.of["checkpoints"]):
+                yield record
+
+        return await checkpoints.load(read())
+
+    async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]:
+        await asyncio.sleep(0)
+        return valid_entries([(i, v) for i, (_, v) in enumerate(self._logs.of["journal"])][start:end], epoch)
+
+    async def read_alert_ids(self, start: int) -> tuple[set[str], int]:
+        await asyncio.sleep(0)
+        alerts = self._logs.alerts()
+        return set(alerts[start:]), len(alerts)
+
+    async def commit(self, offsets: Mapping[str, int]) -> bool:
+        await asyncio.sleep(0)
+        if not self._producer.dead:
+            self._logs.committed |= offsets
+        return True
+
+    def seek(self, topic: str, offset: int) -> None:
+        self._asked[topic] = offset
+
+    def at_end(self, topic: str, next_offset: int) -> bool:
+        return self.reached_end and next_offset >= len(self._inputs[topic])
+
+    def flow(self, topic: str, on: bool) -> None:
+        (self.stopped.discard if on else self.stopped.add)(topic)
+
+    async def deliver(self, lane: Lane, rng: random.Random) -> None:
+        """Push what comes, a few messages at a time, until cancelled."""
+        while True:
+            self.fetched |= self._asked
+            self._asked.clear()
+            for topic in TOPICS:
+                if topic not in self.stopped and rng.random() < 0.2:
+                    for message in self._inputs[topic][self.fetched[topic] :][: rng.randint(1, self.most)]:
+                        self.fetched[topic] = message.offset + 1
+                        lane.push(topic, message)
+            await asyncio.sleep(0)
+
+
+# What it does: a count a key, a chain over all that was applied, an alert at every third.
+
+
+class Counted:
+    def __init__(self, n: int = 0, chain: bytes = b"") -> None:
+        self.n = n
+        self.chain = chain
+
+    def pack(self) -> bytes:
+        return self.n.to_bytes(4, "big") + self.chain
+
+    @staticmethod
+    def unpack(data: bytes) -> Counted:
+        return Counted(int.from_bytes(data[:4], "big"), data[4:])
+
+
+async def counting(items: AsyncIterator[Item], table: Any) -> AsyncIterator[Output]:
+    level = 0
+    async for item in items:
+        match item:
+            case Ladder():
+                level = item.level
+            case Clock():
+                for key in sorted(table):
+                    kept = table[key]
+                    kept.chain = hashlib.sha256(kept.chain + b"clock%d" % item.now_ns).digest()
+                    table[key] = kept
+            case Arrival():
+                kept = table.get(item.key) or Counted()
+                kept.n += 1
+                kept.chain = hashlib.sha256(
+                    kept.chain + f"{item.topic}{item.offset}{item.ordinal}{level}".encode()
+                ).digest()
+                table[item.key] = kept
+                yield Score(
+                    ts_event=item.ts_available, ts_available=item.ts_available, instrument=item.key,
+                    window_start=0, window_end=1, scores={"n": 0.5}, ages_ns={}, bundle="b",
+                )  # fmt: skip
+                if kept.n % 3 == 0:
+                    name = f"{item.key}-{kept.n}-{kept.chain.hex()[:8]}"
+                    yield msgspec.structs.replace(ALERT, alert_id=name, episode_id=name)
+            case _:
+                raise AssertionError(item)
+
+
+def inputs(rng: random.Random, n: int = 60) -> dict[str, list[Pending]]:
+    """Return messages of two topics and three keys over some seconds; every tenth cannot be used."""
+    made: dict[str, list[Pending]] = {topic: [] for topic in TOPICS}
+    at = T0
+    for number in range(n):
+        at += rng.randrange(200_000_000)
+        topic = rng.choice(TOPICS)
+        key = rng.choice("ABC")
+        news = News(
+            ts_event=at, ts_available=at, instrument=key, document_id=str(number), headline="x", body="",
+            source="s", channel="news",
+        )  # fmt: skip
+        bad = number % 10 == 9
+        made[topic].append(
+            Pending(
+                len(made[topic]),
+                "" if bad else key,
+                0 if bad else at,
+                None if bad else news,
+                refusal=("not_json", "expected JSON") if bad else None,
+                raw=(b"k", b"v"),
+                sent_ms=at // 1_000_000,
+            )
+        )
+    return made
+
+
+class Life:
+    """One worker's lane, from its start to its end."""
+
+    def __init__(self, logs: Logs, messages: Mapping[str, list[Pending]], rng: random.Random, **others: Any) -> None:
+        self.rng = rng
+        self.producer = Producer(logs, rng)
+        self.broker = Broker(logs, messages, self.producer)
+        producer = cast(Any, self.producer)
+        config: dict[str, Any] = {
+            "partition": 0, "topics": TOPICS, "owner": "test", "config": "c", "overtake_ns": 250_000_000,
+            "checkpoint_interval_s": 1e-9, "ladder_down_s": 0.0, "wall": lambda: T0, "wall_moves_time": False,
+            "unpack": Counted.unpack,
+        }  # fmt: skip
+        self.lane = Lane(
+            LaneConfig(**config | others),
+            broker=self.broker,
+            journal=JournalWriter(producer, "journal", 0),
+            outbox=Outbox(producer, prefix="", partition=0, wall=lambda: T0),
+            agent=cast(Any, counting),
+        )
+        self.run = asyncio.ensure_future(self.lane.run())
+        self.deliver = asyncio.ensure_future(self.broker.deliver(self.lane, rng))
+
+    async def turns(self, n: int) -> None:
+        for _ in range(n):
+            await asyncio.sleep(0)
+
+    async def crash(self) -> None:
+        """End as kill -9 does: what the producer has not delivered is lost."""
+        self.producer.die()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def finish(self, messages: int) -> None:
+        """Apply everything and stop in order."""
+        async with asyncio.timeout(5):
+            while self.lane._ordinal < messages and not self.run.done():
+                await asyncio.sleep(0.001)
+            await self.lane.stop()
+            await self.run
+        self.deliver.cancel()
+
+
+def undisturbed(messages: Mapping[str, list[Pending]], seed: int = 0) -> Logs:
+    async def live() -> None:
+        await Life(logs, messages, random.Random(seed)).finish(sum(map(len, messages.values())))
+
+    logs = Logs()
+    asyncio.run(live())
+    return logs
+
+
+def state(logs: Logs) -> dict[str, bytes]:
+    return logs.loaded().states
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10_000), crashes=st.lists(st.integers(0, 250), max_size=5))
+def test_a_lane_that_crashes_anywhere_says_everything_once(seed: int, crashes: list[int]) -> None:
+    messages = inputs(random.Random(seed))
+    logs, rng = Logs(), random.Random(seed + 1)
+
+    async def live() -> None:
+        for turns in crashes:
+            life = Life(logs, messages, rng)
+            await life.turns(turns)
+            await life.crash()
+        await Life(logs, messages, rng).finish(60)
+
+    asyncio.run(live())
+    whole = undisturbed(messages)
+    assert logs.alerts() == whole.alerts()
+    assert state(logs) == state(whole)
+    assert logs.committed == {topic: len(messages[topic]) for topic in TOPICS}
+    taken = [(step.topic, step.offset, step.count) for entry in logs.entries() for step in entry.steps
+             if isinstance(step, Run)]  # fmt: skip
+    for topic in TOPICS:
+        assert [o for t, first, n in taken if t == topic for o in range(first, first + n)] == list(
+            range(len(messages[topic]))
+        )
+
+
+def test_an_effect_leaves_only_once_its_journal_entry_is_there() -> None:
+    messages = inputs(random.Random(3))
+    logs = Logs()
+
+    async def live() -> None:
+        life = Life(logs, messages, random.Random(4))
+        applied = 0
+        for _ in range(400):
+            await asyncio.sleep(0)
+            named = sum(s.count for e in logs.entries() for s in e.steps if isinstance(s, Run))
+            said = len(logs.of["scores"]) + len(logs.of["deadletters"])
+            assert said <= named
+            applied = max(applied, said)
+        assert applied
+        await life.crash()
+
+    asyncio.run(live())
+
+
+def test_a_checkpoint_names_what_it_includes() -> None:
+    messages = inputs(random.Random(5))
+    logs = undisturbed(messages)
+    closing = logs.loaded().closing
+    assert closing is not None
+    assert closing.offsets == {topic: len(messages[topic]) for topic in TOPICS}
+    assert closing.ordinal == 60
+    assert closing.journal == len(logs.of["journal"])
+    # Alerts that were on their way at that moment stand behind it, never before.
+    assert closing.alerts <= len(logs.of["alerts"])
+
+
+def test_a_refused_message_becomes_a_dead_letter_with_its_position() -> None:
+    messages = inputs(random.Random(6))
+    logs = undisturbed(messages)
+    bad = [(topic, message.offset) for topic in TOPICS for message in messages[topic] if message.value is None]
+    assert sorted((letter.topic, letter.offset) for letter in logs.dead_letters()) == sorted(bad)
+    assert {letter.reason for letter in logs.dead_letters()} == {"not_json"}
+
+
+def test_a_lane_that_was_replaced_says_nothing_more() -> None:
+    messages = inputs(random.Random(7))
+    logs = Logs()
+
+    async def live() -> None:
+        old = Life(logs, messages, random.Random(8))
+        while not logs.of["alerts"]:
+            await asyncio.sleep(0)
+        new = Producer(logs, random.Random(9))
+        await JournalWriter(cast(Any, new), "journal", 0).claim("new")
+        before, said = len(logs.entries()), list(logs.of["alerts"])
+        with pytest.raises(FencedError, match="another worker has taken the partition over"):
+            await old.run
+        assert len(logs.entries()) == before
+        # What its last good entry covers may still arrive; of the void one, nothing.
+        named = sum(s.count for e in logs.entries() for s in e.steps if isinstance(s, Run))
+        assert len(logs.of["scores"]) + len(logs.of["deadletters"]) <= named
+        assert logs.of["alerts"][: len(said)] == said
+        old.deliver.cancel()
+
+    asyncio.run(live())
+
+
+def test_a_step_of_the_ladder_is_journalled_and_recovered() -> None:
+    messages = inputs(random.Random(10))
+    logs = Logs()
+
+    async def live() -> None:
+        life = Life(logs, messages, random.Random(11), ladder_down_s=10.0, wall=lambda: T0 + 3_600 * S)
+        life.broker.reached_end = False  # the last messages of one topic wait for the other
+        async with asyncio.timeout(10):
+            while life.lane.status.level == 0:
+                await asyncio.sleep(0.01)
+        await life.crash()
+        again = Life(logs, messages, random.Random(12))
+        await again.finish(60)
+        assert again.lane.status.level == 1
+
+    asyncio.run(live())
+    steps = [step for entry in logs.entries() for step in entry.steps if isinstance(step, Ladder)]
+    assert [step.level for step in steps] == [1]
+    assert "messages have waited for" in steps[0].reason
+
+
+def test_a_late_fetch_from_before_the_assignment_loses_nothing() -> None:
+    #   asked for   0 1 2 3 4 …
+    #   comes       20 21 … (fetched before), then, asked again, 0 1 2 …
+    messages = inputs(random.Random(13))
+    logs = Logs()
+
+    async def live() -> None:
+        life = Life(logs, messages, random.Random(14))
+        life.broker.fetched = {topic: min(20, len(messages[topic]) // 2) for topic in TOPICS}
+        await life.finish(60)
+
+    asyncio.run(live())
+    assert state(logs) == state(undisturbed(messages))
+
+
+def test_a_topic_whose_beginning_is_deleted_begins_where_it_does() -> None:
+    messages = inputs(random.Random(15))
+    logs = Logs()
+    gone = 5
+
+    class Shortened(Broker):
+        def seek(self, topic: str, offset: int) -> None:
+            super().seek(topic, max(offset, gone if topic == "news" else 0))
+
+    async def live() -> None:
+        life = Life(logs, messages, random.Random(16))
+        life.broker.__class__ = Shortened
+        life.broker.fetched["news"] = gone
+        await life.finish(60 - gone)
+
+    asyncio.run(live())
+    first = next(s for e in logs.entries() for s in e.steps if isinstance(s, Run) and s.topic == "news")
+    assert first.offset == gone
+
+
+def test_a_slow_lane_holds_its_input_back() -> None:
+    many = [Pending(i, "A", T0 + i, NEWS) for i in range(3_000)]
+    logs, held = Logs(), 0
+
+    async def live() -> None:
+        nonlocal held
+        life = Life(logs, {"frames": [], "news": many}, random.Random(17))
+        life.broker.most = 100
+        while life.lane._ordinal < 3_000:
+            held = max(held, sum(map(len, life.lane.sequencer.buffers.values())))
+            await asyncio.sleep(0)
+        await life.finish(3_000)
+
+    asyncio.run(live())
+    assert held < 600
