@@ -3,8 +3,12 @@
 `make bench-pump`, or `python -m benchmarks.pump --data DIR --out FILE.csv` for any folder with `trades/*.parquet`
 (ts_ms, is_buy, price, amount) and, where it is to be judged, `events.csv` (event_id, onset_rule_utc, verified).
 
-How it is counted. Parameters are the defaults of `engines.typologies.pump_and_dump`: they were chosen on the files of
-the first third of the verified events, by time; nothing is fitted here. A verified event is caught if an episode opens
+Which thresholds. Where the folder is this project's own, those for each file of the later two thirds of the verified
+events are what `benchmarks.pump_tuning` chooses on the files that end before it begins ("walk-forward": the headline);
+beside them those that it chooses on the first third, and the shipped defaults of `engines.typologies.pump_and_dump`.
+Any other folder is judged by the shipped defaults, and nothing is fitted to it.
+
+How it is counted. A verified event is caught if an episode opens
 from 60 s before to 120 s after its onset; the delay is that of the first episode from 60 s before to 1 h after. Every
 other opening is false. Events that are not verified count for nothing: an episode from 60 s before to 1 h after such an
 event's onset (two have one) is neither caught nor false, and every other in its file is false. Coin-days are the hours
@@ -27,9 +31,10 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from benchmarks.harness import close, table
+from benchmarks.pump_tuning import CHOICES, candidates, choose, moments, openings
 from engines.episodes import Episode, step
 from engines.ticks import TickConfig, TickEngine
-from engines.typologies.pump_and_dump import SPEC
+from engines.typologies.pump_and_dump import SPEC, PumpConfig
 from schemas.frames import Frame, frame_of
 
 DAY_NS = 86_400 * 10**9
@@ -221,17 +226,49 @@ def _iso(ns: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _rows(parts: Sequence[tuple[str, Sequence[tuple[File, Frame]]]]) -> Iterator[tuple[list[object], Judged]]:
-    engine = TickEngine(TickConfig())
-    contenders: list[tuple[str, Callable[[str, Frame], list[Opened]]]] = [
-        ("Tocsin", lambda name, ticks: replay(engine, name, ticks)),
-        ("+5 % in a minute, volume z > 5", price_and_volume),
-        ("a random tick a day", at_random),
-        ("every three minutes", always),
-    ]
-    for title, chosen in parts:
-        for name, contender in contenders:
-            result = judge(chosen, {file.event_id: contender(file.event_id, ticks) for file, ticks in chosen})
+def walk_forward(found: Sequence[tuple[File, Frame]], judged: Sequence[File]) -> dict[str, PumpConfig]:
+    """Return by event_id the thresholds for each file of ``judged``, chosen on the files that end before it begins.
+
+    Under "" stands what the files before all of ``judged`` choose, under "all" what all files do.
+    """
+    offered = candidates()
+    worth = {}
+    for file, ticks in found:
+        seen = moments(ticks)
+        counts = [
+            judge([(file, ticks)], {file.event_id: [Opened("", ts, 0, 1.0) for ts in openings(config, seen)]})
+            for config in offered
+        ]
+        worth[file.event_id] = np.array([float(count.caught - count.false) for count in counts])
+    begins = {file.event_id: int(ticks.ts_event[0]) for file, ticks in found}
+    ends = {file.event_id: int(ticks.ts_event[-1]) for file, ticks in found}
+    later = {file.event_id for file in judged}
+    pasts = {name: [other for other in ends if ends[other] < begins[name]] for name in later}
+    pasts |= {"": [name for name in ends if name not in later], "all": list(ends)}
+    return {name: offered[choose([worth[other] for other in past])] for name, past in pasts.items()}
+
+
+def _contenders(chosen: dict[str, PumpConfig]) -> Iterator[tuple[str, Callable[[str, Frame], list[Opened]]]]:
+    def tocsin(config: PumpConfig) -> Callable[[str, Frame], list[Opened]]:
+        engine = TickEngine(TickConfig(pump=config))
+        return lambda name, ticks: replay(engine, name, ticks)
+
+    if chosen:
+        yield "Tocsin, walk-forward", lambda name, ticks: tocsin(chosen.get(name, chosen[""]))(name, ticks)
+        yield "Tocsin, chosen on the first third", tocsin(chosen[""])
+    yield "Tocsin, as shipped", tocsin(PumpConfig())
+    yield "+5 % in a minute, volume z > 5", price_and_volume
+    yield "a random tick a day", at_random
+    yield "every three minutes", always
+
+
+def _rows(
+    parts: Sequence[tuple[str, Sequence[tuple[File, Frame]]]], chosen: dict[str, PumpConfig]
+) -> Iterator[tuple[list[object], Judged]]:
+    for title, files_of_part in parts:
+        for name, contender in _contenders(chosen):
+            found = {file.event_id: contender(file.event_id, ticks) for file, ticks in files_of_part}
+            result = judge(files_of_part, found)
             median = float(np.median(result.delays)) if result.delays else math.inf
             row: list[object] = [title, name, share(result.caught, result.events), round(median, 1), result.false]
             yield [*row, rate(result.false, result.days), round(result.days, 1)], result
@@ -259,24 +296,27 @@ def main() -> None:
     own = options.data.resolve() == Path("../shared/data/pump_trades").resolve()
     tuned = set(verified[: math.ceil(len(verified) / 3)]) if own else set()
     last = max((file.onset for file in tuned), default=0)
-    parts = [
-        ("tuned on", [(file, ticks) for file, ticks in found if tuned and (file.onset or file.announced) <= last]),
-        ("judged on", [(file, ticks) for file, ticks in found if not tuned or (file.onset or file.announced) > last]),
-    ]
-    results = list(_rows([part for part in parts if part[1]]))
+    early = [(file, ticks) for file, ticks in found if tuned and (file.onset or file.announced) <= last]
+    later = [(file, ticks) for file, ticks in found if not tuned or (file.onset or file.announced) > last]
+    chosen = walk_forward(found, [file for file, _ in later]) if own else {}
+    results = list(_rows([part for part in (("first third", early), ("judged on", later)) if part[1]], chosen))
     table(
         "Episodes of suspected pump-and-dump (shares and rates with exact 95 % intervals)",
         ["files", "contender", "caught in 120 s", "median delay s", "false", "false a coin-day", "coin-days"],
         [row for row, _ in results],
     )
-    judged = next(result for row, result in results if row[:2] == ["judged on", "Tocsin"])
-    median = float(np.median(judged.delays)) if judged.delays else -1.0
+    for name, config in sorted(chosen.items()):
+        values = ", ".join(f"{key} {getattr(config, key):g}" for key in CHOICES)
+        print(f"chosen for {name or 'all of them, on the first third'}: {values}")
+    judged = {row[1]: result for row, result in results if row[0] == "judged on"}
+    headline = judged["Tocsin, walk-forward" if own else "Tocsin, as shipped"]
+    median = float(np.median(headline.delays)) if headline.delays else -1.0
     close(
-        caught=judged.caught,
-        events=judged.events,
+        caught=headline.caught,
+        events=headline.events,
         median_delay_s=median if math.isfinite(median) else -1.0,
-        false_per_coin_day=round(judged.false / judged.days, 4),
-        coin_days=round(judged.days, 2),
+        false_per_coin_day=round(headline.false / headline.days, 4),
+        coin_days=round(headline.days, 2),
     )
 
 
