@@ -54,6 +54,22 @@ def test_frames_of_other_writers_are_read() -> None:
         assert frames.decode(value, ACME).price.tolist() == [5.0, 5.0, 5.0]
 
 
+@pytest.mark.parametrize("n", [1, 7, 8, 500])
+def test_metadata_in_another_order_changes_nothing(n: int) -> None:
+    ts = np.arange(n) * 10
+    frame = frames.frame_of("ACME.XNYS", {"ts_event": ts, "ts_available": ts, "price": ts + 1.0, "size": ts + 2.0})
+    columns = [pa.array(getattr(frame, name)) for name in frames.DTYPES]
+    sink = io.BytesIO()
+    schema = frames.SCHEMA.with_metadata({b"version": b"1", b"instrument": b"ACME.XNYS"})
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    other, ours = sink.getvalue(), frames.encode(frame)
+    assert other != ours
+    for name in frames.DTYPES:
+        read = [getattr(frames.decode(value, b"ACME.XNYS"), name) for value in (other, ours)]
+        np.testing.assert_array_equal(read[0], read[1])
+
+
 def test_columns_are_views_of_the_message() -> None:
     read = frames.decode(frames.encode(frame()), ACME)
     assert not read.price.flags.owndata
