@@ -76,15 +76,15 @@ async def serve(settings: Settings) -> None:
         )
         bind(app, worker, settings)
         web = Web(settings, worker, metrics, stage.about)
-        await web.start()
-        background.append(asyncio.create_task(worker.sample()))
-        # What stands for good is not walked again, and a state's objects are many and rarely garbage: full collections
-        # with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait for.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
-        log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=web.address, **stage.about)
         try:
+            await web.start()
+            background.append(asyncio.create_task(worker.sample()))
+            # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
+            # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait for.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 50)
+            log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=web.address, **stage.about)
             await _until_stopped(app, settings.drain_timeout_s)
             log.info("draining")
             await worker.drain()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
+from monitor.errors import StartupError
 from monitor.metrics import Metrics
 from monitor.settings import Settings
 
@@ -39,10 +40,22 @@ class Web:
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> None:
-        """Listen on the configured address."""
+        """Listen on the configured address.
+
+        Raises
+        ------
+        StartupError
+            It cannot be had.
+        """
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.http_host, self._settings.http_port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise StartupError(
+                f"Nothing can listen on {self._settings.http_host}:{self._settings.http_port} ({error.strerror}): free"
+                " it, or set TOCSIN_HTTP_HOST and TOCSIN_HTTP_PORT (0: any)."
+            ) from error
         host, port = self._runner.addresses[0][:2]
         self.address = f"http://{host}:{port}"
 

@@ -176,6 +176,16 @@ class Worker:
         lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
         return [line for line in lines if line.get("event") == event]
 
+    def events_like(self, text: str) -> list[str]:
+        """Return the log's lines that hold ``text``."""
+        return [line for line in self.log.splitlines() if text in line]
+
+    @property
+    def partitions(self) -> list[int]:
+        """The partitions that are its own and recovered; none while it is not ready."""
+        status, body = self.get("/readyz")
+        return json.loads(body)["partitions"] if status == 200 else []
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
@@ -226,7 +236,7 @@ class Worker:
             self.kill()
 
 
-def until(condition: Callable[[], bool], timeout_s: float, what: str, workers: Iterable[Worker] = ()) -> float:
+def until(condition: Callable[[], object], timeout_s: float, what: str, workers: Iterable[Worker] = ()) -> float:
     """Wait for a condition and return how long it took, s; workers that end by themselves are started again."""
     began_s = time.monotonic()
     while not condition():
