@@ -2,6 +2,10 @@
 
 Definition. The calibrated probability, over the kept embeddings of all modalities and their ages, that the next bar's
 return exceeds two trailing standard deviations. It is a measure of risk, not a pattern of misconduct.
+
+The model learnt from daily bars, where large moves are rare (4 to 10 % of days): its hundredth part with the highest
+risk begins at 0.19, and none reaches 0.31. On shorter bars the score orders risk but is no probability, so an episode
+opens near the top of what the model can say, and only informs.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ SPEC = TypologySpec(
     name="elevated_risk",
     version="1",
     title="Fused risk is elevated",
-    open=0.5,
-    critical=0.8,
-    close=0.25,
+    open=0.28,
+    critical=0.6,
+    close=0.15,
     hold_ns=1_800_000_000_000,
+    opens_as="info",
 )
