@@ -248,15 +248,18 @@ def walk_forward(found: Sequence[tuple[File, Frame]], judged: Sequence[File]) ->
     return {name: offered[choose([worth[other] for other in past])] for name, past in pasts.items()}
 
 
-def _contenders(chosen: dict[str, PumpConfig]) -> Iterator[tuple[str, Callable[[str, Frame], list[Opened]]]]:
+def _contenders(
+    chosen: dict[str, PumpConfig], judged: bool
+) -> Iterator[tuple[str, Callable[[str, Frame], list[Opened]]]]:
     def tocsin(config: PumpConfig) -> Callable[[str, Frame], list[Opened]]:
         engine = TickEngine(TickConfig(pump=config))
         return lambda name, ticks: replay(engine, name, ticks)
 
-    if chosen:
+    if chosen and judged:
         yield "Tocsin, walk-forward", lambda name, ticks: tocsin(chosen.get(name, chosen[""]))(name, ticks)
+    if chosen:
         yield "Tocsin, chosen on the first third", tocsin(chosen[""])
-    yield "Tocsin, as shipped", tocsin(PumpConfig())
+    yield "Tocsin, as shipped" + (" (in sample)" if chosen else ""), tocsin(PumpConfig())
     yield "+5 % in a minute, volume z > 5", price_and_volume
     yield "a random tick a day", at_random
     yield "every three minutes", always
@@ -266,7 +269,7 @@ def _rows(
     parts: Sequence[tuple[str, Sequence[tuple[File, Frame]]]], chosen: dict[str, PumpConfig]
 ) -> Iterator[tuple[list[object], Judged]]:
     for title, files_of_part in parts:
-        for name, contender in _contenders(chosen):
+        for name, contender in _contenders(chosen, title == "judged on"):
             found = {file.event_id: contender(file.event_id, ticks) for file, ticks in files_of_part}
             result = judge(files_of_part, found)
             median = float(np.median(result.delays)) if result.delays else math.inf
@@ -305,9 +308,12 @@ def main() -> None:
         ["files", "contender", "caught in 120 s", "median delay s", "false", "false a coin-day", "coin-days"],
         [row for row, _ in results],
     )
-    for name, config in sorted(chosen.items()):
-        values = ", ".join(f"{key} {getattr(config, key):g}" for key in CHOICES)
-        print(f"chosen for {name or 'all of them, on the first third'}: {values}")
+    before = None
+    for name in ["", *(file.event_id for file, _ in later), "all"] if chosen else []:
+        if chosen[name] != before:
+            values = ", ".join(f"{key} {getattr(chosen[name], key):g}" for key in CHOICES)
+            print(f"chosen for {name or 'the first judged file on'}: {values}")
+        before = chosen[name]
     judged = {row[1]: result for row, result in results if row[0] == "judged on"}
     headline = judged["Tocsin, walk-forward" if own else "Tocsin, as shipped"]
     median = float(np.median(headline.delays)) if headline.delays else -1.0

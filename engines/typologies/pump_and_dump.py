@@ -5,8 +5,9 @@ orders than usual, and the price stands well above where it was before and above
 together; the weakest decides. Each tick is judged with what stood before it, so the alert leaves with the tick that
 completes the cause.
 
-Regulation. MAR (EU) 596/2014 Art. 12(1)(a): a price at an abnormal or artificial level; Art. 12(2)(d): gain from an
-opinion spread after taking a position; Delegated Regulation (EU) 2016/522 Annex II lists "pump and dump" by name.
+Regulation. MAR (EU) 596/2014 Art. 12(1)(a): trades that give false or misleading signals, or secure a price at an
+abnormal or artificial level; Art. 12(2)(d): gain from an opinion voiced in the media after taking a position, without
+disclosing it; Delegated Regulation (EU) 2016/522 Annex II Section 1 lists "pump and dump" by name.
 The burst of orders within one instant as its mark: La Morgia, Mei,
 Sassi, Stefa (2020), *Pump and Dumps in the Bitcoin Era*; Xu, Livshits (2019), *The Anatomy of a Cryptocurrency
 Pump-and-Dump Scheme*, USENIX Security.
@@ -32,7 +33,7 @@ SPEC = TypologySpec(
     regulation=(
         "MAR Art. 12(1)(a)",
         "MAR Art. 12(2)(d)",
-        "Delegated Regulation (EU) 2016/522 Annex II",
+        "Delegated Regulation (EU) 2016/522 Annex II Section 1",
     ),
     open=0.5,
     critical=0.9,
@@ -63,9 +64,9 @@ class PumpConfig(msgspec.Struct, frozen=True, kw_only=True):
     warm_up_ns: int = 1_800_000_000_000
     rise: float = 0.04
     high_ns: int = 21_600_000_000_000
-    breakout: float = 0.03
+    breakout: float = 0.02
     buying: float = 40.0
-    orders: float = 115.0
+    orders: float = 150.0
     order_rate: float = 40.0
 
 

@@ -65,8 +65,8 @@ def test_an_alert_explains_itself(tracks: dict[str, Track], head: str) -> None:
 def test_the_pump_opens_with_the_tick_that_meets_the_last_condition(tracks: dict[str, Track]) -> None:
     track = tracks["pump_and_dump"]
     at = int(np.argmax(track.score >= 0.5))
-    # A usual minute has 3 orders, so 40 times that is 120: the last condition to be met, 3 of them from the quiet.
-    assert at - (len(track.score) - 400) + 1 == pytest.approx(117, abs=3)
+    # 150 orders within a minute are the last condition to be met, 3 of them from the quiet.
+    assert at - (len(track.score) - 400) + 1 == pytest.approx(147, abs=1)
     assert all(rule.value >= rule.threshold for rule in track.explain(at).rules)
     assert any(rule.value < rule.threshold for rule in track.explain(at - 1).rules)
 
