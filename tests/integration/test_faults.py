@@ -47,7 +47,7 @@ def late() -> int:
 def check(settings: Settings, alerts: int = 10) -> None:
     found = account(settings)
     found.check(messages=len(day()), alerts=alerts)
-    assert found.late == late()
+    assert found.late == late(), f"{found.late} late events, {late()} of the day's own"
 
 
 def kills(settings: Settings, folder: Path, seed: int, number: int, record: Record) -> None:
