@@ -7,10 +7,11 @@ the instrument, the window and the decision configuration.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from typing import NamedTuple
 
 import msgspec
 
-from agents.flow import Item, Scored
+from agents.flow import Item, Scored, Ticked
 from agents.state import HISTORY_KEPT, InstrumentState, OpenEpisode
 from engines import episodes
 from engines.episodes import Episode, Transition
@@ -52,6 +53,9 @@ async def triage(
         yield item
         if isinstance(item, Ladder):
             judge.level = item.level
+        elif isinstance(item, Ticked):
+            # Fusion keeps the newest bar next; a tick before its close must not be judged beside it.
+            judge.bars_key, judge.bars = item.key, _bars(state[item.key], item)
         elif isinstance(item, Scored):
             kept = state[item.key]
             for alert in judge.track(item.key, kept, item.track, item.arrival.trace if item.arrival else ""):
@@ -67,6 +71,24 @@ async def triage(
                 due[key] = judge.deadline(kept)
 
 
+class _Bar(NamedTuple):
+    """A closed bar, as far as an alert tells of it."""
+
+    ts_available: int
+    end: int
+    anomaly: float
+
+
+def _bars(kept: InstrumentState, ticked: Ticked) -> list[_Bar]:
+    """Return the last bar before this update and those that it closed."""
+    before = _Bar(0, kept.bar_end, kept.bar_anomaly)
+    closed = ticked.update.bars
+    if closed is None:
+        return [before]
+    rows = zip(closed.ts_available.tolist(), closed.end.tolist(), closed.anomaly.tolist(), strict=True)
+    return [before, *(_Bar(*row) for row in rows)]
+
+
 class _Judge:
     """What stands for all instruments, and the ladder's level of the moment."""
 
@@ -77,6 +99,8 @@ class _Judge:
         self._subject = subject
         self._provenance = provenance
         self.level = 0
+        self.bars: list[_Bar] = []
+        self.bars_key = ""
 
     def deadline(self, kept: InstrumentState) -> int:
         """Return the clock at which an episode is to be closed, 0 if none."""
@@ -166,7 +190,7 @@ class _Judge:
                 score=transition.score,
                 regulation=list(spec.regulation),
             ),
-            modalities=self._modalities(kept, transition.ts),
+            modalities=self._modalities(key, kept, transition.ts, available_at),
             explanation=explanation,
             evidence=Evidence(
                 inputs=[
@@ -182,12 +206,14 @@ class _Judge:
             quality=Quality(ladder=LEVELS[self.level], late_events=kept.ticks.late),
         )
 
-    def _modalities(self, kept: InstrumentState, now_ns: int) -> dict[str, Modality]:
+    def _modalities(self, key: str, kept: InstrumentState, now_ns: int, available_at: int) -> dict[str, Modality]:
         model = self._provenance.bundle
         found = {
             name: Modality(present=True, age_ns=max(0, now_ns - embedding.ts_event), score=embedding.score, model=model)
             for name, embedding in kept.kept.items()
         }
-        if kept.bar_end:
-            found["ticks"] = Modality(present=True, age_ns=max(0, now_ns - kept.bar_end), score=kept.bar_anomaly)
+        bars = self.bars if key == self.bars_key else [_Bar(0, kept.bar_end, kept.bar_anomaly)]
+        bar = [bar for bar in bars if bar.ts_available <= available_at][-1]
+        if bar.end:
+            found["ticks"] = Modality(present=True, age_ns=max(0, now_ns - bar.end), score=bar.anomaly)
         return {name: found.get(name, Modality(present=False)) for name in ("ticks", "text", "calls")}
