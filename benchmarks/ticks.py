@@ -157,7 +157,7 @@ def _get(address: str, path: str) -> str:
     return text
 
 
-def _ready(address: str) -> bool:
+def is_ready(address: str) -> bool:
     try:
         _get(address, "/readyz")
     except urllib.error.HTTPError:
@@ -169,7 +169,7 @@ def _metric(page: str, name: str) -> float:
     return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", page, re.M))
 
 
-def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
+def address_of(log: Path, process: subprocess.Popen[bytes]) -> str:
     """Return where the worker serves HTTP, once its log says so."""
     deadline_s = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline_s:
@@ -191,8 +191,8 @@ async def worker(settings: Settings, count: int, log: Path) -> Measured:
     """Run a worker over the frames."""
     process = harness.start("run", settings=settings, log=log)
     try:
-        address = _address(log, process)
-        while not await asyncio.to_thread(_ready, address):
+        address = address_of(log, process)
+        while not await asyncio.to_thread(is_ready, address):
             await asyncio.sleep(0.01)
         before = Usage.of(process.pid)
         early = _metric(_get(address, "/metrics"), "tocsin_ticks_total")
