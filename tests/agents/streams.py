@@ -1,4 +1,4 @@
-"""Streams for the agents' tests: two quiet hours of one instrument, then a pump; texts with made-up embeddings."""
+"""Streams for the agents' tests: two quiet hours of one instrument, then a pump; texts with made-up scores."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def pump() -> Frame:
 
 
 def cut(frame: Frame, sizes: Iterable[int]) -> Iterator[Frame]:
-    """Yield the frame's rows in frames of these sizes, the last size again and again; none spans a second, as a feed's."""
+    """Yield the rows in frames of these sizes, the last size again and again; none spans a second, as a feed's do."""
     at, size, steps = 0, 1, iter(sizes)
     while at < len(frame):
         size = next(steps, size)
