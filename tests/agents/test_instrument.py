@@ -1,4 +1,4 @@
-"""The agents of the instrument stage on lists and dicts: what opens, worsens and closes an episode, and what it says."""
+"""The instrument stage on lists and dicts: what opens, worsens and closes an episode, and what it says."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,15 @@ def day() -> tuple[Message, ...]:
         path = Path(folder) / "day"
         write(path, config, companies_of(SymbolMaster.load(DEFAULT_SYMBOLS)))
         recording = Recording.open(path, verify=False)
-        return tuple(recording.messages([topic for topic in recording.topics if topic in INSTRUMENT_INPUTS]))
+        messages = recording.messages([topic for topic in recording.topics if topic in INSTRUMENT_INPUTS])
+        return tuple(dataclasses.replace(message, partition=-1) for message in messages)
 
 
 class Feed:
-    """Sends messages from a thread of its own, ``rate`` a second (None: flat out); the producer is idempotent."""
+    """Sends messages from a thread of its own, ``rate`` a second (None: flat out); the producer is idempotent.
+
+    Those with a ``partition`` of their own go there; ``places`` holds where each message was put.
+    """
 
     def __init__(self, settings: Settings, messages: Sequence[Message], rate: float | None = None) -> None:
         self._producer = Producer(
@@ -84,6 +88,7 @@ class Feed:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.sent = 0
         self.failed: list[str] = []
+        self.places: dict[int, tuple[int, int]] = {}
 
     def _run(self) -> None:
         began_s = time.monotonic()
@@ -97,14 +102,16 @@ class Feed:
                 message.value,
                 message.key,
                 headers=list(message.headers),
-                on_delivery=self._delivered,
+                on_delivery=partial(self._delivered, number),
+                **({"partition": message.partition} if message.partition >= 0 else {}),
             )
             self._producer.poll(0)
         self._producer.flush(120)
 
-    def _delivered(self, error: Any, _: Any) -> None:
+    def _delivered(self, number: int, error: Any, message: Any) -> None:
         if error is None:
             self.sent += 1
+            self.places[number] = (message.partition(), message.offset())
         else:
             self.failed.append(str(error))
 
@@ -214,6 +221,12 @@ class Worker:
             self.wait(1)
             self.start()
 
+    @property
+    def rss_mb(self) -> float:
+        """Its resident memory."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
     def get(self, path: str) -> tuple[int, str]:
         """Ask its HTTP side; status 0 where it does not answer."""
         serving = self.events("serving")
@@ -320,11 +333,18 @@ def undisturbed() -> Replayed:
     return asyncio.run(by_history(day(), stage()))
 
 
+def before_the_end(alerts: Iterable[Alert]) -> list[Alert]:
+    """Leave out what stands open at the day's end: the last clock of a partition may not have come to close it."""
+    until_ns = day()[-1].ts_available - 600 * 10**9
+    return [alert for alert in alerts if alert.times.available_at < until_ns]
+
+
 @dataclass
 class Account:
     """What stands in the topics against the replay of the journal, over all partitions."""
 
     messages: int = 0
+    scores: int = 0
     late: int = 0
     alerts: list[Alert] = field(default_factory=list)
     replayed: list[Alert] = field(default_factory=list)
@@ -362,6 +382,7 @@ async def _account(settings: Settings) -> Account:
     for partition in range(settings.partitions):
         replayed = await by_journal(settings, stage(), partition)
         account.messages += replayed.messages
+        account.scores += replayed.scores
         account.replayed += replayed.alerts
         account.alerts += await alerts_on_broker(settings, partition)
         account.late += sum(state.ticks.late for state in replayed.table.values())  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ import pytest
 from monitor.fence import EXIT_FENCED
 from monitor.settings import Settings
 from schemas.alerts import digest
-from tests.integration.daemon import Feed, Watch, Worker, account, day, undisturbed, until
+from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
 from tests.integration.kafka import Broker
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(300)]
@@ -195,10 +195,7 @@ def test_what_piled_up_meanwhile_is_neither_late_nor_out_of_order(settings: Sett
         finish(worker, watch, len(day()))
     check(settings)
     # As in one order over all partitions, but for what the end of the day has not closed everywhere.
-    until_ns = day()[-1].ts_available - 600 * 10**9
-    assert digest(a for a in account(settings).alerts if a.times.available_at < until_ns) == digest(
-        a for a in undisturbed().alerts if a.times.available_at < until_ns
-    )
+    assert digest(before_the_end(account(settings).alerts)) == digest(before_the_end(undisturbed().alerts))
 
 
 @pytest.mark.long

@@ -1,0 +1,86 @@
+"""The daemon on a real Kafka, undisturbed: what it says is what a replay of its journal says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from monitor import kafka
+from monitor.settings import Settings
+from schemas.alerts import AlertEvent, digest
+from schemas.records import Score
+from schemas.topics import INSTRUMENT_INPUTS
+from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+async def values(settings: Settings, topic: str) -> list[tuple[int, bytes, bytes]]:
+    name = kafka.full_name(settings.prefix, topic)
+    async with kafka.reader(settings) as consumer:
+        ends = await kafka.end_offsets(consumer, name, range(settings.partitions))
+        return [
+            (partition, record.key, record.value)
+            for partition, end in ends.items()
+            async for record in kafka.read_partition(consumer, name, partition, 0, end)
+        ]
+
+
+def test_a_day_goes_through_and_is_proved_by_its_journal(
+    topics: Settings, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    settings = topics.model_copy(update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0})
+    watch = Watch(settings)
+    with Worker(settings, tmp_path) as worker:
+        until(lambda: worker.get("/readyz")[0] == 200, 60, "ready", [worker])
+        assert json.loads(worker.get("/readyz")[1])["partitions"] == [0, 1, 2, 3]
+        with Feed(settings, day()) as feed:
+            feed.finish()
+        record_property("read_in_s", round(until(lambda: watch.acknowledged() == len(day()), 120, "all is read"), 1))
+        assert worker.get("/livez")[0] == 200
+        metrics = worker.get("/metrics")[1]
+        assert worker.drain() == 0
+
+    found = account(settings)
+    found.check(messages=len(day()), alerts=20)
+    whole = undisturbed()
+    assert digest(before_the_end(found.alerts)) == digest(before_the_end(whole.alerts))
+    assert found.late == sum(state.ticks.late for state in whole.table.values())  # type: ignore[attr-defined]
+
+    # What consumers get: events by the schema, keyed by episode, in the partition of the input that raised them.
+    home = {message.key.decode(): kafka.partition_for(message.key.decode(), settings.partitions) for message in day()}
+    for partition, key, value in asyncio.run(values(settings, "alerts")):
+        event = msgspec.json.decode(value, type=AlertEvent)
+        assert event.data.episode_id == key.decode()
+        assert home[event.data.subject.instrument] == partition
+        assert event.data.provenance.mode == "live"
+        assert event.data.evidence.inputs
+        assert event.data.times.detected_at > event.data.times.available_at
+    scores = [msgspec.json.decode(value, type=Score) for _, _, value in asyncio.run(values(settings, "scores"))]
+    assert len(scores) == found.scores
+    for topic in INSTRUMENT_INPUTS:
+        sent = sum(message.topic == topic for message in day())
+        assert not sent or f'tocsin_messages_total{{topic="{topic}"}} {float(sent)}' in metrics
+    assert 'tocsin_checkpoint_age_seconds{partition="0"}' in metrics
+
+
+def test_two_workers_share_the_partitions_and_say_the_same(topics: Settings, tmp_path: Path) -> None:
+    settings = topics.model_copy(update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0})
+    watch = Watch(settings)
+    with Worker(settings, tmp_path, "one") as one, Worker(settings, tmp_path, "two") as two:
+        until(lambda: one.partitions and two.partitions, 60, "both have partitions", [one, two])
+        assert sorted(one.partitions + two.partitions) == [0, 1, 2, 3]
+        with Feed(settings, day()) as feed:
+            feed.finish()
+        until(lambda: watch.acknowledged() == len(day()), 120, "all is read", [one, two])
+        assert two.drain() == 0
+        until(lambda: len(one.partitions) == 4, 60, "one has all", [one])
+        assert one.drain() == 0
+    found = account(settings)
+    found.check(messages=len(day()), alerts=20)
+    assert digest(before_the_end(found.alerts)) == digest(before_the_end(undisturbed().alerts))
