@@ -23,6 +23,11 @@ def clock(ns: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     return datetime.fromtimestamp(ns / 1e9, UTC).strftime(form)
 
 
+def plain(text: str) -> Text:
+    """Return text of others as it is to be shown: no markup of Rich's, and no control characters for the terminal."""
+    return Text("".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
 def why(rules: Iterable[RuleResult], most: int = 3) -> str:
     """Return the first rules as text: what was measured, against what bound."""
     return ", ".join(
@@ -89,7 +94,7 @@ def alert_card(alert: Alert) -> RenderableType:
     if alert.explanation.attributions:
         places = _table("attributed to", "where", "weight", "excerpt")
         for place in alert.explanation.attributions:
-            places.add_row(place.topic, place.locator, f"{place.weight:.2g}", place.excerpt)
+            places.add_row(place.topic, place.locator, f"{place.weight:.2g}", plain(place.excerpt))
         parts += ["", places]
     if alert.explanation.clears:
         parts += ["", Text(f"It would not have rung if {alert.explanation.clears}.", style="italic")]
@@ -151,7 +156,7 @@ def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     grid.add_column(overflow="fold")
     for name, value in rows:
         if value:
-            grid.add_row(name, value)
+            grid.add_row(name, plain(value))
     return grid
 
 

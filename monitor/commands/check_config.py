@@ -34,16 +34,17 @@ def check_config(
     from rich.console import Console
     from rich.table import Table
 
+    from monitor.render import plain
+
     settings = load()
     table = Table("variable", "value", "from", "what it is", box=None, pad_edge=False)
     for name, field in Settings.model_fields.items():
         variable = f"TOCSIN_{name.upper()}"
         given = name in settings.model_fields_set
         value = getattr(settings, name)
-        # A secret's own text is a row of asterisks.
         table.add_row(
             variable,
-            "–" if value is None else str(value),
+            "–" if value is None else plain(str(value)),
             "[cyan]environment" if given else "[dim]default",
             field.description or "",
         )
@@ -51,7 +52,7 @@ def check_config(
     console.print(table)
     problems = unknown(os.environ) + _files(settings) + (asyncio.run(_broker(settings)) if online else [])
     for problem in problems:
-        console.print(f"[red]✗[/] {problem}", soft_wrap=True)
+        console.print("[red]✗[/]", plain(problem), soft_wrap=True)
     if problems:
         raise typer.Exit(1)
     more = "" if online else "; --online asks the broker too"

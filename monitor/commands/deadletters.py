@@ -37,7 +37,7 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    from monitor.render import clock
+    from monitor.render import clock, plain
 
     letters = _read(load(bootstrap=bootstrap, prefix=prefix), _selection(None, reason, topic, since))
     shown = letters[-limit:]
@@ -48,7 +48,7 @@ def list_(
     for letter in shown:
         table.add_row(
             _id(letter), clock(letter.ts_available), f"[yellow]{letter.reason}", f"{letter.size:,}",
-            letter.key.decode("utf-8", "backslashreplace")[:32], letter.detail,
+            plain(letter.key.decode("utf-8", "backslashreplace")[:32]), plain(letter.detail),
         )  # fmt: skip
     console = Console()
     console.print(table)
@@ -67,7 +67,7 @@ def show(
     from rich.console import Console
 
     from monitor.deadletters import obstacle
-    from monitor.render import clock, pairs
+    from monitor.render import clock, pairs, plain
 
     letters = _read(load(bootstrap=bootstrap, prefix=prefix), _selection(ids, None, None, "beginning"))
     if as_json:
@@ -86,7 +86,7 @@ def show(
             ("note", obstacle(letter) or ""),
         ]
         console.print(pairs(facts))
-        console.print(letter.value.decode("utf-8", "backslashreplace"), markup=False, highlight=False)
+        console.print(plain(letter.value.decode("utf-8", "backslashreplace")))
         console.print()
 
 

@@ -68,5 +68,16 @@ def test_what_an_alert_does_not_say_is_not_on_its_card() -> None:
         assert part not in card
 
 
+def test_words_of_others_are_neither_markup_nor_terminal_commands() -> None:
+    (place,) = sample().explanation.attributions[:1]
+    hostile = msgspec.structs.replace(place, excerpt="[/b] up [red]50 %\x1b]0;title\x07")
+    card = text(
+        msgspec.structs.replace(
+            sample(), explanation=msgspec.structs.replace(sample().explanation, attributions=[hostile])
+        )
+    )
+    assert "[/b] up [red]50 %\N{REPLACEMENT CHARACTER}]0;title\N{REPLACEMENT CHARACTER}" in card
+
+
 def test_a_sparkline_spans_zero_to_one() -> None:
     assert sparkline([0.0, 0.124, 0.126, 0.5, 0.99, 1.0]) == "▁▁▂▅██"
