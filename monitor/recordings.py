@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from itertools import groupby
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
@@ -361,6 +361,12 @@ class Recording:
                 f"{path} has layout {manifest.layout}, this version reads {LAYOUT}; make the recording again."
             )
         for name, entry in manifest.files.items():
+            parts = PurePosixPath(name).parts
+            if not 1 <= len(parts) <= 2 or ".." in parts or "/" in parts or (entry.topic and entry.topic not in RANK):
+                raise RecordingError(
+                    f"{manifest_path} names {name!r} of topic {entry.topic!r}: expected files within the folder, of"
+                    " topics that this version knows; make the recording again."
+                )
             file = path / name
             if not file.is_file():
                 raise RecordingError(f"{file} is missing; copy the recording again, or make it again.")

@@ -180,6 +180,19 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
         Recording.open(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [("news/2024", "../r/news/2024"), ("news/2024", "/etc/2024"), ('"topic": "news"', '"topic": "x"')]
+)
+def test_a_manifest_that_leaves_the_folder_or_names_a_strange_topic_is_refused(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    path = write(tmp_path / "r", [message()])
+    manifest = path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(old, new))
+    with pytest.raises(RecordingError, match="expected files within the folder, of topics that this version knows"):
+        Recording.open(path)
+
+
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RecordingError):
         write(tmp_path / "r", [message(), message("gossip")])
