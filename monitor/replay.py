@@ -19,7 +19,7 @@ from monitor.arrivals import arrival, dead_letter, pending
 from monitor.journal import read_journal
 from monitor.lane import State
 from monitor.recordings import Message
-from monitor.sequencer import SECOND_NS, Sequencer, Taken
+from monitor.sequencer import SECOND_NS, JournalMismatchError, Sequencer, Taken
 from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
@@ -91,6 +91,11 @@ async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replay
         for entry in written.entries:
             for step in entry.steps:
                 if isinstance(step, Run):
+                    if not sequencer.has(step):
+                        raise JournalMismatchError(
+                            f"the journal names {step.count} messages of {step.topic} from offset {step.offset} on, "
+                            f"the topic holds {len(sequencer.buffers[step.topic])} of them"
+                        )
                     for taken in sequencer.follow(step):
                         item = _item(stage, taken, partition, level, replayed)
                         if item is not None:

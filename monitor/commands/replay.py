@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.commands.options import Bootstrap, Prefix
+from monitor.errors import StartupError
 from monitor.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ async def _recording(settings: Settings, path: Path) -> Replayed:
 async def _journals(settings: Settings, out: Path | None) -> bool:
     from monitor import kafka
     from monitor.replay import Replayed, alerts_on_broker, by_journal
+    from monitor.sequencer import JournalMismatchError
     from monitor.stage import load_stage
     from schemas.alerts import digest
     from schemas.topics import INSTRUMENT_INPUTS
@@ -76,7 +78,13 @@ async def _journals(settings: Settings, out: Path | None) -> bool:
     whole = Replayed()
     sent = []
     for partition in range(partitions):
-        found = await by_journal(settings, stage, partition)
+        try:
+            found = await by_journal(settings, stage, partition)
+        except JournalMismatchError as error:
+            raise StartupError(
+                f"Partition {partition} cannot be replayed from its beginning, for retention has deleted what it was "
+                f"made of ({error}): keep the inputs for longer, or replay a recording."
+            ) from error
         whole.alerts += found.alerts
         whole.dead_letters += found.dead_letters
         whole.scores += found.scores
