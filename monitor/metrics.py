@@ -47,6 +47,7 @@ class Metrics:
         self._ladder = gauge("ladder_level", "0 full, 1 text and ticks, 2 rules only.", "partition")
         self._age = gauge("checkpoint_age_seconds", "Since the last checkpoint began.", "partition")
         self._loop = gauge("event_loop_lag_seconds", "Longest gap between two runs of the event loop.")
+        self._sampled: set[str] = set()
 
     def turn(self, taken: list[Taken], began_s: float, applied_s: float, journalled_s: float) -> None:
         """Count a turn; times are of the monotonic clock."""
@@ -79,6 +80,11 @@ class Metrics:
         """Read the gauges off the lanes."""
         now_s = time.monotonic()
         self._lanes.set(len(lanes))
+        # What another worker owns now would stand here for ever as it was, and be added to that one's.
+        for gone in self._sampled - {str(partition) for partition in lanes}:
+            for gauge in (self._waiting, self._backlog, self._ladder, self._age):
+                gauge.remove(gone)
+        self._sampled = {str(partition) for partition in lanes}
         for partition, lane in lanes.items():
             label = str(partition)
             self._waiting.labels(label).set(sum(map(len, lane.sequencer.buffers.values())))
