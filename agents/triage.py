@@ -49,16 +49,20 @@ async def triage(
     """Open, update and close episodes; ``specs`` maps a track's head to its typology."""
     judge = _Judge(specs, subject, provenance)
     due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
+    ticked: Ticked | None = None
+    bars: list[_Bar] = []
     async for item in items:
         yield item
         if isinstance(item, Ladder):
             judge.level = item.level
         elif isinstance(item, Ticked):
             # Fusion keeps the newest bar next; a tick before its close must not be judged beside it.
-            judge.bars_key, judge.bars = item.key, _bars(state[item.key], item)
+            ticked, bars = item, _bars(state[item.key], item)
         elif isinstance(item, Scored):
             kept = state[item.key]
-            for alert in judge.track(item.key, kept, item.track, item.arrival.trace if item.arrival else ""):
+            own = ticked is not None and ticked.key == item.key and ticked.arrival is item.arrival
+            trace = item.arrival.trace if item.arrival else ""
+            for alert in judge.track(item.key, kept, item.track, trace, bars if own else [_newest(kept)]):
                 yield alert
             state[item.key] = kept
             due[item.key] = judge.deadline(kept)
@@ -79,14 +83,17 @@ class _Bar(NamedTuple):
     anomaly: float
 
 
+def _newest(kept: InstrumentState) -> _Bar:
+    return _Bar(0, kept.bar_end, kept.bar_anomaly)
+
+
 def _bars(kept: InstrumentState, ticked: Ticked) -> list[_Bar]:
     """Return the last bar before this update and those that it closed."""
-    before = _Bar(0, kept.bar_end, kept.bar_anomaly)
     closed = ticked.update.bars
     if closed is None:
-        return [before]
+        return [_newest(kept)]
     rows = zip(closed.ts_available.tolist(), closed.end.tolist(), closed.anomaly.tolist(), strict=True)
-    return [before, *(_Bar(*row) for row in rows)]
+    return [_newest(kept), *(_Bar(*row) for row in rows)]
 
 
 class _Judge:
@@ -99,16 +106,17 @@ class _Judge:
         self._subject = subject
         self._provenance = provenance
         self.level = 0
-        self.bars: list[_Bar] = []
-        self.bars_key = ""
 
     def deadline(self, kept: InstrumentState) -> int:
         """Return the clock at which an episode is to be closed, 0 if none."""
         deadlines = [episodes.deadline(self._specs[head], open_.episode) for head, open_ in kept.episodes.items()]
         return min((at + PATIENCE_NS for at in deadlines if at), default=0)
 
-    def track(self, key: str, kept: InstrumentState, track: Track, trace: str) -> list[Alert]:
-        """Feed a track to its episode; ``trace`` is that of the message that completed it."""
+    def track(self, key: str, kept: InstrumentState, track: Track, trace: str, bars: list[_Bar]) -> list[Alert]:
+        """Feed a track to its episode; ``trace`` is that of the message that completed it.
+
+        ``bars`` are the last bar that was kept before that message and those that it closed.
+        """
         spec = self._specs[track.head]
         running = kept.episodes.get(track.head)
         if running is None:
@@ -119,6 +127,7 @@ class _Judge:
         for transition in episodes.step(spec, running.episode, track.ts_event, track.score):
             if transition.activity == "create":
                 self._open(key, kept, running, spec, int(track.window_start[transition.index]))
+            available_at = int(track.ts_available[transition.index])
             alerts.append(
                 self._alert(
                     key,
@@ -126,7 +135,8 @@ class _Judge:
                     running,
                     track.head,
                     transition,
-                    int(track.ts_available[transition.index]),
+                    available_at,
+                    [bar for bar in bars if bar.ts_available <= available_at][-1],
                     trace,
                     Explanation() if transition.activity == "close" else track.explain(transition.index),
                 )
@@ -141,7 +151,8 @@ class _Judge:
         for head, running in list(kept.episodes.items()):
             transition = episodes.expire(self._specs[head], running.episode, now_ns)
             if transition is not None:
-                alerts.append(self._alert(key, kept, running, head, transition, transition.ts, "", Explanation()))
+                bar = _newest(kept)
+                alerts.append(self._alert(key, kept, running, head, transition, transition.ts, bar, "", Explanation()))
                 del kept.episodes[head]
         return alerts
 
@@ -163,6 +174,7 @@ class _Judge:
         head: str,
         transition: Transition,
         available_at: int,
+        bar: _Bar,
         trace: str,
         explanation: Explanation,
     ) -> Alert:
@@ -190,7 +202,7 @@ class _Judge:
                 score=transition.score,
                 regulation=list(spec.regulation),
             ),
-            modalities=self._modalities(key, kept, transition.ts, available_at),
+            modalities=self._modalities(kept, bar, transition.ts),
             explanation=explanation,
             evidence=Evidence(
                 inputs=[
@@ -206,14 +218,12 @@ class _Judge:
             quality=Quality(ladder=LEVELS[self.level], late_events=kept.ticks.late),
         )
 
-    def _modalities(self, key: str, kept: InstrumentState, now_ns: int, available_at: int) -> dict[str, Modality]:
+    def _modalities(self, kept: InstrumentState, bar: _Bar, now_ns: int) -> dict[str, Modality]:
         model = self._provenance.bundle
         found = {
             name: Modality(present=True, age_ns=max(0, now_ns - embedding.ts_event), score=embedding.score, model=model)
             for name, embedding in kept.kept.items()
         }
-        bars = self.bars if key == self.bars_key else [_Bar(0, kept.bar_end, kept.bar_anomaly)]
-        bar = [bar for bar in bars if bar.ts_available <= available_at][-1]
         if bar.end:
             found["ticks"] = Modality(present=True, age_ns=max(0, now_ns - bar.end), score=bar.anomaly)
         return {name: found.get(name, Modality(present=False)) for name in ("ticks", "text", "calls")}

@@ -259,6 +259,27 @@ def test_any_framing_gives_the_same_alerts(size: int) -> None:
     assert digest(cut) == digest(whole)
 
 
+def test_an_alert_does_not_depend_on_what_else_its_partition_holds_nor_on_a_restart() -> None:
+    inputs = Inputs()
+    # Its last bar closes by the clock between the end of the calm and the clock that closes the episode.
+    frame = inputs.frame(ticks(n=308, jump_at=254))
+    clocks = [Clock(T0 + second * S) for second in range(308, 330)]
+    other = ticks(n=330, jump_at=None, key="OTHER.XTOC")
+    alone, _ = run([frame, *clocks])
+    beside = [frame]
+    for n, clock in enumerate(clocks):
+        beside += [clock, inputs.frame(other[308 + n : 309 + n])]  # type: ignore[list-item]
+    among, _ = run(beside)
+    assert story(alone) == [("anomaly", "create", 0), ("anomaly", "close", 1)]
+    assert digest(among) == digest(alone)
+
+    state: dict[str, InstrumentState] = {}
+    before, _ = run([frame, *clocks[:13]], state)
+    after, _ = run(clocks[13:], state)
+    assert story(after) == [("anomaly", "close", 1)]
+    assert digest([*before, *after]) == digest(alone)
+
+
 @settings(max_examples=15)
 @given(st.lists(st.integers(1, 90), min_size=900, max_size=900))
 def test_random_framing_gives_the_same_alerts(sizes: list[int]) -> None:
