@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     ladder_down_s: float = Field(10.0, ge=0, description="How long messages may wait before a step down; 0: never.")
 
     frame_ticks: int = Field(500, ge=1, le=10_000, description="Ticks at which the gateway closes a frame.")
-    frame_ms: float = Field(20.0, gt=0, description="Age at which the gateway closes a frame.")
+    frame_ms: float = Field(20.0, gt=0, description="Greatest age of an open frame; 1 s in a backlog.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")
