@@ -167,6 +167,15 @@ def test_the_clock_closes_an_episode_where_no_tick_comes() -> None:
     assert story(alerts) == [("anomaly", "create", 0), ("anomaly", "close", 1)]
 
 
+def test_a_clock_that_leaps_decides_what_one_that_ticks_does() -> None:
+    frame = ticks(n=262)
+    ticking, bars = run([Inputs().frame(frame), *(Clock(T0 + second * S) for second in range(262, 420))])
+    leaping, same_bars = run([Inputs().frame(frame), Clock(T0 + 419 * S)])
+    assert story(leaping) == [("anomaly", "create", 0), ("anomaly", "close", 1)]
+    assert digest(leaping) == digest(ticking)
+    assert same_bars == bars
+
+
 def test_quiet_ticks_say_nothing() -> None:
     assert run([Inputs().frame(ticks(jump_at=None))])[0] == []
 

@@ -103,7 +103,12 @@ class Feed:
                 message.key,
                 headers=list(message.headers),
                 on_delivery=partial(self._delivered, number),
-                **({"partition": message.partition} if message.partition >= 0 else {}),
+                # A place and a time of its own are given only to what is malformed.
+                **(
+                    {"partition": message.partition, "timestamp": message.timestamp_ms}
+                    if message.partition >= 0
+                    else {}
+                ),
             )
             self._producer.poll(0)
         self._producer.flush(120)

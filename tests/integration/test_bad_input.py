@@ -68,20 +68,17 @@ def test_malformed_messages_are_refused_one_by_one_and_change_nothing(
 ) -> None:
     settings = topics.model_copy(update={"clock": "data", "checkpoint_interval_s": 1.0, "ladder_down_s": 0.0})
     stream = mixed(random.Random(12), corpus())
-    half = len(stream) // 2
     watch = Watch(settings)
-    places: dict[tuple[str, int, int], Case] = {}
+    # All there before the worker starts: then it is taken in one order, that of its times.
+    with Feed(settings, [message for message, _ in stream]) as feed:
+        assert feed.finish() == len(stream)
+    places = {
+        (message.topic, *feed.places[number]): case for number, (message, case) in enumerate(stream) if case is not None
+    }
     resident = []
     with Worker(settings, tmp_path) as worker:
-        for begin, end in ((0, half), (half, len(stream))):
-            with Feed(settings, [message for message, _ in stream[begin:end]]) as feed:
-                feed.finish()
-            places |= {
-                (message.topic, *feed.places[number]): case
-                for number, (message, case) in enumerate(stream[begin:end])
-                if case is not None
-            }
-            until(lambda end=end: watch.acknowledged() == end, 120, f"{end} messages acknowledged", [worker])  # type: ignore[misc]
+        for least in (len(stream) // 2, len(stream)):
+            until(lambda least=least: watch.acknowledged() >= least, 120, f"{least} acknowledged", [worker])  # type: ignore[misc]
             resident.append(worker.rss_mb)
         assert worker.drain() == 0
         assert worker.starts == 1
