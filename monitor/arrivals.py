@@ -34,13 +34,8 @@ def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int
             headers=headers,
             sent_ms=timestamp_ms,
         )
-    if isinstance(record, Frame):
-        available_ns, begins_ns = int(record.ts_available.max()), int(record.ts_available[0])
-    else:
-        available_ns = begins_ns = record.ts_available
-    return Pending(
-        offset, key.decode(), available_ns, record, sha256, headers=headers, sent_ms=timestamp_ms, begins_ns=begins_ns
-    )
+    available_ns = int(record.ts_available.max()) if isinstance(record, Frame) else record.ts_available
+    return Pending(offset, key.decode(), available_ns, record, sha256, headers=headers, sent_ms=timestamp_ms)
 
 
 def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | None) -> Arrival:

@@ -128,7 +128,7 @@ async def by_history(
                 message.ts_available // 1_000_000 + 1,
                 headers,
             )
-            second_ns = found.begins_ns - found.begins_ns % SECOND_NS
+            second_ns = found.ts_available - found.ts_available % SECOND_NS
             if second_ns > clock_ns:
                 clock_ns = second_ns
                 yield Clock(second_ns)

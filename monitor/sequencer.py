@@ -25,11 +25,7 @@ HISTORY_NS = 3_600 * SECOND_NS
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A message in a buffer: decoded, or the reason why it could not be (``value`` None).
-
-    Time passes up to ``begins_ns`` before the message is applied: for a frame that of its first row, since the bars
-    that its later rows close are theirs to close, as if each had come alone.
-    """
+    """A message in a buffer: decoded, or the reason why it could not be (``value`` None)."""
 
     offset: int
     key: str
@@ -43,10 +39,6 @@ class Pending:
     embedding: Callable[[], Awaitable[Embedding]] | None = None
     received_s: float = 0.0
     sent_ms: int = 0
-    begins_ns: int = 0
-
-    def __post_init__(self) -> None:
-        self.begins_ns = self.begins_ns or self.ts_available
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +111,7 @@ class Sequencer:
                 if ts > horizon_ns:
                     return steps, items
                 if head.ready is None or head.ready():
-                    self._pass_time(head.begins_ns, steps, items)
+                    self._pass_time(ts, steps, items)
                     message = self._pop(topic)
                     if steps and isinstance(last := steps[-1], Run) and last.topic == topic:
                         steps[-1] = Run(topic, last.count + 1, last.offset)

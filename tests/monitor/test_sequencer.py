@@ -138,11 +138,3 @@ def test_what_was_journalled_is_what_a_reader_takes(frames: list[int], news: lis
                 read.append(f"@{step.now_ns // S}")  # type: ignore[union-attr]
     assert written == read
     assert sum(not name.startswith("@") for name in written) == len(frames) + len(news)
-
-
-def test_a_frame_closes_its_own_bars_before_time_passes_them() -> None:
-    #   frames  |..a..|..b..|   b's first row came at 130 s, its last at 155 s
-    #   clock   100         130
-    made = sequencer(frames=[message(0, 125 * S)])
-    made.push("frames", Pending(1, "K", 155 * S, None, begins_ns=130 * S))
-    assert names(made.take({"frames", "news"}, limit=99)[1]) == ["@125", "f0", "@130", "f1"]
