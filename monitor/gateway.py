@@ -40,6 +40,9 @@ FULL_WAIT_FRAMES_S = 4_000.0
 LEAST_WAIT = 0.05
 BACKLOG_WAIT_S = 1.0
 COMMIT_EVERY_S = 1.0
+#: A fetch waits so long for so much: each costs more than the few ticks that it would bring at once.
+FETCH_WAIT_MS = 5
+FETCH_BYTES = 64 * 1024
 #: Messages taken at once: large enough to pack well, small enough (50 ms of work) that heartbeats and acknowledgements
 #: get their turn.
 MAX_RECORDS = 5_000
@@ -133,6 +136,8 @@ class Gateway(ConsumerRebalanceListener):
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=settings.session_timeout_ms // 3,
             fetch_max_bytes=16 * 1024 * 1024,
+            fetch_min_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         self._producer = AIOKafkaProducer(
             **kafka.client_options(settings),
