@@ -211,7 +211,11 @@ class Lane:
         loaded = await self._broker.load_checkpoint()
         closing = loaded.closing
         if closing is not None:
-            self._table = StateTable({key: self._config.unpack(state) for key, state in loaded.states.items()})
+            states = {}
+            for key, state in loaded.states.items():
+                states[key] = self._config.unpack(state)
+                await asyncio.sleep(0)  # tens of thousands of them must not look like a frozen worker
+            self._table = StateTable(states)
             self.sequencer.next_offset.update(closing.offsets)
             self.sequencer.clock_ns = closing.clock_ns
             self.sequencer.latest_ns = closing.latest_ns
