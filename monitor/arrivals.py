@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import cast
 
 from agents.flow import Arrival, Value
@@ -14,6 +15,9 @@ from schemas.frames import Frame
 from schemas.records import DeadLetter
 
 KEPT_BYTES = 65_536
+#: Headers go into records of ours: what a producer puts there must not make one that no topic takes.
+HEADER_BYTES = 4_096
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
 
 
 def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int, headers: dict[str, str]) -> Pending:
@@ -52,8 +56,19 @@ def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | N
         value=message.value,
         sha256=message.sha256,
         embedding=embedding,
-        trace=message.headers.get("traceparent", ""),
+        trace=trace if _TRACEPARENT.fullmatch(trace := message.headers.get("traceparent", "")) else "",
     )
+
+
+def kept_headers(headers: dict[str, str]) -> dict[str, str]:
+    """Return the headers that a dead letter keeps: those that fit `HEADER_BYTES` together, in their order."""
+    kept, left = {}, HEADER_BYTES
+    for name, value in headers.items():
+        size = len(name.encode()) + len(value.encode())
+        if size <= left:
+            kept[name] = value
+            left -= size
+    return kept
 
 
 def dead_letter(taken: Taken, partition: int) -> DeadLetter:
@@ -73,5 +88,5 @@ def dead_letter(taken: Taken, partition: int) -> DeadLetter:
         key=key[:1024],
         value=value[:KEPT_BYTES],
         size=len(value),
-        headers=message.headers,
+        headers=kept_headers(message.headers),
     )
