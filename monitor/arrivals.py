@@ -15,9 +15,10 @@ from schemas.frames import Frame
 from schemas.records import DeadLetter
 
 KEPT_BYTES = 65_536
+KEY_BYTES = 1_024
 #: Headers go into records of ours: what a producer puts there must not make one that no topic takes.
 HEADER_BYTES = 4_096
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
 
 
 def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int, headers: dict[str, str]) -> Pending:
@@ -56,7 +57,7 @@ def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | N
         value=message.value,
         sha256=message.sha256,
         embedding=embedding,
-        trace=trace if _TRACEPARENT.fullmatch(trace := message.headers.get("traceparent", "")) else "",
+        trace=trace if TRACEPARENT.fullmatch(trace := message.headers.get("traceparent", "")) else "",
     )
 
 
@@ -85,7 +86,7 @@ def dead_letter(taken: Taken, partition: int) -> DeadLetter:
         offset=message.offset,
         reason=message.refusal[0],
         detail=message.refusal[1],
-        key=key[:1024],
+        key=key[:KEY_BYTES],
         value=value[:KEPT_BYTES],
         size=len(value),
         headers=kept_headers(message.headers),

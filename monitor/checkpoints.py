@@ -2,7 +2,7 @@
 
 One compacted topic, one partition a lane. A checkpoint is a run of records, one for each key that changed, ended by a
 closing record; a reader counts a state only once the closing record of its checkpoint is there, so a worker that dies
-half way leaves the previous checkpoint in force. Compaction keeps its hands off the last hour
+half way leaves the previous checkpoint in force. Compaction keeps its hands off the last minutes
 (``min.compaction.lag.ms``), so that the previous state of a key is still there.
 """
 

@@ -28,6 +28,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from engines.instruments import SymbolMaster
 from monitor import kafka, probes
+from monitor.arrivals import KEPT_BYTES, KEY_BYTES, TRACEPARENT, kept_headers
 from monitor.packing import Ledger, OpenFrame, Packer
 from monitor.settings import Settings
 from schemas import codec
@@ -304,10 +305,10 @@ class Gateway(ConsumerRebalanceListener):
             offset=record.offset,
             reason=refusal.reason,
             detail=refusal.detail,
-            key=(record.key or b"")[:1024],
-            value=(record.value or b"")[:65_536],
+            key=(record.key or b"")[:KEY_BYTES],
+            value=(record.value or b"")[:KEPT_BYTES],
             size=len(record.value or b""),
-            headers={name: value.decode("utf-8", "replace") for name, value in record.headers if value is not None},
+            headers=kept_headers({n: v.decode("utf-8", "replace") for n, v in record.headers if v is not None}),
         )
         self.metrics.dead_letters.labels(topic, refusal.reason).inc()
         headers = _headers(f"{topic}/{tp.partition}")
@@ -437,8 +438,8 @@ def news_of(document: Document, master: SymbolMaster) -> list[News]:
 
 def _headers(source: str, given: Iterable[tuple[str, bytes]] = ()) -> list[tuple[str, bytes]]:
     """Return where a message comes from, and the trace it belongs to: the given one, else a new one (W3C)."""
-    trace = next((value for name, value in given if name == "traceparent"), None)
-    if trace is None:
+    trace = next((value for name, value in given if name == "traceparent"), b"")
+    if not TRACEPARENT.fullmatch(trace.decode("utf-8", "replace")):
         trace = f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01".encode()
     return [("source", source.encode()), ("traceparent", trace)]
 

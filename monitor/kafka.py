@@ -23,7 +23,8 @@ from schemas.topics import BY_NAME, TOPICS, Topic
 #: Largest message of the topics whose values are not small, in bytes. Producers of these topics use it too.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _LARGE = {"frames", "audio", "charts", "checkpoints"}
-_HOUR_MS = 3_600_000
+#: How long compaction leaves checkpoints alone: a worker reads all that is not compacted when it takes over.
+_SETTLED_MS = 600_000
 
 
 class _Client(Protocol):
@@ -133,8 +134,8 @@ def topic_config(topic: Topic) -> dict[str, str]:
         config |= {
             "cleanup.policy": "compact",
             # A checkpoint is read to its closing record: what it is made of must outlive the reading.
-            "min.compaction.lag.ms": str(_HOUR_MS),
-            "segment.ms": str(_HOUR_MS),
+            "min.compaction.lag.ms": str(_SETTLED_MS),
+            "segment.ms": str(_SETTLED_MS),
         }
     else:
         config |= {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}

@@ -28,7 +28,7 @@ from monitor.arrivals import arrival, dead_letter
 from monitor.checkpoints import Closing, Loaded
 from monitor.journal import JournalWriter
 from monitor.outbox import Effects, Outbox
-from monitor.sequencer import Pending, Sequencer, Taken
+from monitor.sequencer import JournalMismatchError, Pending, Sequencer, Taken
 from monitor.state import StateTable
 from schemas.alerts import Alert
 from schemas.journal import Clock, Entry, Ladder, Run, Step
@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 TURN_MESSAGES = 64
 #: Above this many buffered messages a topic is paused, below a quarter of it it flows again.
 BUFFER_MESSAGES = 512
+#: How long a topic must have been read to its end before messages that the journal names are given up for lost.
+LOST_S = 10.0
 
 
 class State(Protocol):
@@ -135,7 +137,6 @@ class Lane:
         self._closing: Closing | None = None
         self._entries: list[Entry] = []
         self._ready = asyncio.Event()
-        self._early: set[str] = set()
         self._begun: set[str] = set()
         self._gaps: dict[str, int] = {}
         self._paused: set[str] = set()
@@ -147,8 +148,7 @@ class Lane:
     def push(self, topic: str, message: Pending) -> None:
         """Take a message in; one that the state already includes, or that came before, is dropped."""
         if not self._ready.is_set():
-            self._early.add(topic)
-            return
+            return  # asked for again once the state is there
         if topic not in self._begun and not self._begins(topic, message.offset):
             return
         if self.sequencer.push(topic, message):
@@ -179,6 +179,11 @@ class Lane:
     def wake(self) -> None:
         """Look again: a text is encoded, or a topic's end may have been reached."""
         self._wake.set()
+
+    @property
+    def applied(self) -> Mapping[str, int]:
+        """The next offset of every input that is not applied yet."""
+        return self._applied
 
     @property
     def behind(self) -> bool:
@@ -229,7 +234,8 @@ class Lane:
         self._outbox.alerts_end = alerts_end
         self._checkpoint_ordinal = self._ordinal
         self._ready.set()
-        for topic in self._early:
+        # All of them: what came before this lane was there is gone, and a quiet topic would never tell.
+        for topic in self._config.topics:
             self._broker.seek(topic, self.sequencer.next_offset[topic])
 
     # The order of things: what the agents are fed.
@@ -274,9 +280,7 @@ class Lane:
         for entry in self._entries:
             for step in entry.steps:
                 if isinstance(step, Run):
-                    while not self.sequencer.has(step):
-                        self._wake.clear()
-                        await self._wake.wait()
+                    await self._wait_for(step)
                     for taken in self.sequencer.follow(step):
                         arrived = await self._arrive(taken)
                         if arrived is not None:
@@ -291,6 +295,29 @@ class Lane:
             await self._publish()
             self.status.progress_s = time.monotonic()
         self._entries = []
+
+    async def _wait_for(self, run: Run) -> None:
+        """Wait until all of a journalled run is here.
+
+        Raises
+        ------
+        JournalMismatchError
+            Its topic has ended without it: the messages are lost.
+        """
+        ended_s: float | None = None
+        while not self.sequencer.has(run):
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), 0.5)
+            if not self._broker.at_end(run.topic, self.sequencer.next_offset[run.topic]):
+                ended_s = None
+            elif ended_s is None:
+                ended_s = time.monotonic()
+            elif time.monotonic() - ended_s > LOST_S:
+                raise JournalMismatchError(
+                    f"the journal names {run.count} messages of {run.topic} from offset {run.offset}, and the topic"
+                    f" ends before them: they are lost; keep inputs longer than it takes to recover, or reset the group"
+                )
 
     async def _next_turn(self) -> tuple[list[Step], list[Clock | Taken | Ladder]]:
         self._wake.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counted
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -76,13 +76,17 @@ class Metrics:
         """Count a refusal."""
         self._dead_letters.labels(letter.topic, letter.reason).inc()
 
-    def sample(self, lanes: Mapping[int, Lane], fence: Fence) -> None:
-        """Read the gauges off the lanes."""
+    def scored(self, count: int) -> None:
+        """Count score records that were sent."""
+        self._scores.inc(count)
+
+    def sample(self, lanes: Mapping[int, Lane], fence: Fence, lag: Callable[[int], int]) -> None:
+        """Read the gauges off the lanes; ``lag`` tells how many messages of a partition are not applied yet."""
         now_s = time.monotonic()
         self._lanes.set(len(lanes))
         # What another worker owns now would stand here for ever as it was, and be added to that one's.
         for gone in self._sampled - {str(partition) for partition in lanes}:
-            for gauge in (self._waiting, self._backlog, self._ladder, self._age):
+            for gauge in (self._waiting, self._lag, self._backlog, self._ladder, self._age):
                 gauge.remove(gone)
         self._sampled = {str(partition) for partition in lanes}
         for partition, lane in lanes.items():
@@ -90,6 +94,7 @@ class Metrics:
             self._waiting.labels(label).set(sum(map(len, lane.sequencer.buffers.values())))
             self._backlog.labels(label).set(lane.status.backlog_s)
             self._ladder.labels(label).set(lane.status.level)
+            self._lag.labels(label).set(lag(partition))
             self._age.labels(label).set(now_s - lane.status.checkpoint_s)
         self._loop.set(fence.take_worst_gap())
 

@@ -76,6 +76,7 @@ class Outbox:
         wall: Callable[[], int] = time.time_ns,
         on_alert: Callable[[Alert], None] | None = None,
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
+        on_scores: Callable[[int], None] | None = None,
     ) -> None:
         self._producer = producer
         self._prefix = prefix
@@ -83,6 +84,7 @@ class Outbox:
         self._wall = wall
         self._on_alert = on_alert
         self._on_dead_letter = on_dead_letter
+        self._on_scores = on_scores
         self._pending: list[asyncio.Future[object]] = []
         self.alerts_end = 0
 
@@ -103,6 +105,8 @@ class Outbox:
                     self._on_alert(alert)
         if effects.scores:
             await self._send("scores", [(s.instrument.encode(), _encode(s), _PLAIN) for s in effects.scores])
+            if self._on_scores:
+                self._on_scores(len(effects.scores))
         for letter in effects.dead_letters:
             self._pending.append(
                 await self._producer.send(f"{self._prefix}deadletters", _encode(letter), key=letter.topic.encode())

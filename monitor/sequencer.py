@@ -20,7 +20,7 @@ from schemas.journal import Clock, Run, Step
 
 SECOND_NS = 1_000_000_000
 #: Behind the wall by more than this, a stream is history being played: the wall does not move its time on.
-HISTORY_NS = 3_600 * SECOND_NS
+HISTORY_NS = 7_200 * SECOND_NS
 
 
 @dataclass(slots=True, eq=False)

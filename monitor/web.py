@@ -72,6 +72,8 @@ class Web:
             reasons.append("no partition is assigned: membership is lost, or there are more workers than partitions")
         for partition, lane in self._worker.lanes.items():
             waiting = sum(map(len, lane.sequencer.buffers.values()))
+            if not lane.status.recovered and now_s - lane.status.progress_s > 4 * STUCK_S:
+                reasons.append(f"partition {partition}: recovery has not got on for {4 * STUCK_S:.0f} s")
             if waiting and now_s - lane.status.progress_s > STUCK_S:
                 reasons.append(f"partition {partition}: {waiting} messages wait, none applied for {STUCK_S:.0f} s")
             if lane.behind and now_s - lane.status.committed_s > STUCK_S + 4 * interval_s:

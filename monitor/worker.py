@@ -60,6 +60,10 @@ class Source(Protocol):
     def flow(self, topic: str, partition: int, on: bool) -> None: ...
 
 
+class TopicRecreatedError(RuntimeError):
+    """An input begins again while the state does not."""
+
+
 class LaneBroker:
     """What one lane asks of the broker (see `monitor.lane.Broker`)."""
 
@@ -78,7 +82,15 @@ class LaneBroker:
             topic = self._name("checkpoints")
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             records = kafka.read_partition(consumer, topic, self._partition, 0, end)
-            return await checkpoints.load((r.key, r.value) async for r in records)
+            loaded = await checkpoints.load((r.key, r.value) async for r in records)
+            for input_topic, offset in (loaded.closing.offsets if loaded.closing else {}).items():
+                name = self._name(input_topic)
+                if (end := (await kafka.end_offsets(consumer, name, [self._partition]))[self._partition]) < offset:
+                    raise TopicRecreatedError(
+                        f"{name}/{self._partition} ends at offset {end}, the checkpoint includes it up to {offset}: "
+                        f"the topic was made anew; delete {topic} and {self._name('journal')} too, or take another prefix"
+                    )
+            return loaded
 
     async def read_journal(self, start: int, end: int, epoch: int) -> list[Any]:
         async with kafka.reader(self._settings) as consumer:
@@ -222,6 +234,7 @@ class Worker:
                     partition=partition,
                     on_alert=self._alert,
                     on_dead_letter=self._metrics.dead_letter,
+                    on_scores=self._metrics.scored,
                 ),
                 agent=self._stage.agent,
                 on_turn=self._metrics.turn,
@@ -280,8 +293,17 @@ class Worker:
             trace=alert.provenance.trace,
         )
 
+    def _lag(self, partition: int) -> int:
+        """Return how many messages of a partition stand on the broker and are not applied yet, as of the last fetch."""
+        applied = self.lanes[partition].applied
+        waiting = 0
+        for name, topic in self._short.items():
+            highwater = self._source.highwater(name, partition)
+            waiting += max(0, highwater - applied.get(topic, 0)) if highwater is not None else 0
+        return waiting
+
     async def sample(self) -> None:
         """Keep the gauges current until cancelled."""
         while True:
-            self._metrics.sample(self.lanes, self._fence)
+            self._metrics.sample(self.lanes, self._fence, self._lag)
             await asyncio.sleep(1.0)

@@ -47,7 +47,7 @@ async def test_checkpoints_are_compacted_and_frames_may_be_large(topics: Setting
 
     checkpoints = states[topics.prefix + "checkpoints"].config
     assert checkpoints["cleanup.policy"] == "compact"
-    assert checkpoints["min.compaction.lag.ms"] == "3600000"
+    assert checkpoints["min.compaction.lag.ms"] == "600000"
     assert states[topics.prefix + "frames"].config["max.message.bytes"] == "16777216"
     assert states[topics.prefix + "alerts"].config["retention.ms"] == str(365 * 86_400_000)
     assert {state.config["message.timestamp.type"] for state in states.values()} == {"CreateTime"}

@@ -11,8 +11,9 @@ from monitor.metrics import Metrics
 def test_a_partition_that_was_given_back_is_no_longer_told_of() -> None:
     metrics, fence = Metrics(), Fence(10.0)
     lane = cast(Any, SimpleNamespace(status=LaneStatus(level=2), sequencer=SimpleNamespace(buffers={"news": ()})))
-    metrics.sample({0: lane, 1: lane}, fence)
+    metrics.sample({0: lane, 1: lane}, fence, lambda partition: 7)
     assert b'tocsin_ladder_level{partition="0"} 2.0' in metrics.expose()
-    metrics.sample({1: lane}, fence)
+    assert b'tocsin_lag_messages{partition="1"} 7.0' in metrics.expose()
+    metrics.sample({1: lane}, fence, lambda partition: 7)
     assert b'partition="0"' not in metrics.expose()
     assert b'tocsin_ladder_level{partition="1"} 2.0' in metrics.expose()

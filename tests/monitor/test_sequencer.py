@@ -83,7 +83,7 @@ def test_the_wall_moves_time_on_only_where_all_is_idle_and_the_stream_is_no_hist
     made.take({"news", "frames"}, limit=99)
     assert names(made.take({"news", "frames"}, limit=99, wall_ns=205 * S + 7)[1]) == ["@205"]
     assert made.take({"frames"}, limit=99, wall_ns=206 * S)[1] == []
-    assert made.take({"news", "frames"}, limit=99, wall_ns=200 * S + 3_601 * S)[1] == []
+    assert made.take({"news", "frames"}, limit=99, wall_ns=200 * S + 7_201 * S)[1] == []
 
 
 def test_an_unready_text_is_overtaken_for_a_quarter_second_only() -> None:
