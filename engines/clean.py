@@ -2,10 +2,11 @@
 
 | reason | what is set aside |
 |---|---|
-| duplicate | a source_offset that is not beyond the last one, or a trade_id among the last `RECENT` |
+| duplicate | a source_offset not beyond the last one, a trade_id among the last `RECENT`, a restatement said before |
 | bad_print | no positive finite price and size, or a price off the last good one by more than `factor` |
 | crossed_quote | bid above ask, or one of them not positive and finite |
 | book_update | a level of the book: nothing here is built from it yet |
+| restated_set_aside | a correction or cancel of a trade_id that was set aside or cancelled: no bar holds it |
 
 A price far off is believed when `CONFIRM` such prints stand within `confirm_within` of each other: from the last of
 them on it is the level. Between a halt and a resumption trades count, but are not scored. Most frames have nothing of
@@ -15,6 +16,9 @@ and their order alone.
 
 from __future__ import annotations
 
+import hashlib
+import struct
+from collections import deque
 from dataclasses import dataclass, field
 
 import msgspec
@@ -36,7 +40,11 @@ class CleanConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, eq=False)
 class Sieve:
-    """What cleaning remembers of an instrument. ``recent`` holds the last trade ids, a ring of int64 (RECENT,)."""
+    """What cleaning remembers of an instrument. ``recent`` holds the last trade ids, a ring of int64 (RECENT,).
+
+    ``aside`` and ``late`` hold the last trade ids (int64) that no bar has: bad prints and cancelled trades, and those
+    too late for a tick or volume bar, which the engine notes; ``restated`` the last restatements, as `_digest` gives.
+    """
 
     last_offset: int = -1
     recent: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(RECENT, dtype=np.int64))
@@ -45,6 +53,9 @@ class Sieve:
     last_good: float = 0.0
     suspects: list[float] = field(default_factory=list)
     halted: bool = False
+    aside: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))
+    late: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))
+    restated: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,8 +139,10 @@ def _walk(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:
     keep = np.ones(n, dtype=np.bool_)
     halted = np.zeros(n, dtype=np.bool_)
     counts: dict[str, int] = {}
-    columns = (frame.kind, frame.source_offset, frame.trade_id, frame.price, frame.size, frame.bid, frame.ask)
-    for i, (kind, offset, trade_id, price, size, bid, ask) in enumerate(
+    columns = (
+        frame.kind, frame.source_offset, frame.trade_id, frame.price, frame.size, frame.bid, frame.ask, frame.bid_size
+    )  # fmt: skip
+    for i, (kind, offset, trade_id, price, size, bid, ask, bid_size) in enumerate(
         zip(*(column.tolist() for column in columns), strict=True)
     ):
         reason = ""
@@ -143,6 +156,10 @@ def _walk(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:
                 reason = "" if 0.0 < bid <= ask < np.inf else "crossed_quote"
             elif kind == Kind.BOOK:
                 reason = "book_update"
+            elif kind in (Kind.CORRECTION, Kind.CANCEL):
+                reason = _judge_restatement(
+                    sieve, trade_id, () if kind == Kind.CANCEL else (price, size, bid, bid_size)
+                )
             elif kind in (Kind.HALT, Kind.RESUME):
                 sieve.halted = kind == Kind.HALT
         halted[i] = sieve.halted
@@ -155,12 +172,22 @@ def _walk(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:
 def _judge_trade(config: CleanConfig, sieve: Sieve, trade_id: int, price: float, size: float) -> str:
     if trade_id and trade_id in sieve.recent:
         return "duplicate"
+    # Nothing in `aside` is beyond the largest id, so that plain frames need not look there.
+    sieve.largest = max(sieve.largest, trade_id)
+    reason = _judge_print(config, sieve, trade_id, price, size)
+    if trade_id and trade_id in sieve.aside:
+        sieve.aside.remove(trade_id)
+    if trade_id and reason:
+        sieve.aside.append(trade_id)
+    return reason
+
+
+def _judge_print(config: CleanConfig, sieve: Sieve, trade_id: int, price: float, size: float) -> str:
     if not (0.0 < price < np.inf and 0.0 < size < np.inf):
         return "bad_print"
     if trade_id:
         sieve.recent[sieve.cursor] = trade_id
         sieve.cursor = (sieve.cursor + 1) % RECENT
-        sieve.largest = max(sieve.largest, trade_id)
     last = sieve.last_good
     if not last or last / config.factor <= price <= last * config.factor:
         sieve.last_good = price
@@ -175,3 +202,25 @@ def _judge_trade(config: CleanConfig, sieve: Sieve, trade_id: int, price: float,
     sieve.last_good = price
     sieve.suspects.clear()
     return ""
+
+
+def _judge_restatement(sieve: Sieve, trade_id: int, said: tuple[float, ...]) -> str:
+    """Judge a restatement: a correction is known by its trade and what it ``said``, a cancel by its trade alone."""
+    if not trade_id:
+        return ""
+    digest = _digest(trade_id, said)
+    if digest in sieve.restated:
+        return "duplicate"
+    sieve.restated.append(digest)
+    if trade_id in sieve.aside:
+        return "restated_set_aside"
+    # Only of a trade that came: beyond the largest id `aside` stays empty.
+    if not said and trade_id <= sieve.largest:
+        sieve.aside.append(trade_id)
+    return ""
+
+
+def _digest(trade_id: int, said: tuple[float, ...]) -> int:
+    """Return an int64 that stands for a restatement, the same in every process."""
+    data = struct.pack(f"<q{len(said)}d", trade_id, *said)
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)

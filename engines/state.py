@@ -17,11 +17,12 @@ from engines.halfspace import Masses
 from engines.windows import SUMS, OpenBar, Windows
 
 _MAGIC = b"TCKS"
-VERSION = 1
+VERSION = 2
 MINUTE_NS = 60_000_000_000
 MINUTES = 48
-# magic, version, open bars, suspects, minutes, blocks, closed bars, trees, nodes, ints, floats
-_HEADER = struct.Struct("<4s10H")
+# magic, version, open bars, suspects, set aside, late, restated, minutes, blocks, closed bars, trees, nodes, ints,
+# floats
+_HEADER = struct.Struct("<4s13H")
 _SCALE_INTS = ("bars", "last_end")
 _SCALE_FLOATS = tuple(name for name in Scales.__struct_fields__ if name not in _SCALE_INTS)
 
@@ -91,7 +92,7 @@ class TickState:
             windows.closed_until, windows.newest, masses.count, int(masses.warm), self.ranks.total,
             self.last_ts, self.late, self.watermark_ns, self.deadline_ns,
             *(getattr(scales, name) for name in _SCALE_INTS), *self.minutes, *self.blocks,
-            *(end for end, _, _ in windows.closed),
+            *(end for end, _, _ in windows.closed), *sieve.aside, *sieve.late, *sieve.restated,
         ]  # fmt: skip
         floats = [
             sieve.last_good, self.last_price, self.bar_anomaly,
@@ -102,8 +103,8 @@ class TickState:
             ints += (bar.start, bar.end)
             floats += (bar.open, bar.high, bar.low, bar.close, bar.jump, *bar.sums)
         header = _HEADER.pack(
-            _MAGIC, VERSION, len(opened), len(sieve.suspects), len(self.minutes), len(self.blocks),
-            len(windows.closed), *masses.latest.shape, len(ints), len(floats),
+            _MAGIC, VERSION, len(opened), len(sieve.suspects), len(sieve.aside), len(sieve.late), len(sieve.restated),
+            len(self.minutes), len(self.blocks), len(windows.closed), *masses.latest.shape, len(ints), len(floats),
         )  # fmt: skip
         arrays = (
             np.array(ints, dtype="<i8"), np.array(floats, dtype="<f8"), sieve.recent,
@@ -122,12 +123,13 @@ class TickState:
         """
         if data[:4] != _MAGIC or len(data) < _HEADER.size:
             raise ValueError(f"tick state: expected bytes that begin with {_MAGIC!r}, found {data[:4]!r}")
-        _, version, opened, suspects, minutes, blocks, rows, trees, nodes, n_ints, n_floats = _HEADER.unpack_from(data)
+        version, *counts = _HEADER.unpack_from(data)[1:]
         if version != VERSION:
             raise ValueError(
                 f"tick state: expected version {VERSION}, found {version}; replay from the recording, or run the "
                 "release that wrote the checkpoint"
             )
+        opened, suspects, aside, late, restated, minutes, blocks, rows, trees, nodes, n_ints, n_floats = counts
         reader = _Reader(data, _HEADER.size)
         ints = iter(reader.take("<i8", n_ints).tolist())
         floats = iter(reader.take("<f8", n_floats).tolist())
@@ -150,6 +152,8 @@ class TickState:
         state.minutes = [next(ints) for _ in range(minutes)]
         state.blocks = [next(ints) for _ in range(blocks)]
         ends = [next(ints) for _ in range(rows)]
+        for ring, count in ((sieve.aside, aside), (sieve.late, late), (sieve.restated, restated)):
+            ring.extend(next(ints) for _ in range(count))
         sieve.suspects = [next(floats) for _ in range(suspects)]
         state.minute_close = [next(floats) for _ in range(minutes)]
         state.block_high = [next(floats) for _ in range(blocks)]

@@ -193,6 +193,8 @@ class TickEngine:
             late = int(frame.ts_event.searchsorted(bound))
             state.late += late
             counts["late"] = counts.get("late", 0) + late
+            if spec.kind != "time":  # only there can an open bar span the time of a late trade
+                state.sieve.late.extend(number for number in frame.trade_id[:late].tolist() if number)
             frame, halted = frame[late:], None if halted is None else halted[late:]
             if not len(frame):
                 return
@@ -374,17 +376,22 @@ def _runs(frame: Frame) -> Iterator[tuple[int, int]]:
 def _adjust(state: TickState, frame: Frame, row: int, counts: dict[str, int]) -> None:
     """Restate or take back a trade in its bar's sums while the bar is open; prices already seen stay seen."""
     ts, price, size = int(frame.ts_event[row]), float(frame.price[row]), float(frame.size[row])
+    cancel, number = frame.kind[row] == Kind.CANCEL, int(frame.trade_id[row])
+    old_price, old_size = (price, size) if cancel else (float(frame.bid[row]), float(frame.bid_size[row]))
     bar = next((bar for bar in state.windows.open if bar.start <= ts < bar.end and bar.sums[TRADES] > 0), None)
     if bar is None:
         counts["late_correction"] = counts.get("late_correction", 0) + 1
         return
+    # Without a number, a print that was set aside is known by its price: the bar has seen none such.
+    if number in state.sieve.late if number else not bar.low <= old_price <= bar.high:
+        counts["restated_set_aside"] = counts.get("restated_set_aside", 0) + 1
+        return
     sums = bar.sums
-    if frame.kind[row] == Kind.CANCEL:
+    if cancel:
         volume, notional = -size, -price * size
         sums[TRADES] -= 1.0
         reason = "cancel"
     else:
-        old_price, old_size = float(frame.bid[row]), float(frame.bid_size[row])
         volume, notional = size - old_size, price * size - old_price * old_size
         reason = "correction"
     share = max(0.0, 1.0 + notional / sums[NOTIONAL]) if sums[NOTIONAL] > 0 else 0.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.clean import CleanConfig, Sieve, clean
+from engines.clean import RECENT, CleanConfig, Sieve, clean
 from schemas.frames import Frame, Kind, frame_of
 
 CONFIG = CleanConfig()
@@ -59,6 +59,59 @@ def test_a_suspicion_survives_the_frame() -> None:
 def test_prices_and_sizes_that_are_no_numbers_are_bad_prints() -> None:
     frame = trades([10, np.nan, -1, np.inf, 0, 10], size=[1, 1, 1, 1, 1, np.nan])
     assert kept(frame) == ([0], {"bad_print": 5})
+
+
+def restated(kind: Kind, trade_id: int, price: float, size: float, *old: float) -> Frame:
+    columns = {"ts_event": [9], "kind": [kind], "trade_id": [trade_id], "price": [price], "size": [size]}
+    return frame_of("A", columns | ({"bid": [old[0]], "bid_size": [old[1]]} if old else {}))
+
+
+def test_a_restatement_of_a_print_set_aside_is_set_aside() -> None:
+    sieve = Sieve()
+    assert kept(trades([10, 1000, 10], trade_id=[1, 2, 3]), sieve) == ([0, 2], {"bad_print": 1})
+    assert kept(restated(Kind.CORRECTION, 2, 10, 1, 1000, 1), sieve) == ([], {"restated_set_aside": 1})
+    assert kept(restated(Kind.CANCEL, 2, 1000, 1), sieve) == ([], {"restated_set_aside": 1})
+    assert kept(restated(Kind.CANCEL, 3, 10, 1), sieve) == ([0], {}), "its neighbour counts, and is taken back"
+
+
+def test_the_cancel_of_a_trade_that_was_sent_twice_takes_back_the_one_that_counts() -> None:
+    sieve = Sieve()
+    assert kept(trades([10, 10], trade_id=[1, 1]), sieve) == ([0], {"duplicate": 1})
+    assert kept(restated(Kind.CANCEL, 1, 10, 1), sieve) == ([0], {})
+
+
+def test_a_print_that_is_sound_when_sent_again_can_be_cancelled() -> None:
+    sieve = Sieve()
+    assert kept(trades([10, np.nan], trade_id=[1, 2]), sieve) == ([0], {"bad_print": 1})
+    assert kept(trades([10], trade_id=[2]), sieve) == ([0], {})
+    assert kept(restated(Kind.CANCEL, 2, 10, 1), sieve) == ([0], {})
+
+
+def test_a_restatement_counts_once_and_none_after_the_cancel() -> None:
+    sieve = Sieve()
+    kept(trades([10, 10], trade_id=[1, 2]), sieve)
+    first, second = restated(Kind.CORRECTION, 1, 11, 1, 10, 1), restated(Kind.CORRECTION, 1, 12, 1, 11, 1)
+    assert kept(first, sieve) == ([0], {})
+    assert kept(first, sieve) == ([], {"duplicate": 1})
+    assert kept(second, sieve) == ([0], {}), "a trade may be corrected again"
+    assert kept(restated(Kind.CANCEL, 1, 10, 1), sieve) == ([0], {}), "and then be cancelled"
+    assert kept(restated(Kind.CANCEL, 1, 12, 1), sieve) == ([], {"duplicate": 1})
+    assert kept(restated(Kind.CORRECTION, 1, 13, 1, 12, 1), sieve) == ([], {"restated_set_aside": 1})
+
+
+def test_restatements_without_a_trade_id_cannot_be_told_apart() -> None:
+    sieve = Sieve()
+    cancel = restated(Kind.CANCEL, 0, 10, 1)
+    assert [kept(cancel, sieve) for _ in range(2)] == [([0], {})] * 2
+
+
+def test_what_is_remembered_of_prints_and_restatements_is_bounded() -> None:
+    sieve = Sieve()
+    kept(trades([10], trade_id=[1]), sieve)
+    for number in range(2, 400):
+        kept(trades([1000.0 * 3**number], trade_id=[number]), sieve)
+        kept(restated(Kind.CANCEL, number, 1000, 1), sieve)
+    assert (len(sieve.aside), len(sieve.restated)) == (RECENT, RECENT)
 
 
 def test_crossed_quotes_and_book_updates_are_set_aside() -> None:

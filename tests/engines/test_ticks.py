@@ -16,7 +16,7 @@ from engines.state import TickState
 from engines.ticks import TickConfig, TickEngine
 from engines.tracks import TickUpdate
 from engines.typologies.pump_and_dump import PumpConfig
-from engines.windows import BarSpec
+from engines.windows import TRADES, BarSpec
 from schemas.frames import DTYPES, Frame, Kind, frame_of
 
 S = 1_000_000_000
@@ -62,7 +62,12 @@ def stream(seed: int, n: int, rough: float = 0.0) -> Frame:
                 columns["price"][i] = columns["size"][i] = np.nan
             case 7:
                 columns["kind"][i] = Kind.CANCEL if i % 2 else Kind.CORRECTION
-                columns["bid"][i], columns["bid_size"][i] = price, columns["size"][i] * 2
+                # Of a trade shortly before, set aside or not, or once more what was said of it.
+                back = max(0, i - int(draw.integers(0, 6)))
+                if columns["price"][back] == columns["price"][back]:
+                    for name in ("ts_event", "trade_id", "price", "size"):
+                        columns[name][i] = columns[name][back]
+                columns["bid"][i], columns["bid_size"][i] = columns["price"][i], columns["size"][i] * 2
             case _:
                 columns["kind"][i] = Kind.HALT if i % 2 else Kind.RESUME
     return frame_of("ACME.XNYS", columns)
@@ -245,6 +250,76 @@ def test_a_cancel_leaves_the_open_bar_and_comes_too_late_for_a_closed_one() -> N
     assert state.windows.open[0].sums[:2] == [5.0, 55.0]
     engine.apply(state, trades((20, 10, 1)))
     assert engine.apply(state, frame_of("A", cancel)).counts == {"late_correction": 1}
+
+
+def restated(kind: Kind, second: float, price: float, size: float, *old: float, trade_id: int = 0) -> Frame:
+    columns: dict[str, Any] = {"ts_event": [int(second * S)], "ts_available": [9 * S], "kind": [kind]}
+    columns |= {"price": [price], "size": [size], "trade_id": [trade_id]}
+    return frame_of("A", columns | ({"bid": [old[0]], "bid_size": [old[1]]} if old else {}))
+
+
+def bought(*rows: tuple[float, float, float, int]) -> Frame:
+    """Return purchases of (second, price, size, trade id)."""
+    frame = trades(*(row[:3] for row in rows))
+    columns = {name: getattr(frame, name) for name in DTYPES}
+    return frame_of("A", columns | {"trade_id": [row[3] for row in rows], "side": [1] * len(rows)})
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["with trade ids", "without"])
+@pytest.mark.parametrize("kind", [Kind.CANCEL, Kind.CORRECTION])
+def test_what_is_said_of_a_print_set_aside_leaves_the_bar_alone(kind: Kind, numbered: bool) -> None:
+    engine = TickEngine(TickConfig())
+    state = engine.new_state()
+    # Bought 4 and 6 at 10; 5 at 1000 is a fat finger's, and then taken back, or corrected to 10.
+    rows = [(1.0, 10.0, 4.0, 1), (2.0, 10.0, 6.0, 2), (2.5, 1000.0, 5.0, 3)]
+    frame = bought(*(row if numbered else (*row[:3], 0) for row in rows))
+    assert engine.apply(state, frame).counts == {"bad_print": 1}
+    said = (1000.0, 5.0) if kind == Kind.CANCEL else (10.0, 5.0, 1000.0, 5.0)
+    state = TickState.unpack(state.pack())
+    restatement = restated(kind, 2.5, *said, trade_id=3 if numbered else 0)
+    assert engine.apply(state, restatement).counts == {"restated_set_aside": 1}
+    assert state.windows.open[0].sums[:4] == [10.0, 100.0, 100.0, 0.0]  # volume, notional, bought, sold
+    engine.apply(state, bought((3.0, 10.0, 2.0, 4)))
+    assert state.windows.open[0].sums[:4] == [12.0, 120.0, 120.0, 0.0]
+
+
+def test_what_is_said_twice_of_a_trade_is_applied_once() -> None:
+    engine = TickEngine(TickConfig())
+    state = engine.new_state()
+    engine.apply(state, bought((1.0, 10.0, 4.0, 1), (2.0, 10.0, 6.0, 2)))
+    correction = restated(Kind.CORRECTION, 2, 10.0, 5.0, 10.0, 6.0, trade_id=2)
+    for expected in ({"correction": 1}, {"duplicate": 1}):
+        assert engine.apply(state, correction).counts == expected
+        state = TickState.unpack(state.pack())
+        assert state.windows.open[0].sums[:2] == [9.0, 90.0]
+    cancel = restated(Kind.CANCEL, 1, 10.0, 4.0, trade_id=1)
+    for expected in ({"cancel": 1}, {"duplicate": 1}):
+        assert engine.apply(state, cancel).counts == expected
+        state = TickState.unpack(state.pack())
+        assert state.windows.open[0].sums[:2] == [5.0, 50.0]
+
+
+def test_the_cancel_of_a_trade_that_came_too_late_leaves_a_tick_bar_alone() -> None:
+    # 0         5        10        15        20
+    # |   a         b                    c  |      a, b, c in one bar of 100 ticks; a trade of 7 s comes after c
+    engine = TickEngine(TickConfig(bars=BarSpec(kind="ticks", ticks=100)))
+    state = engine.new_state()
+    engine.apply(state, bought((2, 10, 1, 1), (7, 10, 1, 2), (18, 10, 1, 3)))
+    assert engine.apply(state, bought((7, 10, 5, 4))).counts == {"late": 1}
+    state = TickState.unpack(state.pack())
+    assert engine.apply(state, restated(Kind.CANCEL, 7, 10, 5, trade_id=4)).counts == {"restated_set_aside": 1}
+    assert engine.apply(state, restated(Kind.CANCEL, 7, 10, 1, trade_id=2)).counts == {"cancel": 1}
+    assert state.windows.open[0].sums[:2] == [2.0, 20.0]
+
+
+def test_cancels_of_more_than_was_there_leave_nothing_below_0() -> None:
+    engine = TickEngine(TickConfig())
+    state = engine.new_state()
+    engine.apply(state, bought((1.0, 10.0, 4.0, 0), (2.0, 10.0, 6.0, 0)))
+    cancel = restated(Kind.CANCEL, 1, 10.0, 8.0)
+    assert [engine.apply(state, cancel).counts for _ in range(3)] == [{"cancel": 1}] * 2 + [{"late_correction": 1}]
+    assert state.windows.open[0].sums[:4] == [0.0, 0.0, 0.0, 0.0]
+    assert state.windows.open[0].sums[TRADES] == 0.0
 
 
 def test_a_jump_out_of_a_calm_market_scores_with_its_own_tick() -> None:
