@@ -88,7 +88,7 @@ class LaneBroker:
                 if (end := (await kafka.end_offsets(consumer, name, [self._partition]))[self._partition]) < offset:
                     raise TopicRecreatedError(
                         f"{name}/{self._partition} ends at offset {end}, the checkpoint includes it up to {offset}: "
-                        f"the topic was made anew; delete {topic} and {self._name('journal')} too, or take another prefix"
+                        f"the topic was made anew; delete {topic} and {self._name('journal')} too, or change the prefix"
                     )
             return loaded
 
