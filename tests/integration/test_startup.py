@@ -57,7 +57,7 @@ def test_no_broker() -> None:
     assert code == 2
     assert f"No Kafka broker answers at 127.0.0.1:{port}" in sentence
     assert "TOCSIN_BOOTSTRAP" in sentence
-    assert seconds < 15
+    assert seconds < 60  # it gives up by itself: a bound on hanging, not on speed
 
 
 @pytest.mark.integration
