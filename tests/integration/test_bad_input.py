@@ -10,13 +10,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from monitor import kafka
 from monitor.recordings import Message
 from monitor.settings import Settings
 from schemas.alerts import digest
 from schemas.records import DeadLetter
-from schemas.topics import INSTRUMENT_INPUTS
+from schemas.topics import BY_NAME, INSTRUMENT_INPUTS
 from tests.corpus import Case, cases
 from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
 
@@ -51,6 +52,15 @@ def spoilt(rng: random.Random, case: Case) -> tuple[Message, Case]:
     return Message(topic, key, value, 0, 0, timestamp_ms, partition=rng.randrange(4), headers=headers), case  # type: ignore[arg-type]
 
 
+async def keep_everything(settings: Settings) -> None:
+    """Turn retention off: it goes by the messages' timestamps, and some of these are from 1970."""
+    async with kafka.admin(settings) as client:
+        for topic in INSTRUMENT_INPUTS:
+            config = kafka.topic_config(BY_NAME[topic]) | {"retention.ms": "-1"}
+            name = kafka.full_name(settings.prefix, topic)
+            await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=config)])
+
+
 async def dead_letters(settings: Settings) -> dict[tuple[str, int, int], list[DeadLetter]]:
     found: dict[tuple[str, int, int], list[DeadLetter]] = {}
     async with kafka.reader(settings) as consumer:
@@ -69,6 +79,7 @@ def test_malformed_messages_are_refused_one_by_one_and_change_nothing(
     settings = topics.model_copy(update={"clock": "data", "checkpoint_interval_s": 1.0, "ladder_down_s": 0.0})
     stream = mixed(random.Random(12), corpus())
     watch = Watch(settings)
+    asyncio.run(keep_everything(settings))
     # All there before the worker starts: then it is taken in one order, that of its times.
     with Feed(settings, [message for message, _ in stream]) as feed:
         assert feed.finish() == len(stream)
