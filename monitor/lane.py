@@ -307,8 +307,9 @@ class Lane:
         ended_s: float | None = None
         while not self.sequencer.has(run):
             self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), 0.5)
+            with contextlib.suppress(TimeoutError):  # `wait_for` may swallow the cancellation of a lane given back
+                async with asyncio.timeout(0.5):
+                    await self._wake.wait()
             if not self._broker.at_end(run.topic, self.sequencer.next_offset[run.topic]):
                 ended_s = None
             elif ended_s is None:
