@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
@@ -83,14 +83,20 @@ class LaneBroker:
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             records = kafka.read_partition(consumer, topic, self._partition, 0, end)
             loaded = await checkpoints.load((r.key, r.value) async for r in records)
-            for input_topic, offset in (loaded.closing.offsets if loaded.closing else {}).items():
-                name = self._name(input_topic)
-                if (end := (await kafka.end_offsets(consumer, name, [self._partition]))[self._partition]) < offset:
+        included = {
+            TopicPartition(self._name(name), self._partition): offset
+            for name, offset in (loaded.closing.offsets if loaded.closing else {}).items()
+        }
+        # All at once, and by a reader that has not read: a question waits behind a fetch at the end for half a second.
+        async with kafka.reader(self._settings) as consumer:
+            for tp, end in (await consumer.end_offsets(list(included)) if included else {}).items():
+                if end < included[tp]:
                     raise TopicRecreatedError(
-                        f"{name}/{self._partition} ends at offset {end}, the checkpoint includes it up to {offset}: "
-                        f"the topic was made anew; delete {topic} and {self._name('journal')} too, or change the prefix"
+                        f"{tp.topic}/{tp.partition} ends at offset {end}, the checkpoint includes it up to "
+                        f"{included[tp]}: the topic was made anew; delete {topic} and {self._name('journal')} too, or "
+                        "change the prefix"
                     )
-            return loaded
+        return loaded
 
     async def read_journal(self, start: int, end: int, epoch: int) -> list[Any]:
         async with kafka.reader(self._settings) as consumer:

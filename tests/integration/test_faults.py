@@ -56,7 +56,7 @@ def kills(settings: Settings, folder: Path, seed: int, number: int, record: Reco
     rng = random.Random(seed)
     watch = Watch(settings)
     pauses = []
-    with Worker(settings, folder) as worker, Feed(settings, day(), rate=len(day()) / (11.0 * number + 10)) as feed:
+    with Worker(settings, folder) as worker, Feed(settings, day(), rate=len(day()) / (15.0 * number + 10)) as feed:
         watch.output_after(worker, START_S)
         for _ in range(number):
             time.sleep(rng.uniform(0.0, 4.0))
