@@ -39,7 +39,11 @@ class Subject(Part, frozen=True, kw_only=True):
 
 
 class Finding(Part, frozen=True, kw_only=True):
-    """What was found. ``score`` is a calibrated probability in [0, 1]; ``regulation`` names articles."""
+    """What was found; ``regulation`` names articles.
+
+    ``score`` lies in [0, 1]. For texts it is a calibrated probability; for pump-and-dump it says how far the weakest
+    condition is exceeded, 0.5 being met; for the fused risk it is calibrated on daily bars only.
+    """
 
     typology: str
     title: str
