@@ -8,7 +8,6 @@ it stops before it sends what the entry covers.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
 
@@ -18,14 +17,6 @@ from schemas.journal import Claim, Entry, Step
 
 class FencedError(RuntimeError):
     """Another worker owns the partition now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """Entries that count, oldest first, and the offset after the last record that was read."""
-
-    entries: list[Entry]
-    end: int
 
 
 def valid_entries(messages: Iterable[tuple[int, bytes]], epoch: int) -> list[Entry]:
@@ -80,7 +71,6 @@ class JournalWriter:
         self.end += 1
 
 
-async def read_journal(messages: AsyncIterator[tuple[int, bytes]], epoch: int) -> Written:
-    """Read ``(offset, value)`` pairs to their end; ``epoch`` is the one that held before the first."""
-    read = [pair async for pair in messages]
-    return Written(valid_entries(read, epoch), read[-1][0] + 1 if read else 0)
+async def read_journal(messages: AsyncIterator[tuple[int, bytes]], epoch: int) -> list[Entry]:
+    """Return the entries that count among ``(offset, value)`` pairs; ``epoch`` held before the first of them."""
+    return valid_entries([pair async for pair in messages], epoch)

@@ -94,7 +94,6 @@ class LaneStatus:
     recovered: bool = False
     messages: int = 0
     refused: int = 0
-    turns: int = 0
     checkpoints: int = 0
     checkpoint_s: float = field(default_factory=time.monotonic)
     committed_s: float = field(default_factory=time.monotonic)
@@ -134,9 +133,8 @@ class Lane:
         self._applied: dict[str, int] = {}
         self._checkpoint: asyncio.Task[None] | None = None
         self._checkpoint_ordinal = -1
-        self._closing: Closing | None = None
         self._entries: list[Entry] = []
-        self._ready = asyncio.Event()
+        self._ready = False
         self._begun: set[str] = set()
         self._gaps: dict[str, int] = {}
         self._paused: set[str] = set()
@@ -147,7 +145,7 @@ class Lane:
 
     def push(self, topic: str, message: Pending) -> None:
         """Take a message in; one that the state already includes, or that came before, is dropped."""
-        if not self._ready.is_set():
+        if not self._ready:
             return  # asked for again once the state is there
         if topic not in self._begun and not self._begins(topic, message.offset):
             return
@@ -233,7 +231,7 @@ class Lane:
         self._seen_alerts, alerts_end = await self._broker.read_alert_ids(closing.alerts if closing else 0)
         self._outbox.alerts_end = alerts_end
         self._checkpoint_ordinal = self._ordinal
-        self._ready.set()
+        self._ready = True
         # All of them: what came before this lane was there is gone, and a quiet topic would never tell.
         for topic in self._config.topics:
             self._broker.seek(topic, self.sequencer.next_offset[topic])
@@ -269,7 +267,6 @@ class Lane:
             await delivery
             journalled_s = time.monotonic()
             await self._publish()
-            self.status.turns += 1
             self.status.progress_s = journalled_s
             if self._on_turn:
                 taken = [item for item in items if isinstance(item, Taken)]

@@ -88,7 +88,7 @@ async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replay
     async def items() -> AsyncIterator[Item]:
         level = 0
         yield Ladder(level, "as it was")
-        for entry in written.entries:
+        for entry in written:
             for step in entry.steps:
                 if isinstance(step, Run):
                     if not sequencer.has(step):

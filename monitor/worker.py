@@ -31,6 +31,7 @@ from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.tracing import tracer
 from schemas.alerts import Alert
+from schemas.journal import Entry
 from schemas.records import News, TranscriptSegment
 
 log = structlog.get_logger(__name__)
@@ -98,10 +99,10 @@ class LaneBroker:
                     )
         return loaded
 
-    async def read_journal(self, start: int, end: int, epoch: int) -> list[Any]:
+    async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]:
         async with kafka.reader(self._settings) as consumer:
             records = kafka.read_partition(consumer, self._name("journal"), self._partition, start, end)
-            return (await read_journal(((r.offset, r.value) async for r in records), epoch)).entries
+            return await read_journal(((r.offset, r.value) async for r in records), epoch)
 
     async def read_alert_ids(self, start: int) -> tuple[set[str], int]:
         async with kafka.reader(self._settings) as consumer:

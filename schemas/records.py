@@ -244,6 +244,3 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     value: bytes = b""
     size: int = 0
     headers: dict[str, str] = {}
-
-
-TEXT_RECORDS = (News, TranscriptSegment)
