@@ -1,8 +1,7 @@
 """OpenTelemetry, for those who have it (extra: otel): a span from the message that completed an alert to its sending.
 
 The parent is the ``traceparent`` header of that message (W3C Trace Context), which the gateway passes on from the
-producer, or begins. Without the extra, or with no exporter configured (``OTEL_EXPORTER_OTLP_ENDPOINT``), nothing is
-recorded.
+producer, or begins. With no exporter configured (``OTEL_EXPORTER_OTLP_ENDPOINT``) nothing is recorded.
 """
 
 from __future__ import annotations
@@ -10,13 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from monitor.errors import StartupError
 from schemas.alerts import Alert
 
 Trace = Callable[[Alert], None]
 
 
 def tracer() -> Trace | None:
-    """Return what records an alert's span, None where tracing is not set up."""
+    """Return what records an alert's span, None where no exporter is configured.
+
+    Raises
+    ------
+    StartupError
+        One is, and the extra is not installed.
+    """
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return None
     try:
@@ -24,8 +30,11 @@ def tracer() -> Trace | None:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError:
-        return None
+    except ImportError as error:
+        raise StartupError(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and what exports traces is not installed ({error}): install the extra"
+            " tocsin[otel], or unset the variable."
+        ) from error
     provider = TracerProvider(resource=Resource.create({"service.name": "tocsin"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return spans(provider)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import sys
+
 import msgspec
 import pytest
 
+from monitor.errors import StartupError
 from monitor.tracing import spans, tracer
 from tests.golden.examples import ALERT
 
@@ -28,3 +31,10 @@ def test_an_alerts_span_continues_the_trace_of_its_cause() -> None:
 def test_nothing_is_traced_where_no_exporter_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     assert tracer() is None
+
+
+def test_an_exporter_that_cannot_be_had_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    with pytest.raises(StartupError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT is set.*tocsin\[otel\], or unset"):
+        tracer()
