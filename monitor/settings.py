@@ -14,11 +14,11 @@ from monitor.errors import StartupError
 class Settings(BaseSettings):
     """How Tocsin runs. Every field is an environment variable: ``TOCSIN_BOOTSTRAP``, ``TOCSIN_PREFIX``, …"""
 
-    model_config = SettingsConfigDict(env_prefix="TOCSIN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TOCSIN_", frozen=True, extra="ignore", allow_inf_nan=False)
 
-    bootstrap: str = Field("127.0.0.1:9092", description="Kafka's bootstrap servers, HOST:PORT,…")
+    bootstrap: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's bootstrap servers, HOST:PORT,…")
     prefix: str = Field("tocsin.", description="Prefix of every topic's name.")
-    group: str = Field("tocsin", description="Consumer group and application id.")
+    group: str = Field("tocsin", min_length=1, description="Consumer group and application id.")
     partitions: int = Field(8, ge=1, le=1024, description="Partitions of the keyed topics, when they are created.")
     replication: int = Field(1, ge=1, description="Copies of each partition, when topics are created.")
 
@@ -32,7 +32,9 @@ class Settings(BaseSettings):
     clock: Literal["wall", "data"] = Field(
         "wall", description="What moves time on where inputs are idle; `data` is for streams played from the past."
     )
-    grace_ms: int = Field(5_000, ge=0, description="Lateness that bars allow; whole bars of 5 s.")
+    grace_ms: int = Field(
+        5_000, ge=0, le=30_000, multiple_of=5_000, description="Lateness that bars allow: up to six whole bars of 5 s."
+    )
     idle_grace_ms: int = Field(5_000, ge=0, description="More lateness, where a window is closed by the clock.")
     session_timeout_ms: int = Field(6_000, ge=1_000, description="Kafka's session timeout of a worker.")
     checkpoint_interval_s: float = Field(5.0, gt=0, description="How often state is written and messages acknowledged.")

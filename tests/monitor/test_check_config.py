@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from engines.windows import BarSpec
 from monitor.cli import app
 from monitor.commands.check_config import unknown
+from monitor.errors import StartupError
+from monitor.settings import load
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
@@ -47,13 +51,37 @@ def test_a_changed_bundle_is_a_sentence_that_names_the_folder(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("http_port", "x"), ("frame_ticks", "0"), ("log_level", "loud"), ("clock", "sun")]
+    ("setting", "value", "expected"),
+    [
+        ("http_port", "x", "input should be a valid integer"),
+        ("frame_ticks", "0", "input should be greater than or equal to 1"),
+        ("log_level", "loud", "input should be 'debug', 'info', 'warning' or 'error'"),
+        ("clock", "sun", "input should be 'wall' or 'data'"),
+        ("group", "", "string should have at least 1 character"),
+        ("bootstrap", "", "string should have at least 1 character"),
+        ("grace_ms", "7000", "input should be a multiple of 5000"),
+        ("grace_ms", "35000", "input should be less than or equal to 30000"),
+        ("frame_ms", "inf", "input should be a finite number"),
+        ("ladder_down_s", "nan", "input should be a finite number"),
+    ],
 )
-def test_a_bad_setting_is_one_sentence_that_names_the_variable(setting: str, value: str) -> None:
+def test_a_bad_setting_is_one_sentence_that_names_the_variable(setting: str, value: str, expected: str) -> None:
     code, _, error = run(**{setting: value})
     assert code == 2
-    assert error.startswith(f"tocsin: TOCSIN_{setting.upper()} is {value!r}: input should be ")
+    assert error.startswith(f"tocsin: TOCSIN_{setting.upper()} is {value!r}: {expected}")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("grace_ms", range(0, 45_000, 2_500))
+def test_every_lateness_that_may_be_set_is_one_that_bars_can_have(grace_ms: int) -> None:
+    def allowed(make: Callable[[], object]) -> bool:
+        try:
+            make()
+        except (StartupError, ValueError):
+            return False
+        return True
+
+    assert allowed(lambda: load(grace_ms=grace_ms)) == allowed(lambda: BarSpec(grace_ns=grace_ms * 1_000_000))
 
 
 def test_an_absent_broker_is_a_sentence_when_asked_for() -> None:
