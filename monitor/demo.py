@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +25,7 @@ from confluent_kafka import Producer
 from rich.console import Console
 from rich.text import Text
 
+from engines.instruments import DEFAULT_SYMBOLS
 from monitor import kafka
 from monitor.demo_view import View
 from monitor.errors import StartupError
@@ -41,6 +44,16 @@ STILL_S = 60.0
 AHEAD_BYTES, AHEAD_MESSAGES = 2_000_000, 1_000
 #: The drain's own limit is 20 s.
 STOP_S = 25.0
+#: The code that makes recordings, under the folder of the rooms.
+_MAKERS = (
+    "schemas",
+    "engines/simulator",
+    "monitor/converters",
+    "monitor/recordings.py",
+    "monitor/simulation.py",
+    "monitor/commands/convert.py",
+    "monitor/commands/simulate.py",
+)
 _TOCSIN = (sys.executable, "-m", "monitor.cli")
 _APPLIED = re.compile(r"^tocsin_messages_total\{.*\} (\S+)$", re.MULTILINE)
 
@@ -99,7 +112,7 @@ def run(
     else:
         console = Console(record=True, force_terminal=True, highlight=False, width=120)
     try:
-        recording = Recording.open(_prepare(console, data, seed, work, limit))
+        recording = Recording.open(prepare(console, data, seed, work, limit))
         with _stopping_on_sigterm(), Runner(console, recording, work, seconds, most_s) as demo:
             asyncio.run(demo.play())
             demo.summary()
@@ -116,27 +129,49 @@ def run(
     return 0
 
 
-def _prepare(console: Console, data: Path | None, seed: int, work: Path, limit: int | None) -> Path:
-    """Return the folder of the recording to play, made where it is not there yet."""
+def prepare(console: Console, data: Path | None, seed: int, work: Path, limit: int | None) -> Path:
+    """Return the folder of the recording to play, made where it is not there yet or was made by other code.
+
+    Raises
+    ------
+    StartupError: ``data`` is no folder.
+    DemoError: the recording could not be made.
+    """
     if data is not None and (data / MANIFEST).is_file():
         return data
     if data is None:
-        folder, command = work / f"day-{seed}", ["simulate", "--seed", str(seed)]
+        stem, command = f"day-{seed}", ["simulate", "--seed", str(seed)]
         console.print(f"A simulated market day, seed {seed} (tocsin simulate --seed {seed})")
     elif data.is_dir():
-        folder, command = work / f"{data.name}{f'-{limit}' if limit else ''}", ["convert", data.name, str(data)]
+        stem, command = f"{data.name}{f'-{limit}' if limit else ''}", ["convert", data.name, str(data)]
         command += ["--limit", str(limit)] if limit else []
         console.print(f"Real data: {data} (tocsin convert {data.name} {data})")
     else:
         raise StartupError(
             f"{data} is no folder: expected a recording, or real data such as ../shared/data/pump_trades."
         )
+    folder = work / f"{stem}-{made_of(command, data)}"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        for old in work.glob(f"{stem}-*"):
+            if re.fullmatch(rf"{re.escape(stem)}-[0-9a-f]{{12}}", old.name):
+                shutil.rmtree(old)
+        work.mkdir(parents=True, exist_ok=True)
         made = subprocess.run([*_TOCSIN, *command, "--out", str(folder)], stdout=subprocess.DEVNULL, check=False)
         if made.returncode:
             raise DemoError(f"tocsin {command[0]} failed with exit code {made.returncode}; its message stands above.")
     return folder
+
+
+def made_of(command: list[str], data: Path | None, rooms: Path = Path(__file__).parents[1]) -> str:
+    """Return a short digest of what a recording is made of: the command, the code under ``rooms``, what is read."""
+    digest = hashlib.sha256(repr(command).encode())
+    for path in (*(rooms / maker for maker in _MAKERS), load().symbols or DEFAULT_SYMBOLS):
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    for file in sorted(data.rglob("*")) if data is not None else ():
+        found = file.stat()
+        digest.update(repr((str(file), found.st_size, found.st_mtime_ns)).encode())
+    return digest.hexdigest()[:12]
 
 
 @contextmanager

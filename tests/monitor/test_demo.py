@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +11,15 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
-pytestmark = pytest.mark.slow
+from monitor.demo import made_of, prepare
+from monitor.recordings import Recording
+
+ROOT = Path(__file__).parents[2]
 TOCSIN = (sys.executable, "-m", "monitor.cli")
 
 
@@ -29,6 +36,37 @@ def start(day: Path, work: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def test_a_recording_is_made_anew_when_its_data_change(tmp_path: Path) -> None:
+    def made(*said: str) -> Path:
+        calls = {"call_id": "20150225_X", "ticker": "X", "date": "2015-02-25", "text": "\n".join(said)}
+        (tmp_path / "maec").mkdir(exist_ok=True)
+        pq.write_table(pa.table({name: [value] for name, value in calls.items()}), tmp_path / "maec/calls_text.parquet")
+        return prepare(Console(quiet=True), tmp_path / "maec", 7, tmp_path / "work", None)
+
+    first = made("One.")
+    stamp = first.stat().st_ino
+    assert prepare(Console(quiet=True), tmp_path / "maec", 7, tmp_path / "work", None) == first
+    assert first.stat().st_ino == stamp
+    second = made("One.", "Two.", "Three.", "Four.", "Five.")
+    assert Recording.open(second).rows() == 2
+    assert list((tmp_path / "work").iterdir()) == [second]
+
+
+def test_a_day_of_another_simulator_is_another_day(tmp_path: Path) -> None:
+    for room in ("schemas", "engines", "monitor"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("*.onnx", "__pycache__"))
+    command = ["simulate", "--seed", "7"]
+    before = made_of(command, None, tmp_path)
+    with (tmp_path / "monitor/lane.py").open("a") as file:
+        file.write("# does not make days\n")
+    assert made_of(command, None, tmp_path) == before
+    with (tmp_path / "engines/simulator/flow.py").open("a") as file:
+        file.write("# makes days\n")
+    assert made_of(command, None, tmp_path) != before
+    assert made_of(["simulate", "--seed", "8"], None, ROOT) != made_of(command, None, ROOT)
+
+
+@pytest.mark.slow
 def test_demo_applies_all_and_doubles_nothing(day: Path, tmp_path: Path) -> None:
     demo = start(day, tmp_path, "--seconds", "8")
     shown, _ = demo.communicate(timeout=110)
@@ -38,6 +76,7 @@ def test_demo_applies_all_and_doubles_nothing(day: Path, tmp_path: Path) -> None
     assert f"tocsin replay {day}" in shown
 
 
+@pytest.mark.slow
 def test_interrupt_stops_the_daemon_too(day: Path, tmp_path: Path) -> None:
     demo = start(day, tmp_path, "--seconds", "600")
     daemon = _child(demo)
@@ -48,6 +87,7 @@ def test_interrupt_stops_the_daemon_too(day: Path, tmp_path: Path) -> None:
     assert not daemon.is_running()
 
 
+@pytest.mark.slow
 def test_dead_daemon_is_told_with_its_last_words(day: Path, tmp_path: Path) -> None:
     demo = start(day, tmp_path, "--seconds", "600")
     _child(demo).kill()
