@@ -49,6 +49,7 @@ _MAKERS = (
     "schemas",
     "engines/simulator",
     "monitor/converters",
+    "monitor/recording_writer.py",
     "monitor/recordings.py",
     "monitor/simulation.py",
     "monitor/commands/convert.py",

@@ -11,7 +11,8 @@ from engines.labels import Label
 from engines.simulator.day import Article, Config, Day, simulate
 from engines.simulator.words import Company
 from monitor.converters.messages import Input, frame_messages, merged, record_message, single_ticks
-from monitor.recordings import Message, RecordingWriter
+from monitor.recording_writer import RecordingWriter
+from monitor.recordings import Message
 from schemas.frames import Frame
 from schemas.records import Document
 

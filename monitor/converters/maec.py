@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from engines.instruments import COLUMNS
 from monitor.converters.messages import record_message
 from monitor.converters.report import Report, choose, require
-from monitor.recordings import RecordingWriter
+from monitor.recording_writer import RecordingWriter
 from schemas.records import TranscriptSegment
 
 #: ISO 10383's code for "no market": the set does not say where a company is listed.

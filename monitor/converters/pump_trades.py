@@ -19,7 +19,7 @@ from engines.labels import Label
 from monitor.converters.messages import frame_messages, merged
 from monitor.converters.report import Report, choose, require
 from monitor.errors import StartupError
-from monitor.recordings import RecordingWriter
+from monitor.recording_writer import RecordingWriter
 from schemas.frames import Frame, Kind, frame_of
 
 VENUE = "BINA"

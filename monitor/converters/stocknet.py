@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from engines.instruments import COLUMNS
 from monitor.converters.messages import frame_messages, merged, record_message
 from monitor.converters.report import Report, choose, require
-from monitor.recordings import RecordingWriter
+from monitor.recording_writer import RecordingWriter
 from schemas.frames import Frame, Kind, frame_of
 from schemas.records import News
 

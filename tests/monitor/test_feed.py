@@ -20,7 +20,8 @@ from monitor import kafka, simulation
 from monitor.errors import StartupError
 from monitor.feed import play, shift_to_now, shifted, topics_of
 from monitor.kafka import partition_for
-from monitor.recordings import Message, Recording, RecordingWriter
+from monitor.recording_writer import RecordingWriter
+from monitor.recordings import Message, Recording
 from monitor.settings import Settings
 from schemas import codec, frames
 from schemas.records import ChartSnapshot, Document, News, Tick

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.labels import Label
-from monitor.recordings import RANK, Message, Recording, RecordingError, RecordingWriter
+from monitor.recording_writer import RecordingWriter
+from monitor.recordings import RANK, Message, Recording, RecordingError
 
 DAY_NS = 86_400 * 10**9
 NOON_NS = 20_000 * DAY_NS + DAY_NS // 2
