@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -39,14 +38,15 @@ def convert(
     from rich.progress import Progress
 
     from monitor.commands.tables import contents
+    from monitor.converters import conversion
     from monitor.recordings import Recording
 
-    module = importlib.import_module(f"monitor.converters.{kind.value}")
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"converting {kind.value}", total=1.0)
-        report = module.convert(
-            data, out, events=event or (), limit=limit, progress=lambda share: bar.update(task, completed=share)
-        )
+        report = conversion.convert(
+            kind.value, data, out, events=event or (), limit=limit,
+            progress=lambda share: bar.update(task, completed=share),
+        )  # fmt: skip
     console = Console()
     console.print(f"{report.read:,} rows read, {report.kept:,} rows written")
     for counter, word in ((report.aside, "set aside"), (report.remarks, "noted")):

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import median
 
 import msgspec
 import numpy as np
 
+from monitor.converters.conversion import Made, Report, choose, require
 from monitor.converters.messages import frame_messages, merged
-from monitor.converters.report import Report, choose, require
 from monitor.errors import StartupError
-from monitor.recording_writer import RecordingWriter
 from schemas.frames import Frame, Kind, frame_of
 
 VENUE = "BINA"
@@ -74,47 +73,25 @@ _COLUMNS = (
 _NAN = float("nan")
 
 
-def convert(
-    data: Path,
-    out: Path,
-    *,
-    events: Collection[str] = (),
-    limit: int | None = None,
-    progress: Callable[[float], None] = lambda share: None,
-) -> Report:
-    """Write a recording of what was received.
-
-    Parameters
-    ----------
-    events
-        Symbols to take; all if empty.
-    limit
-        The first so many lines of each file.
-
-    Raises
-    ------
-    StartupError
-        The folder is no such set, or a line is not what the venue sends.
-    """
+def read(data: Path, events: Collection[str], limit: int | None, report: Report) -> Made:
+    """Read what was received; ``events`` are symbols, ``limit`` takes the first lines of each file."""
     files = sorted(data.glob("*.gz"))
     if not files:
         require(data, "*.gz")
-    report = Report()
     rows: dict[str, list[_Row]] = {}
-    for number, path in enumerate(files):
+    for path in files:
         for symbol, row in _rows(path, limit, report):
             rows.setdefault(symbol, []).append(row)
-        progress(0.5 * (number + 1) / len(files))
     choose(events, rows, data)
     chosen = [symbol for symbol in sorted(rows) if not events or symbol in events]
     report.notes.append("Depth updates and snapshots became a row a level.")
-    with RecordingWriter(out, source="crypto_l2_ticks", parameters={"files": len(files)}) as writer:
-        streams = [frame_messages(_frame(f"{symbol}.{VENUE}", rows[symbol])) for symbol in chosen]
-        for message in merged(streams):
-            writer.append(message)
-    progress(1.0)
     report.kept = sum(len(rows[symbol]) for symbol in chosen)
-    return report
+    frames = [_frame(f"{symbol}.{VENUE}", rows[symbol]) for symbol in chosen]
+    return Made(
+        messages=merged(list(map(frame_messages, frames))),
+        last_ns=max((int(frame.ts_available[-1]) for frame in frames), default=0),
+        parameters={"files": len(files)},
+    )
 
 
 def _frame(instrument: str, rows: list[_Row]) -> Frame:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from engines.instruments import COLUMNS
+from monitor.converters.conversion import Made, Report, choose, require
 from monitor.converters.messages import record_message
-from monitor.converters.report import Report, choose, require
-from monitor.recording_writer import RecordingWriter
 from schemas.records import TranscriptSegment
 
 #: ISO 10383's code for "no market": the set does not say where a company is listed.
@@ -27,49 +26,26 @@ SENTENCES = 4
 SENTENCE_NS = 8_000_000_000
 
 
-def convert(
-    data: Path,
-    out: Path,
-    *,
-    events: Collection[str] = (),
-    limit: int | None = None,
-    progress: Callable[[float], None] = lambda share: None,
-) -> Report:
-    """Write a recording of calls in segments of four sentences.
-
-    Parameters
-    ----------
-    events
-        Their call_id; all if empty.
-    limit
-        The first so many, by date.
-
-    Raises
-    ------
-    StartupError
-        The folder is no such set.
-    """
+def read(data: Path, events: Collection[str], limit: int | None, report: Report) -> Made:
+    """Read calls in segments of four sentences; ``events`` are their call_id, ``limit`` takes the first by date."""
     require(data, "calls_text.parquet")
     table = pq.read_table(data / "calls_text.parquet", columns=["call_id", "ticker", "date", "text"])
     calls = sorted(table.to_pylist(), key=lambda call: (call["date"], call["call_id"]))
     choose(events, {call["call_id"] for call in calls}, data / "calls_text.parquet")
     calls = [call for call in calls if not events or call["call_id"] in events][:limit]
-    report = Report()
-    segments: list[TranscriptSegment] = []
-    for call in calls:
-        segments += _segments(call, report)
+    segments = [segment for call in calls for segment in _segments(call, report)]
     segments.sort(key=lambda segment: (segment.ts_available, segment.call_id))
     report.notes += [
         "The hour of a call is not recorded: it begins at 21:00 UTC, and a sentence takes 8 s.",
         "The voice features are measurements, not sound: left out.",
         f"Listings are not recorded: instruments are TICKER.{VENUE}.",
     ]
-    with RecordingWriter(out, source="maec", parameters={"calls": len(calls)}) as writer:
-        for number, segment in enumerate(segments):
-            writer.append(record_message("transcripts", segment))
-            progress(number / len(segments))
-        writer.add_symbols(_symbols({call["ticker"] for call in calls}))
-    return report
+    return Made(
+        messages=(record_message("transcripts", segment) for segment in segments),
+        last_ns=segments[-1].ts_available if segments else 0,
+        parameters={"calls": len(calls)},
+        symbols=_symbols({call["ticker"] for call in calls}),
+    )
 
 
 def _segments(call: dict[str, str], report: Report) -> list[TranscriptSegment]:

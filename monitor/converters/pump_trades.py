@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,48 +16,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engines.labels import Label
+from monitor.converters.conversion import Made, Report, choose, require
 from monitor.converters.messages import frame_messages, merged
-from monitor.converters.report import Report, choose, require
 from monitor.errors import StartupError
-from monitor.recording_writer import RecordingWriter
 from schemas.frames import Frame, Kind, frame_of
 
 VENUE = "BINA"
 _HOUR_NS = 3_600_000_000_000
 
 
-def convert(
-    data: Path,
-    out: Path,
-    *,
-    events: Collection[str] = (),
-    limit: int | None = None,
-    progress: Callable[[float], None] = lambda share: None,
-) -> Report:
-    """Write a recording of the trades around the events, or around some of them.
+def read(data: Path, events: Collection[str], limit: int | None, report: Report) -> Made:
+    """Read the trades around the events; ``events`` are their event_id, ``limit`` takes the first by announcement.
 
     Files of one coin that overlap in time are joined at the end of the earlier one. Equal rows within a file stay:
     without trade ids, two fills of one order look the same as one trade twice.
-
-    Parameters
-    ----------
-    events
-        Their event_id; all if empty.
-    limit
-        The first so many, by announcement.
-
-    Raises
-    ------
-    StartupError
-        The folder is no such set, or an event is not in it.
     """
     require(data, "events.csv", "trades")
     with (data / "events.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["announced_utc"])
     choose(events, {row["event_id"] for row in rows}, data / "events.csv")
     rows = [row for row in rows if not events or row["event_id"] in events][:limit]
-
-    report = Report()
     by_coin: dict[str, list[Path]] = defaultdict(list)
     for row in rows:
         by_coin[row["symbol"]].append(data / row["file"])
@@ -66,15 +44,12 @@ def convert(
     report.remarks["events without a verified onset, not labelled"] = len(rows) - len(labels)
     report.remarks["event times without zone, read as UTC"] = len(labels)
     report.notes.append("When a trade was received is not recorded: ts_available is its exchange time.")
-
-    with RecordingWriter(out, source="pump_trades", parameters={"events": len(rows)}) as writer:
-        first_ns = min(int(frame.ts_available[0]) for frame in coins.values())
-        last_ns = max(int(frame.ts_available[-1]) for frame in coins.values())
-        for message in merged([frame_messages(frame) for frame in coins.values()]):
-            writer.append(message)
-            progress((message.ts_available - first_ns) / max(1, last_ns - first_ns))
-        writer.add_labels(labels)
-    return report
+    return Made(
+        messages=merged([frame_messages(frame) for frame in coins.values()]),
+        last_ns=max(int(frame.ts_available[-1]) for frame in coins.values()),
+        parameters={"events": len(rows)},
+        labels=labels,
+    )
 
 
 def _trades(instrument: str, files: list[Path], report: Report) -> Frame:

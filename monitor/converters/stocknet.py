@@ -14,7 +14,7 @@ import csv
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -25,9 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.instruments import COLUMNS
+from monitor.converters.conversion import Made, Report, choose, require
 from monitor.converters.messages import frame_messages, merged, record_message
-from monitor.converters.report import Report, choose, require
-from monitor.recording_writer import RecordingWriter
 from schemas.frames import Frame, Kind, frame_of
 from schemas.records import News
 
@@ -38,33 +37,13 @@ NASDAQ = frozenset(
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
-def convert(
-    data: Path,
-    out: Path,
-    *,
-    events: Collection[str] = (),
-    limit: int | None = None,
-    progress: Callable[[float], None] = lambda share: None,
-) -> Report:
-    """Write a recording of tweets and closes, with a symbol master of its companies.
+def read(data: Path, events: Collection[str], limit: int | None, report: Report) -> Made:
+    """Read tweets and closes; ``events`` are tickers, ``limit`` takes the companies with the most tweets.
 
     A tweet that lies in several companies' files is one document that reaches each of them. Closes are those from the
     first tweet's day on.
-
-    Parameters
-    ----------
-    events
-        Tickers to take; all if empty.
-    limit
-        The so many companies with the most tweets.
-
-    Raises
-    ------
-    StartupError
-        The folder is no such set.
     """
     require(data, "tweets.parquet", "prices_daily.parquet", "StockTable.tsv")
-    report = Report()
     tweets = pq.read_table(data / "tweets.parquet", columns=["ticker", "created_at", "text"])
     if tweets.schema.field("created_at").type.tz is None:
         report.remarks["times without zone, read as UTC"] = tweets.num_rows
@@ -84,15 +63,15 @@ def convert(
         "When a tweet reached its readers is not recorded: ts_available is created_at.",
         "A daily bar became one trade at the close (16:00 New York) of the day's volume, side unknown.",
     ]
-    with RecordingWriter(out, source="stocknet", parameters={"instruments": len(tickers)}) as writer:
-        for number, item in enumerate(news):
-            writer.append(record_message("news", item))
-            progress(0.8 * number / len(news))
-        for message in merged([frame_messages(frame) for frame in closes]):
-            writer.append(message)
-        writer.add_symbols(_symbols(data / "StockTable.tsv", set(tickers)))
-    progress(1.0)
-    return report
+    tweeted = (record_message("news", item) for item in news)
+    return Made(
+        messages=merged([tweeted, *map(frame_messages, closes)]),
+        last_ns=max(
+            [*(n.ts_available for n in news[-1:]), *(int(f.ts_available[-1]) for f in closes if len(f))], default=0
+        ),
+        parameters={"instruments": len(tickers)},
+        symbols=_symbols(data / "StockTable.tsv", set(tickers)),
+    )
 
 
 def instrument(ticker: str) -> str:

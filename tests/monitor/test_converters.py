@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engines.instruments import SymbolMaster
-from monitor.converters import crypto_l2_ticks, maec, pump_trades, stocknet
+from monitor.converters.conversion import convert
 from monitor.converters.messages import cut, frame_messages, single_ticks
 from monitor.errors import StartupError
 from monitor.recordings import Recording
@@ -129,7 +129,7 @@ def write_trades(path: Path, rows: list[tuple[int, bool, float, float]]) -> None
 
 
 def test_pump_trades_match_the_event_list(data_dir: Path, tmp_path: Path) -> None:
-    report = pump_trades.convert(data_dir / "pump_trades", tmp_path / "r", limit=2)
+    report = convert("pump_trades", data_dir / "pump_trades", tmp_path / "r", limit=2)
     recording = Recording.open(tmp_path / "r")
     assert (report.read, report.kept) == (8_731 + 13_810, 8_731 + 13_810)  # n_trades of events.csv
     labels = recording.labels()  # the first of the two events is not verified
@@ -154,7 +154,7 @@ def test_a_taker_buy_is_a_buy_and_prices_are_not_scaled(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text(
         EVENTS + "A_1,ABTC,2020-01-26 00:53:20,trades/a.parquet,2020-01-26 00:53:20.001,True\n"
     )
-    pump_trades.convert(tmp_path, tmp_path / "r")
+    convert("pump_trades", tmp_path, tmp_path / "r")
     rows = rows_of(Recording.open(tmp_path / "r"))
     assert rows.instrument == "ABTC.BINA"
     assert (
@@ -183,7 +183,7 @@ def test_overlapping_files_and_impossible_trades_are_counted(tmp_path: Path) -> 
         EVENTS
         + "A_1,ABTC,2020-01-26 00:00:00,trades/a.parquet,,False\nA_2,ABTC,2020-01-27 00:00:00,trades/b.parquet,,False\n"
     )
-    report = pump_trades.convert(tmp_path, tmp_path / "r")
+    report = convert("pump_trades", tmp_path, tmp_path / "r")
     assert (report.read, report.kept) == (7, 4)
     assert report.aside["in the coin's earlier file too"] == 1
     assert report.aside["no positive price and amount"] == 2
@@ -195,24 +195,24 @@ def test_an_unknown_event_is_refused_with_the_known_ones(tmp_path: Path) -> None
     (tmp_path / "trades").mkdir()
     (tmp_path / "events.csv").write_text(EVENTS + "A_1,ABTC,2020-01-26 00:00:00,trades/a.parquet,,False\n")
     with pytest.raises(StartupError, match=r"has no B_1; it has A_1"):
-        pump_trades.convert(tmp_path, tmp_path / "r", events=["B_1"])
+        convert("pump_trades", tmp_path, tmp_path / "r", events=["B_1"])
 
 
 def test_unknown_tickers_calls_and_symbols_are_refused(data_dir: Path, tmp_path: Path) -> None:
-    for module in (stocknet, maec):
+    for kind in ("stocknet", "maec"):
         with pytest.raises(StartupError, match="has no NOBODY; it has "):
-            module.convert(data_dir / module.__name__.rpartition(".")[2], tmp_path / "r", events=["NOBODY"])
+            convert(kind, data_dir / kind, tmp_path / "r", events=["NOBODY"])
 
 
 def test_a_folder_that_is_no_such_set_is_refused(tmp_path: Path) -> None:
-    for module, name in (
-        (pump_trades, "events.csv"),
-        (stocknet, "tweets.parquet"),
-        (maec, "calls_text.parquet"),
-        (crypto_l2_ticks, "*.gz"),
+    for kind, name in (
+        ("pump_trades", "events.csv"),
+        ("stocknet", "tweets.parquet"),
+        ("maec", "calls_text.parquet"),
+        ("crypto_l2_ticks", "*.gz"),
     ):
         with pytest.raises(StartupError, match=re.escape(name)):
-            module.convert(tmp_path, tmp_path / "r")
+            convert(kind, tmp_path, tmp_path / "r")
 
 
 # stocknet.
@@ -221,7 +221,7 @@ def test_a_folder_that_is_no_such_set_is_refused(tmp_path: Path) -> None:
 def test_stocknet_tweets_and_closes_are_all_accounted_for(data_dir: Path, tmp_path: Path) -> None:
     tweets = pq.read_table(data_dir / "stocknet" / "tweets.parquet", columns=["ticker"])["ticker"].to_pylist()
     assert len(tweets) == 92_232
-    report = stocknet.convert(data_dir / "stocknet", tmp_path / "r", events=["ABB", "BUD"])
+    report = convert("stocknet", data_dir / "stocknet", tmp_path / "r", events=["ABB", "BUD"])
     recording = Recording.open(tmp_path / "r")
     prices = pq.read_table(data_dir / "stocknet" / "prices_daily.parquet", columns=["ticker"])["ticker"].to_pylist()
     expected = sum(column.count(ticker) for column in (tweets, prices) for ticker in ("ABB", "BUD"))
@@ -253,7 +253,7 @@ def test_a_tweet_about_two_companies_is_one_document_that_reaches_both(tmp_path:
         ("AAPL", "2014-01-03 10:00:00", "  "),
     ]
     write_stocknet(tmp_path, tweets, [("AAPL", "2014-01-02", 79.0, 10.0)])
-    report = stocknet.convert(tmp_path, tmp_path / "r")
+    report = convert("stocknet", tmp_path, tmp_path / "r")
     messages = Recording.open(tmp_path / "r").messages(["news"])
     news = [codec.decode(m.topic, m.key, m.value, m.timestamp_ms) for m in messages]
     assert all(isinstance(item, News) for item in news)
@@ -276,7 +276,7 @@ def test_a_day_is_one_trade_at_new_yorks_close_in_winter_and_summer(tmp_path: Pa
         ("AAPL", "2014-07-02", 94.0, 0.0),
     ]
     write_stocknet(tmp_path, [("AAPL", "2014-01-01 10:00:00", "hello")], prices)
-    report = stocknet.convert(tmp_path, tmp_path / "r")
+    report = convert("stocknet", tmp_path, tmp_path / "r")
     rows = rows_of(Recording.open(tmp_path / "r"))
     assert rows.ts_event.tolist() == [ns("2014-01-02 21:00:00"), ns("2014-07-01 20:00:00")]
     assert rows.price.tolist() == [79.0, 93.0]
@@ -292,7 +292,7 @@ def test_a_day_is_one_trade_at_new_yorks_close_in_winter_and_summer(tmp_path: Pa
 def test_maec_has_every_sentence_of_its_calls(data_dir: Path, tmp_path: Path) -> None:
     table = pq.read_table(data_dir / "maec" / "calls_text.parquet", columns=["call_id", "n_sentences"])
     assert table.num_rows == 1_885
-    report = maec.convert(data_dir / "maec", tmp_path / "r", events=["20150225_LMAT"])
+    report = convert("maec", data_dir / "maec", tmp_path / "r", events=["20150225_LMAT"])
     assert (report.read, report.kept) == (210, 210)
     recording = Recording.open(tmp_path / "r")
     assert check_every_message(recording) == 53  # 210 sentences, four a segment
@@ -302,7 +302,7 @@ def test_a_call_begins_at_21_utc_and_a_sentence_takes_eight_seconds(tmp_path: Pa
     text = "One.\nTwo.\n\nThree.\nFour.\nFive."
     table = pa.table({"call_id": ["20150225_X"], "ticker": ["X"], "date": ["2015-02-25"], "text": [text]})
     pq.write_table(table, tmp_path / "calls_text.parquet")
-    report = maec.convert(tmp_path, tmp_path / "r")
+    report = convert("maec", tmp_path, tmp_path / "r")
     messages = Recording.open(tmp_path / "r").messages()
     first, second = (codec.decode(m.topic, m.key, m.value, m.timestamp_ms) for m in messages)
     assert isinstance(first, TranscriptSegment)
@@ -334,7 +334,7 @@ T0_MS = 1_723_161_254_000
 
 
 def test_the_raw_stream_is_read_whole(data_dir: Path, tmp_path: Path) -> None:
-    report = crypto_l2_ticks.convert(data_dir / "crypto_l2_ticks", tmp_path / "r", limit=2_000)
+    report = convert("crypto_l2_ticks", data_dir / "crypto_l2_ticks", tmp_path / "r", limit=2_000)
     recording = Recording.open(tmp_path / "r")
     assert report.read == 2_000
     assert not report.aside
@@ -355,7 +355,7 @@ def test_times_are_the_venues_and_arrival_is_the_collectors(tmp_path: Path) -> N
         f"{local + 10**6} " + DEPTH % (T0_MS + 1_251, 5, 6),
         f"{local + 2 * 10**6} " + TRADE % (T0_MS + 1_252, 12, T0_MS + 1_252, "false"),
     )
-    crypto_l2_ticks.convert(tmp_path, tmp_path / "r")
+    convert("crypto_l2_ticks", tmp_path, tmp_path / "r")
     rows = rows_of(Recording.open(tmp_path / "r"))
     k = Kind
     assert rows.kind.tolist() == [k.TRADE, k.QUOTE, k.BOOK, k.BOOK, k.BOOK, k.BOOK, k.TRADE]
@@ -378,7 +378,7 @@ def test_doubled_trades_and_gaps_are_counted(tmp_path: Path) -> None:
         f"{local + 2} " + DEPTH % (T0_MS, 5, 6),
         f"{local + 1} " + DEPTH % (T0_MS, 8, 9),
     )
-    report = crypto_l2_ticks.convert(tmp_path, tmp_path / "r")
+    report = convert("crypto_l2_ticks", tmp_path, tmp_path / "r")
     assert report.aside["trades received twice"] == 1
     assert report.remarks["gaps in the depth updates' numbers"] == 1
     assert report.remarks["received out of order, moved up"] == 1
@@ -388,5 +388,5 @@ def test_doubled_trades_and_gaps_are_counted(tmp_path: Path) -> None:
 def test_a_broken_stream_is_refused_with_the_file(tmp_path: Path) -> None:
     write_lines(tmp_path, "1723161254000000000 {")
     with pytest.raises(StartupError, match=r"a\.gz cannot be read .*; fetch it again"):
-        crypto_l2_ticks.convert(tmp_path, tmp_path / "r")
+        convert("crypto_l2_ticks", tmp_path, tmp_path / "r")
     assert not (tmp_path / "r").exists()
