@@ -13,10 +13,11 @@ from schemas.records import (
     News,
     OrderEvent,
     Score,
+    Signal,
     TranscriptSegment,
 )
 
-Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot
+Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot | Signal
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,4 +64,4 @@ class Scored:
     arrival: Arrival | None
 
 
-Item = Arrival | Clock | Ladder | Ticked | Heard | Scored | Score
+Item = Arrival | Clock | Ladder | Ticked | Heard | Scored | Score | Signal

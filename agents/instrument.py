@@ -15,6 +15,7 @@ from engines.fusion import FusionModel
 from engines.ticks import TickEngine
 from engines.typologies import TypologySpec
 from schemas.alerts import Alert, Provenance, Subject
+from schemas.records import Signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,24 @@ class Engines:
 def instrument(
     arrivals: AsyncIterator[Item], state: MutableMapping[str, InstrumentState], engines: Engines
 ) -> AsyncIterator[Item | Alert]:
-    """Ticks, then words, then fusion, then triage: what comes out is scores and alerts, among what passed through."""
+    """Ticks, then words, then fusion, then triage: scores, alerts and signals come out, among what passed through."""
     ticked = ticks(arrivals, state, engine=engines.ticks, count=engines.count)
     heard = text(ticked, state, adverse=engines.specs["adverse_text"].open)
     fused = fusion(heard, state, model=engines.fusion, bundle=engines.provenance.bundle)
-    return triage(fused, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance)
+    return signals(triage(fused, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance))
+
+
+async def signals(items: AsyncIterator[Item | Alert]) -> AsyncIterator[Item | Alert]:
+    """Tell the market's scope of every episode that opens."""
+    async for item in items:
+        yield item
+        if isinstance(item, Alert) and item.activity == "create":
+            yield Signal(
+                ts_event=item.times.event_end,
+                ts_available=item.times.available_at,
+                instrument=item.subject.instrument,
+                typology=item.finding.typology,
+                episode_id=item.episode_id,
+                severity=item.finding.severity,
+                score=item.finding.score,
+            )

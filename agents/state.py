@@ -1,4 +1,4 @@
-"""What is kept of one instrument, and its bytes in a checkpoint."""
+"""What is kept of one instrument, or of the market, and its bytes in a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import msgspec
 from engines.episodes import Episode
 from engines.state import TickState
 from engines.tracks import Embedding
+from engines.typologies.market_wide import Crowd
+from schemas.alerts import Modality
 
 #: Inputs that an alert can name as evidence; older ones are counted.
 INPUTS_KEPT = 16
@@ -37,41 +39,94 @@ class OpenEpisode(msgspec.Struct):
     history: list[tuple[int, float]] = []
 
 
-class InstrumentState:
-    """One instrument: its ticks, the embeddings kept by modality, its episodes by typology, its latest inputs.
+class Bar(NamedTuple):
+    """A closed bar, as far as an alert tells of it; ``end`` 0 where there is none."""
 
-    ``bar`` holds the features of the last closed bar (float32, little-endian), empty before the first.
-    """
+    ts_available: int
+    end: int
+    anomaly: float
 
-    __slots__ = (
-        "bar",
-        "bar_anomaly",
-        "bar_end",
-        "documents",
-        "episodes",
-        "inputs",
-        "inputs_count",
-        "kept",
-        "ticks",
-    )
 
-    def __init__(self, ticks: TickState) -> None:
-        self.ticks = ticks
-        self.kept: dict[str, Embedding] = {}
+class Watched:
+    """What triage keeps of whatever it watches: episodes by typology, and the latest inputs."""
+
+    __slots__ = ("episodes", "inputs", "inputs_count")
+    #: How many inputs an alert can name.
+    inputs_kept = INPUTS_KEPT
+
+    def __init__(self) -> None:
         self.episodes: dict[str, OpenEpisode] = {}
         self.inputs: list[Seen] = []
         self.inputs_count = 0
-        self.documents: list[int] = []
-        self.bar = b""
-        self.bar_end = 0
-        self.bar_anomaly = 0.0
 
     def remember(self, seen: Seen) -> None:
         """Keep an input as possible evidence."""
         self.inputs.append(seen)
         self.inputs_count += 1
-        if len(self.inputs) > INPUTS_KEPT:
+        if len(self.inputs) > self.inputs_kept:
             del self.inputs[0]
+
+    @property
+    def watermark_ns(self) -> int:
+        """Before which nothing more is expected, ns."""
+        raise NotImplementedError
+
+    @property
+    def late(self) -> int:
+        """How much came too late."""
+        raise NotImplementedError
+
+    @property
+    def newest_bar(self) -> Bar:
+        """The last closed bar."""
+        return Bar(0, 0, 0.0)
+
+    def modalities(self, bar: Bar, now_ns: int, model: str) -> dict[str, Modality]:
+        """Return what stood beside ``bar`` at ``now_ns``, by modality; ``model`` is the bundle."""
+        return {}
+
+
+class InstrumentState(Watched):
+    """One instrument: its ticks, the embeddings kept by modality, its episodes by typology, its latest inputs.
+
+    ``bar`` holds the features of the last closed bar (float32, little-endian), empty before the first.
+    """
+
+    __slots__ = ("bar", "bar_anomaly", "bar_end", "documents", "kept", "ticks")
+
+    def __init__(self, ticks: TickState) -> None:
+        super().__init__()
+        self.ticks = ticks
+        self.kept: dict[str, Embedding] = {}
+        self.documents: list[int] = []
+        self.bar = b""
+        self.bar_end = 0
+        self.bar_anomaly = 0.0
+
+    @property
+    def watermark_ns(self) -> int:
+        """Before which no tick is expected, ns."""
+        return self.ticks.watermark_ns
+
+    @property
+    def late(self) -> int:
+        """How many ticks came after their bar had closed."""
+        return self.ticks.late
+
+    @property
+    def newest_bar(self) -> Bar:
+        """The last closed bar."""
+        return Bar(0, self.bar_end, self.bar_anomaly)
+
+    def modalities(self, bar: Bar, now_ns: int, model: str) -> dict[str, Modality]:
+        """Return the kept embeddings with their age, and ``bar``; what was never there is absent."""
+        found = {
+            name: Modality(present=True, age_ns=max(0, now_ns - embedding.ts_event), score=embedding.score, model=model)
+            for name, embedding in self.kept.items()
+        }
+        if bar.end:
+            found["ticks"] = Modality(present=True, age_ns=max(0, now_ns - bar.end), score=bar.anomaly)
+        return {name: found.get(name, Modality(present=False)) for name in ("ticks", "text", "calls")}
 
     def first_time(self, document: int) -> bool:
         """Note a document; False where it was noted before."""
@@ -115,6 +170,54 @@ class InstrumentState:
         return state
 
 
+class MarketState(Watched):
+    """The market: the instruments where something began, and the market's own episodes."""
+
+    __slots__ = ("crowd",)
+    #: A crowd is its own evidence.
+    inputs_kept = 4 * INPUTS_KEPT
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.crowd = Crowd()
+
+    @property
+    def watermark_ns(self) -> int:
+        """The newest opening, ns: each instrument has a watermark of its own."""
+        return self.crowd.newest_ns
+
+    @property
+    def late(self) -> int:
+        """How many openings came after their window had passed."""
+        return self.crowd.late
+
+    def pack(self) -> bytes:
+        """Return the state as bytes."""
+        return _encode(_PackedMarket(self.crowd, self.episodes, self.inputs, self.inputs_count))
+
+    @staticmethod
+    def unpack(data: bytes) -> MarketState:
+        """Return the state that `pack` wrote.
+
+        Raises
+        ------
+        ValueError
+            The bytes are not such a state.
+        """
+        packed = _decode_market(data)
+        state = MarketState()
+        state.crowd, state.episodes, state.inputs = packed.crowd, packed.episodes, packed.inputs
+        state.inputs_count = packed.inputs_count
+        return state
+
+
+class _PackedMarket(msgspec.Struct, array_like=True):
+    crowd: Crowd
+    episodes: dict[str, OpenEpisode]
+    inputs: list[Seen]
+    inputs_count: int
+
+
 class _Packed(msgspec.Struct, array_like=True):
     ticks: bytes
     kept: dict[str, Embedding]
@@ -129,3 +232,4 @@ class _Packed(msgspec.Struct, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
+_decode_market = msgspec.msgpack.Decoder(_PackedMarket).decode

@@ -7,12 +7,12 @@ the instrument, the window and the decision configuration.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
-from typing import NamedTuple
+from typing import TypeVar
 
 import msgspec
 
 from agents.flow import Item, Scored, Ticked
-from agents.state import HISTORY_KEPT, InstrumentState, OpenEpisode
+from agents.state import HISTORY_KEPT, Bar, OpenEpisode, Watched
 from engines import episodes
 from engines.episodes import Episode, Transition
 from engines.tracks import Track
@@ -24,7 +24,6 @@ from schemas.alerts import (
     Finding,
     Input,
     Level,
-    Modality,
     Provenance,
     Quality,
     Subject,
@@ -36,11 +35,12 @@ from schemas.journal import Clock, Ladder
 LEVELS: tuple[Level, ...] = ("full", "text and ticks", "rules only")
 #: How long after an episode's quiet time the clock closes it, so that what is still on its way can keep it open, ns.
 PATIENCE_NS = 2_000_000_000
+W = TypeVar("W", bound=Watched)
 
 
 async def triage(
     items: AsyncIterator[Item],
-    state: MutableMapping[str, InstrumentState],
+    state: MutableMapping[str, W],
     *,
     specs: Mapping[str, TypologySpec],
     subject: Callable[[str], Subject],
@@ -50,7 +50,7 @@ async def triage(
     judge = _Judge(specs, subject, provenance)
     due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
     ticked: Ticked | None = None
-    bars: list[_Bar] = []
+    bars: list[Bar] = []
     async for item in items:
         yield item
         if isinstance(item, Ladder):
@@ -62,7 +62,7 @@ async def triage(
             kept = state[item.key]
             own = ticked is not None and ticked.key == item.key and ticked.arrival is item.arrival
             trace = item.arrival.trace if item.arrival else ""
-            for alert in judge.track(item.key, kept, item.track, trace, bars if own else [_newest(kept)]):
+            for alert in judge.track(item.key, kept, item.track, trace, bars if own else [kept.newest_bar]):
                 yield alert
             state[item.key] = kept
             due[item.key] = judge.deadline(kept)
@@ -75,25 +75,13 @@ async def triage(
                 due[key] = judge.deadline(kept)
 
 
-class _Bar(NamedTuple):
-    """A closed bar, as far as an alert tells of it."""
-
-    ts_available: int
-    end: int
-    anomaly: float
-
-
-def _newest(kept: InstrumentState) -> _Bar:
-    return _Bar(0, kept.bar_end, kept.bar_anomaly)
-
-
-def _bars(kept: InstrumentState, ticked: Ticked) -> list[_Bar]:
+def _bars(kept: Watched, ticked: Ticked) -> list[Bar]:
     """Return the last bar before this update and those that it closed."""
     closed = ticked.update.bars
     if closed is None:
-        return [_newest(kept)]
+        return [kept.newest_bar]
     rows = zip(closed.ts_available.tolist(), closed.end.tolist(), closed.anomaly.tolist(), strict=True)
-    return [_newest(kept), *(_Bar(*row) for row in rows)]
+    return [kept.newest_bar, *(Bar(*row) for row in rows)]
 
 
 class _Judge:
@@ -107,12 +95,12 @@ class _Judge:
         self._provenance = provenance
         self.level = 0
 
-    def deadline(self, kept: InstrumentState) -> int:
+    def deadline(self, kept: Watched) -> int:
         """Return the clock at which an episode is to be closed, 0 if none."""
         deadlines = [episodes.deadline(self._specs[head], open_.episode) for head, open_ in kept.episodes.items()]
         return min((at + PATIENCE_NS for at in deadlines if at), default=0)
 
-    def track(self, key: str, kept: InstrumentState, track: Track, trace: str, bars: list[_Bar]) -> list[Alert]:
+    def track(self, key: str, kept: Watched, track: Track, trace: str, bars: list[Bar]) -> list[Alert]:
         """Feed a track to its episode; ``trace`` is that of the message that completed it.
 
         ``bars`` are the last bar that was kept before that message and those that it closed.
@@ -145,20 +133,18 @@ class _Judge:
             del kept.episodes[track.head]
         return alerts
 
-    def expire(self, key: str, kept: InstrumentState, now_ns: int) -> list[Alert]:
+    def expire(self, key: str, kept: Watched, now_ns: int) -> list[Alert]:
         """Close the episodes that have been calm for long enough."""
         alerts = []
         for head, running in list(kept.episodes.items()):
             transition = episodes.expire(self._specs[head], running.episode, now_ns)
             if transition is not None:
-                bar = _newest(kept)
+                bar = kept.newest_bar
                 alerts.append(self._alert(key, kept, running, head, transition, transition.ts, bar, "", Explanation()))
                 del kept.episodes[head]
         return alerts
 
-    def _open(
-        self, key: str, kept: InstrumentState, running: OpenEpisode, spec: TypologySpec, window_start: int
-    ) -> None:
+    def _open(self, key: str, kept: Watched, running: OpenEpisode, spec: TypologySpec, window_start: int) -> None:
         running.episode_id = identity(
             f"{spec.name}@{spec.version}", key, window_start, running.episode.opened, self._provenance.config
         )
@@ -169,12 +155,12 @@ class _Judge:
     def _alert(
         self,
         key: str,
-        kept: InstrumentState,
+        kept: Watched,
         running: OpenEpisode,
         head: str,
         transition: Transition,
         available_at: int,
-        bar: _Bar,
+        bar: Bar,
         trace: str,
         explanation: Explanation,
     ) -> Alert:
@@ -192,7 +178,7 @@ class _Judge:
                 event_start=running.window_start,
                 event_end=transition.ts,
                 available_at=available_at,
-                watermark=kept.ticks.watermark_ns,
+                watermark=kept.watermark_ns,
             ),
             subject=self._subject(key),
             finding=Finding(
@@ -202,7 +188,7 @@ class _Judge:
                 score=transition.score,
                 regulation=list(spec.regulation),
             ),
-            modalities=self._modalities(kept, bar, transition.ts),
+            modalities=kept.modalities(bar, transition.ts, self._provenance.bundle),
             explanation=explanation,
             evidence=Evidence(
                 inputs=[
@@ -215,15 +201,5 @@ class _Judge:
                 history=running.history,
             ),
             provenance=msgspec.structs.replace(self._provenance, trace=trace),
-            quality=Quality(ladder=LEVELS[self.level], late_events=kept.ticks.late),
+            quality=Quality(ladder=LEVELS[self.level], late_events=kept.late),
         )
-
-    def _modalities(self, kept: InstrumentState, bar: _Bar, now_ns: int) -> dict[str, Modality]:
-        model = self._provenance.bundle
-        found = {
-            name: Modality(present=True, age_ns=max(0, now_ns - embedding.ts_event), score=embedding.score, model=model)
-            for name, embedding in kept.kept.items()
-        }
-        if bar.end:
-            found["ticks"] = Modality(present=True, age_ns=max(0, now_ns - bar.end), score=bar.anomaly)
-        return {name: found.get(name, Modality(present=False)) for name in ("ticks", "text", "calls")}

@@ -1,7 +1,8 @@
 """The daemon: topics bound to agents.
 
-frames, orders, news, transcripts, audio, charts ─► instrument agent ─► alerts, scores, dead letters
-                                   (one lane a partition, see `monitor.lane`)
+frames, orders, news, transcripts, audio, charts ─► instrument stage ─► alerts, scores, dead letters
+                                                            └─► market ─► market stage ─► alerts
+                        (one lane a stage and partition, see `monitor.lane`)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,15 +29,19 @@ from monitor.fence import Fence, end_process
 from monitor.intake import Intake, faust_app
 from monitor.metrics import Metrics
 from monitor.settings import Settings
-from monitor.stage import load_stage
+from monitor.stage import load_stages
 from monitor.web import Web
 from monitor.worker import Worker
-from schemas.topics import INSTRUMENT_INPUTS
+from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
 EXIT_DRAIN = 72
 EXIT_FAUST = 73
-TOPICS = (*INSTRUMENT_INPUTS, "journal", "checkpoints", "scores", "alerts", "deadletters")
+TOPICS = (
+    *(*INSTRUMENT_INPUTS, "journal", "checkpoints"),
+    *(*MARKET_INPUTS, "market.journal", "market.checkpoints"),
+    *("scores", "alerts", "deadletters"),
+)
 
 
 async def serve(settings: Settings) -> None:
@@ -48,7 +54,7 @@ async def serve(settings: Settings) -> None:
     """
     await kafka.require_topics(settings, TOPICS)
     metrics = Metrics()
-    stage = load_stage(settings, metrics.set_aside)
+    loaded = load_stages(settings, metrics.set_aside)
     fence = Fence(settings.session_timeout_ms / 2000)
     producer = fence.guard(
         AIOKafkaProducer(
@@ -64,30 +70,35 @@ async def serve(settings: Settings) -> None:
     await kafka.start(producer, settings.bootstrap)
     with tempfile.TemporaryDirectory(prefix="tocsin-") as datadir:
         app = faust_app(settings, datadir)
-        worker = Worker(
-            settings,
-            name=settings.worker_name or f"{socket.gethostname()}-{os.getpid()}",
-            stage=stage,
-            source=Intake(app),
-            producer=producer,
-            fence=fence,
-            pool=ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode"),
-            metrics=metrics,
-        )
-        bind(app, worker, settings)
-        web = Web(settings, worker, metrics, stage.about)
+        pool, source = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode"), Intake(app)
+        name = settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"
+        workers = [
+            Worker(
+                settings,
+                name=name,
+                stage=stage,
+                source=source,
+                producer=producer,
+                fence=fence,
+                pool=pool,
+                metrics=metrics,
+            )
+            for stage in loaded
+        ]
+        bind(app, workers)
+        web = Web(settings, workers, metrics, loaded.about)
         try:
             await web.start()
-            background.append(asyncio.create_task(worker.sample()))
+            background.append(asyncio.create_task(_sample(metrics, workers, fence)))
             # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
             # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait for.
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 50)
-            log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=web.address, **stage.about)
+            log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=web.address, **loaded.about)
             await _until_stopped(app, settings.drain_timeout_s)
             log.info("draining")
-            await worker.drain()
+            await asyncio.gather(*(worker.drain() for worker in workers))
             await app.stop()
         finally:
             for task in background:
@@ -97,30 +108,40 @@ async def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
-def bind(app: faust.App, worker: Worker, settings: Settings) -> None:
-    """Bind the stage's topics to the worker's lanes, and lanes to the partitions that the group assigns."""
-    inputs = app.topic(
-        *(kafka.full_name(settings.prefix, topic) for topic in INSTRUMENT_INPUTS),
-        key_serializer="raw",
-        value_serializer="raw",
-    )
+def bind(app: faust.App, workers: Sequence[Worker]) -> None:
+    """Bind the stages' topics to their workers' lanes, and lanes to the partitions that the group assigns."""
+    owners = {topic: worker for worker in workers for topic in worker.topics}
+    inputs = app.topic(*owners, key_serializer="raw", value_serializer="raw")
 
-    @app.agent(inputs, name="instrument")
-    async def instrument(batches: Any) -> None:
+    @app.agent(inputs, name="stages")
+    async def stages(batches: Any) -> None:
         async for event in batches.noack().events():
             for message in event.message.value:
-                worker.push(message)
+                owners[message.topic].push(message)
+
+    def of(worker: Worker, tps: set[TP]) -> set[int]:
+        return {tp.partition for tp in tps if owners[tp.topic] is worker}
 
     @app.on_partitions_assigned.connect
     async def assigned(_: faust.App, assigned: set[TP], **__: Any) -> None:
-        await worker.assigned({tp.partition for tp in assigned})
+        for worker in workers:
+            await worker.assigned(of(worker, assigned))
 
     @app.on_partitions_revoked.connect
     async def revoked(_: faust.App, revoked: set[TP], **__: Any) -> None:
-        await worker.revoked({tp.partition for tp in revoked})
+        await asyncio.gather(*(worker.revoked(of(worker, revoked)) for worker in workers))
 
     # Faust holds the functions weakly; they live as long as the application.
-    app.tocsin_bound = (instrument, assigned, revoked)
+    app.tocsin_bound = (stages, assigned, revoked)
+
+
+async def _sample(metrics: Metrics, workers: Sequence[Worker], fence: Fence) -> None:
+    """Keep the gauges current until cancelled."""
+    while True:
+        for worker in workers:
+            metrics.sample(worker.stage.name, worker.lanes, worker.lag)
+        metrics.event_loop(fence)
+        await asyncio.sleep(1.0)
 
 
 async def _until_stopped(app: faust.App, drain_timeout_s: float) -> None:

@@ -34,6 +34,7 @@ from monitor.settings import Settings
 from schemas import codec
 from schemas.errors import BadMessage
 from schemas.records import DeadLetter, Document, News
+from schemas.topics import MARKET
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,6 @@ CLOSE_S = 2.0
 STALLED_S = 60.0
 #: Longest wait for messages, so that a request to stop is seen.
 IDLE_MS = 200
-MARKET = "market"
 _WAITS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 

@@ -22,7 +22,7 @@ from schemas.topics import BY_NAME, TOPICS, Topic
 
 #: Largest message of the topics whose values are not small, in bytes. Producers of these topics use it too.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-_LARGE = {"frames", "audio", "charts", "checkpoints"}
+_LARGE = {"frames", "audio", "charts", "checkpoints", "market.checkpoints"}
 #: How long compaction leaves checkpoints alone: a worker reads all that is not compacted when it takes over.
 _SETTLED_MS = 600_000
 
@@ -115,6 +115,8 @@ async def read_partition(
     What retention has deleted is not there: reading then begins with the first message that is left. ``consumer`` is
     one of `reader`, and serves one such iteration at a time.
     """
+    if start >= end:
+        return  # assigned and then stopped at once, aiokafka's consumer may lose its own cancellation, and hangs
     tp = TopicPartition(topic, partition)
     consumer.assign([tp])
     consumer.seek(tp, start)
@@ -176,7 +178,12 @@ async def create_topics(settings: Settings) -> Created:
             return Created(missing, there, embedded=True)
         response = await client.create_topics(
             [
-                NewTopic(name, settings.partitions, settings.replication, topic_configs=topic_config(names[name]))
+                NewTopic(
+                    name,
+                    names[name].partitions or settings.partitions,
+                    settings.replication,
+                    topic_configs=topic_config(names[name]),
+                )
                 for name in missing
             ]
         )
@@ -289,6 +296,8 @@ async def topic_states(settings: Settings) -> list[TopicState]:
         problems = []
         if name in uneven:
             problems.append(f"{counts[name]} partitions, others {usual}: delete and recreate it")
+        elif topic.partitions not in (0, counts[name]):
+            problems.append(f"{counts[name]} partitions, expected {topic.partitions}: delete and recreate it")
         found = configs.get(name, {})
         for key, value in topic_config(topic).items():
             if found and found.get(key) != value:

@@ -32,7 +32,7 @@ from monitor.sequencer import JournalMismatchError, Pending, Sequencer, Taken
 from monitor.state import StateTable
 from schemas.alerts import Alert
 from schemas.journal import Clock, Entry, Ladder, Run, Step
-from schemas.records import DeadLetter, Score
+from schemas.records import DeadLetter, Score, Signal
 
 log = structlog.get_logger(__name__)
 TURN_MESSAGES = 64
@@ -75,6 +75,7 @@ class Broker(Protocol):
 class LaneConfig:
     """A lane's settings, in their units."""
 
+    stage: str
     partition: int
     topics: tuple[str, ...]
     owner: str
@@ -246,6 +247,7 @@ class Lane:
         self.status.recovered = True
         log.info(
             "recovered",
+            stage=self._config.stage,
             partition=self._config.partition,
             keys=len(self._table),
             messages=self._ordinal,
@@ -384,6 +386,8 @@ class Lane:
                     effects.alerts.append(output)
             elif isinstance(output, Score):
                 effects.scores.append(output)
+            elif isinstance(output, Signal):
+                effects.signals.append(output)
             elif isinstance(output, DeadLetter):
                 effects.dead_letters.append(output)
         if effects.alerts:

@@ -41,14 +41,14 @@ class Metrics:
         self._rows = counter("rows_set_aside", "Ticks that cleaning set aside, mended or found late.", "reason")
         stage = Histogram("tocsin_stage_seconds", "Latency by stage.", ["stage"], buckets=_LATENCY_S, registry=registry)
         self._stages = {name: stage.labels(name) for name in ("buffer", "apply", "journal", "turn")}
-        self._lanes = gauge("lanes", "Partitions that this worker owns.")
-        self._waiting = gauge("buffered_messages", "Messages that wait in a lane.", "partition")
-        self._lag = gauge("lag_messages", "Messages on the broker that are not applied yet.", "partition")
-        self._backlog = gauge("backlog_seconds", "How long the oldest message has waited.", "partition")
-        self._ladder = gauge("ladder_level", "0 full, 1 text and ticks, 2 rules only.", "partition")
-        self._age = gauge("checkpoint_age_seconds", "Since the last checkpoint began.", "partition")
+        self._lanes = gauge("lanes", "Partitions that this worker owns.", "stage")
+        self._waiting = gauge("buffered_messages", "Messages that wait in a lane.", "stage", "partition")
+        self._lag = gauge("lag_messages", "Messages on the broker that are not applied yet.", "stage", "partition")
+        self._backlog = gauge("backlog_seconds", "How long the oldest message has waited.", "stage", "partition")
+        self._ladder = gauge("ladder_level", "0 full, 1 text and ticks, 2 rules only.", "stage", "partition")
+        self._age = gauge("checkpoint_age_seconds", "Since the last checkpoint began.", "stage", "partition")
         self._loop = gauge("event_loop_lag_seconds", "Longest gap between two runs of the event loop.")
-        self._sampled: set[str] = set()
+        self._sampled: dict[str, set[str]] = {}
 
     def turn(self, taken: list[Taken], began_s: float, applied_s: float, journalled_s: float) -> None:
         """Count a turn; times are of the monotonic clock."""
@@ -80,23 +80,26 @@ class Metrics:
         """Count score records that were sent."""
         self._scores.inc(count)
 
-    def sample(self, lanes: Mapping[int, Lane], fence: Fence, lag: Callable[[int], int]) -> None:
-        """Read the gauges off the lanes; ``lag`` tells how many messages of a partition are not applied yet."""
-        now_s = time.monotonic()
-        self._lanes.set(len(lanes))
-        # What another worker owns now would stand here for ever as it was, and be added to that one's.
-        for gone in self._sampled - {str(partition) for partition in lanes}:
-            for gauge in (self._waiting, self._lag, self._backlog, self._ladder, self._age):
-                gauge.remove(gone)
-        self._sampled = {str(partition) for partition in lanes}
-        for partition, lane in lanes.items():
-            label = str(partition)
-            self._waiting.labels(label).set(sum(map(len, lane.sequencer.buffers.values())))
-            self._backlog.labels(label).set(lane.status.backlog_s)
-            self._ladder.labels(label).set(lane.status.level)
-            self._lag.labels(label).set(lag(partition))
-            self._age.labels(label).set(now_s - lane.status.checkpoint_s)
+    def event_loop(self, fence: Fence) -> None:
+        """Read how long the event loop has stood still at worst since this was last asked."""
         self._loop.set(fence.take_worst_gap())
+
+    def sample(self, stage: str, lanes: Mapping[int, Lane], lag: Callable[[int], int]) -> None:
+        """Read the gauges off a stage's lanes; ``lag`` tells how many messages of a partition are not applied yet."""
+        now_s = time.monotonic()
+        self._lanes.labels(stage).set(len(lanes))
+        # What another worker owns now would stand here for ever as it was, and be added to that one's.
+        for gone in self._sampled.get(stage, set()) - {str(partition) for partition in lanes}:
+            for gauge in (self._waiting, self._lag, self._backlog, self._ladder, self._age):
+                gauge.remove(stage, gone)
+        self._sampled[stage] = {str(partition) for partition in lanes}
+        for partition, lane in lanes.items():
+            label = (stage, str(partition))
+            self._waiting.labels(*label).set(sum(map(len, lane.sequencer.buffers.values())))
+            self._backlog.labels(*label).set(lane.status.backlog_s)
+            self._ladder.labels(*label).set(lane.status.level)
+            self._lag.labels(*label).set(lag(partition))
+            self._age.labels(*label).set(now_s - lane.status.checkpoint_s)
 
     def expose(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -1,4 +1,4 @@
-"""What leaves a lane: alerts, scores, dead letters and checkpoints, packed into batches by the lane itself.
+"""What leaves a lane: alerts, scores, signals, dead letters and checkpoints, packed into batches by the lane itself.
 
 Building the record batch here costs a tenth of handing the producer one message at a time. Deliveries are awaited by
 the checkpoint that follows them, and a failed one ends the lane.
@@ -17,7 +17,8 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from schemas.alerts import Activity, Alert, AlertEvent
-from schemas.records import DeadLetter, Score
+from schemas.records import DeadLetter, Score, Signal
+from schemas.topics import MARKET
 
 #: Batches that may be on their way before a lane waits for the oldest.
 IN_FLIGHT = 64
@@ -38,6 +39,7 @@ class Effects:
 
     alerts: list[Alert] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    signals: list[Signal] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
 
@@ -65,13 +67,14 @@ def _headers(alert: Alert) -> list[tuple[str, bytes]]:
 
 
 class Outbox:
-    """One lane's way out. ``prefix`` is that of the topics."""
+    """One lane's way out. ``prefix`` is that of the topics, ``checkpoints`` the name of its own."""
 
     def __init__(
         self,
         producer: AIOKafkaProducer,
         *,
         prefix: str,
+        checkpoints: str,
         partition: int,
         wall: Callable[[], int] = time.time_ns,
         on_alert: Callable[[Alert], None] | None = None,
@@ -80,6 +83,7 @@ class Outbox:
     ) -> None:
         self._producer = producer
         self._prefix = prefix
+        self._checkpoints = checkpoints
         self._partition = partition
         self._wall = wall
         self._on_alert = on_alert
@@ -107,6 +111,10 @@ class Outbox:
             await self._send("scores", [(s.instrument.encode(), _encode(s), _PLAIN) for s in effects.scores])
             if self._on_scores:
                 self._on_scores(len(effects.scores))
+        if effects.signals:
+            # One partition, whatever the lane's own: there they all meet.
+            told = [(MARKET.encode(), _encode(signal), _PLAIN) for signal in effects.signals]
+            self._pending += await self._batches("market", told, partition=0)
         for letter in effects.dead_letters:
             self._pending.append(
                 await self._producer.send(f"{self._prefix}deadletters", _encode(letter), key=letter.topic.encode())
@@ -117,7 +125,7 @@ class Outbox:
 
     async def write_checkpoint(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Write checkpoint records and wait until they are delivered."""
-        await asyncio.gather(*await self._batches("checkpoints", ((key, value, _PLAIN) for key, value in records)))
+        await asyncio.gather(*await self._batches(self._checkpoints, ((key, value, _PLAIN) for key, value in records)))
 
     async def flush(self) -> None:
         """Wait until all that was sent so far has arrived."""
@@ -139,20 +147,22 @@ class Outbox:
         if not future.cancelled() and future.exception() is None:
             self.alerts_end = max(self.alerts_end, future.result().offset + 1)  # type: ignore[attr-defined]
 
-    async def _batches(self, topic: str, records: Iterable[Outgoing]) -> list[asyncio.Future[object]]:
-        name = self._prefix + topic
+    async def _batches(
+        self, topic: str, records: Iterable[Outgoing], partition: int | None = None
+    ) -> list[asyncio.Future[object]]:
+        name, partition = self._prefix + topic, self._partition if partition is None else partition
         # Processing time: retention goes by it, and what a replayed year says must not be deleted at once.
         timestamp_ms = self._wall() // 1_000_000
         futures: list[asyncio.Future[object]] = []
         batch = self._producer.create_batch()
         for key, value, headers in records:
             if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
-                futures.append(await self._producer.send_batch(batch, name, partition=self._partition))
+                futures.append(await self._producer.send_batch(batch, name, partition=partition))
                 batch = self._producer.create_batch()
                 if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
                     raise ValueError(f"a record of {len(value)} bytes for {name} is larger than a batch may be")
         if batch.record_count():
-            futures.append(await self._producer.send_batch(batch, name, partition=self._partition))
+            futures.append(await self._producer.send_batch(batch, name, partition=partition))
         return futures
 
     async def _settle(self) -> None:

@@ -2,7 +2,8 @@
 
 `by_journal` reads one partition's journal and topics from the broker and applies what the journal says from the very
 beginning: what comes out is what a worker that never failed would have sent. `by_history` takes a recording that was
-never run live, in canonical order, the clock moving once a second of available time.
+never run live, in canonical order, the clock moving once a second of available time; what the instrument stage tells
+the market's is put into canonical order too.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from monitor.lane import State
 from monitor.recordings import Message
 from monitor.sequencer import SECOND_NS, JournalMismatchError, Sequencer, Taken
 from monitor.settings import Settings
+from monitor.stage import Stages
 from monitor.state import StateTable
 from monitor.worker import Stage
+from schemas import codec
 from schemas.alerts import Alert, AlertEvent
 from schemas.journal import Clock, Ladder, Run
-from schemas.records import DeadLetter, News, Score, TranscriptSegment
+from schemas.records import DeadLetter, News, Score, Signal, TranscriptSegment
+from schemas.topics import MARKET, MARKET_INPUTS
 
 _event = msgspec.json.Decoder(AlertEvent)
 
@@ -36,6 +40,7 @@ class Replayed:
 
     alerts: list[Alert] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    signals: list[Signal] = field(default_factory=list)
     scores: int = 0
     messages: int = 0
     table: StateTable[State] = field(default_factory=StateTable)
@@ -47,6 +52,8 @@ async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -
             replayed.alerts.append(output)
         elif isinstance(output, Score):
             replayed.scores += 1
+        elif isinstance(output, Signal):
+            replayed.signals.append(output)
     return replayed
 
 
@@ -56,8 +63,8 @@ def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Repl
     if message.value is None:
         replayed.dead_letters.append(dead_letter(taken, partition))
         return None
-    text = isinstance(message.value, News | TranscriptSegment) and level < 2
-    embedding = stage.encode(message.value) if text else None  # type: ignore[arg-type]
+    text = stage.encode is not None and isinstance(message.value, News | TranscriptSegment) and level < 2
+    embedding = stage.encode(message.value) if text else None  # type: ignore[arg-type,misc]
     return arrival(taken, partition, ordinal, embedding)
 
 
@@ -80,7 +87,7 @@ async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replay
                 headers = {key: value.decode("utf-8", "replace") for key, value in r.headers if value is not None}
                 yield r.offset, r.key or b"", r.value or b"", r.timestamp, headers
 
-        written = await read_journal(((offset, value) async for offset, _, value, *_ in whole("journal")), -1)
+        written = await read_journal(((offset, value) async for offset, _, value, *_ in whole(stage.journal)), -1)
         for topic in stage.topics:
             async for message in whole(topic):
                 sequencer.push(topic, pending(topic, *message))
@@ -108,9 +115,25 @@ async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replay
 
 
 async def by_history(
+    messages: Iterable[Message], stages: Stages, progress: Callable[[Message], None] | None = None
+) -> Replayed:
+    """Apply messages in the order in which they are given, time moving with their ``ts_available``.
+
+    What is returned is the instrument stage's, and the market stage's alerts after its own.
+    """
+    replayed = await _history(messages, stages.instrument, progress)
+    told = sorted((s.ts_available, s.instrument, s.episode_id, codec.encode(s)) for s in replayed.signals)
+    market = (
+        Message(MARKET_INPUTS[0], MARKET.encode(), value, ts, ts, ts // 1_000_000 + 1, offset=offset)
+        for offset, (ts, _, _, value) in enumerate(told)
+    )
+    replayed.alerts += (await _history(market, stages.market)).alerts
+    return replayed
+
+
+async def _history(
     messages: Iterable[Message], stage: Stage, progress: Callable[[Message], None] | None = None
 ) -> Replayed:
-    """Apply messages in the order in which they are given, time moving with their ``ts_available``."""
     replayed = Replayed()
 
     async def items() -> AsyncIterator[Item]:

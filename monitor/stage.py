@@ -1,9 +1,10 @@
-"""The instrument stage: engines loaded, agents chained, and the digest of all that decides."""
+"""The stages: engines loaded, agents chained, and the digest of all that decides, a scope each."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,8 @@ import structlog
 
 from agents.flow import Item
 from agents.instrument import Engines, instrument
-from agents.state import InstrumentState
+from agents.market import market
+from agents.state import InstrumentState, MarketState
 from agents.text import words
 from engines import anomaly
 from engines.bundle import DEFAULT, Bundle, BundleError
@@ -21,7 +23,8 @@ from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.text import TextEncoder
 from engines.ticks import TickConfig, TickEngine
 from engines.tracks import Embedding
-from engines.typologies import TypologySpec, adverse_text, elevated_risk, pump_and_dump
+from engines.typologies import TypologySpec, adverse_text, elevated_risk, market_wide, pump_and_dump
+from engines.typologies.market_wide import CrowdConfig
 from engines.windows import BarSpec
 from monitor.errors import StartupError
 from monitor.lane import Output
@@ -31,20 +34,33 @@ from monitor.state import StateTable
 from monitor.worker import Stage
 from schemas.alerts import Provenance, identity
 from schemas.records import News, TranscriptSegment
-from schemas.topics import INSTRUMENT_INPUTS
+from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
 
-#: A track's head → the typology that judges it.
+#: A track's head → the typology that judges it, of instruments and of the market.
 SPECS: dict[str, TypologySpec] = {
     "anomaly": anomaly.SPEC,
     "pump_and_dump": pump_and_dump.SPEC,
     "adverse_text": adverse_text.SPEC,
     "elevated_risk": elevated_risk.SPEC,
 }
+MARKET_SPECS: dict[str, TypologySpec] = {"market_wide": market_wide.SPEC}
 
 
-def load_stage(settings: Settings, count: Callable[[dict[str, int]], None], *, mode: str = "live") -> Stage:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """The stages, in the order in which records pass through them, and what probes and logs tell of them."""
+
+    instrument: Stage
+    market: Stage
+    about: dict[str, Any]
+
+    def __iter__(self) -> Iterator[Stage]:
+        return iter((self.instrument, self.market))
+
+
+def load_stages(settings: Settings, count: Callable[[dict[str, int]], None], *, mode: str = "live") -> Stages:
     """Load what the agents are closed over.
 
     Parameters
@@ -72,27 +88,37 @@ def load_stage(settings: Settings, count: Callable[[dict[str, int]], None], *, m
     session = encoder.session
     for skip in session.skipped:
         log.info("back end skipped", backend=skip.backend, reason=skip.reason)
-    decides = identity(config.digest(), msgspec.json.encode(SPECS, order="deterministic").hex(), bundle.id)
+    decides = identity(config.digest(), _digest(SPECS), bundle.id)
+    crowd = CrowdConfig()
+    market_decides = identity(_digest(crowd), _digest(MARKET_SPECS))
+    provenance = Provenance(
+        code_version=code_version(),
+        config=decides,
+        bundle=bundle.id,
+        engine=session.version,
+        backend=session.backend,
+        precision=session.precision,
+        mode=cast(Any, mode),
+        run_id=uuid.uuid4().hex[:12],
+    )
     engines = Engines(
         ticks=TickEngine(config),
         fusion=fusion,
         specs=SPECS,
         subject=master.subject,
-        provenance=Provenance(
-            code_version=code_version(),
-            config=decides,
-            bundle=bundle.id,
-            engine=session.version,
-            backend=session.backend,
-            precision=session.precision,
-            mode=cast(Any, mode),
-            run_id=uuid.uuid4().hex[:12],
-        ),
+        provenance=provenance,
         count=count,
     )
 
     def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
         return instrument(items, table, engines)
+
+    def market_agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
+        # No model of the bundle has a say in it.
+        told = msgspec.structs.replace(
+            provenance, config=market_decides, bundle="", engine="", backend="", precision=""
+        )
+        return market(items, table, config=crowd, specs=MARKET_SPECS, subject=master.subject, provenance=told)
 
     def encode(record: News | TranscriptSegment) -> Embedding:
         said = words(record)
@@ -107,12 +133,26 @@ def load_stage(settings: Settings, count: Callable[[dict[str, int]], None], *, m
             spans=[(span.start, span.end, span.weight) for span in encoder.explain(said)] if telling else [],
         )
 
-    return Stage(
-        topics=INSTRUMENT_INPUTS,
-        config=decides,
-        agent=agent,
-        unpack=InstrumentState.unpack,
-        encode=encode,
+    return Stages(
+        instrument=Stage(
+            name="instrument",
+            topics=INSTRUMENT_INPUTS,
+            journal="journal",
+            checkpoints="checkpoints",
+            config=decides,
+            agent=agent,
+            unpack=InstrumentState.unpack,
+            encode=encode,
+        ),
+        market=Stage(
+            name="market",
+            topics=MARKET_INPUTS,
+            journal="market.journal",
+            checkpoints="market.checkpoints",
+            config=market_decides,
+            agent=market_agent,
+            unpack=MarketState.unpack,
+        ),
         about={
             "bundle": bundle.id,
             "backend": session.backend,
@@ -120,3 +160,7 @@ def load_stage(settings: Settings, count: Callable[[dict[str, int]], None], *, m
             "symbols": str(Path(settings.symbols or DEFAULT_SYMBOLS).name),
         },
     )
+
+
+def _digest(decides: object) -> str:
+    return msgspec.json.encode(decides, order="deterministic").hex()

@@ -7,6 +7,7 @@ event loop that stalls, fail the probe.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,7 @@ from monitor.metrics import Metrics
 from monitor.settings import Settings
 
 if TYPE_CHECKING:
+    from monitor.lane import Lane
     from monitor.worker import Worker
 
 #: A lane with messages waiting that has applied none for this long is stuck, in seconds.
@@ -26,9 +28,9 @@ STUCK_S = 30.0
 class Web:
     """Serves the probes; ``address`` is set once started."""
 
-    def __init__(self, settings: Settings, worker: Worker, metrics: Metrics, about: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, workers: Sequence[Worker], metrics: Metrics, about: dict[str, Any]) -> None:
         self._settings = settings
-        self._worker = worker
+        self._workers = workers
         self._metrics = metrics
         self._about = about
         self._started_s = time.monotonic()
@@ -68,28 +70,34 @@ class Web:
         now_s = time.monotonic()
         interval_s = self._settings.checkpoint_interval_s
         reasons = []
-        if not self._worker.lanes and now_s - max(self._started_s, self._worker.given_back_s) > 4 * STUCK_S:
+        given_back_s = max(self._started_s, *(worker.given_back_s for worker in self._workers))
+        if not any(worker.lanes for worker in self._workers) and now_s - given_back_s > 4 * STUCK_S:
             reasons.append("no partition is assigned: membership is lost, or there are more workers than partitions")
-        for partition, lane in self._worker.lanes.items():
+        for where, lane in self._lanes():
             waiting = sum(map(len, lane.sequencer.buffers.values()))
             if not lane.status.recovered and now_s - lane.status.progress_s > 4 * STUCK_S:
-                reasons.append(f"partition {partition}: recovery has not got on for {4 * STUCK_S:.0f} s")
+                reasons.append(f"{where}: recovery has not got on for {4 * STUCK_S:.0f} s")
             if waiting and now_s - lane.status.progress_s > STUCK_S:
-                reasons.append(f"partition {partition}: {waiting} messages wait, none applied for {STUCK_S:.0f} s")
+                reasons.append(f"{where}: {waiting} messages wait, none applied for {STUCK_S:.0f} s")
             if lane.behind and now_s - lane.status.committed_s > STUCK_S + 4 * interval_s:
                 silent_s = now_s - lane.status.committed_s
-                reasons.append(f"partition {partition}: nothing acknowledged for {silent_s:.0f} s")
+                reasons.append(f"{where}: nothing acknowledged for {silent_s:.0f} s")
         return reasons
 
     async def _livez(self, _: web.Request) -> web.Response:
         return _answer(self.stuck(), {})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        lanes = self._worker.lanes
-        reasons = [f"partition {p}: recovering" for p, lane in lanes.items() if not lane.status.recovered]
-        if not lanes:
+        reasons = [f"{where}: recovering" for where, lane in self._lanes() if not lane.status.recovered]
+        owned = {worker.stage.name: sorted(worker.lanes) for worker in self._workers}
+        if not any(owned.values()):
             reasons.append("no partition assigned yet")
-        return _answer(reasons, self._about | {"partitions": sorted(lanes)})
+        return _answer(reasons, self._about | {"partitions": owned})
+
+    def _lanes(self) -> Iterator[tuple[str, Lane]]:
+        for worker in self._workers:
+            for partition, lane in worker.lanes.items():
+                yield f"{worker.stage.name} stage, partition {partition}", lane
 
     async def _metrics_page(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics.expose(), headers={"Content-Type": "text/plain; version=0.0.4"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -68,9 +68,10 @@ class TopicRecreatedError(RuntimeError):
 class LaneBroker:
     """What one lane asks of the broker (see `monitor.lane.Broker`)."""
 
-    def __init__(self, settings: Settings, source: Source, partition: int) -> None:
+    def __init__(self, settings: Settings, source: Source, stage: Stage, partition: int) -> None:
         self._settings = settings
         self._source = source
+        self._stage = stage
         self._partition = partition
         self.last_push_s: dict[str, float] = {}
         self._seeks: set[asyncio.Task[None]] = set()
@@ -80,7 +81,7 @@ class LaneBroker:
 
     async def load_checkpoint(self) -> Loaded:
         async with kafka.reader(self._settings) as consumer:
-            topic = self._name("checkpoints")
+            topic = self._name(self._stage.checkpoints)
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             records = kafka.read_partition(consumer, topic, self._partition, 0, end)
             loaded = await checkpoints.load((r.key, r.value) async for r in records)
@@ -94,14 +95,14 @@ class LaneBroker:
                 if end < included[tp]:
                     raise TopicRecreatedError(
                         f"{tp.topic}/{tp.partition} ends at offset {end}, the checkpoint includes it up to "
-                        f"{included[tp]}: the topic was made anew; delete {topic} and {self._name('journal')} too, or "
-                        "change the prefix"
+                        f"{included[tp]}: the topic was made anew; delete {topic} and"
+                        f" {self._name(self._stage.journal)} too, or change the prefix"
                     )
         return loaded
 
     async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]:
         async with kafka.reader(self._settings) as consumer:
-            records = kafka.read_partition(consumer, self._name("journal"), self._partition, start, end)
+            records = kafka.read_partition(consumer, self._name(self._stage.journal), self._partition, start, end)
             return await read_journal(((r.offset, r.value) async for r in records), epoch)
 
     async def read_alert_ids(self, start: int) -> tuple[set[str], int]:
@@ -137,18 +138,23 @@ class LaneBroker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A scope's inputs and what is done with them. ``config`` is the digest of all that decides."""
+    """A scope's inputs and what is done with them, in which topics it keeps its journal and its checkpoints.
 
+    ``config`` is the digest of all that decides. ``encode`` turns texts into embeddings, where the scope has any.
+    """
+
+    name: str
     topics: tuple[str, ...]
+    journal: str
+    checkpoints: str
     config: str
     agent: Agent
     unpack: Callable[[bytes], State]
-    encode: Callable[[News | TranscriptSegment], Embedding]
-    about: dict[str, Any]
+    encode: Callable[[News | TranscriptSegment], Embedding] | None = None
 
 
 class Worker:
-    """The lanes of this process."""
+    """One stage's lanes in this process, by partition."""
 
     def __init__(
         self,
@@ -164,7 +170,7 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._name = name
-        self._stage = stage
+        self.stage = stage
         self._source = source
         self._producer = producer
         self._fence = fence
@@ -177,6 +183,11 @@ class Worker:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._brokers: dict[int, LaneBroker] = {}
         self._short = {kafka.full_name(settings.prefix, topic): topic for topic in stage.topics}
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The stage's inputs by their full names."""
+        return self._short.keys()
 
     # What Faust delivers.
 
@@ -198,12 +209,14 @@ class Worker:
 
     def _start_encoding(self, lane: Lane, found: Pending, record: News | TranscriptSegment) -> None:
         """Encode off the event loop; under the ladder's last level only where the journal asks for it after all."""
+        encode = self.stage.encode
+        assert encode is not None, f"the {self.stage.name} stage reads no texts"
         started: asyncio.Future[Embedding] | None = None
 
         def start() -> asyncio.Future[Embedding]:
             nonlocal started
             if started is None:
-                started = asyncio.get_running_loop().run_in_executor(self._pool, self._stage.encode, record)
+                started = asyncio.get_running_loop().run_in_executor(self._pool, encode, record)
                 started.add_done_callback(lambda _: lane.wake())
             return started
 
@@ -216,41 +229,46 @@ class Worker:
 
     async def assigned(self, partitions: set[int]) -> None:
         """Start a lane for each partition that has none."""
-        if self._draining:
+        if self._draining or not partitions:
             return
+        name = self.stage.name
         for partition in sorted(partitions - set(self.lanes)):
-            broker = LaneBroker(self._settings, self._source, partition)
+            broker = LaneBroker(self._settings, self._source, self.stage, partition)
             lane = Lane(
                 LaneConfig(
+                    stage=name,
                     partition=partition,
-                    topics=self._stage.topics,
+                    topics=self.stage.topics,
                     owner=self._name,
-                    config=self._stage.config,
+                    config=self.stage.config,
                     overtake_ns=self._settings.overtake_ms * 1_000_000,
                     checkpoint_interval_s=self._settings.checkpoint_interval_s,
                     ladder_down_s=self._settings.ladder_down_s,
                     wall=time.time_ns,
                     wall_moves_time=self._settings.clock == "wall",
-                    unpack=self._stage.unpack,
+                    unpack=self.stage.unpack,
                 ),
                 broker=broker,
-                journal=JournalWriter(self._producer, kafka.full_name(self._settings.prefix, "journal"), partition),
+                journal=JournalWriter(
+                    self._producer, kafka.full_name(self._settings.prefix, self.stage.journal), partition
+                ),
                 outbox=Outbox(
                     self._producer,
                     prefix=self._settings.prefix,
+                    checkpoints=self.stage.checkpoints,
                     partition=partition,
                     on_alert=self._alert,
                     on_dead_letter=self._metrics.dead_letter,
                     on_scores=self._metrics.scored,
                 ),
-                agent=self._stage.agent,
+                agent=self.stage.agent,
                 on_turn=self._metrics.turn,
             )
             self.lanes[partition], self._brokers[partition] = lane, broker
-            task = asyncio.create_task(lane.run(), name=f"lane-{partition}")
+            task = asyncio.create_task(lane.run(), name=f"{name}-{partition}")
             task.add_done_callback(self._lane_ended)
             self._tasks[partition] = task
-        log.info("partitions assigned", partitions=sorted(partitions))
+        log.info("partitions assigned", stage=name, partitions=sorted(partitions))
 
     async def revoked(self, partitions: set[int]) -> None:
         """Let the lanes of these partitions finish and write their checkpoints."""
@@ -269,7 +287,7 @@ class Worker:
             elif isinstance(error, Exception):
                 self._fail("a lane failed while it was given back", error)
         self.given_back_s = time.monotonic()
-        log.info("partitions given back", partitions=sorted(partitions))
+        log.info("partitions given back", stage=self.stage.name, partitions=sorted(partitions))
 
     async def drain(self) -> None:
         """Give everything back, and take nothing more."""
@@ -300,7 +318,7 @@ class Worker:
             trace=alert.provenance.trace,
         )
 
-    def _lag(self, partition: int) -> int:
+    def lag(self, partition: int) -> int:
         """Return how many messages of a partition stand on the broker and are not applied yet, as of the last fetch."""
         applied = self.lanes[partition].applied
         waiting = 0
@@ -308,9 +326,3 @@ class Worker:
             highwater = self._source.highwater(name, partition)
             waiting += max(0, highwater - applied.get(topic, 0)) if highwater is not None else 0
         return waiting
-
-    async def sample(self) -> None:
-        """Keep the gauges current until cancelled."""
-        while True:
-            self._metrics.sample(self.lanes, self._fence, self._lag)
-            await asyncio.sleep(1.0)

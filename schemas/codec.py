@@ -29,6 +29,7 @@ from schemas.records import (
     OrderEvent,
     Record,
     Score,
+    Signal,
     Tick,
     TranscriptSegment,
     Transfer,
@@ -67,6 +68,7 @@ Value = (
     | ChartSnapshot
     | Transfer
     | Score
+    | Signal
     | DeadLetter
     | AlertEvent
     | journal.Entry
@@ -83,14 +85,16 @@ _TYPES: dict[str, Any] = {
     "charts": ChartSnapshot,
     "transfers": Transfer,
     "scores": Score,
+    "market": Signal,
     "deadletters": DeadLetter,
     "alerts": AlertEvent,
     "journal": journal.Entry | journal.Claim,
+    "market.journal": journal.Entry | journal.Claim,
 }
 _DECODERS: dict[str, Callable[[bytes], Any]] = {topic: msgspec.json.Decoder(of).decode for topic, of in _TYPES.items()}
 _WORDS = frozenset({"documents", "news", "transcripts"})
 #: What the monitor itself writes: its times are its own.
-_OWN = frozenset({"scores", "deadletters", "alerts", "journal"})
+_OWN = frozenset({"scores", "deadletters", "alerts", "journal", "market.journal"})
 #: topic → the record's field that the message's key repeats; no entry: any key will do.
 _KEYS = {
     "orders": "instrument",

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from schemas.alerts import Severity
+
 Side = Literal["buy", "sell", "unknown"]
 
 # Bounds that no market comes near, so that products and squares of what passes stay finite and no quotient overflows.
@@ -226,6 +228,19 @@ class Score(Record, frozen=True, kw_only=True):
     statistics: dict[str, float] = {}
     ages_ns: dict[str, int] = {}
     bundle: str = ""
+
+
+class Signal(Record, frozen=True, kw_only=True):
+    """An episode opened at an instrument: what the market's scope is told of it, once or more often.
+
+    ``typology`` is name@version; ``episode_id`` tells one that is told again.
+    """
+
+    instrument: Instrument
+    typology: Label
+    episode_id: Id
+    severity: Severity
+    score: Annotated[float, Meta(ge=0, le=1)]
 
 
 class DeadLetter(Record, frozen=True, kw_only=True):

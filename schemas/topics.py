@@ -19,7 +19,8 @@ Scope = Literal["instrument", "account", "market", "none"]
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """One topic. ``name`` is without the prefix; ``key`` says what the message's key is.
 
-    ``records`` are the types of its values. ``copartitioned`` topics all have the same number of partitions.
+    ``records`` are the types of its values. ``copartitioned`` topics all have the same number of partitions;
+    ``partitions`` is the number of those that must have another (0: as many as the keyed ones).
     """
 
     name: str
@@ -30,6 +31,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     retention_ms: int
     compacted: bool = False
     copartitioned: bool = True
+    partitions: int = 0
     doc: str
 
 
@@ -160,6 +162,40 @@ TOPICS: tuple[Topic, ...] = (
         doc="Alerts in CloudEvents 1.0 envelopes, in the partition of the input that raised them.",
     ),
     Topic(
+        name="market",
+        key="market",
+        records=(records.Signal,),
+        codec="json",
+        scope="market",
+        retention_ms=7 * DAY_MS,
+        copartitioned=False,
+        partitions=1,
+        doc="Episodes that opened, of all instruments: input of the market's scope.",
+    ),
+    Topic(
+        name="market.journal",
+        key="partition",
+        records=(journal.Entry, journal.Claim),
+        codec="json",
+        scope="market",
+        retention_ms=30 * DAY_MS,
+        copartitioned=False,
+        partitions=1,
+        doc="The journal of the market's scope.",
+    ),
+    Topic(
+        name="market.checkpoints",
+        key="state key",
+        records=(),
+        codec="bytes",
+        scope="market",
+        retention_ms=-1,
+        compacted=True,
+        copartitioned=False,
+        partitions=1,
+        doc="The state of the market's scope.",
+    ),
+    Topic(
         name="deadletters",
         key="source topic",
         records=(records.DeadLetter,),
@@ -175,3 +211,7 @@ BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
 
 #: Inputs of the instrument stage in the order that breaks ties of ``ts_available``.
 INSTRUMENT_INPUTS: tuple[str, ...] = ("frames", "orders", "news", "transcripts", "audio", "charts")
+#: Inputs of the market stage.
+MARKET_INPUTS: tuple[str, ...] = ("market",)
+#: The key of all that concerns no single instrument.
+MARKET = "market"

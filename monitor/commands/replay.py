@@ -51,44 +51,46 @@ async def _recording(settings: Settings, path: Path) -> Replayed:
 
     from monitor.recordings import Message, Recording
     from monitor.replay import by_history
-    from monitor.stage import load_stage
+    from monitor.stage import load_stages
 
     recording = Recording.open(path)
     symbols = settings.symbols or recording.symbols
-    stage = load_stage(settings.model_copy(update={"symbols": symbols}), lambda _: None, mode="replay")
+    stages = load_stages(settings.model_copy(update={"symbols": symbols}), lambda _: None, mode="replay")
+    topics = stages.instrument.topics
     with Progress(transient=True) as progress:
-        task = progress.add_task("replaying", total=recording.rows(stage.topics))
+        task = progress.add_task("replaying", total=recording.rows(topics))
 
         def advance(_: Message) -> None:
             progress.advance(task)
 
-        return await by_history(recording.messages(stage.topics), stage, advance)
+        return await by_history(recording.messages(topics), stages, advance)
 
 
 async def _journals(settings: Settings, out: Path | None) -> bool:
     from monitor import kafka
     from monitor.replay import Replayed, alerts_on_broker, by_journal
     from monitor.sequencer import JournalMismatchError
-    from monitor.stage import load_stage
+    from monitor.stage import load_stages
     from schemas.alerts import digest
-    from schemas.topics import INSTRUMENT_INPUTS
 
-    partitions = await kafka.require_topics(settings, (*INSTRUMENT_INPUTS, "journal", "alerts"))
-    stage = load_stage(settings, lambda _: None, mode="replay")
+    stages = load_stages(settings, lambda _: None, mode="replay")
+    needed = [topic for stage in stages for topic in (*stage.topics, stage.journal)]
+    partitions = await kafka.require_topics(settings, (*needed, "alerts"))
     whole = Replayed()
     sent = []
-    for partition in range(partitions):
+    for stage, partition in [*((stages.instrument, partition) for partition in range(partitions)), (stages.market, 0)]:
         try:
             found = await by_journal(settings, stage, partition)
         except JournalMismatchError as error:
             raise StartupError(
-                f"Partition {partition} cannot be replayed from its beginning, for retention has deleted what it was "
-                f"made of ({error}): keep the inputs for longer, or replay a recording."
+                f"Partition {partition} of the {stage.name} stage cannot be replayed from its beginning, for retention"
+                f" has deleted what it was made of ({error}): keep the inputs for longer, or replay a recording."
             ) from error
         whole.alerts += found.alerts
         whole.dead_letters += found.dead_letters
         whole.scores += found.scores
         whole.messages += found.messages
+    for partition in range(partitions):
         sent += await alerts_on_broker(settings, partition)
     _report(whole, out)
     if (on_broker := digest(sent)) == digest(whole.alerts):

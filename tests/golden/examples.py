@@ -249,6 +249,18 @@ EXAMPLES: tuple[Example, ...] = (
         ),
     ),
     Example(
+        "signal",
+        "market",
+        b"market",
+        records.Signal(
+            **_HERE,
+            typology="market_anomaly@1",
+            episode_id="1" * 32,
+            severity="warning",
+            score=0.75,
+        ),
+    ),
+    Example(
         "bar",
         "",
         _ACME,

@@ -31,8 +31,7 @@ from monitor.recordings import Message, Recording
 from monitor.replay import Replayed, alerts_on_broker, by_history, by_journal
 from monitor.settings import Settings
 from monitor.simulation import companies_of, write
-from monitor.stage import load_stage
-from monitor.worker import Stage
+from monitor.stage import Stages, load_stages
 from schemas.alerts import Alert, digest
 from schemas.records import News, TranscriptSegment
 from schemas.topics import INSTRUMENT_INPUTS
@@ -196,7 +195,7 @@ class Worker:
     def partitions(self) -> list[int]:
         """The partitions that are its own and recovered; none while it is not ready."""
         status, body = self.get("/readyz")
-        return json.loads(body)["partitions"] if status == 200 else []
+        return json.loads(body)["partitions"]["instrument"] if status == 200 else []
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -313,17 +312,18 @@ class Watch:
 
 
 @cache
-def stage() -> Stage:
-    """Return the daemon's own stage; each text is encoded once in this process."""
-    made = load_stage(Settings(), lambda _: None, mode="replay")
+def stages() -> Stages:
+    """Return the daemon's own stages; each text is encoded once in this process."""
+    made = load_stages(Settings(), lambda _: None, mode="replay")
     known: dict[tuple[str, ...], Embedding] = {}
 
     def encode(record: News | TranscriptSegment) -> Embedding:
         said = (record.headline, record.body) if isinstance(record, News) else (record.text,)
-        found = known.get(said) or known.setdefault(said, made.encode(record))
+        assert made.instrument.encode is not None
+        found = known.get(said) or known.setdefault(said, made.instrument.encode(record))
         return _at(found, record)
 
-    return dataclasses.replace(made, encode=encode)
+    return dataclasses.replace(made, instrument=dataclasses.replace(made.instrument, encode=encode))
 
 
 def _at(embedding: Embedding, record: News | TranscriptSegment) -> Embedding:
@@ -335,18 +335,25 @@ def _at(embedding: Embedding, record: News | TranscriptSegment) -> Embedding:
 @cache
 def undisturbed() -> Replayed:
     """Return what the day gives in canonical order, without a broker."""
-    return asyncio.run(by_history(day(), stage()))
+    return asyncio.run(by_history(day(), stages()))
 
 
 def before_the_end(alerts: Iterable[Alert]) -> list[Alert]:
-    """Leave out what stands open at the day's end: the last clock of a partition may not have come to close it."""
+    """Leave out what only a journal can tell again.
+
+    That is what stands open at the day's end, where the last clock of a partition may not have come to close it, and
+    what the market's scope says, which hears of the partitions in the order in which they get on.
+    """
     until_ns = day()[-1].ts_available - 600 * 10**9
-    return [alert for alert in alerts if alert.times.available_at < until_ns]
+    return [a for a in alerts if a.times.available_at < until_ns and not a.finding.typology.startswith("market_wide")]
 
 
 @dataclass
 class Account:
-    """What stands in the topics against the replay of the journal, over all partitions."""
+    """What stands in the topics against the replay of the journals, over all stages and partitions.
+
+    ``messages``, ``scores`` and ``late`` are the instrument stage's.
+    """
 
     messages: int = 0
     scores: int = 0
@@ -384,21 +391,25 @@ class Account:
 
 async def _account(settings: Settings) -> Account:
     account = Account()
-    for partition in range(settings.partitions):
-        replayed = await by_journal(settings, stage(), partition)
-        account.messages += replayed.messages
-        account.scores += replayed.scores
+    instrument, market = stages()
+    for stage, partition in [*((instrument, partition) for partition in range(settings.partitions)), (market, 0)]:
+        replayed = await by_journal(settings, stage, partition)
         account.replayed += replayed.alerts
-        account.alerts += await alerts_on_broker(settings, partition)
-        account.late += sum(state.ticks.late for state in replayed.table.values())  # type: ignore[attr-defined]
+        if stage is instrument:
+            account.messages += replayed.messages
+            account.scores += replayed.scores
+            account.alerts += await alerts_on_broker(settings, partition)
+            account.late += sum(state.late for state in replayed.table.values())  # type: ignore[attr-defined]
         async with kafka.reader(settings) as consumer:
-            topic = kafka.full_name(settings.prefix, "checkpoints")
+            topic = kafka.full_name(settings.prefix, stage.checkpoints)
             end = (await kafka.end_offsets(consumer, topic, [partition]))[partition]
             records = kafka.read_partition(consumer, topic, partition, 0, end)
             loaded = await checkpoints.load((r.key, r.value) async for r in records)
         expected = {key: state.pack() for key, state in replayed.table.items()}
         account.differing += [
-            key for key in loaded.states.keys() | expected.keys() if loaded.states.get(key) != expected.get(key)
+            f"{stage.name} {key}"
+            for key in loaded.states.keys() | expected.keys()
+            if loaded.states.get(key) != expected.get(key)
         ]
     return account
 

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from monitor import kafka
+from monitor.recordings import Message
 from monitor.settings import Settings
+from schemas import frames
 from schemas.alerts import AlertEvent, digest
 from schemas.records import Score
 from schemas.topics import INSTRUMENT_INPUTS
@@ -41,7 +44,7 @@ def test_a_day_goes_through_and_is_proved_by_its_journal(
         feed.finish()
     with Worker(settings, tmp_path) as worker:
         until(lambda: worker.get("/readyz")[0] == 200, 60, "ready", [worker])
-        assert json.loads(worker.get("/readyz")[1])["partitions"] == [0, 1, 2, 3]
+        assert json.loads(worker.get("/readyz")[1])["partitions"] == {"instrument": [0, 1, 2, 3], "market": [0]}
         record_property("read_in_s", round(until(lambda: watch.acknowledged() == len(day()), 120, "all is read"), 1))
         assert worker.get("/livez")[0] == 200
         metrics = worker.get("/metrics")[1]
@@ -51,14 +54,14 @@ def test_a_day_goes_through_and_is_proved_by_its_journal(
     found.check(messages=len(day()), alerts=20)
     whole = undisturbed()
     assert digest(before_the_end(found.alerts)) == digest(before_the_end(whole.alerts))
-    assert found.late == sum(state.ticks.late for state in whole.table.values())  # type: ignore[attr-defined]
+    assert found.late == sum(state.late for state in whole.table.values())  # type: ignore[attr-defined]
 
     # What consumers get: events by the schema, keyed by episode, in the partition of the input that raised them.
     home = {message.key.decode(): kafka.partition_for(message.key.decode(), settings.partitions) for message in day()}
     for partition, key, value in asyncio.run(values(settings, "alerts")):
         event = msgspec.json.decode(value, type=AlertEvent)
         assert event.data.episode_id == key.decode()
-        assert home[event.data.subject.instrument] == partition
+        assert event.data.finding.typology == "market_wide@1" or home[event.data.subject.instrument] == partition
         assert event.data.provenance.mode == "live"
         assert event.data.evidence.inputs
         assert event.data.times.detected_at > event.data.times.available_at
@@ -67,7 +70,7 @@ def test_a_day_goes_through_and_is_proved_by_its_journal(
     for topic in INSTRUMENT_INPUTS:
         sent = sum(message.topic == topic for message in day())
         assert not sent or f'tocsin_messages_total{{topic="{topic}"}} {float(sent)}' in metrics
-    assert 'tocsin_checkpoint_age_seconds{partition="0"}' in metrics
+    assert 'tocsin_checkpoint_age_seconds{partition="0",stage="instrument"}' in metrics
 
 
 def test_two_workers_share_the_partitions_and_say_the_same(topics: Settings, tmp_path: Path) -> None:
@@ -85,3 +88,45 @@ def test_two_workers_share_the_partitions_and_say_the_same(topics: Settings, tmp
     found = account(settings)
     found.check(messages=len(day()), alerts=20)
     assert digest(before_the_end(found.alerts)) == digest(before_the_end(undisturbed().alerts))
+
+
+def crowd(instruments: int) -> list[Message]:
+    """Return an hour of trades, frame by frame, at whose end all the instruments jump within seconds."""
+    rng, second_ns, begin_ns = np.random.default_rng(3), 10**9, 1_741_012_200 * 10**9
+    found = []
+    for number in range(instruments):
+        ts = begin_ns + np.arange(1_440) * 5 * second_ns // 2 + number * second_ns // 10
+        price = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 1e-4, len(ts))))
+        price[-1] *= 1.06
+        columns = {"ts_event": ts, "ts_available": ts, "price": price, "size": np.ones(len(ts))}
+        name = f"CROWD{number}.XTOC"
+        frame = frames.frame_of(name, columns | {"side": rng.choice([-1, 1], len(ts))})
+        for at in range(0, len(ts), 12):
+            part = frame[at : at + 12]
+            last_ns = int(part.ts_available[-1])
+            found.append(Message("frames", name.encode(), frames.encode(part), last_ns, last_ns, 0, partition=-1))
+    return sorted(found, key=lambda message: message.ts_available)
+
+
+def test_many_instruments_at_once_are_an_alert_of_the_market(topics: Settings, tmp_path: Path) -> None:
+    settings = topics.model_copy(update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0})
+    watch, messages = Watch(settings), crowd(8)
+    with Worker(settings, tmp_path) as worker:
+        until(lambda: worker.partitions, 60, "ready", [worker])
+        with Feed(settings, messages, rate=800) as feed:
+            feed.finish()
+        until(lambda: watch.acknowledged() == len(messages), 60, "all is read", [worker])
+        until(lambda: len(asyncio.run(values(settings, "alerts"))) == 10, 20, "the market rings", [worker])
+        assert worker.drain() == 0
+    found = account(settings)
+    found.check(messages=len(messages), alerts=10)
+    rung = [alert for alert in found.alerts if alert.finding.typology.startswith("market_wide")]
+    # The fifth instrument completes it; the eighth makes it critical.
+    assert [(alert.activity, alert.finding.severity) for alert in rung] == [
+        ("create", "warning"),
+        ("update", "critical"),
+    ]
+    assert len({alert.episode_id for alert in rung}) == 1
+    assert {alert.subject.instrument for alert in rung} == {"market"}
+    assert [len(alert.evidence.inputs) for alert in rung] == [5, 8]
+    assert {seen.topic for alert in rung for seen in alert.evidence.inputs} == {"market"}

@@ -270,15 +270,15 @@ class Life:
         self.broker = Broker(logs, messages, self.producer)
         producer = cast(Any, self.producer)
         config: dict[str, Any] = {
-            "partition": 0, "topics": TOPICS, "owner": "test", "config": "c", "overtake_ns": 250_000_000,
-            "checkpoint_interval_s": 1e-9, "ladder_down_s": 0.0, "wall": lambda: T0, "wall_moves_time": False,
-            "unpack": Counted.unpack,
+            "stage": "test", "partition": 0, "topics": TOPICS, "owner": "test", "config": "c",
+            "overtake_ns": 250_000_000, "checkpoint_interval_s": 1e-9, "ladder_down_s": 0.0,
+            "wall": lambda: T0, "wall_moves_time": False, "unpack": Counted.unpack,
         }  # fmt: skip
         self.lane = Lane(
             LaneConfig(**config | others),
             broker=self.broker,
             journal=JournalWriter(producer, "journal", 0),
-            outbox=Outbox(producer, prefix="", partition=0, wall=lambda: T0),
+            outbox=Outbox(producer, prefix="", checkpoints="checkpoints", partition=0, wall=lambda: T0),
             agent=cast(Any, counting),
         )
         self.run = asyncio.ensure_future(self.lane.run())

@@ -9,11 +9,14 @@ from monitor.metrics import Metrics
 
 
 def test_a_partition_that_was_given_back_is_no_longer_told_of() -> None:
-    metrics, fence = Metrics(), Fence(10.0)
+    metrics = Metrics()
     lane = cast(Any, SimpleNamespace(status=LaneStatus(level=2), sequencer=SimpleNamespace(buffers={"news": ()})))
-    metrics.sample({0: lane, 1: lane}, fence, lambda partition: 7)
-    assert b'tocsin_ladder_level{partition="0"} 2.0' in metrics.expose()
-    assert b'tocsin_lag_messages{partition="1"} 7.0' in metrics.expose()
-    metrics.sample({1: lane}, fence, lambda partition: 7)
-    assert b'partition="0"' not in metrics.expose()
-    assert b'tocsin_ladder_level{partition="1"} 2.0' in metrics.expose()
+    metrics.sample("instrument", {0: lane, 1: lane}, lambda partition: 7)
+    metrics.sample("market", {0: lane}, lambda partition: 3)
+    metrics.event_loop(Fence(10.0))
+    assert b'tocsin_ladder_level{partition="0",stage="instrument"} 2.0' in metrics.expose()
+    assert b'tocsin_lag_messages{partition="1",stage="instrument"} 7.0' in metrics.expose()
+    metrics.sample("instrument", {1: lane}, lambda partition: 7)
+    assert b'partition="0",stage="instrument"' not in metrics.expose()
+    assert b'tocsin_ladder_level{partition="1",stage="instrument"} 2.0' in metrics.expose()
+    assert b'tocsin_lag_messages{partition="0",stage="market"} 3.0' in metrics.expose()

@@ -34,8 +34,16 @@ def status(*, recovered: bool = True, progress_ago_s: float = 0.0, committed_ago
 
 
 def web(**lanes: Lane) -> Web:
-    worker = SimpleNamespace(lanes={int(name[1:]): lane for name, lane in lanes.items()}, given_back_s=0.0)
-    return Web(Settings(http_port=0), cast(Any, worker), Metrics(), {"bundle": "b"})
+    stages = {"p": "instrument", "m": "market"}
+    workers = [
+        SimpleNamespace(
+            stage=SimpleNamespace(name=stage),
+            lanes={int(name[1:]): lane for name, lane in lanes.items() if name[0] == letter},
+            given_back_s=0.0,
+        )
+        for letter, stage in stages.items()
+    ]
+    return Web(Settings(http_port=0), cast(Any, workers), Metrics(), {"bundle": "b"})
 
 
 def ask(made: Web, *paths: str) -> list[tuple[int, str]]:
@@ -58,15 +66,22 @@ def ask(made: Web, *paths: str) -> list[tuple[int, str]]:
 
 
 def test_a_lane_that_moves_is_alive_and_ready() -> None:
-    (live, _), (ready, body) = ask(web(p3=Lane(status(), waiting=5, behind=True)), "/livez", "/readyz")
+    (live, _), (ready, body) = ask(
+        web(p3=Lane(status(), waiting=5, behind=True), m0=Lane(status())), "/livez", "/readyz"
+    )
     assert (live, ready) == (200, 200)
-    assert json.loads(body) == {"ok": True, "reasons": [], "bundle": "b", "partitions": [3]}
+    assert json.loads(body) == {
+        "ok": True,
+        "reasons": [],
+        "bundle": "b",
+        "partitions": {"instrument": [3], "market": [0]},
+    }
 
 
 def test_messages_that_wait_while_none_is_applied_fail_the_probe() -> None:
     ((code, body),) = ask(web(p2=Lane(status(progress_ago_s=STUCK_S + 5), waiting=7)), "/livez")
     assert code == 503
-    assert json.loads(body)["reasons"] == ["partition 2: 7 messages wait, none applied for 30 s"]
+    assert json.loads(body)["reasons"] == ["instrument stage, partition 2: 7 messages wait, none applied for 30 s"]
 
 
 def test_a_lane_with_nothing_to_do_may_stand_still() -> None:
@@ -77,7 +92,7 @@ def test_a_lane_with_nothing_to_do_may_stand_still() -> None:
 def test_acknowledgements_that_stopped_fail_the_probe() -> None:
     ((code, body),) = ask(web(p0=Lane(status(committed_ago_s=100), behind=True)), "/livez")
     assert code == 503
-    assert "partition 0: nothing acknowledged for 100 s" in body
+    assert "instrument stage, partition 0: nothing acknowledged for 100 s" in body
 
 
 def test_a_worker_that_lost_its_membership_fails_the_probe() -> None:
@@ -91,7 +106,7 @@ def test_partitions_that_recover_are_not_ready() -> None:
     made = web(p0=Lane(status()), p1=Lane(status(recovered=False)))
     (live, _), (ready, body) = ask(made, "/livez", "/readyz")
     assert (live, ready) == (200, 503)
-    assert json.loads(body)["reasons"] == ["partition 1: recovering"]
+    assert json.loads(body)["reasons"] == ["instrument stage, partition 1: recovering"]
 
 
 def test_metrics_are_prometheus_text() -> None:
