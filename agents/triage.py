@@ -35,6 +35,7 @@ from schemas.journal import Clock, Ladder
 LEVELS: tuple[Level, ...] = ("full", "text and ticks", "rules only")
 #: How long after an episode's quiet time the clock closes it, so that what is still on its way can keep it open, ns.
 PATIENCE_NS = 2_000_000_000
+SECOND_NS = 1_000_000_000
 W = TypeVar("W", bound=Watched)
 
 
@@ -139,8 +140,11 @@ class _Judge:
         for head, running in list(kept.episodes.items()):
             transition = episodes.expire(self._specs[head], running.episode, now_ns)
             if transition is not None:
+                # Known with the first whole second of the clock after the patience, however far the clock leaps.
+                available_at = transition.ts + PATIENCE_NS
+                available_at -= available_at % -SECOND_NS
                 bar = kept.newest_bar
-                alerts.append(self._alert(key, kept, running, head, transition, transition.ts, bar, "", Explanation()))
+                alerts.append(self._alert(key, kept, running, head, transition, available_at, bar, "", Explanation()))
                 del kept.episodes[head]
         return alerts
 

@@ -165,6 +165,9 @@ def test_the_clock_closes_an_episode_where_no_tick_comes() -> None:
     later = [Clock(T0 + second * S) for second in range(262, 420)]
     alerts, _ = run([Inputs().frame(frame), *later])
     assert story(alerts) == [("anomaly", "create", 0), ("anomaly", "close", 1)]
+    # A tick may keep it open for two more seconds: known is its end with the clock that comes after them.
+    assert alerts[1].times.event_end == T0 + 315 * S
+    assert alerts[1].times.available_at == T0 + 317 * S
 
 
 def test_a_clock_that_leaps_decides_what_one_that_ticks_does() -> None:
