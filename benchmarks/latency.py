@@ -44,6 +44,7 @@ from engines.bundle import DEFAULT, Bundle
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.simulator.charts import draw, png
 from engines.text import TextEncoder
+from engines.typologies import adverse_text
 from monitor import kafka
 from monitor.settings import Settings
 from schemas import codec, frames
@@ -54,7 +55,7 @@ S = 1_000_000_000
 RATES = {"trade": 1_850, "quote": 100, "post": 40, "segment": 8, "chart": 2}
 HISTORY_NS = 45 * 60 * S
 BAR_NS = 5 * S
-OPEN = 0.9  # of adverse_text
+OPEN = adverse_text.SPEC.open
 BURST = 200
 ADVERSE = (
     "{name} plunges 18% after its auditor resigns",

@@ -3,10 +3,11 @@
 Plain aiokafka: one consumer group over both topics, one idempotent producer. Committed is only what the broker has
 acknowledged; what a crash makes the gateway send again carries the same `source_offset`, and the daemon drops it.
 
-How long a frame waits for more ticks weighs latency against the daemon's cost, which is per frame. Where ticks are
-few, waiting saves hardly a frame, so the wait begins at a twentieth of ``frame_ms`` and grows with the square of the
-frames a second, to all of it at `FULL_WAIT_FRAMES_S`. While the gateway works off a backlog, latency is lost anyway,
-and frames wait up to `BACKLOG_WAIT_S` for their ticks.
+How long a frame waits for more ticks weighs latency against the daemon's cost, which is per frame. Where an
+instrument's next tick is usually there within ``frame_ms``, its frames wait for as long. Elsewhere waiting saves
+hardly a frame, so the wait begins at a twentieth of ``frame_ms`` and grows with the square of the frames a second, to
+all of it at `FULL_WAIT_FRAMES_S`. While the gateway works off a backlog, latency is lost anyway, and frames wait up to
+`BACKLOG_WAIT_S` for their ticks.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from engines.instruments import SymbolMaster
 from monitor import kafka, probes
 from monitor.arrivals import KEPT_BYTES, KEY_BYTES, TRACEPARENT, kept_headers
-from monitor.packing import Ledger, OpenFrame, Packer
+from monitor.packing import Ledger, OpenFrame, Packer, Wait
 from monitor.settings import Settings
 from schemas import codec
 from schemas.errors import BadMessage
@@ -79,15 +80,17 @@ class Metrics:
             buckets=_WAITS_S,
             registry=registry,
         )
-        self.wait = Gauge("tocsin_gateway_wait_seconds", "How long a frame waits for ticks now.", registry=registry)
+        self.wait = Gauge(
+            "tocsin_gateway_wait_seconds", "How long a quiet instrument's frame waits for ticks now.", registry=registry
+        )
         self.lag = Gauge("tocsin_gateway_lag", "Messages not read yet.", ["topic", "partition"], registry=registry)
 
 
 class Partition:
     """What the gateway keeps for one partition of its input."""
 
-    def __init__(self, max_ticks: int) -> None:
-        self.packer = Packer(max_ticks)
+    def __init__(self, max_ticks: int, busy_gap_s: float) -> None:
+        self.packer = Packer(max_ticks, busy_gap_s)
         self.ledger = Ledger()
         self.committed = -1
 
@@ -123,8 +126,9 @@ class Gateway(ConsumerRebalanceListener):
         self._turn = asyncio.Lock()
         self.stopping = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._wait_s = settings.frame_ms / 1000 * LEAST_WAIT
-        self._hold_s = self._wait_s
+        self._frame_s = settings.frame_ms / 1000
+        self._wait_s = self._frame_s * LEAST_WAIT
+        self._wait = Wait(self._wait_s, self._frame_s)
         self._frames_sent = 0
         self._joined = False
         self._moved_s = time.monotonic()
@@ -215,22 +219,20 @@ class Gateway(ConsumerRebalanceListener):
             batches = await self._consumer.getmany(timeout_ms=self._timeout_ms(), max_records=MAX_RECORDS)
             async with self._turn:
                 for tp, records in batches.items():
-                    part = self._parts.setdefault(tp, Partition(self._settings.frame_ticks))
+                    part = self._parts.setdefault(tp, Partition(self._settings.frame_ticks, self._frame_s))
                     if tp.topic == self._ticks:
                         await self._take_ticks(tp, part, records)
                     else:
                         await self._take_documents(tp, part, records)
                 backlog = sum(self._lag(tp) for tp in self._parts) > MAX_RECORDS
-                self._hold_s = BACKLOG_WAIT_S if backlog else self._wait_s
-                await self._send_older(time.monotonic() - self._hold_s)
+                self._wait = Wait(BACKLOG_WAIT_S, BACKLOG_WAIT_S) if backlog else Wait(self._wait_s, self._frame_s)
+                await self._send_waited(time.monotonic())
             if not self._room.is_set():
                 await self._room.wait()
 
     def _timeout_ms(self) -> int:
-        oldest_s = min((s for part in self._parts.values() if (s := part.packer.oldest_s) is not None), default=None)
-        if oldest_s is None:
-            return IDLE_MS
-        return min(IDLE_MS, max(0, int((oldest_s + self._hold_s - time.monotonic()) * 1000) + 1))
+        dues_s = [due_s for part in self._parts.values() if (due_s := part.packer.due_s(self._wait)) is not None]
+        return min([IDLE_MS, *(max(0, int((due_s - time.monotonic()) * 1000) + 1) for due_s in dues_s)])
 
     async def _take_ticks(self, tp: TopicPartition, part: Partition, records: Sequence[ConsumerRecord]) -> None:
         now_s = time.monotonic()
@@ -282,9 +284,9 @@ class Gateway(ConsumerRebalanceListener):
 
     # Sending.
 
-    async def _send_older(self, opened_before_s: float) -> None:
+    async def _send_waited(self, now_s: float) -> None:
         for tp, part in self._parts.items():
-            for frame in part.packer.take_older(opened_before_s):
+            for frame in part.packer.take_older(now_s, self._wait):
                 await self._send_frame(tp, part, frame)
 
     async def _send_frame(self, tp: TopicPartition, part: Partition, frame: OpenFrame) -> None:
@@ -349,7 +351,7 @@ class Gateway(ConsumerRebalanceListener):
 
     async def _settle(self) -> None:
         """Send what is open, wait until all is delivered, commit."""
-        await self._send_older(float("inf"))
+        await self._send_waited(float("inf"))
         await self._settled.wait()
         if self._failed.done():
             self._failed.result()
@@ -384,7 +386,7 @@ class Gateway(ConsumerRebalanceListener):
             rate = (self._frames_sent - frames_sent) / COMMIT_EVERY_S
             frames_sent = self._frames_sent
             share = min(1.0, max(LEAST_WAIT, (rate / FULL_WAIT_FRAMES_S) ** 2))
-            self._wait_s = self._settings.frame_ms / 1000 * share
+            self._wait_s = self._frame_s * share
             self.metrics.wait.set(self._wait_s)
             for tp in self._consumer.assignment():
                 self.metrics.lag.labels(tp.topic, tp.partition).set(self._lag(tp))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,41 +67,81 @@ class OpenFrame:
         return Frame(self.instrument, **{name: np.array(values, dtype) for (name, dtype), values in columns})
 
 
+class Wait(NamedTuple):
+    """How long an open frame waits for more ticks, s: where few are to be expected, and where many are."""
+
+    quiet_s: float
+    busy_s: float
+
+
 class Packer:
     """The open frames of one partition of ticks.
 
     Parameters
     ----------
     max_ticks: how many ticks close a frame.
+    busy_gap_s: instruments whose ticks follow one another so closely, or closer, count as busy.
     """
 
-    def __init__(self, max_ticks: int) -> None:
+    def __init__(self, max_ticks: int, busy_gap_s: float) -> None:
         self._max_ticks = max_ticks
+        self._busy_gap_s = busy_gap_s
         # In the order in which they were opened: the oldest comes first.
-        self._open: dict[str, OpenFrame] = {}
+        self._quiet: dict[str, OpenFrame] = {}
+        self._busy: dict[str, OpenFrame] = {}
+        self._pace: dict[str, _Pace] = {}
 
     def add(self, tick: Tick, offset: int, now_s: float, source_offset: int) -> OpenFrame | None:
         """Take a tick in; return its frame if that is now full."""
-        frame = self._open.get(tick.instrument)
+        name = tick.instrument
+        frame = self._quiet.get(name) or self._busy.get(name)
         if frame is None:
-            frame = self._open[tick.instrument] = OpenFrame(tick.instrument, now_s, offset)
+            pace = self._pace.get(name)
+            if pace is None:
+                pace = self._pace[name] = _Pace()
+            frames = self._busy if pace.open(now_s) <= self._busy_gap_s else self._quiet
+            frame = frames[name] = OpenFrame(name, now_s, offset)
         if frame.add(tick, source_offset) >= self._max_ticks:
-            return self._open.pop(tick.instrument)
+            return self._close(self._busy if name in self._busy else self._quiet, frame)
         return None
 
-    def take_older(self, opened_before_s: float) -> Iterator[OpenFrame]:
-        """Yield the frames opened at or before that time, the oldest first; each counts as open until it is yielded."""
-        while (oldest := next(iter(self._open.values()), None)) is not None and oldest.opened_s <= opened_before_s:
-            yield self._open.pop(oldest.instrument)
+    def take_older(self, now_s: float, wait: Wait) -> Iterator[OpenFrame]:
+        """Yield the frames that have waited, of each kind the oldest first; each counts as open until it is yielded."""
+        for frames, wait_s in ((self._quiet, wait.quiet_s), (self._busy, wait.busy_s)):
+            while (oldest := next(iter(frames.values()), None)) is not None and oldest.opened_s + wait_s <= now_s:
+                yield self._close(frames, oldest)
 
-    @property
-    def oldest_s(self) -> float | None:
-        """When the oldest open frame was opened; None where none is open."""
-        return next((frame.opened_s for frame in self._open.values()), None)
+    def due_s(self, wait: Wait) -> float | None:
+        """Return when the next open frame will have waited; None where none is open."""
+        oldest = ((next(iter(self._quiet.values()), None), wait.quiet_s),
+                  (next(iter(self._busy.values()), None), wait.busy_s))  # fmt: skip
+        return min((frame.opened_s + wait_s for frame, wait_s in oldest if frame is not None), default=None)
 
     def first_offsets(self) -> Iterable[int]:
         """Return the first offset of every open frame."""
-        return (frame.first_offset for frame in self._open.values())
+        return (frame.first_offset for frames in (self._quiet, self._busy) for frame in frames.values())
+
+    def _close(self, frames: dict[str, OpenFrame], frame: OpenFrame) -> OpenFrame:
+        self._pace[frame.instrument].ticks = len(frame.rows)
+        return frames.pop(frame.instrument)
+
+
+class _Pace:
+    """How closely an instrument's ticks follow one another: an average over its latest frames."""
+
+    __slots__ = ("gap_s", "opened_s", "ticks")
+
+    def __init__(self) -> None:
+        self.gap_s = self.opened_s = -1.0
+        self.ticks = 0
+
+    def open(self, now_s: float) -> float:
+        """Note that a frame opens, and return the usual gap, s; infinity where none is known."""
+        if self.ticks:
+            gap_s = (now_s - self.opened_s) / self.ticks
+            self.gap_s = gap_s if self.gap_s < 0.0 else 0.7 * self.gap_s + 0.3 * gap_s
+        self.opened_s = now_s
+        return self.gap_s if self.gap_s >= 0.0 else float("inf")
 
 
 class Ledger:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.packing import Ledger, OpenFrame, Packer
+from monitor.packing import Ledger, OpenFrame, Packer, Wait
 from schemas.frames import DTYPES, decode, encode
 from schemas.records import BookUpdate, Cancel, Correction, Quote, Status, Tick, Trade
 
@@ -66,7 +66,7 @@ def test_each_kind_of_tick_fills_its_columns(tick: Tick, row: tuple[float, ...])
 
 
 def test_a_frame_is_full_at_its_count_and_keeps_the_order_of_arrival() -> None:
-    packer = Packer(max_ticks=3)
+    packer = Packer(max_ticks=3, busy_gap_s=0.02)
     assert packer.add(trade(ts=30), 5, 0.0, 5) is None
     assert packer.add(trade(ts=10), 7, 0.1, 7) is None
     full = packer.add(trade(ts=20), 8, 0.2, 8)
@@ -76,22 +76,43 @@ def test_a_frame_is_full_at_its_count_and_keeps_the_order_of_arrival() -> None:
     assert frame.ts_event.tolist() == [30, 10, 20]
     assert frame.source_offset.tolist() == [5, 7, 8]
     assert full.first_offset == 5
-    assert packer.oldest_s is None
+    assert packer.due_s(Wait(1.0, 1.0)) is None
 
 
 def test_frames_are_taken_oldest_first_and_count_as_open_until_taken() -> None:
-    packer = Packer(max_ticks=100)
+    packer = Packer(max_ticks=100, busy_gap_s=0.02)
     packer.add(trade("A.XTOC"), 1, 1.0, 1)
     packer.add(trade("B.XTOC"), 2, 2.0, 2)
     packer.add(trade("C.XTOC"), 3, 3.0, 3)
     packer.add(trade("A.XTOC"), 4, 4.0, 4)
 
-    taken = packer.take_older(2.0)
+    taken = packer.take_older(3.0, Wait(1.0, 1.0))
     assert next(taken).instrument == "A.XTOC"
     assert sorted(packer.first_offsets()) == [2, 3]
     assert next(taken).instrument == "B.XTOC"
     assert next(taken, None) is None
-    assert packer.oldest_s == 3.0
+    assert packer.due_s(Wait(1.0, 1.0)) == 4.0
+
+
+def test_frames_wait_where_the_next_tick_is_usually_soon_there() -> None:
+    packer, wait, at_s = Packer(max_ticks=100, busy_gap_s=0.02), Wait(quiet_s=0.001, busy_s=0.02), 0.0
+    sizes: dict[str, list[int]] = {"BUSY.XTOC": [], "QUIET.XTOC": []}
+    for number in range(200):  # a tick every 8 ms, and one every 80 ms
+        at_s = number * 0.008
+        for frame in packer.take_older(at_s, wait):
+            sizes[frame.instrument].append(len(frame.rows))
+        packer.add(trade("BUSY.XTOC"), number, at_s, number)
+        if number % 10 == 0:
+            packer.add(trade("QUIET.XTOC"), number, at_s, number)
+            assert packer.due_s(wait) <= at_s + wait.quiet_s or number == 0  # type: ignore[operator]
+    assert set(sizes["QUIET.XTOC"]) == {1}
+    assert set(sizes["BUSY.XTOC"][5:]) == {3}
+    # The ticks stop coming closely: its frames no longer wait.
+    for number in range(20):
+        at_s += 0.5
+        list(packer.take_older(at_s, wait))
+        packer.add(trade("BUSY.XTOC"), 1_000 + number, at_s, 1_000 + number)
+    assert packer.due_s(wait) == at_s + wait.quiet_s
 
 
 def test_nothing_past_an_undelivered_sending_is_committed() -> None:
@@ -113,7 +134,7 @@ def test_nothing_past_an_undelivered_sending_is_committed() -> None:
     st.data(),
 )
 def test_what_is_committed_has_been_delivered(names: list[str], max_ticks: int, data: st.DataObject) -> None:
-    packer, ledger = Packer(max_ticks), Ledger()
+    packer, ledger = Packer(max_ticks, busy_gap_s=2.0), Ledger()
     under_way: dict[int, list[int]] = {}
     delivered: set[int] = set()
 
@@ -130,11 +151,11 @@ def test_what_is_committed_has_been_delivered(names: list[str], max_ticks: int, 
             delivered.update(under_way.pop(ticket))
             ledger.delivered(ticket)
         if data.draw(st.integers(0, 4)) == 0:
-            for frame in packer.take_older(offset - 3.0):
+            for frame in packer.take_older(float(offset), Wait(1.0, 3.0)):
                 send(frame)
         assert set(range(ledger.committable(packer.first_offsets()))) <= delivered
 
-    for frame in packer.take_older(float("inf")):
+    for frame in packer.take_older(float("inf"), Wait(1.0, 3.0)):
         send(frame)
     for ticket, offsets in under_way.items():
         delivered.update(offsets)
