@@ -49,6 +49,11 @@ def rfc3339(ns: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{fraction:09d}Z"
 
 
+def source_of(prefix: str, stage: str, partition: int) -> str:
+    """Return what the alerts of a stage's partition name as their source: two stages write to one partition."""
+    return f"/{prefix.rstrip('.')}/{stage}/{partition}"
+
+
 def event_of(alert: Alert, source: str) -> AlertEvent:
     """Put an alert in its CloudEvents envelope."""
     return AlertEvent(
@@ -67,13 +72,14 @@ def _headers(alert: Alert) -> list[tuple[str, bytes]]:
 
 
 class Outbox:
-    """One lane's way out. ``prefix`` is that of the topics, ``checkpoints`` the name of its own."""
+    """One lane's way out. ``source`` is what its alerts name as theirs, ``checkpoints`` the topic of its own."""
 
     def __init__(
         self,
         producer: AIOKafkaProducer,
         *,
         prefix: str,
+        source: str,
         checkpoints: str,
         partition: int,
         wall: Callable[[], int] = time.time_ns,
@@ -83,6 +89,7 @@ class Outbox:
     ) -> None:
         self._producer = producer
         self._prefix = prefix
+        self._source = source
         self._checkpoints = checkpoints
         self._partition = partition
         self._wall = wall
@@ -100,9 +107,8 @@ class Outbox:
                 msgspec.structs.replace(alert, times=msgspec.structs.replace(alert.times, detected_at=now_ns))
                 for alert in effects.alerts
             ]
-            source = f"/{self._prefix.rstrip('.')}/{self._partition}"
             await self._send(
-                "alerts", [(a.episode_id.encode(), _encode(event_of(a, source)), _headers(a)) for a in timed]
+                "alerts", [(a.episode_id.encode(), _encode(event_of(a, self._source)), _headers(a)) for a in timed]
             )
             if self._on_alert:
                 for alert in timed:

@@ -26,7 +26,7 @@ from monitor.fence import Fence, end_process
 from monitor.journal import FencedError, JournalWriter, read_journal
 from monitor.lane import Agent, Lane, LaneConfig, State
 from monitor.metrics import Metrics
-from monitor.outbox import Outbox
+from monitor.outbox import Outbox, source_of
 from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.tracing import tracer
@@ -42,6 +42,7 @@ SILENCE_S = 1.0
 
 class _AlertId(msgspec.Struct):
     id: str
+    source: str
 
 
 _alert_id = msgspec.json.Decoder(_AlertId)
@@ -110,7 +111,9 @@ class LaneBroker:
             topic = self._name("alerts")
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             records = kafka.read_partition(consumer, topic, self._partition, start, end)
-            return {_alert_id.decode(r.value).id async for r in records}, end
+            source = source_of(self._settings.prefix, self._stage.name, self._partition)
+            found = [_alert_id.decode(r.value) async for r in records]
+            return {alert.id for alert in found if alert.source == source}, end
 
     async def commit(self, offsets: Mapping[str, int]) -> bool:
         return await self._source.commit({(self._name(t), self._partition): o for t, o in offsets.items() if o})
@@ -255,6 +258,7 @@ class Worker:
                 outbox=Outbox(
                     self._producer,
                     prefix=self._settings.prefix,
+                    source=source_of(self._settings.prefix, name, partition),
                     checkpoints=self.stage.checkpoints,
                     partition=partition,
                     on_alert=self._alert,

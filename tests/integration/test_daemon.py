@@ -128,5 +128,7 @@ def test_many_instruments_at_once_are_an_alert_of_the_market(topics: Settings, t
     ]
     assert len({alert.episode_id for alert in rung}) == 1
     assert {alert.subject.instrument for alert in rung} == {"market"}
+    sources = {json.loads(value)["source"].split("/")[2] for *_, value in asyncio.run(values(settings, "alerts"))}
+    assert sources == {"instrument", "market"}
     assert [len(alert.evidence.inputs) for alert in rung] == [5, 8]
     assert {seen.topic for alert in rung for seen in alert.evidence.inputs} == {"market"}

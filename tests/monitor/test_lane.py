@@ -278,7 +278,7 @@ class Life:
             LaneConfig(**config | others),
             broker=self.broker,
             journal=JournalWriter(producer, "journal", 0),
-            outbox=Outbox(producer, prefix="", checkpoints="checkpoints", partition=0, wall=lambda: T0),
+            outbox=Outbox(producer, prefix="", source="/t/0", checkpoints="checkpoints", partition=0, wall=lambda: T0),
             agent=cast(Any, counting),
         )
         self.run = asyncio.ensure_future(self.lane.run())
