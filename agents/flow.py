@@ -46,6 +46,13 @@ class Ticked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lapsed:
+    """What one step of the clock changed, an instrument each; their bars are scored together and parted again."""
+
+    ticked: tuple[Ticked, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Heard:
     """A text that concerns an instrument was scored and its embedding kept under ``modality``."""
 
@@ -64,4 +71,4 @@ class Scored:
     arrival: Arrival | None
 
 
-Item = Arrival | Clock | Ladder | Ticked | Heard | Scored | Score | Signal
+Item = Arrival | Clock | Ladder | Ticked | Lapsed | Heard | Scored | Score | Signal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, MutableMapping
 
-from agents.flow import Arrival, Item, Scored, Ticked
+from agents.flow import Arrival, Item, Lapsed, Scored, Ticked
 from agents.state import InstrumentState, Seen
 from engines.ticks import TickEngine
 from schemas.frames import Frame
@@ -47,13 +47,13 @@ async def ticks(
                 due_ns = min((due for due in deadlines.values() if due > at_ns), default=item.now_ns)
                 at_ns = min(due_ns - due_ns % -SECOND_NS, item.now_ns)
                 yield Clock(at_ns)
+                ticked = []
                 for key in [key for key, due in deadlines.items() if 0 < due <= at_ns]:
                     kept = state[key]
-                    update = engine.advance(kept.ticks, at_ns)
+                    ticked.append(Ticked(key, engine.advance(kept.ticks, at_ns)))
                     deadlines[key] = kept.ticks.deadline_ns
                     state[key] = kept
-                    yield Ticked(key, update)
-                    for track in update.tracks:
-                        yield Scored(key, track, None)
+                if ticked:
+                    yield Lapsed(tuple(ticked))
         else:
             yield item

@@ -17,6 +17,7 @@ was already unusual counts as rarer, by up to ``boost``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -73,8 +74,12 @@ def rank(ranks: Ranks, score: float) -> float:
     return max(0.0, result)
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+def rarity(config: AnomalyConfig, rank: float) -> float:
+    """Return by how much the ``rank`` of the last closed bar makes a jump out of it rarer, in [1 / boost, 1]."""
+    return min(1.0, max(1.0 / config.boost, 2.0 * (1.0 - rank)))
+
+
+class Tail(NamedTuple):
     """The fitted tail of an instrument: ``per_day`` bars exceed ``tail``, by ``width`` on the Pareto scale."""
 
     per_day: float

@@ -17,6 +17,7 @@ and their order alone.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections import deque
 from dataclasses import dataclass, field
@@ -69,8 +70,8 @@ class Cleaned:
 
 def clean(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:
     """Return which rows of ``frame`` count; ``sieve`` is brought up to date in place."""
-    offset = int(frame.source_offset[-1])
-    if frame.kind.any():
+    offset = frame.source_offset.item(-1)
+    if np.count_nonzero(frame.kind):
         trade = frame.kind == Kind.TRADE
         quotes = _quotes_are_plain(frame, ~trade)
         prices, sizes, ids = frame.price[trade], frame.size[trade], frame.trade_id[trade]
@@ -81,13 +82,22 @@ def clean(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:
     sieve.last_offset = max(sieve.last_offset, offset)
     n = len(prices)
     if n:
-        sieve.last_good = float(prices[-1])
-    if n and ids[-1]:
-        new = ids[-RECENT:]
-        sieve.recent[(sieve.cursor + n - len(new) + np.arange(len(new))) % RECENT] = new
-        sieve.cursor = (sieve.cursor + n) % RECENT
-        sieve.largest = int(ids[-1])
+        sieve.last_good = prices.item(-1)
+        if largest := ids.item(-1):
+            sieve.largest = largest
+            _remember(sieve, ids[-RECENT:], n)
     return Cleaned(None, None, {})
+
+
+def _remember(sieve: Sieve, ids: npt.NDArray[np.int64], n: int) -> None:
+    """Put the last ``ids`` of ``n`` new ones into the ring, where walking row by row would have put them."""
+    cursor = (sieve.cursor + n) % RECENT
+    start = cursor - len(ids)
+    if start < 0:
+        sieve.recent[start:] = ids[:-start]
+        ids, start = ids[-start:], 0
+    sieve.recent[start:cursor] = ids
+    sieve.cursor = cursor
 
 
 def _quotes_are_plain(frame: Frame, rows: npt.NDArray[np.bool_]) -> bool:
@@ -101,9 +111,14 @@ def _order_is_plain(sieve: Sieve, frame: Frame) -> bool:
     if sieve.halted or sieve.suspects:
         return False
     offsets = frame.source_offset
-    if offsets[0] >= 0:
-        return bool(offsets[0] > sieve.last_offset and (offsets[1:] > offsets[:-1]).all())
+    first = offsets.item(0)
+    if first >= 0:
+        return first > sieve.last_offset and _only_grow(offsets)
     return not offsets.max() >= 0
+
+
+def _only_grow(numbers: npt.NDArray[np.int64]) -> bool:
+    return int(np.count_nonzero(numbers[1:] > numbers[:-1])) == len(numbers) - 1
 
 
 def _trades_are_plain(
@@ -116,16 +131,16 @@ def _trades_are_plain(
     """Say whether ids only grow and prices and sizes are sound, each within the factor of the one before."""
     if not len(price):
         return True
-    if ids[0]:
-        if ids[0] <= sieve.largest or not (ids[1:] > ids[:-1]).all():
+    if first := ids.item(0):
+        if first <= sieve.largest or not _only_grow(ids):
             return False
-    elif ids.any():
+    elif np.count_nonzero(ids):
         return False
     lowest, highest, factor = float(price.min()), float(price.max()), config.factor
-    if not (lowest > 0.0 and highest < np.inf and size.min() > 0.0 and size.max() < np.inf):
+    if not (lowest > 0.0 and highest < math.inf and size.min() > 0.0 and size.max() < math.inf):
         return False
     last = sieve.last_good
-    if last and not last / factor <= price[0] <= last * factor:
+    if last and not last / factor <= price.item(0) <= last * factor:
         return False
     # The whole frame well within the factor is common, and cheaper to see than step by step.
     if highest < 0.99 * factor * lowest:

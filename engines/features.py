@@ -9,21 +9,7 @@ import math
 
 import msgspec
 
-from engines.windows import (
-    BUY,
-    DEPTH,
-    LEAN,
-    NOTIONAL,
-    ORDERS,
-    QUOTES,
-    SELL,
-    SPREAD,
-    SQUARE,
-    TRADES,
-    VOLUME,
-    BarSpec,
-    OpenBar,
-)
+from engines.windows import BarSpec, OpenBar
 
 NAMES = (
     "move",  # return from the last close, in trailing mean absolute returns
@@ -44,6 +30,7 @@ NAMES = (
 CLIP = 16.0  # features are cut to [-CLIP, CLIP]
 CAP = 8.0  # a bar moves a trailing scale by at most this many times the scale
 FLOOR = 1e-6  # smallest relative price scale: a hundredth of a basis point
+LN2 = math.log(2.0)
 MAX_GAP = 720.0  # bar widths beyond which a silence makes a move no less surprising
 
 
@@ -81,28 +68,34 @@ def gap(spec: BarSpec, scales: Scales, end: int) -> float:
 
 def of_bar(spec: BarSpec, scales: Scales, bar: OpenBar) -> list[float]:
     """Return the features of a bar in the order of `NAMES`, not yet clipped, by the scales as they were before it."""
-    sums = bar.sums
+    volume, notional, bought, sold, square, trades, orders, quotes, spread, depth, lean = bar.sums
+    high, low, close = bar.high, bar.low, bar.close
     silence = gap(spec, scales, bar.end)
-    move = max(scales.move, FLOOR) * math.sqrt(silence)
-    both = sums[BUY] + sums[SELL]
-    spread_ = bar.high - bar.low
-    vwap = sums[NOTIONAL] / sums[VOLUME] if sums[VOLUME] > 0 else bar.close
-    quotes = sums[QUOTES]
+    move = range_ = volatility = off_vwap = 0.0
+    if scales.bars:
+        unit = max(scales.move, FLOOR) * math.sqrt(silence)
+        move = (close / scales.last_close - 1.0) / unit
+        range_ = (high / low - 1.0) / max(scales.range, FLOOR)
+        volatility = math.sqrt(square) / max(scales.volatility, FLOOR)
+        vwap = notional / volume if volume > 0 else close
+        off_vwap = (close / vwap - 1.0) / unit if vwap > 0 else 0.0
+    both = bought + sold
+    spread_ = high - low
     span_s = scales.span_ns / 1e9
     return [
-        (bar.close / scales.last_close - 1.0) / move if scales.bars else 0.0,
-        (bar.high / bar.low - 1.0) / max(scales.range, FLOOR) if scales.bars else 0.0,
-        math.sqrt(sums[SQUARE]) / max(scales.volatility, FLOOR) if scales.bars else 0.0,
-        _log2_ratio(sums[NOTIONAL], scales.notional),
-        _log2_ratio(sums[TRADES], scales.trades),
-        (sums[BUY] - sums[SELL]) / both if both > 0 else 0.0,
-        (bar.close / vwap - 1.0) / move if vwap > 0 and scales.bars else 0.0,
-        (2.0 * bar.close - bar.high - bar.low) / spread_ if spread_ > 0 else 0.0,
-        math.log2(sums[TRADES] / max(sums[ORDERS], 1.0)),
-        _log2_ratio(sums[NOTIONAL] / max((bar.end - bar.start) / 1e9, 1e-3), scales.money / span_s if span_s else 0.0),
-        _log2_ratio(sums[SPREAD] / quotes, scales.spread) if quotes else 0.0,
-        _log2_ratio(sums[DEPTH] / quotes, scales.depth) if quotes else 0.0,
-        sums[LEAN] / quotes if quotes else 0.0,
+        move,
+        range_,
+        volatility,
+        _log2_ratio(notional, scales.notional),
+        _log2_ratio(trades, scales.trades),
+        (bought - sold) / both if both > 0 else 0.0,
+        off_vwap,
+        (2.0 * close - high - low) / spread_ if spread_ > 0 else 0.0,
+        math.log2(trades / max(orders, 1.0)),
+        _log2_ratio(notional / max((bar.end - bar.start) / 1e9, 1e-3), scales.money / span_s if span_s else 0.0),
+        _log2_ratio(spread / quotes, scales.spread) if quotes else 0.0,
+        _log2_ratio(depth / quotes, scales.depth) if quotes else 0.0,
+        lean / quotes if quotes else 0.0,
         math.log2(silence),
     ]
 
@@ -119,39 +112,39 @@ def learn(spec: BarSpec, scales: Scales, bar: OpenBar, memory_bars: int, half_li
     tail
         A jump above it (in mean absolute returns) counts as an exceedance.
     """
-    sums = bar.sums
-    n = scales.bars
-    alpha = max(1.0 / (n + 1), 1.0 / memory_bars)
+    _, notional, _, _, square, trades, orders, quotes, spread, depth, _ = bar.sums
+    n, end = scales.bars, bar.end
+    least = 1.0 / memory_bars
+    alpha = max(1.0 / (n + 1), least)
     if n:
-        silence = gap(spec, scales, bar.end)
-        move = abs(bar.close / scales.last_close - 1.0) / math.sqrt(silence)
-        scales.move = _towards(scales.move, move, max(1.0 / n, 1.0 / memory_bars))
-        elapsed = max(0, bar.end - scales.last_end)
+        move = abs(bar.close / scales.last_close - 1.0) / math.sqrt(gap(spec, scales, end))
+        scales.move = _towards(scales.move, move, max(1.0 / n, least))
+        elapsed = max(0, end - scales.last_end)
     else:
-        elapsed = bar.end - bar.start
+        elapsed = end - bar.start
     scales.range = _towards(scales.range, bar.high / bar.low - 1.0, alpha)
-    scales.volatility = _towards(scales.volatility, math.sqrt(sums[SQUARE]), alpha)
-    scales.notional = _towards(scales.notional, sums[NOTIONAL], alpha)
-    scales.trades = _towards(scales.trades, sums[TRADES], alpha)
-    if sums[QUOTES]:
-        scales.spread = _towards(scales.spread, sums[SPREAD] / sums[QUOTES], alpha)
-        scales.depth = _towards(scales.depth, sums[DEPTH] / sums[QUOTES], alpha)
+    scales.volatility = _towards(scales.volatility, math.sqrt(square), alpha)
+    scales.notional = _towards(scales.notional, notional, alpha)
+    scales.trades = _towards(scales.trades, trades, alpha)
+    if quotes:
+        scales.spread = _towards(scales.spread, spread / quotes, alpha)
+        scales.depth = _towards(scales.depth, depth / quotes, alpha)
     keep = 2.0 ** (-elapsed / half_life_ns)
-    scales.span_ns = scales.span_ns * keep + (1.0 - keep) * half_life_ns / math.log(2.0)
-    scales.money = scales.money * keep + sums[NOTIONAL]
-    scales.orders = scales.orders * keep + sums[ORDERS]
+    scales.span_ns = scales.span_ns * keep + (1.0 - keep) * half_life_ns / LN2
+    scales.money = scales.money * keep + notional
+    scales.orders = scales.orders * keep + orders
     scales.exceedances *= keep
     scales.excess *= keep
     if bar.jump > tail:
         scales.exceedances += 1.0
         scales.excess += bar.jump - tail
     scales.bars = n + 1
-    scales.last_close, scales.last_end = bar.close, max(scales.last_end, bar.end)
+    scales.last_close, scales.last_end = bar.close, max(scales.last_end, end)
 
 
 def _towards(scale: float, value: float, alpha: float) -> float:
-    bounded = min(value, CAP * scale) if scale > 0 else value
-    return scale + alpha * (bounded - scale)
+    most = CAP * scale
+    return scale + alpha * ((most if 0.0 < most < value else value) - scale)
 
 
 def _log2_ratio(value: float, scale: float) -> float:

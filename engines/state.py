@@ -73,12 +73,8 @@ class TickState:
     def price_before(self, since: int, until: int) -> float:
         """Return the median of the minute closes in ``[since, until]`` (ns), else the newest one before."""
         minutes = self.minutes
-        last = len(minutes)
-        while last and minutes[last - 1] + MINUTE_NS > until:
-            last -= 1
-        first = last
-        while first and minutes[first - 1] >= since:
-            first -= 1
+        last = bisect_right(minutes, until - MINUTE_NS)
+        first = bisect_left(minutes, since, 0, last)
         if first < last:
             return sorted(self.minute_close[first:last])[(last - first) // 2]
         return self.minute_close[max(last, 1) - 1]

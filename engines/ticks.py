@@ -81,37 +81,38 @@ class TickConfig(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
 
 
-class _Fixed(NamedTuple):
-    """What stands for all ticks of one bar in one run."""
+class _Jump(NamedTuple):
+    """Ticks of one bar in one run, one of them at least beyond the tail."""
 
-    bar_start: float
-    reference: float  # last close
-    per_move: float  # 1 / (mean absolute return x root of the gap), 0 while warming up
-    per_day: float
-    width: float
-    before: float  # price before the pump's window
-    high: float  # highest price of the hours before it
-    bought: float  # in the window, before this bar
-    orders: float
-    usual_notional: float
-    usual_orders: float
+    first: int  # row among the frame's trades
+    statistic: Floats
+    trading: Floats | None  # 0 while halted, else 1; None where nothing is halted
+    tail: anomaly.Tail
+    bars_before: int
+
+
+class _Rush(NamedTuple):
+    """Ticks of one bar in one run, one of them at least above the high of the hours before."""
+
+    first: int
+    evidence: Evidence
+    trading: Floats | None
 
 
 @dataclass(slots=True)
 class _Work:
-    """What the pass over a frame's runs leaves for scoring: a part for each run, a row of ``fixed`` for each bar."""
+    """What the pass over a frame's runs leaves for scoring: a part for each run, a number for each bar of a run.
+
+    Most bars have no tick that can score more than 0; ``jumps`` and ``rushes`` are those that have.
+    """
 
     ts: list[Ints] = field(default_factory=list)
     available: list[Ints] = field(default_factory=list)
-    price: list[Floats] = field(default_factory=list)
-    bought: list[Floats] = field(default_factory=list)
-    orders: list[Floats] = field(default_factory=list)
-    halted: list[Mask | None] = field(default_factory=list)
-    fixed: list[_Fixed] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     bar_starts: list[int] = field(default_factory=list)
-    bars_before: list[int] = field(default_factory=list)
-    rarity: list[float] = field(default_factory=list)
+    trades: int = 0
+    jumps: list[_Jump] = field(default_factory=list)
+    rushes: list[_Rush] = field(default_factory=list)
     closed: list[tuple[OpenBar, int]] = field(default_factory=list)
     features: list[list[float]] = field(default_factory=list)
 
@@ -157,13 +158,14 @@ class TickEngine:
             frame, halted = frame[cleaned.keep], halted[cleaned.keep]
         work = _Work()
         for start, stop in _runs(frame):
-            if int(frame.kind[start]) in RESTATED:
+            if frame.kind.item(start) in RESTATED:
                 _adjust(state, frame, start, counts)
                 continue
             whole = start == 0 and stop == len(frame)
             part = frame if whole else frame[start:stop]
             self._run(state, part, None if halted is None else halted[start:stop], work, counts)
-        update = TickUpdate(self._bars(state, work), self._tracks(work), counts)
+        bars, ranks = self._bars(state, work)
+        update = TickUpdate(bars, self._tracks(work, ranks), counts)
         self._mark(state)
         return update
 
@@ -175,7 +177,7 @@ class TickEngine:
             # Known from that moment on, however coarse the clock that tells it.
             self._close(state, bar, bar.end + spec.grace_ns + spec.idle_grace_ns, work)
             state.windows.closed_until = max(state.windows.closed_until, bar.end)
-        update = TickUpdate(self._bars(state, work))
+        update = TickUpdate(self._bars(state, work)[0])
         self._mark(state)
         return update
 
@@ -189,7 +191,7 @@ class TickEngine:
         """Take ticks in order of ts_event into their bars."""
         spec, windows = self.config.bars, state.windows
         bound = windows.closed_until if spec.kind == "time" else windows.newest - spec.grace_ns
-        if frame.ts_event[0] < bound:
+        if frame.ts_event.item(0) < bound:
             late = int(frame.ts_event.searchsorted(bound))
             state.late += late
             counts["late"] = counts.get("late", 0) + late
@@ -198,59 +200,99 @@ class TickEngine:
             frame, halted = frame[late:], None if halted is None else halted[late:]
             if not len(frame):
                 return
-        trade = None if not frame.kind.any() else frame.kind == Kind.TRADE
-        ts = frame.ts_event
+        trade = frame.kind == Kind.TRADE if np.count_nonzero(frame.kind) else None
+        ts, available, price = frame.ts_event, frame.ts_available, frame.price
         sums = summands(frame, trade, state.last_price, state.last_ts)  # (sums, n)
         bounds = segments(spec, windows, ts, sums[VOLUME], sums[TRADES])
-        high, low = extremes(frame.price, trade, bounds)
-        calm_high, calm_low = high, low
+        high, low = extremes(price, trade, bounds)
+        calm_high, calm_low, trading = high, low, None
         if halted is not None and halted.any():
             calm = ~halted if trade is None else trade & ~halted
-            calm_high, calm_low = extremes(frame.price, calm, bounds)
-        price = frame.price
-        firsts, lasts = ts[bounds[:-1]].tolist(), ts[np.array(bounds[1:]) - 1].tolist()
+            calm_high, calm_low = extremes(price, calm, bounds)
+            trading = (~halted).astype(np.float64)
+        starts = bounds[:-1]
+        firsts, lasts = ts[starts].tolist(), ts[np.array(bounds[1:]) - 1].tolist()
         for i, (s, e) in enumerate(itertools.pairwise(bounds)):
             windows.newest = max(windows.newest, firsts[i])
-            self._close_due(state, int(frame.ts_available[s]), work)
+            self._close_due(state, available.item(s), work)
             bar = windows.bar_at(spec, firsts[i])
-            fixed = self._fix(state, bar)
-            part = sums[:, s:e]
+            part, ticks, mask = sums[:, s:e], price[s:e], None
             if bar.sums[TRADES] or bar.sums[QUOTES]:
                 part[:, 0] += bar.sums[: len(part)]
             np.add.accumulate(part, axis=1, out=part)
             bar.sums[: len(part)] = part[:, -1].tolist()
+            if trade is not None:
+                mask = trade[s:e]
+                ticks = ticks[mask]
             if high[i] > 0.0:
-                picked = price[s:e] if trade is None else price[s:e][trade[s:e]]
-                bar.open = bar.open if bar.open == bar.open else float(picked[0])
-                bar.close = float(picked[-1])
+                bar.open = bar.open if bar.open == bar.open else ticks.item(0)
+                bar.close = ticks.item(-1)
                 bar.high, bar.low = max(bar.high, high[i]), min(bar.low, low[i])
-            if fixed.per_move and calm_high[i] > 0.0:
-                up = abs(calm_high[i] / fixed.reference - 1.0) * fixed.per_move
-                down = abs(calm_low[i] / fixed.reference - 1.0) * fixed.per_move
-                bar.jump = max(bar.jump, up, down)
+            if calm_high[i] > 0.0:
+                calm_part = None if trading is None else _picked(trading[s:e], mask)
+                self._note(state, bar, calm_high[i], calm_low[i], ticks, part, calm_part, mask, work)
             windows.newest = max(windows.newest, lasts[i])
-            work.fixed.append(fixed)
             work.bar_starts.append(bar.start)
-            work.bars_before.append(len(work.closed))
-            work.lengths.append(e - s if trade is None else int(np.count_nonzero(trade[s:e])))
+            work.lengths.append(len(ticks))
+            work.trades += len(ticks)
             if spec.kind != "time":
                 bar.end = max(bar.end, lasts[i] + 1)
                 if is_full(spec, bar):
                     windows.open.remove(bar)
-                    self._close(state, bar, int(frame.ts_available[e - 1]), work)
-        available, bought, orders = frame.ts_available, sums[BUY], sums[ORDERS]
+                    self._close(state, bar, available.item(e - 1), work)
         if trade is not None:
             ts, available, price = ts[trade], available[trade], price[trade]
-            bought, orders = bought[trade], orders[trade]
-            halted = None if halted is None else halted[trade]
         work.ts.append(ts)
         work.available.append(available)
-        work.price.append(price)
-        work.bought.append(bought)
-        work.orders.append(orders)
-        work.halted.append(halted)
         if len(ts):
-            state.last_price, state.last_ts = float(price[-1]), int(ts[-1])
+            state.last_price, state.last_ts = price.item(-1), ts.item(-1)
+
+    def _note(
+        self,
+        state: TickState,
+        bar: OpenBar,
+        high: float,
+        low: float,
+        ticks: Floats,
+        sums: Floats,
+        trading: Floats | None,
+        trade: Mask | None,
+        work: _Work,
+    ) -> None:
+        """Keep a bar's new ``ticks``, priced from ``low`` to ``high``, for scoring where one of them can score.
+
+        The statistics grow with the distance of the price, so that the extremes tell.
+        """
+        config, scales = self.config, state.scales
+        if scales.bars >= config.anomaly.warm_up_bars:
+            reference = scales.last_close
+            root = math.sqrt(features.gap(config.bars, scales, bar.end))
+            per_move = 1.0 / (max(scales.move, features.FLOOR) * root)
+            most = max(abs(high / reference - 1.0), abs(low / reference - 1.0)) * per_move
+            bar.jump = max(bar.jump, most)
+            if most > config.anomaly.tail:
+                statistic = np.abs(ticks / reference - 1.0) * per_move
+                tail = anomaly.fit(config.anomaly, scales)
+                work.jumps.append(_Jump(work.trades, statistic, trading, tail, len(work.closed)))
+        pump = config.pump
+        if scales.span_ns < pump.warm_up_ns or state.minutes[0] + MINUTE_NS > bar.start - pump.reference_lag_ns:
+            return
+        # A block and the one after it stay out, so that the first seconds of a pump are no high to be broken.
+        top = state.high_before(bar.start - pump.high_ns, bar.start - 2 * pump.reference_lag_ns)
+        if high > top:
+            before = state.price_before(bar.start - pump.reference_ns, bar.start - pump.reference_lag_ns)
+            bought, orders = state.windows.before(bar, pump.window_ns)
+            share = pump.window_ns / scales.span_ns
+            evidence = Evidence(
+                ticks,
+                before,
+                top or before,
+                _picked(sums[BUY], trade) + bought,
+                _picked(sums[ORDERS], trade) + orders,
+                scales.money * share,
+                scales.orders * share,
+            )
+            work.rushes.append(_Rush(work.trades, evidence, trading))
 
     def _close_due(self, state: TickState, available: int, work: _Work) -> None:
         spec, windows = self.config.bars, state.windows
@@ -272,88 +314,59 @@ class TickEngine:
         block_ns = config.pump.reference_lag_ns
         state.note(bar, block_ns, config.pump.high_ns // block_ns + 2)
 
-    def _fix(self, state: TickState, bar: OpenBar) -> _Fixed:
-        config, scales = self.config, state.scales
-        pump = config.pump
-        reference, per_move, tail = 1.0, 0.0, anomaly.Tail(0.0, 1.0)
-        if scales.bars >= config.anomaly.warm_up_bars:
-            reference = scales.last_close
-            root = math.sqrt(features.gap(config.bars, scales, bar.end))
-            per_move = 1.0 / (max(scales.move, features.FLOOR) * root)
-            tail = anomaly.fit(config.anomaly, scales)
-        before, high, bought, orders, money, usual = 1.0, 1.0, 0.0, 0.0, math.inf, math.inf
-        if scales.span_ns >= pump.warm_up_ns and state.minutes[0] + MINUTE_NS <= bar.start - pump.reference_lag_ns:
-            before = state.price_before(bar.start - pump.reference_ns, bar.start - pump.reference_lag_ns)
-            # A block and the one after it stay out, so that the first seconds of a pump are no high to be broken.
-            high = state.high_before(bar.start - pump.high_ns, bar.start - 2 * pump.reference_lag_ns)
-            high = high or before
-            bought, orders = state.windows.before(bar, pump.window_ns)
-            share = pump.window_ns / scales.span_ns
-            money, usual = scales.money * share, scales.orders * share
-        return _Fixed(
-            bar.start, reference, per_move, tail.per_day, tail.width, before, high, bought, orders, money, usual
-        )
-
-    def _bars(self, state: TickState, work: _Work) -> ClosedBars | None:
-        """Judge closed bars by the half-space trees, and put what they say into ``work.rarity``."""
-        boost = self.config.anomaly.boost
+    def _bars(self, state: TickState, work: _Work) -> tuple[ClosedBars | None, list[float]]:
+        """Judge closed bars by the half-space trees; return them, and the ranks of the bar before them and of each."""
         ranks = [state.bar_anomaly]
-        bars = None
-        if work.closed:
-            rows = np.minimum(np.maximum(np.array(work.features), -features.CLIP), features.CLIP)  # (n, features)
-            unit = 0.5 + rows / (4.0 + 2.0 * np.abs(rows))
-            ranks += [
-                anomaly.rank(state.ranks, value)
-                for value in halfspace.score_and_learn(self.forest, state.masses, unit).tolist()
-            ]
-            state.bar_anomaly = ranks[-1]
-            bars = ClosedBars(
-                np.array([bar.start for bar, _ in work.closed], dtype=np.int64),
-                np.array([bar.end for bar, _ in work.closed], dtype=np.int64),
-                np.array([available for _, available in work.closed], dtype=np.int64),
-                rows.astype(np.float32),
-                np.array(ranks[1:]),
-            )
-        work.rarity = [min(1.0, max(1.0 / boost, 2.0 * (1.0 - ranks[at]))) for at in work.bars_before]
-        return bars
+        if not work.closed:
+            return None, ranks
+        rows = np.minimum(np.maximum(np.array(work.features), -features.CLIP), features.CLIP)  # (n, features)
+        unit = 0.5 + rows / (4.0 + 2.0 * np.abs(rows))
+        ranks += [
+            anomaly.rank(state.ranks, value)
+            for value in halfspace.score_and_learn(self.forest, state.masses, unit).tolist()
+        ]
+        state.bar_anomaly = ranks[-1]
+        bars = ClosedBars(
+            np.array([bar.start for bar, _ in work.closed], dtype=np.int64),
+            np.array([bar.end for bar, _ in work.closed], dtype=np.int64),
+            np.array([available for _, available in work.closed], dtype=np.int64),
+            rows.astype(np.float32),
+            np.array(ranks[1:]),
+        )
+        return bars, ranks
 
-    def _tracks(self, work: _Work) -> tuple[Track, ...]:
+    def _tracks(self, work: _Work, ranks: list[float]) -> tuple[Track, ...]:
         """Score the ticks of a frame: the arrays that follow have shape (n,), trades in order of arrival."""
-        if not work.lengths or not any(work.lengths):
+        if not work.trades:
             return ()
         config = self.config
-        ts, available, price = _joined(work.ts), _joined(work.available), _joined(work.price)
-        fixed: list[Floats] | list[float]
-        rarity: Floats | float
-        if len(work.lengths) == 1:
-            fixed, rarity = list(work.fixed[0]), work.rarity[0]
-        else:
-            fixed = list(np.array(work.fixed).T.repeat(work.lengths, axis=1))
-            rarity = np.array(work.rarity).repeat(work.lengths)
-        _, reference, per_move, per_day, width, before, high, bought, orders, money, usual = fixed
-        statistic = np.abs(price / reference - 1.0) * per_move
-        surprise = anomaly.score(config.anomaly, statistic, per_day, width, rarity)
-        evidence = Evidence(
-            price, before, high, _joined(work.bought) + bought, _joined(work.orders) + orders, money, usual
-        )
-        pumped = pump_and_dump.score(config.pump, evidence)
-        if any(mask is not None for mask in work.halted):
-            counts = zip(work.halted, work.price, strict=True)
-            trading = np.concatenate([np.ones(len(p)) if m is None else 1.0 - m for m, p in counts])
-            surprise, pumped = surprise * trading, pumped * trading
+        ts, available = _joined(work.ts), _joined(work.available)
+        surprise, pumped = np.zeros(work.trades), np.zeros(work.trades)
+        jumps = [(jump, anomaly.rarity(config.anomaly, ranks[jump.bars_before])) for jump in work.jumps]
+        for jump, rarity in jumps:
+            found = anomaly.score(config.anomaly, jump.statistic, *jump.tail, rarity)
+            surprise[jump.first : jump.first + len(found)] = found if jump.trading is None else found * jump.trading
+        for rush in work.rushes:
+            found = pump_and_dump.score(config.pump, rush.evidence)
+            pumped[rush.first : rush.first + len(found)] = found if rush.trading is None else found * rush.trading
         starts = np.array(work.bar_starts, dtype=np.int64).repeat(work.lengths)
 
         def explain_jump(i: int) -> Explanation:
-            return anomaly.explain(
-                config.anomaly, float(statistic[i]), _at(per_day, i), _at(width, i), 1.0 - 0.5 * _at(rarity, i)
-            )
+            for jump, rarity in jumps:
+                if 0 <= i - jump.first < len(jump.statistic):
+                    statistic = float(jump.statistic[i - jump.first])
+                    return anomaly.explain(config.anomaly, statistic, *jump.tail, 1.0 - 0.5 * rarity)
+            return Explanation()
 
-        def explain_pump(i: int) -> Explanation:
-            return pump_and_dump.explain(config.pump, evidence, i)
+        def explain_rush(i: int) -> Explanation:
+            for rush in work.rushes:
+                if 0 <= i - rush.first < len(rush.evidence.price):
+                    return pump_and_dump.explain(config.pump, rush.evidence, i - rush.first)
+            return Explanation()
 
         return (
             Track("anomaly", ts, available, surprise, starts, explain_jump),
-            Track("pump_and_dump", ts, available, pumped, starts - config.pump.window_ns, explain_pump),
+            Track("pump_and_dump", ts, available, pumped, starts - config.pump.window_ns, explain_rush),
         )
 
 
@@ -361,11 +374,11 @@ def _runs(frame: Frame) -> Iterator[tuple[int, int]]:
     """Yield row ranges in which ts_event does not step back; a correction or cancel stands alone."""
     ts, n = frame.ts_event, len(frame)
     cut = ts[1:] < ts[:-1]
-    if frame.kind.any():
+    if np.count_nonzero(frame.kind):
         restated = (frame.kind == Kind.CORRECTION) | (frame.kind == Kind.CANCEL)
         cut |= restated[1:] | restated[:-1]
     at = 0
-    if cut.any():
+    if np.count_nonzero(cut):
         for row in (np.flatnonzero(cut) + 1).tolist():
             yield at, row
             at = row
@@ -406,5 +419,5 @@ def _joined(parts: list[npt.NDArray[Scalar]]) -> npt.NDArray[Scalar]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _at(value: Floats | float, i: int) -> float:
-    return float(value) if isinstance(value, float) else float(value[i])
+def _picked(rows: Floats, mask: Mask | None) -> Floats:
+    return rows if mask is None else rows[mask]

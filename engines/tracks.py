@@ -18,7 +18,7 @@ class Track:
 
     Arrays have shape (n,): ``ts_event`` and ``ts_available`` (int64 ns) of the tick, bar's end or text that completed
     the score, ``score`` (float64, calibrated, in [0, 1]), ``window_start`` (int64 ns) of the window it speaks of.
-    ``explain(i)`` tells why moment i scored as it did.
+    ``explain(i)`` tells why moment i scored more than 0.
     """
 
     head: str

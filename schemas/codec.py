@@ -366,9 +366,12 @@ def _frame_at_its_time(frame: Frame, timestamp_ms: int, lag_ns: int, ahead_ns: i
         available = np.where(available == 0, kafka_ns, available)
         frame = Frame(frame.instrument, event, available, *(getattr(frame, n) for n in list(frames.DTYPES)[2:]))
         first = int(available.min())
-    _check_times(int(event.min()), int(event.max()), first, int(available.max()), kafka_ns, ahead_ns)
-    lag = available - event
-    _check_distance(-int(lag.min()), int(lag.max()), lag_ns, ahead_ns)
+    last, first_event, last_event = int(available.max()), int(event.min()), int(event.max())
+    _check_times(first_event, last_event, first, last, kafka_ns, ahead_ns)
+    # Where even the outermost times lie close enough, no row needs to be looked at.
+    if last_event - first > ahead_ns or last - first_event > lag_ns:
+        lag = available - event
+        _check_distance(-int(lag.min()), int(lag.max()), lag_ns, ahead_ns)
     return frame
 
 

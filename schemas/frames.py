@@ -326,10 +326,12 @@ def _layout(message: pa.ipc.Message) -> tuple[int, list[int]]:
 
 def _check_rows(frame: Frame) -> None:
     kind = frame.kind
-    first, last = int(kind.min()), int(kind.max())
+    first = last = 0
+    if np.count_nonzero(kind):  # trades alone are the most, and this sees it in a fifth of the time
+        first, last = int(kind.min()), int(kind.max())
     if last > _LAST_KIND:
         raise BadMessage("out_of_range", f"kind: expected 0 to {Kind.RESUME:d}, found {last}; see schemas.frames.Kind")
-    if frame.side.min() < -1 or frame.side.max() > 1:
+    if (frame.side + 1).view(np.uint8).max() > 2:  # -1, 0 and +1 made 0, 1 and 2, all others more
         raise BadMessage("out_of_range", "side: expected -1, 0 or +1 in every row; 0 stands for unknown")
     if first == last:
         _check_kind(frame, first)

@@ -179,6 +179,22 @@ def test_a_clock_that_leaps_decides_what_one_that_ticks_does() -> None:
     assert same_bars == bars
 
 
+def test_bars_that_the_clock_closes_together_score_as_they_do_alone() -> None:
+    def day(numbers: Iterable[int]) -> list[Item]:
+        inputs = Inputs()
+        items: list[Item] = []
+        for n in numbers:
+            if n == 2:
+                items.append(inputs.news(0.3, T0, key=f"SYM{n}.XTOC"))
+            items.append(inputs.frame(ticks(seed=n, n=60, jump_at=None, key=f"SYM{n}.XTOC")))
+        return [*items, Clock(T0 + 90 * S)]
+
+    alone = [score for n in range(5) for score in run(day([n]))[1]]
+    together = run(day(range(5)))[1]
+    assert len({score.scores["elevated_risk"] for score in together if score.window_end > T0 + 50 * S}) > 5
+    assert sorted(together, key=repr) == sorted(alone, key=repr)
+
+
 def test_quiet_ticks_say_nothing() -> None:
     assert run([Inputs().frame(ticks(jump_at=None))])[0] == []
 
