@@ -47,13 +47,13 @@ async def ticks(
                 due_ns = min((due for due in deadlines.values() if due > at_ns), default=item.now_ns)
                 at_ns = min(due_ns - due_ns % -SECOND_NS, item.now_ns)
                 yield Clock(at_ns)
-                ticked = []
-                for key in [key for key, due in deadlines.items() if 0 < due <= at_ns]:
-                    kept = state[key]
-                    ticked.append(Ticked(key, engine.advance(kept.ticks, at_ns)))
-                    deadlines[key] = kept.ticks.deadline_ns
-                    state[key] = kept
-                if ticked:
-                    yield Lapsed(tuple(ticked))
+                keys = [key for key, due in deadlines.items() if 0 < due <= at_ns]
+                if keys:
+                    found = [state[key] for key in keys]
+                    updates = engine.advance_all([kept.ticks for kept in found], at_ns)
+                    for key, kept in zip(keys, found, strict=True):
+                        deadlines[key] = kept.ticks.deadline_ns
+                        state[key] = kept
+                    yield Lapsed(tuple(map(Ticked, keys, updates)))
         else:
             yield item

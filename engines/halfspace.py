@@ -119,13 +119,31 @@ def new_masses(forest: Forest) -> Masses:
     return Masses(np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.uint8))
 
 
-def score_and_learn(forest: Forest, masses: Masses, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def leaves(forest: Forest, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Return the leaf that each row falls into in each tree, numbered through the trees, of shape (n, trees).
+
+    ``rows`` are float64 of shape (n, features), in [0, 1]; they may be those of many instruments.
+    """
+    walk, (trees, _) = forest.walk, forest.feature.shape
+    # All splits at once cost less than rounds of gathering; then the walk only looks its turns up.
+    right = rows.take(walk.feature, axis=1) >= walk.threshold
+    exits = _EXIT.take(np.packbits(right, axis=1, bitorder="little"))  # (n, blocks)
+    leaf = exits[:, :trees]
+    row = np.arange(0, exits.size, exits.shape[1])[:, None]
+    for first in walk.first[1:]:
+        leaf = leaf * _EXITS + exits.take(row + first + leaf)
+    if surplus := -forest.height % LEVELS:
+        leaf = leaf >> surplus
+    return leaf + walk.base
+
+
+def score_and_learn(forest: Forest, masses: Masses, found: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """Return each row's anomaly score as River gives it, learning each row after it was scored.
 
     Parameters
     ----------
-    rows
-        float64 of shape (n, features), in [0, 1], oldest first.
+    found
+        Where the rows of one instrument fall, oldest first, as `leaves` gives it.
 
     Returns
     -------
@@ -135,16 +153,15 @@ def score_and_learn(forest: Forest, masses: Masses, rows: npt.NDArray[np.float64
     -------
     >>> forest = grow(ForestConfig(trees=4, height=3, window=2), features=2)
     >>> masses = new_masses(forest)
-    >>> score_and_learn(forest, masses, np.array([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]])).tolist()
+    >>> score_and_learn(forest, masses, leaves(forest, np.array([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]))).tolist()
     [0.0, 0.0, 0.0]
     """
     trees, nodes = masses.latest.shape
-    leaves = _leaves(forest, rows)  # (n, trees)
-    scores = np.zeros(len(rows))
+    scores = np.zeros(len(found))
     done = 0
-    while done < len(rows):
-        take = min(len(rows) - done, forest.window - masses.count)
-        part = leaves[done : done + take]
+    while done < len(found):
+        take = min(len(found) - done, forest.window - masses.count)
+        part = found[done : done + take]
         if masses.warm:
             if masses.weights is None:
                 masses.weights = _weights(forest, masses.reference)
@@ -159,21 +176,6 @@ def score_and_learn(forest: Forest, masses: Masses, rows: npt.NDArray[np.float64
             masses.count, masses.warm = 0, True
         done += take
     return scores
-
-
-def _leaves(forest: Forest, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Return the leaf that each row falls into in each tree, numbered through the trees, of shape (n, trees)."""
-    walk, (trees, _) = forest.walk, forest.feature.shape
-    # All splits at once cost less than rounds of gathering; then the walk only looks its turns up.
-    right = rows.take(walk.feature, axis=1) >= walk.threshold
-    exits = _EXIT.take(np.packbits(right, axis=1, bitorder="little"))  # (n, blocks)
-    leaf = exits[:, :trees]
-    row = np.arange(0, exits.size, exits.shape[1])[:, None]
-    for first in walk.first[1:]:
-        leaf = leaf * _EXITS + exits.take(row + first + leaf)
-    if surplus := -forest.height % LEVELS:
-        leaf = leaf >> surplus
-    return leaf + walk.base
 
 
 def _weights(forest: Forest, reference: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:

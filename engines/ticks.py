@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -164,22 +164,28 @@ class TickEngine:
             whole = start == 0 and stop == len(frame)
             part = frame if whole else frame[start:stop]
             self._run(state, part, None if halted is None else halted[start:stop], work, counts)
-        bars, ranks = self._bars(state, work)
+        ((bars, ranks),) = self._bars([(state, work)])
         update = TickUpdate(bars, self._tracks(work, ranks), counts)
         self._mark(state)
         return update
 
     def advance(self, state: TickState, now_ns: int) -> TickUpdate:
         """Close the bars that the clock ``now_ns`` (int64 ns) makes due, and return them."""
+        return self.advance_all([state], now_ns)[0]
+
+    def advance_all(self, states: Sequence[TickState], now_ns: int) -> list[TickUpdate]:
+        """Do what `advance` does for each of several instruments, at a fraction of the cost."""
         spec = self.config.bars
-        work = _Work()
-        for bar in state.windows.due(spec, now_ns - spec.grace_ns - spec.idle_grace_ns):
-            # Known from that moment on, however coarse the clock that tells it.
-            self._close(state, bar, bar.end + spec.grace_ns + spec.idle_grace_ns, work)
-            state.windows.closed_until = max(state.windows.closed_until, bar.end)
-        update = TickUpdate(self._bars(state, work)[0])
-        self._mark(state)
-        return update
+        closings = []
+        for state in states:
+            work = _Work()
+            for bar in state.windows.due(spec, now_ns - spec.grace_ns - spec.idle_grace_ns):
+                # Known from that moment on, however coarse the clock that tells it.
+                self._close(state, bar, bar.end + spec.grace_ns + spec.idle_grace_ns, work)
+                state.windows.closed_until = max(state.windows.closed_until, bar.end)
+            closings.append((state, work))
+            self._mark(state)
+        return [TickUpdate(bars) for bars, _ in self._bars(closings)]
 
     def _mark(self, state: TickState) -> None:
         spec, windows = self.config.bars, state.windows
@@ -314,26 +320,32 @@ class TickEngine:
         block_ns = config.pump.reference_lag_ns
         state.note(bar, block_ns, config.pump.high_ns // block_ns + 2)
 
-    def _bars(self, state: TickState, work: _Work) -> tuple[ClosedBars | None, list[float]]:
-        """Judge closed bars by the half-space trees; return them, and the ranks of the bar before them and of each."""
-        ranks = [state.bar_anomaly]
-        if not work.closed:
-            return None, ranks
-        rows = np.minimum(np.maximum(np.array(work.features), -features.CLIP), features.CLIP)  # (n, features)
-        unit = 0.5 + rows / (4.0 + 2.0 * np.abs(rows))
-        ranks += [
-            anomaly.rank(state.ranks, value)
-            for value in halfspace.score_and_learn(self.forest, state.masses, unit).tolist()
-        ]
-        state.bar_anomaly = ranks[-1]
-        bars = ClosedBars(
-            np.array([bar.start for bar, _ in work.closed], dtype=np.int64),
-            np.array([bar.end for bar, _ in work.closed], dtype=np.int64),
-            np.array([available for _, available in work.closed], dtype=np.int64),
-            rows.astype(np.float32),
-            np.array(ranks[1:]),
-        )
-        return bars, ranks
+    def _bars(self, closings: Sequence[tuple[TickState, _Work]]) -> list[tuple[ClosedBars | None, list[float]]]:
+        """Judge the bars that each instrument closed by the half-space trees.
+
+        Return the bars, None where there are none, and the ranks of the bar before them and of each.
+        """
+        said: list[tuple[ClosedBars | None, list[float]]] = []
+        if values := [row for _, work in closings for row in work.features]:
+            rows = np.minimum(np.maximum(np.array(values), -features.CLIP), features.CLIP)  # (n, features)
+            found = halfspace.leaves(self.forest, 0.5 + rows / (4.0 + 2.0 * np.abs(rows)))
+            kept = rows.astype(np.float32)
+            times = np.array(
+                [(bar.start, bar.end, available) for _, work in closings for bar, available in work.closed], np.int64
+            ).T
+        end = 0
+        for state, work in closings:
+            ranks = [state.bar_anomaly]
+            if not work.closed:
+                said.append((None, ranks))
+                continue
+            own = slice(end, end := end + len(work.closed))
+            scores = halfspace.score_and_learn(self.forest, state.masses, found[own])
+            ranks += [anomaly.rank(state.ranks, score) for score in scores.tolist()]
+            state.bar_anomaly = ranks[-1]
+            starts, ends, available = times[:, own]
+            said.append((ClosedBars(starts, ends, available, kept[own], np.array(ranks[1:])), ranks))
+        return said
 
     def _tracks(self, work: _Work, ranks: list[float]) -> tuple[Track, ...]:
         """Score the ticks of a frame: the arrays that follow have shape (n,), trades in order of arrival."""

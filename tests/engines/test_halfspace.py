@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from river.anomaly import HalfSpaceTrees
 
-from engines.halfspace import Forest, ForestConfig, grow, new_masses, score_and_learn
+from engines.halfspace import Forest, ForestConfig, grow, leaves, new_masses, score_and_learn
 
 
 def copied(model: HalfSpaceTrees, features: list[str]) -> Forest:
@@ -40,7 +40,7 @@ def test_scores_equal_rivers_given_its_trees(trees: int, height: int, window: in
     forest = copied(model, names)
     masses = new_masses(forest)
     cuts = np.array_split(rows, [1, 8, 300, 301, 600])
-    scores = np.concatenate([score_and_learn(forest, masses, part) for part in cuts])
+    scores = np.concatenate([score_and_learn(forest, masses, leaves(forest, part)) for part in cuts])
     np.testing.assert_array_equal(scores, expected)
 
 
@@ -48,8 +48,9 @@ def test_an_outlier_scores_higher_than_the_crowd() -> None:
     forest = grow(ForestConfig(), 4)
     masses = new_masses(forest)
     draw = np.random.default_rng(0)
-    score_and_learn(forest, masses, np.clip(draw.normal(0.5, 0.02, (500, 4)), 0, 1))
-    crowd, outlier = score_and_learn(forest, masses, np.array([[0.5] * 4, [0.95, 0.05, 0.95, 0.05]]))
+    score_and_learn(forest, masses, leaves(forest, np.clip(draw.normal(0.5, 0.02, (500, 4)), 0, 1)))
+    rows = np.array([[0.5] * 4, [0.95, 0.05, 0.95, 0.05]])
+    crowd, outlier = score_and_learn(forest, masses, leaves(forest, rows))
     assert outlier > crowd
 
 
