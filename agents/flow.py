@@ -47,7 +47,7 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lapsed:
-    """What one step of the clock changed, an instrument each; their bars are scored together and parted again."""
+    """What one step of the clock changed, an instrument each. Fusion scores their bars together, and parts them."""
 
     ticked: tuple[Ticked, ...]
 

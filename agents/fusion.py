@@ -27,16 +27,17 @@ async def fusion(
 ) -> AsyncIterator[Item]:
     """Score the risk of each closed bar, and again when a text arrives; every score leaves as a record."""
     async for item in items:
+        # What passes is seen by triage before the newest bar is kept: it judges a tick by the bar before it.
+        yield item
         if isinstance(item, Ticked | Lapsed):
             ticked = (item,) if isinstance(item, Ticked) else item.ticked
             for one, fused in zip(ticked, _fused(model, ticked, state), strict=True):
-                yield one  # only now is the newest bar kept: triage judges a tick by the bar before it
+                if one is not item:
+                    yield one
                 if fused is not None:
                     for said in _said(one, fused, state[one.key], bundle):
                         yield said
-            continue
-        yield item
-        if isinstance(item, Heard):
+        elif isinstance(item, Heard):
             kept = state[item.key]
             now = np.array([item.embedding.ts_event], np.int64)
             available = np.array([item.arrival.ts_available], np.int64)
