@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import cast
 
 from agents.flow import Arrival, Value
@@ -23,24 +24,35 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  
 
 def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int, headers: dict[str, str]) -> Pending:
     """Return a message of ``topic`` (without prefix), decoded, or with the reason why it cannot be used."""
-    sha256 = hashlib.sha256(value).digest()
     try:
         record = cast(Value, codec.decode(topic, key, value, timestamp_ms))
     except BadMessage as refusal:
-        return Pending(
-            offset=offset,
-            key="",
-            # Taken at its turn: a time that nobody vouches for moves no clock and holds nobody up.
-            ts_available=0,
-            value=None,
-            sha256=sha256,
-            refusal=(refusal.reason, refusal.detail),
-            raw=(key, value),
-            headers=headers,
-            sent_ms=timestamp_ms,
-        )
+        return refused(offset, key, value, timestamp_ms, headers, refusal)
+    sha256 = hashlib.sha256(value).digest()
     available_ns = int(record.ts_available.max()) if isinstance(record, Frame) else record.ts_available
     return Pending(offset, key.decode(), available_ns, record, sha256, headers=headers, sent_ms=timestamp_ms)
+
+
+def refused(
+    offset: int, key: bytes, value: bytes, timestamp_ms: int, headers: dict[str, str], refusal: BadMessage
+) -> Pending:
+    """Return a message that cannot be used, with the reason."""
+    return Pending(
+        offset=offset,
+        key="",
+        # Taken at its turn: a time that nobody vouches for moves no clock and holds nobody up.
+        ts_available=0,
+        value=None,
+        refusal=(refusal.reason, refusal.detail),
+        raw=(key, value),
+        headers=headers,
+        sent_ms=timestamp_ms,
+    )
+
+
+def header_texts(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Return a message's headers as text; of several with one name the last."""
+    return {name: value.decode("utf-8", "replace") for name, value in headers if value is not None}
 
 
 def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | None) -> Arrival:
@@ -76,7 +88,8 @@ def dead_letter(taken: Taken, partition: int) -> DeadLetter:
     """Return the dead letter of a message that was refused."""
     message = taken.message
     assert message.refusal is not None
-    sent_ns = message.sent_ms * 1_000_000
+    # Kafka takes -1 for "no time", and times that a record of ours cannot hold.
+    sent_ns = min(max(0, message.sent_ms) * 1_000_000, 2**63 - 1)
     key, value = message.raw
     return DeadLetter(
         ts_event=sent_ns,

@@ -29,12 +29,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from engines.instruments import SymbolMaster
 from monitor import kafka, probes
-from monitor.arrivals import KEPT_BYTES, KEY_BYTES, TRACEPARENT, kept_headers
+from monitor.arrivals import TRACEPARENT, dead_letter, header_texts, refused
 from monitor.packing import Ledger, OpenFrame, Packer, Wait
+from monitor.sequencer import Taken
 from monitor.settings import Settings
 from schemas import codec
 from schemas.errors import BadMessage
-from schemas.records import DeadLetter, Document, News
+from schemas.records import Document, News
 from schemas.topics import MARKET
 
 log = structlog.get_logger(__name__)
@@ -299,19 +300,9 @@ class Gateway(ConsumerRebalanceListener):
     async def _refuse(
         self, topic: str, tp: TopicPartition, part: Partition, record: ConsumerRecord, refusal: BadMessage
     ) -> None:
-        letter = DeadLetter(
-            ts_event=max(0, record.timestamp) * 1_000_000,
-            ts_available=max(0, record.timestamp) * 1_000_000,
-            topic=topic,
-            partition=tp.partition,
-            offset=record.offset,
-            reason=refusal.reason,
-            detail=refusal.detail,
-            key=(record.key or b"")[:KEY_BYTES],
-            value=(record.value or b"")[:KEPT_BYTES],
-            size=len(record.value or b""),
-            headers=kept_headers({n: v.decode("utf-8", "replace") for n, v in record.headers if v is not None}),
-        )
+        given = header_texts(record.headers)
+        message = refused(record.offset, record.key or b"", record.value or b"", record.timestamp, given, refusal)
+        letter = dead_letter(Taken(topic, message), tp.partition)
         self.metrics.dead_letters.labels(topic, refusal.reason).inc()
         headers = _headers(f"{topic}/{tp.partition}")
         value = msgspec.json.encode(letter)

@@ -16,7 +16,7 @@ import msgspec
 
 from agents.flow import Item
 from monitor import kafka
-from monitor.arrivals import arrival, dead_letter, pending
+from monitor.arrivals import arrival, dead_letter, header_texts, pending
 from monitor.journal import read_journal
 from monitor.lane import State
 from monitor.recordings import Message
@@ -84,8 +84,7 @@ async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replay
             name = kafka.full_name(settings.prefix, topic)
             end = (await kafka.end_offsets(consumer, name, [partition]))[partition]
             async for r in kafka.read_partition(consumer, name, partition, 0, end):
-                headers = {key: value.decode("utf-8", "replace") for key, value in r.headers if value is not None}
-                yield r.offset, r.key or b"", r.value or b"", r.timestamp, headers
+                yield r.offset, r.key or b"", r.value or b"", r.timestamp, header_texts(r.headers)
 
         written = await read_journal(((offset, value) async for offset, _, value, *_ in whole(stage.journal)), -1)
         for topic in stage.topics:
@@ -142,14 +141,13 @@ async def _history(
         for message in messages:
             if message.topic not in stage.topics:
                 continue
-            headers = {key: value.decode("utf-8", "replace") for key, value in message.headers}
             found = pending(
                 message.topic,
                 message.offset,
                 message.key,
                 message.value,
                 message.ts_available // 1_000_000 + 1,
-                headers,
+                header_texts(message.headers),
             )
             second_ns = found.ts_available - found.ts_available % SECOND_NS
             if second_ns > clock_ns:
