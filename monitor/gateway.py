@@ -17,7 +17,7 @@ import gc
 import random
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -84,7 +84,13 @@ class Metrics:
         self.wait = Gauge(
             "tocsin_gateway_wait_seconds", "How long a quiet instrument's frame waits for ticks now.", registry=registry
         )
-        self.lag = Gauge("tocsin_gateway_lag", "Messages not read yet.", ["topic", "partition"], registry=registry)
+        self._lag = Gauge("tocsin_gateway_lag", "Messages not read yet.", ["topic", "partition"], registry=registry)
+
+    def lags(self, lags: Mapping[TopicPartition, int]) -> None:
+        """Show how many messages wait in each partition that this gateway reads, and in no other."""
+        self._lag.clear()  # what another gateway reads now would stand here for ever, and be added to that one's
+        for tp, lag in lags.items():
+            self._lag.labels(tp.topic, tp.partition).set(lag)
 
 
 class Partition:
@@ -379,8 +385,7 @@ class Gateway(ConsumerRebalanceListener):
             share = min(1.0, max(LEAST_WAIT, (rate / FULL_WAIT_FRAMES_S) ** 2))
             self._wait_s = self._frame_s * share
             self.metrics.wait.set(self._wait_s)
-            for tp in self._consumer.assignment():
-                self.metrics.lag.labels(tp.topic, tp.partition).set(self._lag(tp))
+            self.metrics.lags({tp: self._lag(tp) for tp in self._consumer.assignment()})
 
     def _lag(self, tp: TopicPartition) -> int:
         part = self._parts.get(tp)
