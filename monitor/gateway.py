@@ -17,20 +17,19 @@ import gc
 import random
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from engines.instruments import SymbolMaster
 from monitor import kafka, probes
 from monitor.arrivals import TRACEPARENT, dead_letter, header_texts, refused
-from monitor.packing import Ledger, OpenFrame, Packer, Wait
+from monitor.delivery import Delivery, DeliveryError
+from monitor.metrics import GatewayMetrics
+from monitor.packing import OpenFrame, Partition, Wait
 from monitor.sequencer import Taken
 from monitor.settings import Settings
 from schemas import codec
@@ -50,60 +49,16 @@ FETCH_BYTES = 64 * 1024
 #: Messages taken at once: large enough to pack well, small enough (50 ms of work) that heartbeats and acknowledgements
 #: get their turn.
 MAX_RECORDS = 5_000
-#: Sendings under way before the gateway stops reading.
-MAX_UNDER_WAY = 4_000
 #: How long a client may take to close.
 CLOSE_S = 2.0
 #: Lag without any commit for as long is a failure of the liveness probe.
 STALLED_S = 60.0
 #: Longest wait for messages, so that a request to stop is seen.
 IDLE_MS = 200
-_WAITS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class GatewayError(Exception):
     """What ended the gateway, in one sentence."""
-
-
-class Metrics:
-    """The gateway's metrics, in a registry of their own."""
-
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.ticks = Counter("tocsin_gateway_ticks", "Ticks read.", registry=registry)
-        self.frames = Counter("tocsin_gateway_frames", "Frames sent.", registry=registry)
-        self.documents = Counter("tocsin_gateway_documents", "Documents read.", registry=registry)
-        self.news = Counter("tocsin_gateway_news", "News sent.", registry=registry)
-        self.dead_letters = Counter("tocsin_dead_letters", "Messages refused.", ["topic", "reason"], registry=registry)
-        self.seconds = Histogram(
-            "tocsin_gateway_seconds",
-            "From a frame's first tick in the gateway to the broker's acknowledgement.",
-            buckets=_WAITS_S,
-            registry=registry,
-        )
-        self.wait = Gauge(
-            "tocsin_gateway_wait_seconds", "How long a quiet instrument's frame waits for ticks now.", registry=registry
-        )
-        self._lag = Gauge("tocsin_gateway_lag", "Messages not read yet.", ["topic", "partition"], registry=registry)
-
-    def lags(self, lags: Mapping[TopicPartition, int]) -> None:
-        """Show how many messages wait in each partition that this gateway reads, and in no other."""
-        self._lag.clear()  # what another gateway reads now would stand here for ever, and be added to that one's
-        for tp, lag in lags.items():
-            self._lag.labels(tp.topic, tp.partition).set(lag)
-
-
-class Partition:
-    """What the gateway keeps for one partition of its input."""
-
-    def __init__(self, max_ticks: int, busy_gap_s: float) -> None:
-        self.packer = Packer(max_ticks, busy_gap_s)
-        self.ledger = Ledger()
-        self.committed = -1
-
-    def committable(self) -> int:
-        """Return the offset up to which all has been delivered."""
-        return self.ledger.committable(self.packer.first_offsets())
 
 
 class Gateway(ConsumerRebalanceListener):
@@ -123,16 +78,10 @@ class Gateway(ConsumerRebalanceListener):
         self._frames = kafka.full_name(settings.prefix, "frames")
         self._news = kafka.full_name(settings.prefix, "news")
         self._dead_letters = kafka.full_name(settings.prefix, "deadletters")
-        self.metrics = Metrics()
+        self.metrics = GatewayMetrics()
         self._parts: dict[TopicPartition, Partition] = {}
-        self._under_way = 0
-        self._room = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._room.set()
-        self._settled.set()
         self._turn = asyncio.Lock()
         self.stopping = asyncio.Event()
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frame_s = settings.frame_ms / 1000
         self._wait_s = self._frame_s * LEAST_WAIT
         self._wait = Wait(self._wait_s, self._frame_s)
@@ -160,6 +109,7 @@ class Gateway(ConsumerRebalanceListener):
             max_batch_size=1024 * 1024,
             max_request_size=kafka.MAX_MESSAGE_BYTES,
         )
+        self._delivery = Delivery(self._producer)
 
     async def run(self) -> None:
         """Work until `stop`; then deliver what is under way, commit it, and return.
@@ -179,7 +129,7 @@ class Gateway(ConsumerRebalanceListener):
                 self._settings.http_port,
                 live=self._live,
                 ready=lambda: None if self._joined and not self.stopping.is_set() else "not a member of the group",
-                expose=lambda: generate_latest(self.metrics.registry),
+                expose=self.metrics.expose,
             ) as port:
                 self._consumer.subscribe([self._ticks, self._documents], listener=self)
                 log.info("gateway started", bootstrap=self._settings.bootstrap, http_port=port)
@@ -191,14 +141,16 @@ class Gateway(ConsumerRebalanceListener):
         work = asyncio.create_task(self._loop())
         upkeep = asyncio.create_task(self._upkeep())
         try:
-            await asyncio.wait([work, upkeep, self._failed], return_when=asyncio.FIRST_COMPLETED)
-            ended: tuple[asyncio.Future[None], ...] = (upkeep, self._failed, work)
+            await asyncio.wait([work, upkeep, self._delivery.failed], return_when=asyncio.FIRST_COMPLETED)
+            ended: tuple[asyncio.Future[None], ...] = (upkeep, self._delivery.failed, work)
             for future in ended:
                 if future.done():
                     future.result()
             async with self._turn:
                 await self._settle()
             log.info("gateway drained")
+        except DeliveryError as error:
+            raise GatewayError(str(error)) from error
         except KafkaError as error:
             raise GatewayError(
                 f"Kafka failed the gateway ({error}): restart it, it goes on from its last commit."
@@ -234,8 +186,7 @@ class Gateway(ConsumerRebalanceListener):
                 backlog = sum(self._lag(tp) for tp in self._parts) > MAX_RECORDS
                 self._wait = Wait(BACKLOG_WAIT_S, BACKLOG_WAIT_S) if backlog else Wait(self._wait_s, self._frame_s)
                 await self._send_waited(time.monotonic())
-            if not self._room.is_set():
-                await self._room.wait()
+            await self._delivery.room()
 
     def _timeout_ms(self) -> int:
         dues_s = [due_s for part in self._parts.values() if (due_s := part.packer.due_s(self._wait)) is not None]
@@ -282,9 +233,7 @@ class Gateway(ConsumerRebalanceListener):
             assert isinstance(document, Document)
             headers = _headers(f"documents/{tp.partition}", record.headers)
             for news in news_of(document, self._master):
-                await self._send(
-                    part, record.offset, self._news, news.instrument, codec.encode(news), headers, time.monotonic()
-                )
+                await self._send(part, record.offset, self._news, news.instrument, codec.encode(news), headers)
                 self.metrics.news.inc()
         part.ledger.position = records[-1].offset + 1
         self.metrics.documents.inc(len(records))
@@ -299,7 +248,10 @@ class Gateway(ConsumerRebalanceListener):
     async def _send_frame(self, tp: TopicPartition, part: Partition, frame: OpenFrame) -> None:
         value = codec.encode(frame.close())
         headers = _headers(f"ticks/{tp.partition}")
-        await self._send(part, frame.first_offset, self._frames, frame.instrument, value, headers, frame.opened_s)
+        await self._send(
+            part, frame.first_offset, self._frames, frame.instrument, value, headers,
+            lambda: self.metrics.seconds.observe(time.monotonic() - frame.opened_s),
+        )  # fmt: skip
         self._frames_sent += 1
         self.metrics.frames.inc()
 
@@ -311,47 +263,29 @@ class Gateway(ConsumerRebalanceListener):
         letter = dead_letter(Taken(topic, message), tp.partition)
         self.metrics.dead_letters.labels(topic, refusal.reason).inc()
         headers = _headers(f"{topic}/{tp.partition}")
-        value = msgspec.json.encode(letter)
-        await self._send(part, record.offset, self._dead_letters, topic, value, headers, time.monotonic())
+        await self._send(part, record.offset, self._dead_letters, topic, msgspec.json.encode(letter), headers)
 
     async def _send(
-        self, part: Partition, offset: int, topic: str, key: str, value: bytes, headers: list[Any], since_s: float
+        self,
+        part: Partition,
+        offset: int,
+        topic: str,
+        key: str,
+        value: bytes,
+        headers: list[tuple[str, bytes]],
+        on_delivered: Callable[[], None] | None = None,
     ) -> None:
-        ticket = part.ledger.sent(offset)
-        self._under_way += 1
-        self._settled.clear()
-        if self._under_way >= MAX_UNDER_WAY:
-            self._room.clear()
         partition = None if topic == self._dead_letters else kafka.partition_for(key, self._partitions)
-        future = await self._producer.send(topic, value, key=key.encode(), partition=partition, headers=headers)
-        future.add_done_callback(partial(self._delivered, part.ledger, ticket, topic, since_s))
-
-    def _delivered(self, ledger: Ledger, ticket: int, topic: str, since_s: float, future: asyncio.Future[Any]) -> None:
-        self._under_way -= 1
-        error = None if future.cancelled() else future.exception()
-        if future.cancelled() or error is not None:
-            if not self._failed.done():
-                self._failed.set_exception(
-                    GatewayError(f"A message for {topic} was not delivered ({error!r}): restart the gateway, it goes on"
-                                 " from its last commit and sends it again.")
-                )  # fmt: skip
-            return
-        ledger.delivered(ticket)
-        if topic == self._frames:
-            self.metrics.seconds.observe(time.monotonic() - since_s)
-        if self._under_way < MAX_UNDER_WAY // 2:
-            self._room.set()
-        if not self._under_way:
-            self._settled.set()
+        await self._delivery.send(
+            part.ledger, offset, topic, key, value, partition=partition, headers=headers, on_delivered=on_delivered
+        )
 
     # Committing.
 
     async def _settle(self) -> None:
         """Send what is open, wait until all is delivered, commit."""
         await self._send_waited(float("inf"))
-        await self._settled.wait()
-        if self._failed.done():
-            self._failed.result()
+        await self._delivery.settled()
         await self._commit()
 
     async def _commit(self) -> None:

@@ -1,4 +1,4 @@
-"""Prometheus metrics of a worker. What is not measured has no metric."""
+"""Prometheus metrics of a worker and of a gateway. What is not measured has no metric."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from schemas.frames import Frame
 from schemas.records import DeadLetter
 
 if TYPE_CHECKING:
+    from aiokafka import TopicPartition
+
     from monitor.fence import Fence
     from monitor.lane import Lane
     from monitor.sequencer import Taken
@@ -100,6 +102,38 @@ class Metrics:
             self._ladder.labels(*label).set(lane.status.level)
             self._lag.labels(*label).set(lag(partition))
             self._age.labels(*label).set(now_s - lane.status.checkpoint_s)
+
+    def expose(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class GatewayMetrics:
+    """The gateway's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.ticks = Counter("tocsin_gateway_ticks", "Ticks read.", registry=registry)
+        self.frames = Counter("tocsin_gateway_frames", "Frames sent.", registry=registry)
+        self.documents = Counter("tocsin_gateway_documents", "Documents read.", registry=registry)
+        self.news = Counter("tocsin_gateway_news", "News sent.", registry=registry)
+        self.dead_letters = Counter("tocsin_dead_letters", "Messages refused.", ["topic", "reason"], registry=registry)
+        self.seconds = Histogram(
+            "tocsin_gateway_seconds",
+            "From a frame's first tick in the gateway to the broker's acknowledgement.",
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+        self.wait = Gauge(
+            "tocsin_gateway_wait_seconds", "How long a quiet instrument's frame waits for ticks now.", registry=registry
+        )
+        self._lag = Gauge("tocsin_gateway_lag", "Messages not read yet.", ["topic", "partition"], registry=registry)
+
+    def lags(self, lags: Mapping[TopicPartition, int]) -> None:
+        """Show how many messages wait in each partition that this gateway reads, and in no other."""
+        self._lag.clear()  # what another gateway reads now would stand here for ever, and be added to that one's
+        for tp, lag in lags.items():
+            self._lag.labels(tp.topic, tp.partition).set(lag)
 
     def expose(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

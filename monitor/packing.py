@@ -173,3 +173,16 @@ class Ledger:
     def committable(self, open_offsets: Iterable[int] = ()) -> int:
         """Return the offset before which all has been delivered, where frames open at ``open_offsets`` have not."""
         return min(self.position, *self._under_way.values(), *open_offsets, self.position)
+
+
+class Partition:
+    """What the gateway keeps for one partition of its input; ``committed`` is the last committed offset, -1: none."""
+
+    def __init__(self, max_ticks: int, busy_gap_s: float) -> None:
+        self.packer = Packer(max_ticks, busy_gap_s)
+        self.ledger = Ledger()
+        self.committed = -1
+
+    def committable(self) -> int:
+        """Return the offset up to which all has been delivered."""
+        return self.ledger.committable(self.packer.first_offsets())

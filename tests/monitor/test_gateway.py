@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from aiokafka import TopicPartition
-
 from engines.instruments import Listing, SymbolMaster
-from monitor.gateway import Metrics, _headers, news_of
+from monitor.gateway import _headers, news_of
 from schemas.records import Document
 
 MASTER = SymbolMaster(
@@ -47,13 +45,3 @@ def test_a_trace_goes_on_where_there_is_one() -> None:
 
     new = dict(_headers("ticks/0"))["traceparent"].decode().split("-")
     assert [len(part) for part in new] == [2, 32, 16, 2]
-
-
-def test_the_lag_of_a_partition_that_was_given_away_is_not_shown() -> None:
-    metrics = Metrics()
-    kept, lost = TopicPartition("tocsin.ticks", 0), TopicPartition("tocsin.ticks", 1)
-    metrics.lags({kept: 3, lost: 7})
-    metrics.lags({kept: 4})
-    shown = {s.labels["partition"]: s.value for family in metrics.registry.collect() for s in family.samples
-             if s.name == "tocsin_gateway_lag"}  # fmt: skip
-    assert shown == {"0": 4}
