@@ -15,6 +15,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,13 +25,13 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
-from monitor import kafka
+from monitor import kafka, probes
 from monitor.fence import Fence, end_process
 from monitor.intake import Intake, faust_app
+from monitor.liveness import stuck, unready
 from monitor.metrics import Metrics
 from monitor.settings import Settings
 from monitor.stage import load_stages
-from monitor.web import Web
 from monitor.worker import Worker
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
@@ -86,25 +87,32 @@ async def serve(settings: Settings) -> None:
             for stage in loaded
         ]
         bind(app, workers)
-        web = Web(settings, workers, metrics, loaded.about)
+        started_s = time.monotonic()
         try:
-            await web.start()
-            background.append(asyncio.create_task(_sample(metrics, workers, fence)))
-            # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
-            # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait for.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(50_000, 20, 50)
-            log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=web.address, **loaded.about)
-            await _until_stopped(app, settings.drain_timeout_s)
-            log.info("draining")
-            await asyncio.gather(*(worker.drain() for worker in workers))
-            await app.stop()
+            async with probes.serve(
+                settings.http_host,
+                settings.http_port,
+                live=lambda: stuck(workers, started_s=started_s, interval_s=settings.checkpoint_interval_s),
+                ready=lambda: unready(workers),
+                expose=metrics.expose,
+                about=lambda: loaded.about | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}},
+            ) as address:
+                background.append(asyncio.create_task(_sample(metrics, workers, fence)))
+                # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
+                # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait
+                # for.
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(50_000, 20, 50)
+                log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=address, **loaded.about)
+                await _until_stopped(app, settings.drain_timeout_s)
+                log.info("draining")
+                await asyncio.gather(*(worker.drain() for worker in workers))
+                await app.stop()
         finally:
             for task in background:
                 task.cancel()
             await producer.stop()
-            await web.stop()
     log.info("stopped")
 
 

@@ -128,11 +128,11 @@ class Gateway(ConsumerRebalanceListener):
                 self._settings.http_host,
                 self._settings.http_port,
                 live=self._live,
-                ready=lambda: None if self._joined and not self.stopping.is_set() else "not a member of the group",
+                ready=lambda: [] if self._joined and not self.stopping.is_set() else ["not a member of the group"],
                 expose=self.metrics.expose,
-            ) as port:
+            ) as address:
                 self._consumer.subscribe([self._ticks, self._documents], listener=self)
-                log.info("gateway started", bootstrap=self._settings.bootstrap, http_port=port)
+                log.info("gateway started", bootstrap=self._settings.bootstrap, http=address)
                 await self._work()
         finally:
             await self._close()
@@ -327,11 +327,11 @@ class Gateway(ConsumerRebalanceListener):
             return 0
         return max(0, (self._consumer.highwater(tp) or 0) - part.ledger.position)
 
-    def _live(self) -> str | None:
+    def _live(self) -> list[str]:
         still_s = time.monotonic() - self._moved_s
         if still_s > STALLED_S and any(self._lag(tp) for tp in self._consumer.assignment()):
-            return f"there is lag, and nothing was committed for {still_s:.0f} s"
-        return None
+            return [f"there is lag, and nothing was committed for {still_s:.0f} s"]
+        return []
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Deliver and commit what was read, before another gateway goes on from there."""

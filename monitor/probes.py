@@ -1,42 +1,61 @@
-"""/livez, /readyz and /metrics, for processes that have no web server of their own."""
+"""/livez, /readyz and /metrics, for every process that runs for long."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from monitor.errors import StartupError
 
-Check = Callable[[], str | None]
+#: Returns what keeps a process from being called alive, or ready: a sentence each.
+Check = Callable[[], list[str]]
 
 
 @asynccontextmanager
-async def serve(host: str, port: int, *, live: Check, ready: Check, expose: Callable[[], bytes]) -> AsyncIterator[int]:
-    """Serve the probes while the block runs; yield the port (where 0 was asked for, the one that was free).
+async def serve(
+    host: str,
+    port: int,
+    *,
+    live: Check,
+    ready: Check,
+    expose: Callable[[], bytes],
+    about: Callable[[], dict[str, Any]] = dict,
+) -> AsyncIterator[str]:
+    """Serve the probes while the block runs, and yield their address.
 
-    ``live`` and ``ready`` return None if all is well, else the reason, which is answered with status 503.
+    A probe answers 200, or 503 with the reasons, in JSON; /readyz tells ``about`` the process as well.
+
+    Parameters
+    ----------
+    port
+        0 takes a free one.
+    expose
+        The metrics in Prometheus' text format.
 
     Raises
     ------
-    StartupError: the port is taken.
+    StartupError
+        The address cannot be had.
     """
 
-    def answer(check: Check) -> Callable[[web.Request], object]:
-        async def handle(_: web.Request) -> web.Response:
-            reason = check()
-            return web.Response(text=(reason or "ok") + "\n", status=503 if reason else 200)
+    async def livez(_: web.Request) -> web.Response:
+        return _answer(live(), {})
 
-        return handle
+    async def readyz(_: web.Request) -> web.Response:
+        return _answer(ready(), about())
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=expose(), content_type="text/plain", charset="utf-8")
+        return web.Response(body=expose(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     site = web.Application()
-    site.add_routes(
-        [web.get("/livez", answer(live)), web.get("/readyz", answer(ready)), web.get("/metrics", metrics)]  # type: ignore[arg-type]
-    )
+    handlers: dict[str, Handler] = {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
+    for path, handler in handlers.items():
+        site.router.add_get(path, handler)
     runner = web.AppRunner(site, access_log=None)
     await runner.setup()
     try:
@@ -44,9 +63,15 @@ async def serve(host: str, port: int, *, live: Check, ready: Check, expose: Call
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise StartupError(
-                f"The probes cannot be served on {host}:{port} ({error.strerror}): set TOCSIN_HTTP_PORT to a free port,"
-                " or 0 for any."
+                f"Nothing can listen on {host}:{port} ({error.strerror}): free it, or set TOCSIN_HTTP_HOST and"
+                " TOCSIN_HTTP_PORT (0: any)."
             ) from error
-        yield runner.addresses[0][1]
+        bound_host, bound_port = runner.addresses[0][:2]
+        yield f"http://{bound_host}:{bound_port}"
     finally:
         await runner.cleanup()
+
+
+def _answer(reasons: list[str], about: dict[str, Any]) -> web.Response:
+    body = {"ok": not reasons, "reasons": reasons} | about
+    return web.Response(status=503 if reasons else 200, body=msgspec.json.encode(body), content_type="application/json")

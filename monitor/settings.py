@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     replication: int = Field(1, ge=1, description="Copies of each partition, when topics are created.")
 
     http_host: str = Field("127.0.0.1", description="Where /livez, /readyz and /metrics are served.")
-    http_port: int = Field(8321, ge=0, le=65535, description="0 picks a free port.")
+    http_port: int = Field(8321, ge=0, le=65535, description="0: a free port; default of the gateway: 8322.")
     worker_name: str = Field("", description="Stable name of this worker; default: host name and process id.")
 
     bundle: Path | None = Field(None, description="Folder of the model bundle; default: the one that ships.")

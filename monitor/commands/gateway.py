@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from monitor.commands.options import Bootstrap, Prefix
-from monitor.settings import load
+from monitor.settings import Settings, load
 
 app = typer.Typer()
 EXIT_FAILED = 70
+#: Where the gateway's probes are unless the setting says otherwise: a daemon beside it has the setting's default.
+HTTP_PORT = 8322
 
 
 @app.command()
@@ -21,7 +23,9 @@ def gateway(
     prefix: Prefix = None,
     frame_ticks: Annotated[int | None, typer.Option(help="Ticks that close a frame [TOCSIN_FRAME_TICKS]")] = None,
     frame_ms: Annotated[float | None, typer.Option(help="Age that closes a frame [TOCSIN_FRAME_MS]")] = None,
-    http_port: Annotated[int | None, typer.Option(help="/livez, /readyz, /metrics [TOCSIN_HTTP_PORT]")] = None,
+    http_port: Annotated[
+        int | None, typer.Option(help="/livez, /readyz, /metrics [TOCSIN_HTTP_PORT]", show_default=str(HTTP_PORT))
+    ] = None,
 ) -> None:
     """Pack single ticks into frames, and send each document to the instruments that it names.
 
@@ -37,7 +41,9 @@ def gateway(
     from monitor.errors import StartupError
     from monitor.gateway import GatewayError, serve
 
-    settings = load(bootstrap=bootstrap, prefix=prefix, frame_ticks=frame_ticks, frame_ms=frame_ms, http_port=http_port)
+    settings = settings_of(
+        bootstrap=bootstrap, prefix=prefix, frame_ticks=frame_ticks, frame_ms=frame_ms, http_port=http_port
+    )
     logs.configure(settings)
     try:
         master = SymbolMaster.load(settings.symbols) if settings.symbols else SymbolMaster.load()
@@ -50,6 +56,14 @@ def gateway(
         structlog.get_logger("monitor.gateway").critical(str(error))
         # Clients of a broker that is gone may hold the interpreter's exit up; nothing is left to be saved.
         os._exit(EXIT_FAILED)
+
+
+def settings_of(**overrides: object) -> Settings:
+    """Return the settings of a gateway (see `monitor.settings.load`)."""
+    settings = load(**overrides)
+    return (
+        settings if "http_port" in settings.model_fields_set else settings.model_copy(update={"http_port": HTTP_PORT})
+    )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -262,7 +262,7 @@ async def test_probes_and_metrics_tell_how_it_fares(topics: Settings, tmp_path: 
                 await asyncio.sleep(0.1)
         await send_ticks(topics, range(60))
         await until(lambda frames: len(trade_ids(frames)) == 60, topics)
-        assert await asyncio.to_thread(get, "/livez") == (200, "ok\n")
+        assert await asyncio.to_thread(get, "/livez") == (200, '{"ok":true,"reasons":[]}')
         _, metrics = await asyncio.to_thread(get, "/metrics")
         assert "tocsin_gateway_ticks_total 60.0" in metrics
         assert "tocsin_gateway_seconds_count" in metrics

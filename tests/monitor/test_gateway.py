@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from engines.instruments import Listing, SymbolMaster
+from monitor.commands.gateway import settings_of
 from monitor.gateway import _headers, news_of
+from monitor.settings import load
 from schemas.records import Document
 
 MASTER = SymbolMaster(
@@ -45,3 +49,11 @@ def test_a_trace_goes_on_where_there_is_one() -> None:
 
     new = dict(_headers("ticks/0"))["traceparent"].decode().split("-")
     assert [len(part) for part in new] == [2, 32, 16, 2]
+
+
+def test_a_gateway_beside_a_daemon_has_a_port_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOCSIN_HTTP_PORT", raising=False)
+    assert settings_of().http_port not in (0, load().http_port)
+    assert settings_of(http_port=0).http_port == 0
+    monkeypatch.setenv("TOCSIN_HTTP_PORT", "9000")
+    assert settings_of().http_port == 9_000
