@@ -26,7 +26,7 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from monitor import kafka, probes
-from monitor.fence import Fence, end_process
+from monitor.fence import Fence, end_process, vital
 from monitor.intake import Intake, faust_app
 from monitor.liveness import stuck, unready
 from monitor.metrics import Metrics
@@ -67,7 +67,7 @@ async def serve(settings: Settings) -> None:
             max_request_size=kafka.MAX_MESSAGE_BYTES,
         )
     )
-    background = [asyncio.create_task(fence.keep())]
+    background = [vital("the fence", fence.keep())]
     await kafka.start(producer, settings.bootstrap)
     with tempfile.TemporaryDirectory(prefix="tocsin-") as datadir:
         app = faust_app(settings, datadir)
@@ -97,7 +97,7 @@ async def serve(settings: Settings) -> None:
                 expose=metrics.expose,
                 about=lambda: loaded.about | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}},
             ) as address:
-                background.append(asyncio.create_task(_sample(metrics, workers, fence)))
+                background.append(vital("sampling for metrics", _sample(metrics, workers, fence)))
                 # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
                 # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait
                 # for.

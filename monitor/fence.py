@@ -13,13 +13,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from asyncio import Task
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
+import structlog
 from aiokafka import AIOKafkaProducer
+
+log = structlog.get_logger(__name__)
 
 RENEWED_EVERY_S = 0.1
 EXIT_FENCED = 71
+EXIT_TASK = 74
 
 
 def end_process(sentence: str, code: int) -> NoReturn:
@@ -27,6 +32,20 @@ def end_process(sentence: str, code: int) -> NoReturn:
     sys.stderr.write(json.dumps({"level": "critical", "event": sentence}) + "\n")
     sys.stderr.flush()
     os._exit(code)
+
+
+def vital(name: str, work: Coroutine[Any, Any, None], end: Callable[[str, int], Any] = end_process) -> Task[None]:
+    """Start a task that the process must not go on without: if it fails, the process ends with its reason."""
+
+    def ended(task: Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.critical(f"{name} failed", exc_info=error)
+            end(f"{name} failed ({error!r}): the process ends, another takes over from the journal", EXIT_TASK)
+
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(ended)
+    return task
 
 
 class Fence:

@@ -6,6 +6,7 @@ them). An event here is a list of records, and the agent's loop runs once for al
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import faust
 import uvloop
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -138,9 +140,8 @@ class Intake:
 
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Fetch from ``offset`` on, where the partition is still this worker's."""
-        tp = TP(topic, partition)
-        if tp in self._app.consumer.assignment():
-            await self._app.consumer.seek_wait({tp: offset})
+        with contextlib.suppress(IllegalStateError):
+            await self._app.consumer.seek_wait({TP(topic, partition): offset})
 
     def flow(self, topic: str, partition: int, on: bool) -> None:
         """Let a partition's messages come, or hold them back at the broker."""

@@ -22,7 +22,7 @@ from engines.tracks import Embedding
 from monitor import checkpoints, kafka
 from monitor.arrivals import pending
 from monitor.checkpoints import Loaded
-from monitor.fence import Fence, end_process
+from monitor.fence import Fence, end_process, vital
 from monitor.journal import FencedError, JournalWriter, read_journal
 from monitor.lane import Agent, Lane, LaneConfig, State
 from monitor.metrics import Metrics
@@ -119,7 +119,8 @@ class LaneBroker:
         return await self._source.commit({(self._name(t), self._partition): o for t, o in offsets.items() if o})
 
     def seek(self, topic: str, offset: int) -> None:
-        task = asyncio.ensure_future(self._source.seek(self._name(topic), self._partition, offset))
+        name = self._name(topic)
+        task = vital(f"seeking in {name}/{self._partition}", self._source.seek(name, self._partition, offset))
         self._seeks.add(task)
         task.add_done_callback(self._seeks.discard)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monitor.fence import EXIT_FENCED, Fence
+from monitor.fence import EXIT_FENCED, EXIT_TASK, Fence, vital
 
 
 class Ended(Exception):
@@ -63,3 +63,27 @@ def test_the_longest_gap_is_told_once() -> None:
         fence.renew()
     assert fence.take_worst_gap() == pytest.approx(1.0)
     assert fence.take_worst_gap() == 0.0
+
+
+async def test_a_task_that_fails_ends_the_process_with_its_reason() -> None:
+    ends: list[tuple[str, int]] = []
+
+    async def fail() -> None:
+        raise ValueError("no such gauge")
+
+    with pytest.raises(ValueError, match="no such gauge"):
+        await vital("sampling", fail(), lambda sentence, code: ends.append((sentence, code)))
+    await asyncio.sleep(0)
+    ((sentence, code),) = ends
+    assert sentence.startswith("sampling failed (ValueError('no such gauge')): the process ends")
+    assert code == EXIT_TASK
+
+
+async def test_a_task_that_is_cancelled_or_done_ends_nothing() -> None:
+    ends: list[tuple[str, int]] = []
+    tasks = [vital("waiting", asyncio.sleep(s), lambda *ended: ends.append(ended)) for s in (0, 60)]
+    await tasks[0]
+    tasks[1].cancel()
+    await asyncio.wait(tasks)
+    await asyncio.sleep(0)
+    assert ends == []
