@@ -32,6 +32,7 @@ from monitor.liveness import stuck, unready
 from monitor.metrics import Metrics
 from monitor.settings import Settings
 from monitor.stage import load_stages
+from monitor.tracing import tracer
 from monitor.worker import Worker
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
@@ -51,8 +52,10 @@ async def serve(settings: Settings) -> None:
     Raises
     ------
     StartupError
-        What keeps it from starting: no broker, a topic missing, partitions unequal, a bundle that fails its digests.
+        What keeps it from starting: no broker, a topic missing, partitions unequal, a bundle that fails its digests,
+        an exporter of traces that is not installed.
     """
+    trace = tracer()
     await kafka.require_topics(settings, TOPICS)
     metrics = Metrics()
     loaded = load_stages(settings, metrics.set_aside)
@@ -83,6 +86,7 @@ async def serve(settings: Settings) -> None:
                 fence=fence,
                 pool=pool,
                 metrics=metrics,
+                trace=trace,
             )
             for stage in loaded
         ]

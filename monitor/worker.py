@@ -29,7 +29,7 @@ from monitor.metrics import Metrics
 from monitor.outbox import Outbox, source_of
 from monitor.sequencer import Pending
 from monitor.settings import Settings
-from monitor.tracing import tracer
+from monitor.tracing import Trace
 from schemas.alerts import Alert
 from schemas.journal import Entry
 from schemas.records import News, TranscriptSegment
@@ -171,6 +171,7 @@ class Worker:
         fence: Fence,
         pool: Executor,
         metrics: Metrics,
+        trace: Trace | None,
     ) -> None:
         self._settings = settings
         self._name = name
@@ -180,7 +181,7 @@ class Worker:
         self._fence = fence
         self._pool = pool
         self._metrics = metrics
-        self._trace = tracer()
+        self._trace = trace
         self.lanes: dict[int, Lane] = {}
         self._draining = False
         self.given_back_s = 0.0
