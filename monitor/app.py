@@ -15,7 +15,6 @@ import signal
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,7 +27,7 @@ from faust.types import TP
 from monitor import kafka, probes
 from monitor.fence import Fence, end_process, vital
 from monitor.intake import Intake, faust_app
-from monitor.liveness import stuck, unready
+from monitor.liveness import Pulse, stuck, unready
 from monitor.metrics import Metrics
 from monitor.settings import Settings
 from monitor.stage import load_stages
@@ -91,16 +90,17 @@ async def serve(settings: Settings) -> None:
             for stage in loaded
         ]
         bind(app, workers)
-        started_s = time.monotonic()
+        pulse = Pulse(producer.client.force_metadata_update)
         try:
             async with probes.serve(
                 settings.http_host,
                 settings.http_port,
-                live=lambda: stuck(workers, started_s=started_s, interval_s=settings.checkpoint_interval_s),
-                ready=lambda: unready(workers),
+                live=lambda: stuck(workers, pulse, interval_s=settings.checkpoint_interval_s),
+                ready=lambda: unready(workers, pulse),
                 expose=metrics.expose,
                 about=lambda: loaded.about | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}},
             ) as address:
+                background.append(vital("the broker's pulse", pulse.keep()))
                 background.append(vital("sampling for metrics", _sample(metrics, workers, fence)))
                 # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
                 # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait

@@ -123,8 +123,12 @@ class Intake:
     def highwater(self, topic: str, partition: int) -> int | None:
         """Return the offset after the partition's last message, as of the last fetch; None if that is long ago."""
         state = self._state(topic, partition)
-        fresh = state is not None and state.timestamp and time.time() * 1000 - state.timestamp < FRESH_MS
-        return state.highwater if fresh else None
+        return state.highwater if state is not None and _age_ms(state) < FRESH_MS else None
+
+    def fetched_ms(self, topic: str, partition: int) -> float | None:
+        """Return how long ago the broker last answered a fetch of the partition; None if it never has."""
+        state = self._state(topic, partition)
+        return _age_ms(state) if state is not None and state.timestamp else None
 
     def position(self, topic: str, partition: int) -> int | None:
         """Return the offset of the next message to fetch; None before the first fetch."""
@@ -147,6 +151,10 @@ class Intake:
         """Let a partition's messages come, or hold them back at the broker."""
         consumer = self._app.consumer
         (consumer.resume_partitions if on else consumer.pause_partitions)({TP(topic, partition)})
+
+
+def _age_ms(state: Any) -> float:
+    return time.time() * 1000 - (state.timestamp or 0)
 
 
 def faust_app(settings: Any, datadir: str) -> faust.App:

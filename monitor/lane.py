@@ -329,6 +329,8 @@ class Lane:
         steps, items = self.sequencer.take(idle, limit=TURN_MESSAGES, wall_ns=wall_ns)
         self._refill()
         if not steps and not self._stopping:
+            if len(idle) == len(self._config.topics) and not any(self.sequencer.buffers.values()):
+                self.status.progress_s = time.monotonic()  # there is nothing to do
             # Messages wake the lane at once; the ends of topics, the clock and the checkpoint are looked at in between.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.02 if any(self.sequencer.buffers.values()) else 0.25):

@@ -55,6 +55,8 @@ class Source(Protocol):
 
     def position(self, topic: str, partition: int) -> int | None: ...
 
+    def fetched_ms(self, topic: str, partition: int) -> float | None: ...
+
     async def commit(self, offsets: Mapping[tuple[str, int], int]) -> bool: ...
 
     async def seek(self, topic: str, partition: int, offset: int) -> None: ...
@@ -75,6 +77,7 @@ class LaneBroker:
         self._stage = stage
         self._partition = partition
         self.last_push_s: dict[str, float] = {}
+        self._flows_s = dict.fromkeys(stage.topics, time.monotonic())
         self._seeks: set[asyncio.Task[None]] = set()
 
     def _name(self, topic: str) -> str:
@@ -137,7 +140,20 @@ class LaneBroker:
         return position is not None and position >= highwater and silent_s > SILENCE_S
 
     def flow(self, topic: str, on: bool) -> None:
+        if on:
+            self._flows_s[topic] = time.monotonic()
+        else:
+            del self._flows_s[topic]  # nothing of it is fetched
         self._source.flow(self._name(topic), self._partition, on)
+
+    def silences(self) -> dict[str, float]:
+        """Return for how long no fetch of a topic has been answered, s, of each topic that flows."""
+        now_s = time.monotonic()
+        silences = {}
+        for topic, since_s in self._flows_s.items():
+            age_ms = self._source.fetched_ms(self._name(topic), self._partition)
+            silences[topic] = now_s - since_s if age_ms is None else min(now_s - since_s, age_ms / 1000)
+        return silences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,10 +341,15 @@ class Worker:
         )
 
     def lag(self, partition: int) -> int:
-        """Return how many messages of a partition stand on the broker and are not applied yet, as of the last fetch."""
-        applied = self.lanes[partition].applied
-        waiting = 0
+        """Return how many messages of a partition are not applied yet, here and on the broker, as of the last fetch."""
+        lane, broker = self.lanes[partition], self._brokers[partition]
+        waiting = sum(map(len, lane.sequencer.buffers.values()))
         for name, topic in self._short.items():
-            highwater = self._source.highwater(name, partition)
-            waiting += max(0, highwater - applied.get(topic, 0)) if highwater is not None else 0
+            highwater, received = self._source.highwater(name, partition), lane.sequencer.next_offset[topic]
+            if highwater is not None and not broker.at_end(topic, received):
+                waiting += max(0, highwater - received)
         return waiting
+
+    def silences(self, partition: int) -> dict[str, float]:
+        """Return for how long no fetch of a topic's partition has been answered, s."""
+        return self._brokers[partition].silences()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from monitor.fence import EXIT_FENCED
+from monitor.liveness import AWAY_S, STUCK_S
 from monitor.settings import Settings
 from schemas.alerts import digest
 from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
@@ -152,6 +153,29 @@ def test_a_broker_that_dies_three_times_leaves_no_trace(
     record_property("exits", worker.exits)
     check(settings)
     assert statistics.median(pauses) < RETURN_S
+
+
+@pytest.mark.long
+def test_a_broker_that_is_away_fails_readiness_and_not_liveness(
+    broker: Broker, settings_of: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = settings_of(broker.bootstrap, clock="data", checkpoint_interval_s=1.0)
+    watch = Watch(settings)
+    with Worker(settings, tmp_path) as worker, Feed(settings, day(), rate=len(day()) / 90) as feed:
+        watch.output_after(worker, START_S)
+        broker.kill()
+        answers: list[tuple[str, str]] = []
+        until_s = time.monotonic() + STUCK_S + AWAY_S
+        while time.monotonic() < until_s:
+            answers.append((worker.get("/livez")[1], worker.get("/readyz")[1]))
+            time.sleep(1.0)
+        assert {live for live, _ in answers} == {'{"ok":true,"reasons":[]}'}
+        assert "the broker has not answered for" in answers[-1][1]
+        broker.start()
+        until(lambda: worker.partitions, 2 * START_S, "ready again")
+        finish(worker, watch, feed.finish())
+        assert worker.starts == 1
+    check(settings)
 
 
 @pytest.mark.long

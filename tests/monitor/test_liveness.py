@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from monitor.lane import LaneStatus
-from monitor.liveness import STUCK_S, stuck, unready
+from monitor.liveness import AWAY_S, GIVE_UP_S, STUCK_S, Pulse, stuck, unready
 
 
 @dataclass
 class Lane:
     status: LaneStatus
-    waiting: int = 0
+    lag: int = 0
     behind: bool = False
-    sequencer: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.sequencer = SimpleNamespace(buffers={"frames": range(self.waiting), "news": ()})
+    silences: dict[str, float] = field(default_factory=dict)
 
 
 def status(*, recovered: bool = True, progress_ago_s: float = 0.0, committed_ago_s: float = 0.0) -> LaneStatus:
@@ -28,34 +27,54 @@ def status(*, recovered: bool = True, progress_ago_s: float = 0.0, committed_ago
 
 
 def workers(**lanes: Lane) -> Any:
-    stages = {"p": "instrument", "m": "market"}
-    return [
-        SimpleNamespace(
+    def worker(letter: str, stage: str) -> Any:
+        owned = {int(name[1:]): lane for name, lane in lanes.items() if name[0] == letter}
+        return SimpleNamespace(
             stage=SimpleNamespace(name=stage),
-            lanes={int(name[1:]): lane for name, lane in lanes.items() if name[0] == letter},
+            lanes=owned,
             given_back_s=0.0,
+            lag=lambda partition: owned[partition].lag,
+            silences=lambda partition: owned[partition].silences,
         )
-        for letter, stage in stages.items()
-    ]
+
+    return [worker("p", "instrument"), worker("m", "market")]
 
 
-def reasons(started_ago_s: float = 0.0, **lanes: Lane) -> list[str]:
-    return stuck(workers(**lanes), started_s=time.monotonic() - started_ago_s, interval_s=5.0)
+def pulse(since_ago_s: float = 9_999.0, answered_ago_s: float = 0.0) -> Pulse:
+    """Return the pulse of a broker that came so long ago, and answered last so long ago."""
+
+    async def answers() -> bool:
+        return True
+
+    made, now_s = Pulse(answers), time.monotonic()
+    made.since_s, made._answered_s = now_s - since_ago_s, now_s - answered_ago_s
+    return made
+
+
+def reasons(heart: Pulse | None = None, **lanes: Lane) -> list[str]:
+    return stuck(workers(**lanes), heart or pulse(), interval_s=5.0)
 
 
 def test_a_lane_that_moves_is_alive_and_ready() -> None:
-    lanes = {"p3": Lane(status(), waiting=5, behind=True), "m0": Lane(status())}
+    lanes = {"p3": Lane(status(), lag=5, behind=True, silences={"frames": 0.02}), "m0": Lane(status())}
     assert reasons(**lanes) == []
-    assert unready(workers(**lanes)) == []
+    assert unready(workers(**lanes), pulse()) == []
 
 
 def test_messages_that_wait_while_none_is_applied_fail_the_probe() -> None:
-    lane = Lane(status(progress_ago_s=STUCK_S + 5), waiting=7)
-    assert reasons(p2=lane) == ["instrument stage, partition 2: 7 messages wait, none applied for 30 s"]
+    lane = Lane(status(progress_ago_s=STUCK_S + 5), lag=7)
+    assert reasons(p2=lane) == ["instrument stage, partition 2: 7 messages wait, none applied for 35 s"]
 
 
 def test_a_lane_with_nothing_to_do_may_stand_still() -> None:
     assert reasons(p2=Lane(status(progress_ago_s=9_999, committed_ago_s=9_999))) == []
+
+
+def test_a_consumer_that_silently_stops_fetching_fails_the_probe() -> None:
+    lane = Lane(status(), silences={"frames": STUCK_S + 5, "news": 0.1})
+    assert reasons(p2=lane) == [
+        "instrument stage, partition 2: no fetch of frames was answered for 35 s, the broker is there"
+    ]
 
 
 def test_acknowledgements_that_stopped_fail_the_probe() -> None:
@@ -64,12 +83,51 @@ def test_acknowledgements_that_stopped_fail_the_probe() -> None:
 
 
 def test_a_worker_that_lost_its_membership_fails_the_probe() -> None:
-    assert reasons() == []
-    (reason,) = reasons(started_ago_s=5 * STUCK_S)
+    assert reasons(pulse(since_ago_s=STUCK_S)) == []
+    (reason,) = reasons(pulse(since_ago_s=5 * STUCK_S))
     assert "membership is lost" in reason
 
 
-def test_partitions_that_recover_are_alive_and_not_ready() -> None:
-    lanes = {"p0": Lane(status()), "p1": Lane(status(recovered=False))}
+def test_partitions_that_recover_are_alive_and_not_ready_until_they_no_longer_get_on() -> None:
+    lanes = {"p0": Lane(status()), "p1": Lane(status(recovered=False, progress_ago_s=60.0), lag=9)}
     assert reasons(**lanes) == []
-    assert unready(workers(**lanes)) == ["instrument stage, partition 1: recovering"]
+    assert unready(workers(**lanes), pulse()) == ["instrument stage, partition 1: recovering"]
+    slow = Lane(status(recovered=False, progress_ago_s=130.0))
+    assert reasons(p1=slow) == ["instrument stage, partition 1: recovery has not got on for 130 s"]
+
+
+def test_a_broker_that_is_away_is_no_reason_to_end_a_worker_but_it_is_not_ready() -> None:
+    still = Lane(status(progress_ago_s=200, committed_ago_s=200), lag=7, behind=True, silences={"frames": 200.0})
+    away = pulse(answered_ago_s=200)
+    assert reasons(away, p0=still) == []
+    assert unready(workers(p0=still), away) == ["the broker has not answered for 200 s"]
+
+
+def test_back_again_it_leaves_lanes_the_time_to_go_on() -> None:
+    still = Lane(status(progress_ago_s=200, committed_ago_s=200), lag=7, behind=True, silences={"frames": 200.0})
+    assert reasons(pulse(since_ago_s=STUCK_S - 5), p0=still) == []
+    assert len(reasons(pulse(since_ago_s=2 * STUCK_S), p0=still)) == 3
+
+
+def test_a_broker_that_stays_away_is_worth_a_restart() -> None:
+    assert reasons(pulse(answered_ago_s=GIVE_UP_S + 1)) == [f"the broker has not answered for {GIVE_UP_S + 1:.0f} s"]
+
+
+def test_the_pulse_knows_since_when_the_broker_answers() -> None:
+    now_s, there = 0.0, True
+
+    async def answers() -> bool:
+        return there
+
+    heart = Pulse(answers, lambda: now_s)
+    beat: Callable[[], None] = lambda: asyncio.run(heart.beat())  # noqa: E731
+    now_s = AWAY_S
+    beat()
+    assert (heart.away_s, heart.since_s) == (0.0, 0.0)
+    there, now_s = False, 40.0
+    beat()
+    assert heart.away_s == 40.0 - AWAY_S
+    there, now_s = True, 100.0
+    beat()
+    assert (heart.away_s, heart.since_s) == (0.0, 100.0)
+    assert heart.waited_s(10.0) == 0.0
