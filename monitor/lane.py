@@ -36,8 +36,8 @@ from schemas.records import DeadLetter, Score, Signal
 
 log = structlog.get_logger(__name__)
 TURN_MESSAGES = 64
-#: Above this many buffered messages a topic is paused, below a quarter of it it flows again.
-BUFFER_MESSAGES = 512
+#: Above this many buffered messages a topic is paused, below a quarter of it it flows again. Frames take 42 kB each.
+BUFFER_MESSAGES = 256
 #: How long a topic must have been read to its end before messages that the journal names are given up for lost.
 LOST_S = 10.0
 
