@@ -13,6 +13,7 @@ from engines.fusion import MODALITIES, Fused, FusionModel
 from engines.tracks import Embedding, Track
 from engines.typologies import elevated_risk
 from schemas.alerts import Explanation, RuleResult
+from schemas.journal import RULES_ONLY, Ladder
 from schemas.records import Score
 
 Ints = npt.NDArray[np.int64]
@@ -25,16 +26,23 @@ async def fusion(
     model: FusionModel,
     bundle: str,
 ) -> AsyncIterator[Item]:
-    """Score the risk of each closed bar, and again when a text arrives; every score leaves as a record."""
+    """Score the risk of each closed bar, and again when a text arrives; every score leaves as a record.
+
+    Under the ladder's last level nothing is fused: bars are kept, and their records hold what statistics say of them.
+    """
+    level = 0
     async for item in items:
         # What passes is seen by triage before the newest bar is kept: it judges a tick by the bar before it.
         yield item
-        if isinstance(item, Ticked | Lapsed):
+        if isinstance(item, Ladder):
+            level = item.level
+        elif isinstance(item, Ticked | Lapsed):
             ticked = (item,) if isinstance(item, Ticked) else item.ticked
-            for one, fused in zip(ticked, _fused(model, ticked, state), strict=True):
+            scores = _fused(model, ticked, state) if level < RULES_ONLY else [None] * len(ticked)
+            for one, fused in zip(ticked, scores, strict=True):
                 if one is not item:
                     yield one
-                if fused is not None:
+                if one.update.bars is not None:
                     for said in _said(one, fused, state[one.key], bundle):
                         yield said
         elif isinstance(item, Heard):
@@ -76,7 +84,7 @@ def _fused(
     return [found.get(at) for at in range(len(ticked))]
 
 
-def _said(item: Ticked, fused: Fused, kept: InstrumentState, bundle: str) -> Iterator[Item]:
+def _said(item: Ticked, fused: Fused | None, kept: InstrumentState, bundle: str) -> Iterator[Item]:
     bars = item.update.bars
     assert bars is not None
     kept.bar = bars.features[-1].tobytes()
@@ -84,7 +92,8 @@ def _said(item: Ticked, fused: Fused, kept: InstrumentState, bundle: str) -> Ite
     newest = _newest(kept)
     for row in range(len(bars.end)):
         yield _record(item.key, kept, newest, fused, row, bars.start, bars.end, bars.ts_available, bars.anomaly, bundle)
-    yield Scored(item.key, _track(fused, bars.end, bars.ts_available, bars.start), item.arrival)
+    if fused is not None:
+        yield Scored(item.key, _track(fused, bars.end, bars.ts_available, bars.start), item.arrival)
 
 
 def _newest(kept: InstrumentState) -> Embedding | None:
@@ -102,7 +111,7 @@ def _record(
     key: str,
     kept: InstrumentState,
     newest: Embedding | None,
-    fused: Fused,
+    fused: Fused | None,
     row: int,
     start: Ints,
     end: Ints,
@@ -111,7 +120,9 @@ def _record(
     bundle: str,
 ) -> Score:
     now = int(end[row])
-    scores = {"market_anomaly": float(anomaly[row]), "elevated_risk": float(fused.risk[row])}
+    scores = {"market_anomaly": float(anomaly[row])}
+    if fused is not None:
+        scores["elevated_risk"] = float(fused.risk[row])
     if newest is not None:
         scores["adverse_text"] = newest.score
     return Score(

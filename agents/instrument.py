@@ -20,7 +20,11 @@ from schemas.records import Signal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    """What the agents are closed over. ``specs`` maps a track's head to its typology."""
+    """What the agents are closed over.
+
+    ``specs`` maps a track's head to its typology; ``count`` takes what cleaning set aside, by reason; ``skipped`` is
+    told of each text that was not heard.
+    """
 
     ticks: TickEngine
     fusion: FusionModel
@@ -28,6 +32,7 @@ class Engines:
     subject: Callable[[str], Subject]
     provenance: Provenance
     count: Callable[[dict[str, int]], None]
+    skipped: Callable[[], None]
 
 
 def instrument(
@@ -35,7 +40,7 @@ def instrument(
 ) -> AsyncIterator[Item | Alert]:
     """Ticks, then words, then fusion, then triage: scores, alerts and signals come out, among what passed through."""
     ticked = ticks(arrivals, state, engine=engines.ticks, count=engines.count)
-    heard = text(ticked, state, adverse=engines.specs["adverse_text"].open)
+    heard = text(ticked, state, adverse=engines.specs["adverse_text"].open, skipped=engines.skipped)
     fused = fusion(heard, state, model=engines.fusion, bundle=engines.provenance.bundle)
     return signals(triage(fused, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
 
 import numpy as np
 
@@ -29,18 +29,29 @@ async def text(
     state: MutableMapping[str, InstrumentState],
     *,
     adverse: float,
+    skipped: Callable[[], None],
 ) -> AsyncIterator[Item]:
-    """Keep embeddings of texts; under the ladder's last level they come without one and change nothing.
+    """Keep embeddings of texts.
 
-    ``adverse`` is the score from which a text speaks against the instrument, for the explanation.
+    Under the ladder's last level texts come without an embedding: they are evidence, and change nothing.
+
+    Parameters
+    ----------
+    adverse
+        The score from which a text speaks against the instrument, for the explanation.
+    skipped
+        Is told of each text that came without an embedding.
     """
     async for item in items:
         yield item
         if not (isinstance(item, Arrival) and isinstance(item.value, News | TranscriptSegment)):
             continue
         record, embedding = item.value, item.embedding
+        if embedding is None:
+            skipped()
+            continue
         kept = state[item.key]
-        if embedding is None or not kept.first_time(_fingerprint(record)):
+        if not kept.first_time(_fingerprint(record)):
             continue
         modality = "text" if isinstance(record, News) else "calls"
         kept.kept[modality] = embedding

@@ -24,13 +24,14 @@ from schemas.alerts import (
     Finding,
     Input,
     Level,
+    Modality,
     Provenance,
     Quality,
     Subject,
     Times,
     identity,
 )
-from schemas.journal import Clock, Ladder
+from schemas.journal import RULES_ONLY, Clock, Ladder
 
 LEVELS: tuple[Level, ...] = ("full", "text and ticks", "rules only")
 #: How long after an episode's quiet time the clock closes it, so that what is still on its way can keep it open, ns.
@@ -192,7 +193,7 @@ class _Judge:
                 score=transition.score,
                 regulation=list(spec.regulation),
             ),
-            modalities=kept.modalities(bar, transition.ts, self._provenance.bundle),
+            modalities=self._modalities(kept, bar, transition.ts),
             explanation=explanation,
             evidence=Evidence(
                 inputs=[
@@ -207,3 +208,10 @@ class _Judge:
             provenance=msgspec.structs.replace(self._provenance, trace=trace),
             quality=Quality(ladder=LEVELS[self.level], late_events=kept.late),
         )
+
+    def _modalities(self, kept: Watched, bar: Bar, now_ns: int) -> dict[str, Modality]:
+        found = kept.modalities(bar, now_ns, self._provenance.bundle)
+        if self.level < RULES_ONLY:
+            return found
+        # No model has a say: what is kept of texts has no part in this alert.
+        return {name: one if name == "ticks" else Modality(present=False) for name, one in found.items()}

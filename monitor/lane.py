@@ -31,7 +31,7 @@ from monitor.outbox import Effects, Outbox
 from monitor.sequencer import JournalMismatchError, Pending, Sequencer, Taken
 from monitor.state import StateTable
 from schemas.alerts import Alert
-from schemas.journal import Clock, Entry, Ladder, Run, Step
+from schemas.journal import RULES_ONLY, Clock, Entry, Ladder, Run, Step
 from schemas.records import DeadLetter, Score, Signal
 
 log = structlog.get_logger(__name__)
@@ -349,7 +349,7 @@ class Lane:
         oldest_ms, level, down_s = self.sequencer.oldest_ms(), self.status.level, self._config.ladder_down_s
         waited_s = self.status.backlog_s = self._config.wall() / 1e9 - oldest_ms / 1e3 if oldest_ms else 0.0
         now_s = time.monotonic()
-        pressed = waited_s > down_s > 0 and level < 2
+        pressed = waited_s > down_s > 0 and level < RULES_ONLY
         relieved = waited_s <= down_s / 4 and level > 0
         if not pressed and not relieved:
             self._pressed_s = None
@@ -372,7 +372,7 @@ class Lane:
             self.status.refused += 1
             self._outputs.append(dead_letter(item, self._config.partition))
             return None
-        embedding = await message.embedding() if message.embedding and self.status.level < 2 else None
+        embedding = await message.embedding() if message.embedding and self.status.level < RULES_ONLY else None
         return arrival(item, self._config.partition, ordinal, embedding)
 
     # What leaves.

@@ -40,6 +40,7 @@ class Metrics:
         self._alerts = counter("alerts", "Alerts sent.", "typology", "severity", "activity")
         self._scores = counter("scores", "Score records sent.")
         self._dead_letters = counter("dead_letters", "Messages refused.", "topic", "reason")
+        self._skipped = counter("texts_skipped", "Texts that the ladder's last level left unheard.")
         self._rows = counter("rows_set_aside", "Ticks that cleaning set aside, mended or found late.", "reason")
         stage = Histogram("tocsin_stage_seconds", "Latency by stage.", ["stage"], buckets=_LATENCY_S, registry=registry)
         self._stages = {name: stage.labels(name) for name in ("buffer", "apply", "journal", "turn")}
@@ -68,6 +69,10 @@ class Metrics:
         """Count ticks that cleaning set aside, mended or found late, by reason."""
         for reason, n in counts.items():
             self._rows.labels(reason).inc(n)
+
+    def text_skipped(self) -> None:
+        """Count a text that was not heard."""
+        self._skipped.inc()
 
     def alert(self, alert: Alert) -> None:
         """Count an alert."""

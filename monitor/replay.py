@@ -27,7 +27,7 @@ from monitor.state import StateTable
 from monitor.worker import Stage
 from schemas import codec
 from schemas.alerts import Alert, AlertEvent
-from schemas.journal import Clock, Ladder, Run
+from schemas.journal import RULES_ONLY, Clock, Ladder, Run
 from schemas.records import DeadLetter, News, Score, Signal, TranscriptSegment
 from schemas.topics import MARKET, MARKET_INPUTS
 
@@ -63,7 +63,7 @@ def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Repl
     if message.value is None:
         replayed.dead_letters.append(dead_letter(taken, partition))
         return None
-    text = stage.encode is not None and isinstance(message.value, News | TranscriptSegment) and level < 2
+    text = stage.encode is not None and isinstance(message.value, News | TranscriptSegment) and level < RULES_ONLY
     embedding = stage.encode(message.value) if text else None  # type: ignore[arg-type,misc]
     return arrival(taken, partition, ordinal, embedding)
 

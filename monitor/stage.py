@@ -60,13 +60,21 @@ class Stages:
         return iter((self.instrument, self.market))
 
 
-def load_stages(settings: Settings, count: Callable[[dict[str, int]], None], *, mode: str = "live") -> Stages:
+def load_stages(
+    settings: Settings,
+    count: Callable[[dict[str, int]], None],
+    *,
+    skipped: Callable[[], None] = lambda: None,
+    mode: str = "live",
+) -> Stages:
     """Load what the agents are closed over.
 
     Parameters
     ----------
     count
         Takes what cleaning set aside, by reason.
+    skipped
+        Is told of each text that the ladder's last level left unheard.
     mode
         "live" or "replay": what alerts say of their run.
 
@@ -108,6 +116,7 @@ def load_stages(settings: Settings, count: Callable[[dict[str, int]], None], *, 
         subject=master.subject,
         provenance=provenance,
         count=count,
+        skipped=skipped,
     )
 
     def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:

@@ -31,7 +31,7 @@ from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.tracing import Trace
 from schemas.alerts import Alert
-from schemas.journal import Entry
+from schemas.journal import RULES_ONLY, Entry
 from schemas.records import News, TranscriptSegment
 
 log = structlog.get_logger(__name__)
@@ -241,7 +241,7 @@ class Worker:
                 started.add_done_callback(lambda _: lane.wake())
             return started
 
-        if lane.status.level < 2:
+        if lane.status.level < RULES_ONLY:
             start()
         found.ready = lambda: started is None or started.done()
         found.embedding = start

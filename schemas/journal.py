@@ -23,6 +23,10 @@ class Clock(msgspec.Struct, frozen=True, array_like=True, tag="c"):
     now_ns: int
 
 
+#: The ladder's last level: no learned model is asked.
+RULES_ONLY = 2
+
+
 class Ladder(msgspec.Struct, frozen=True, array_like=True, tag="l"):
     """The monitor stepped to ``level`` (0 full, 1 text and ticks, 2 rules only) because of ``reason``."""
 

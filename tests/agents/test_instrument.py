@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, MutableMapping
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ SPECS = {
 FUSION = FusionModel(Bundle.load(ROOT / "bundles" / "default"))
 
 
-def engines(config: str = "c") -> Engines:
+def engines(config: str = "c", skipped: Callable[[], None] = lambda: None) -> Engines:
     return Engines(
         ticks=TickEngine(QUICK),
         fusion=FUSION,
@@ -55,6 +56,7 @@ def engines(config: str = "c") -> Engines:
         subject=lambda key: Subject(instrument=key),
         provenance=Provenance(code_version="test", config=config, bundle="b"),
         count=lambda _: None,
+        skipped=skipped,
     )
 
 
@@ -124,6 +126,7 @@ def run(
     state: MutableMapping[str, InstrumentState] | None = None,
     config: str = "c",
     between: Any = lambda _: None,
+    skipped: Callable[[], None] = lambda: None,
 ) -> tuple[list[Alert], list[Score]]:
     async def source() -> AsyncIterator[Item]:
         for item in items:
@@ -131,7 +134,7 @@ def run(
             between(table)
 
     async def collect() -> list[Any]:
-        return [output async for output in instrument(source(), table, engines(config))]
+        return [output async for output in instrument(source(), table, engines(config, skipped))]
 
     table: MutableMapping[str, InstrumentState] = {} if state is None else state
     said = asyncio.run(collect())
@@ -246,15 +249,45 @@ def test_the_ladders_level_stands_on_the_alert() -> None:
     assert [alert.quality.ladder for alert in alerts] == ["text and ticks", "full"]
 
 
-def test_without_an_embedding_a_text_is_evidence_and_nothing_more() -> None:
+def unheard(arrival: Arrival) -> Arrival:
+    """Return a text as it arrives under the ladder's last level."""
+    return dataclasses.replace(arrival, embedding=None)
+
+
+def test_without_an_embedding_a_text_is_evidence_and_is_counted() -> None:
     inputs = Inputs()
-    arrival = inputs.news(0.99, T0)
-    unheard = Arrival(
-        arrival.topic, 0, 0, arrival.key, arrival.ts_available, 0, arrival.value, arrival.sha256, embedding=None
-    )
     state: dict[str, InstrumentState] = {}
-    assert run([unheard], state) == ([], [])
+    skipped: list[None] = []
+    text, same = inputs.news(0.99, T0), inputs.news(0.99, T0 + S)
+    assert run([unheard(text)], state, skipped=lambda: skipped.append(None)) == ([], [])
     assert state["ACME.XTOC"].inputs_count == 1
+    assert len(skipped) == 1
+    # It was not heard: once the ladder has climbed back, it is new.
+    assert story(run([same], state)[0]) == [("adverse_text", "create", 0)]
+
+
+def test_rules_only_asks_no_model_and_says_so() -> None:
+    inputs = Inputs()
+    frame = ticks(n=400)
+    alerts, scores = run(
+        [inputs.frame(frame[:100]), inputs.news(0.2, T0 + 100 * S), Ladder(2, "slow"), inputs.frame(frame[100:])]
+    )
+    before = [score for score in scores if score.window_end <= T0 + 90 * S]
+    assert before
+    under = [score for score in scores if score.window_end > T0 + 105 * S]
+    assert all("elevated_risk" in score.scores for score in before)
+    assert len(under) > 30
+    assert not any("elevated_risk" in score.scores for score in under)
+    assert story(alerts) == [("anomaly", "create", 0), ("anomaly", "close", 1)]
+    assert [alert.quality.ladder for alert in alerts] == ["rules only"] * 2
+    assert [name for name, one in alerts[0].modalities.items() if one.present] == ["ticks"]
+
+
+def test_without_the_ladder_statistics_are_what_they_are_under_it() -> None:
+    frame = ticks(n=400)
+    full, under = run([Inputs().frame(frame)]), run([Ladder(2, "slow"), Inputs().frame(frame)])
+    assert [score.scores["market_anomaly"] for score in full[1]] == [s.scores["market_anomaly"] for s in under[1]]
+    assert story(full[0]) == story(under[0])
 
 
 # Sameness.
@@ -306,6 +339,30 @@ def test_an_alert_does_not_depend_on_what_else_its_partition_holds_nor_on_a_rest
     after, _ = run(clocks[13:], state)
     assert story(after) == [("anomaly", "close", 1)]
     assert digest([*before, *after]) == digest(alone)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_a_replay_through_steps_of_the_ladder_is_the_same_wherever_it_begins_again(data: st.DataObject) -> None:
+    items: list[Item] = day([30] * 30)
+    at, level = 0, 0
+    levels = [0]
+    while (at := at + data.draw(st.integers(3, 12))) < len(items):
+        level = data.draw(st.sampled_from([n for n in (0, 1, 2) if n != level]))
+        items.insert(at, Ladder(level, "by the journal"))
+    for n, item in enumerate(items):
+        level = item.level if isinstance(item, Ladder) else levels[-1]
+        levels.append(level)
+        if level == 2 and isinstance(item, Arrival):
+            items[n] = unheard(item)
+    whole = run(items)
+    cut = data.draw(st.integers(0, len(items)))
+    state: dict[str, InstrumentState] = {}
+    first = run(items[:cut], state)
+    packed = {key: InstrumentState.unpack(kept.pack()) for key, kept in state.items()}
+    second = run([Ladder(levels[cut], "as it was"), *items[cut:]], packed)
+    assert digest([*first[0], *second[0]]) == digest(whole[0])
+    assert [*first[1], *second[1]] == whole[1]
 
 
 @settings(max_examples=15)

@@ -58,7 +58,7 @@ def chained(
 
 INSTRUMENT: dict[str, Agent] = {
     "ticks": lambda items, state: ticks(items, state, engine=MADE.ticks, count=MADE.count),
-    "text": lambda items, state: text(items, state, adverse=MADE.specs["adverse_text"].open),
+    "text": lambda items, state: text(items, state, adverse=MADE.specs["adverse_text"].open, skipped=MADE.skipped),
     "fusion": lambda items, state: fusion(items, state, model=MADE.fusion, bundle="b"),
     "triage": lambda items, state: triage(
         items, state, specs=MADE.specs, subject=MADE.subject, provenance=MADE.provenance
