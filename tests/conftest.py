@@ -28,7 +28,17 @@ def data_dir() -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Close with one line a reason for what was skipped, however many tests it kept from running."""
+    """Close with what tests have measured, and one line a reason for what was skipped, however many tests it hit."""
+    measured = [
+        f"{report.nodeid.rpartition('::')[2]}: {', '.join(f'{name} {value}' for name, value in report.user_properties)}"
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.user_properties
+    ]
+    if measured:
+        terminalreporter.section("measured")
+        for line in measured:
+            terminalreporter.line(line)
     reasons: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         if isinstance(report.longrepr, tuple):

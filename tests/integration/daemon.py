@@ -226,6 +226,12 @@ class Worker:
             self.start()
 
     @property
+    def starved_s(self) -> float:
+        """How long its main thread has stood ready while other processes had the cores; 0 where nobody counts that."""
+        counted = Path(f"/proc/{self.pid}/schedstat")
+        return int(counted.read_text().split()[1]) / 1e9 if counted.exists() else 0.0
+
+    @property
     def rss_mb(self) -> float:
         """Its resident memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
@@ -338,13 +344,14 @@ def undisturbed() -> Replayed:
     return asyncio.run(by_history(day(), stages()))
 
 
-def before_the_end(alerts: Iterable[Alert]) -> list[Alert]:
+def before_the_end(alerts: Iterable[Alert], end_ns: int | None = None) -> list[Alert]:
     """Leave out what only a journal can tell again.
 
-    That is what stands open at the day's end, where the last clock of a partition may not have come to close it, and
-    what the market's scope says, which hears of the partitions in the order in which they get on.
+    That is what became known from ``end_ns`` on, and what the market's scope says, which hears of the partitions in the
+    order in which they get on. ``end_ns`` is else so long before the day's end that all has closed that will: the last
+    clock of a partition may not have come to close the rest.
     """
-    until_ns = day()[-1].ts_available - 600 * 10**9
+    until_ns = end_ns or day()[-1].ts_available - 600 * 10**9
     return [a for a in alerts if a.times.available_at < until_ns and not a.finding.typology.startswith("market_wide")]
 
 

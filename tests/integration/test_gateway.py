@@ -86,10 +86,10 @@ async def until(condition: Callable[[list[Frame]], bool], settings: Settings, ti
     return frames
 
 
-async def committed(settings: Settings) -> int:
+async def committed(settings: Settings, topics: tuple[str, ...] = (".ticks",)) -> int:
     async with kafka.admin(settings) as client:
         offsets = await client.list_consumer_group_offsets(f"{settings.group}-gateway")
-    return sum(max(0, held.offset) for tp, held in offsets.items() if tp.topic.endswith(".ticks"))
+    return sum(max(0, held.offset) for tp, held in offsets.items() if tp.topic.endswith(topics))
 
 
 @contextmanager
