@@ -9,7 +9,8 @@ the market's is put into canonical order too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
 import msgspec
@@ -32,6 +33,8 @@ from schemas.records import DeadLetter, News, Score, Signal, TranscriptSegment
 from schemas.topics import MARKET, MARKET_INPUTS
 
 _event = msgspec.json.Decoder(AlertEvent)
+#: Offset, key, value, Kafka's timestamp in ms, headers.
+_Read = tuple[int, bytes, bytes, int, dict[str, str]]
 
 
 @dataclass(slots=True)
@@ -71,6 +74,8 @@ def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Repl
 async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replayed:
     """Apply a partition's journal from its beginning; everything it names must still be in its topics.
 
+    Topics are read as far as the journal has come, each by a consumer of its own.
+
     Raises
     ------
     JournalMismatchError
@@ -78,39 +83,47 @@ async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replay
     """
     replayed = Replayed()
     sequencer = Sequencer(stage.topics, overtake_ns=0)
+    async with AsyncExitStack() as stack:
+
+        async def opened(topic: str) -> AsyncGenerator[_Read, None]:
+            return await stack.enter_async_context(aclosing(_whole(settings, topic, partition)))
+
+        journal = await opened(stage.journal)
+        written = await read_journal(((offset, value) async for offset, _, value, *_ in journal), -1)
+        unread = {topic: await opened(topic) for topic in stage.topics}
+
+        async def items() -> AsyncIterator[Item]:
+            level = 0
+            yield Ladder(level, "as it was")
+            for entry in written:
+                for step in entry.steps:
+                    if isinstance(step, Run):
+                        while not sequencer.has(step):
+                            message = await anext(unread[step.topic], None)
+                            if message is None:
+                                raise JournalMismatchError(
+                                    f"the journal names {step.count} messages of {step.topic} from offset {step.offset}"
+                                    f" on, the topic holds {len(sequencer.buffers[step.topic])} of them"
+                                )
+                            sequencer.push(step.topic, pending(step.topic, *message))
+                        for taken in sequencer.follow(step):
+                            item = _item(stage, taken, partition, level, replayed)
+                            if item is not None:
+                                yield item
+                    else:
+                        level = step.level if isinstance(step, Ladder) else level
+                        yield step
+
+        return await _drive(stage, items(), replayed)
+
+
+async def _whole(settings: Settings, topic: str, partition: int) -> AsyncGenerator[_Read, None]:
+    """Yield the messages of a partition that are there now, as `monitor.arrivals.pending` takes them."""
+    name = kafka.full_name(settings.prefix, topic)
     async with kafka.reader(settings) as consumer:
-
-        async def whole(topic: str) -> AsyncIterator[tuple[int, bytes, bytes, int, dict[str, str]]]:
-            name = kafka.full_name(settings.prefix, topic)
-            end = (await kafka.end_offsets(consumer, name, [partition]))[partition]
-            async for r in kafka.read_partition(consumer, name, partition, 0, end):
-                yield r.offset, r.key or b"", r.value or b"", r.timestamp, header_texts(r.headers)
-
-        written = await read_journal(((offset, value) async for offset, _, value, *_ in whole(stage.journal)), -1)
-        for topic in stage.topics:
-            async for message in whole(topic):
-                sequencer.push(topic, pending(topic, *message))
-
-    async def items() -> AsyncIterator[Item]:
-        level = 0
-        yield Ladder(level, "as it was")
-        for entry in written:
-            for step in entry.steps:
-                if isinstance(step, Run):
-                    if not sequencer.has(step):
-                        raise JournalMismatchError(
-                            f"the journal names {step.count} messages of {step.topic} from offset {step.offset} on, "
-                            f"the topic holds {len(sequencer.buffers[step.topic])} of them"
-                        )
-                    for taken in sequencer.follow(step):
-                        item = _item(stage, taken, partition, level, replayed)
-                        if item is not None:
-                            yield item
-                else:
-                    level = step.level if isinstance(step, Ladder) else level
-                    yield step
-
-    return await _drive(stage, items(), replayed)
+        end = (await kafka.end_offsets(consumer, name, [partition]))[partition]
+        async for r in kafka.read_partition(consumer, name, partition, 0, end):
+            yield r.offset, r.key or b"", r.value or b"", r.timestamp, header_texts(r.headers)
 
 
 async def by_history(

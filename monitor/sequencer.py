@@ -73,8 +73,12 @@ class Sequencer:
         return True
 
     def oldest_ms(self) -> int:
-        """Return Kafka's timestamp (ms) of the message that has waited longest, 0 if none waits."""
-        return min((buffer[0].sent_ms for buffer in self.buffers.values() if buffer), default=0)
+        """Return Kafka's timestamp (ms) of the message that has waited longest, 0 if none waits.
+
+        One that was refused does not count: its timestamp may be why, and it takes no work.
+        """
+        heads = (buffer[0] for buffer in self.buffers.values() if buffer)
+        return min((head.sent_ms for head in heads if head.refusal is None), default=0)
 
     def take(
         self, idle: Collection[str], *, limit: int, wall_ns: int | None = None

@@ -5,27 +5,34 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from agents.flow import Item
+from agents.flow import Arrival, Item
+from monitor import kafka
 from monitor.converters.messages import frame_messages, record_message
 from monitor.recordings import RANK, Message, Recording
-from monitor.replay import by_history
+from monitor.replay import by_history, by_journal
+from monitor.sequencer import JournalMismatchError
+from monitor.settings import Settings
 from monitor.state import StateTable
-from schemas import codec, frames
+from schemas import codec, frames, journal
 from schemas.alerts import Alert
 from schemas.frames import Frame, frame_of
+from schemas.journal import Claim, Entry, Run
 from schemas.records import News, Score, TranscriptSegment
 from tests.golden.day import RECORDING
 from tests.integration.daemon import stages
 
 S = 1_000_000_000
+T0 = 1_700_000_000 * S
 DIRE = "{} collapses as fraud is admitted, trading to be suspended"
 
 
@@ -126,3 +133,49 @@ def test_scrambling_everything_after_a_moment_changes_nothing_before_it(seed: in
     ]
     assert [one for one in other_scores if one.ts_available < t] == [one for one in scores if one.ts_available < t]
     assert alerts != other_alerts or t > last - 600 * S
+
+
+async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count, read, applied, ahead = 50, 0, 0, 0
+    texts = [
+        codec.encode(News(ts_event=T0, ts_available=T0, instrument="A.X", document_id=str(n), headline="x"))
+        for n in range(count)
+    ]
+    runs = [journal.encode(Entry(0, n, [Run("news", 1, n)])) for n in range(count)]
+    logs = {"tocsin.news": texts, "tocsin.journal": [journal.encode(Claim("w")), *runs]}
+
+    @asynccontextmanager
+    async def reader(_: Settings) -> AsyncIterator[None]:
+        yield None
+
+    async def end_offsets(_: None, topic: str, partitions: list[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, len(logs[topic]))
+
+    async def read_partition(_: None, topic: str, partition: int, start: int, end: int) -> AsyncIterator[Any]:
+        nonlocal read
+        for offset in range(start, end):
+            read += topic == "tocsin.news"
+            value = logs[topic][offset]
+            yield SimpleNamespace(offset=offset, key=b"A.X", value=value, timestamp=T0 // 10**6, headers=())
+
+    async def agent(items: AsyncIterator[Item], _: StateTable[Any]) -> AsyncIterator[Any]:
+        nonlocal applied, ahead
+        async for item in items:
+            if isinstance(item, Arrival):
+                applied += 1
+                ahead = max(ahead, read - applied)
+            yield item
+
+    broker = SimpleNamespace(
+        full_name=kafka.full_name, reader=reader, end_offsets=end_offsets, read_partition=read_partition
+    )
+    monkeypatch.setattr("monitor.replay.kafka", broker)
+    stage = replace(stages().instrument, topics=("news",), agent=agent, encode=None)
+    replayed = await by_journal(Settings(), stage, 0)
+    assert (replayed.messages, applied, ahead) == (count, count, 0)
+
+    logs["tocsin.news"].pop()
+    with pytest.raises(JournalMismatchError, match="names 1 messages of news from offset 49 on, the topic holds 0"):
+        await by_journal(Settings(), stage, 0)

@@ -29,6 +29,19 @@ def names(items: list[Clock | Taken]) -> list[str]:
     return [f"{i.topic[0]}{i.message.offset}" if isinstance(i, Taken) else f"@{i.now_ns // S}" for i in items]
 
 
+def test_only_messages_that_can_be_used_tell_how_long_the_lane_has_kept_them_waiting() -> None:
+    made = sequencer(
+        frames=[
+            Pending(0, "", 0, None, refusal=("too_old", "from 1970"), sent_ms=1),
+            Pending(1, "K", 10, None, sent_ms=7),
+        ],
+        news=[Pending(0, "K", 20, None, sent_ms=9)],
+    )
+    assert made.oldest_ms() == 9
+    made.take({"frames", "news"}, limit=1)
+    assert made.oldest_ms() == 7
+
+
 def test_topics_meet_in_available_time() -> None:
     #   frames  a.....c..e
     #   news    ...b....d
