@@ -4,15 +4,30 @@ One compacted topic, one partition a lane. A checkpoint is a run of records, one
 closing record; a reader counts a state only once the closing record of its checkpoint is there, so a worker that dies
 half way leaves the previous checkpoint in force. Compaction keeps its hands off the last minutes
 (``min.compaction.lag.ms``), so that the previous state of a key is still there.
+
+From time to time a checkpoint is *full*: it holds every key. Every record says where a full checkpoint begins that is
+in force for good, so a reader looks at the last record and reads from there::
+
+    A1 B1 C1 ● A2 ● A3 B3 ● A4 B4 C4 ● A5 ● A6 ●
+    └ full                  └ full: the start that the last record names
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import struct
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
+import pyarrow as pa
 
 CLOSING_KEY = b"\x00closing"
+#: A full checkpoint is due when a reader would have to read more records than this many a key, and some.
+RECORDS_PER_KEY = 2
+RECORDS_MORE = 256
+# Format and epoch, start, bytes of the content; then the content in LZ4. Format 0 had the epoch and the bare content.
+_SEAL = struct.Struct(">QQI")
+_FORMAT = 1 << 56
+_lz4 = pa.Codec("lz4_raw")
 
 
 class Closing(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,30 +55,57 @@ decode_closing = msgspec.msgpack.Decoder(Closing).decode
 class Loaded(msgspec.Struct, frozen=True):
     """The last complete checkpoint, and the keys that a later, incomplete one had already written.
 
-    The next checkpoint must write those ``leftovers`` again: else compaction could keep the void state.
+    The next checkpoint must write those ``leftovers`` again: else compaction could keep the void state. It was read
+    from ``start`` to ``end``.
     """
 
     closing: Closing | None
     states: dict[str, bytes]
     leftovers: set[str]
+    start: int = 0
+    end: int = 0
 
 
-def seal(epoch: int, state: bytes) -> bytes:
-    """Return a checkpoint record's value: the author's epoch, then the state."""
-    return epoch.to_bytes(8, "big") + state
+#: Yields offset, key and value of the records with ``start <= offset < end``; compaction may have taken some.
+Read = Callable[[int, int], AsyncIterator[tuple[int, bytes, bytes]]]
 
 
-async def load(messages: AsyncIterator[tuple[bytes, bytes]]) -> Loaded:
-    """Return the last complete checkpoint among the ``(key, value)`` of a partition, read from its beginning.
+def seal(epoch: int, start: int, content: bytes) -> bytes:
+    """Return a checkpoint record's value: its author's epoch, where a reader may begin, the content compressed."""
+    return _SEAL.pack(_FORMAT | epoch, start, len(content)) + bytes(_lz4.compress(content, asbytes=True))
+
+
+def _signed(value: bytes) -> tuple[int, int]:
+    """Return a record's epoch and start."""
+    first = int.from_bytes(value[:8], "big")
+    return (first - _FORMAT, int.from_bytes(value[8:16], "big")) if first >= _FORMAT else (first, 0)
+
+
+def _content(value: bytes) -> bytes:
+    if not value[0]:
+        return value[8:]
+    size = _SEAL.unpack_from(value)[2]
+    return bytes(_lz4.decompress(memoryview(value)[_SEAL.size :], size, asbytes=True))
+
+
+async def load(read: Read, end: int, start: int | None = None) -> Loaded:
+    """Return the last complete checkpoint of a partition before ``end``.
 
     Records of an epoch older than one already seen were written by a worker that had been replaced: they are void.
+
+    Parameters
+    ----------
+    start
+        From where to read; None: from where the last record says.
     """
+    if start is None:
+        start = await _start(read, end)
     closing: Closing | None = None
     states: dict[str, bytes] = {}
     pending: dict[str, bytes] = {}
     epoch = -1
-    async for key, value in messages:
-        author = int.from_bytes(value[:8], "big")
+    async for _, key, value in read(start, end):
+        author, _ = _signed(value)
         if author < epoch:
             continue
         if author > epoch:
@@ -71,9 +113,59 @@ async def load(messages: AsyncIterator[tuple[bytes, bytes]]) -> Loaded:
             if closing is not None:
                 pending.clear()
         if key == CLOSING_KEY:
-            closing = decode_closing(value[8:])
+            closing = decode_closing(_content(value))
             states |= pending
             pending.clear()
         else:
-            pending[key.decode()] = value[8:]
-    return Loaded(closing, states, set(pending))
+            pending[key.decode()] = value
+    return Loaded(closing, {key: _content(value) for key, value in states.items()}, set(pending), start, end)
+
+
+async def _start(read: Read, end: int) -> int:
+    """Return where to begin reading. It holds whoever wrote the last record: see `Span`."""
+    reach = 1
+    while end:
+        begin, last = max(0, end - reach), None
+        async for offset, _, value in read(begin, end):
+            last = offset, _signed(value)[1]
+        if last is not None:
+            # A topic made anew under a running worker counts from 0 again.
+            return last[1] if last[1] <= last[0] else 0
+        if not begin:
+            break
+        reach *= 16
+    return 0
+
+
+class Span:
+    """The part of a partition that a reader needs, as its author sees it.
+
+    ``start`` moves to a full checkpoint only when that is known to be in force for good: its closing record was there
+    before the author began a journal entry that came back with the offset it expected. Whoever replaces the author
+    claims the journal after that entry, and writes here after the claim. So no record that anybody, replaced or not,
+    ever writes can name a start that hides what counts.
+    """
+
+    def __init__(self, start: int = 0, end: int = 0) -> None:
+        self.start = start
+        self._end = end
+        self._next: tuple[int, int] | None = None
+
+    def confirm(self, journal_end: int) -> None:
+        """Take notice of the journal's next offset: a full checkpoint may have come into force."""
+        # One entry may have been on its way when the closing record came back; the second began after it.
+        if self._next is not None and journal_end > self._next[1] + 1:
+            self.start, self._next = self._next[0], None
+
+    def full_due(self, keys: int) -> bool:
+        """Tell whether the next checkpoint is to hold all of so many keys."""
+        return self._next is None and self._end - self.start > RECORDS_PER_KEY * keys + RECORDS_MORE
+
+    def wrote(self, first: int, closing: int, *, full: bool, journal_end: int) -> None:
+        """Note a checkpoint that is complete: the offsets of its first and its closing record.
+
+        ``journal_end`` is the journal's next offset, seen after the closing record came back.
+        """
+        self._end = closing + 1
+        if full and self._next is None and first >= 0:  # aiokafka knows no offset (-1) of a batch that it sent twice
+            self._next = (first, journal_end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +23,7 @@ from schemas.topics import BY_NAME, TOPICS, Topic
 #: Largest message of the topics whose values are not small, in bytes. Producers of these topics use it too.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _LARGE = {"frames", "audio", "charts", "checkpoints", "market.checkpoints"}
-#: How long compaction leaves checkpoints alone: a worker reads all that is not compacted when it takes over.
+#: How long compaction leaves checkpoints alone: a reader still needs the state before an incomplete checkpoint.
 _SETTLED_MS = 600_000
 
 
@@ -127,6 +127,18 @@ async def read_partition(
                 return
             yield record
         position = await consumer.position(tp)
+
+
+def records_of(
+    consumer: AIOKafkaConsumer, topic: str, partition: int
+) -> Callable[[int, int], AsyncIterator[tuple[int, bytes, bytes]]]:
+    """Return `read_partition` of one partition as a function of start and end: offset, key and value."""
+
+    async def read(start: int, end: int) -> AsyncIterator[tuple[int, bytes, bytes]]:
+        async for record in read_partition(consumer, topic, partition, start, end):
+            yield record.offset, record.key or b"", record.value or b""
+
+    return read
 
 
 def topic_config(topic: Topic) -> dict[str, str]:

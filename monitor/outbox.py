@@ -129,9 +129,11 @@ class Outbox:
                 self._on_dead_letter(letter)
         await self._settle()
 
-    async def write_checkpoint(self, records: Iterable[tuple[bytes, bytes]]) -> None:
-        """Write checkpoint records and wait until they are delivered."""
-        await asyncio.gather(*await self._batches(self._checkpoints, ((key, value, _PLAIN) for key, value in records)))
+    async def write_checkpoint(self, records: Iterable[tuple[bytes, bytes]]) -> int:
+        """Write checkpoint records, wait until they are delivered, and return the offset of the first."""
+        futures = await self._batches(self._checkpoints, ((key, value, _PLAIN) for key, value in records))
+        first, *_ = await asyncio.gather(*futures)
+        return int(first.offset)  # type: ignore[attr-defined]
 
     async def flush(self) -> None:
         """Wait until all that was sent so far has arrived."""

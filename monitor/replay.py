@@ -19,12 +19,11 @@ from agents.flow import Item
 from monitor import kafka
 from monitor.arrivals import arrival, dead_letter, header_texts, pending
 from monitor.journal import read_journal
-from monitor.lane import State
 from monitor.recordings import Message
 from monitor.sequencer import SECOND_NS, JournalMismatchError, Sequencer, Taken
 from monitor.settings import Settings
 from monitor.stage import Stages
-from monitor.state import StateTable
+from monitor.state import State, StateTable
 from monitor.worker import Stage
 from schemas import codec
 from schemas.alerts import Alert, AlertEvent

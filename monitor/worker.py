@@ -24,11 +24,12 @@ from monitor.arrivals import pending
 from monitor.checkpoints import Loaded
 from monitor.fence import Fence, end_process, vital
 from monitor.journal import FencedError, JournalWriter, read_journal
-from monitor.lane import Agent, Lane, LaneConfig, State
+from monitor.lane import Agent, Lane, LaneConfig
 from monitor.metrics import Metrics
 from monitor.outbox import Outbox, source_of
 from monitor.sequencer import Pending
 from monitor.settings import Settings
+from monitor.state import State
 from monitor.tracing import Trace
 from schemas.alerts import Alert
 from schemas.journal import RULES_ONLY, Entry
@@ -87,8 +88,7 @@ class LaneBroker:
         async with kafka.reader(self._settings) as consumer:
             topic = self._name(self._stage.checkpoints)
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
-            records = kafka.read_partition(consumer, topic, self._partition, 0, end)
-            loaded = await checkpoints.load((r.key, r.value) async for r in records)
+            loaded = await checkpoints.load(kafka.records_of(consumer, topic, self._partition), end)
         included = {
             TopicPartition(self._name(name), self._partition): offset
             for name, offset in (loaded.closing.offsets if loaded.closing else {}).items()

@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from unittest.mock import patch
 
-from monitor.checkpoints import CLOSING_KEY, Closing, Loaded, encode_closing, load, seal
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor import checkpoints
+from monitor.checkpoints import CLOSING_KEY, Closing, Loaded, Span, encode_closing, load, seal
+
+Record = tuple[bytes, bytes]
 
 
-def closing(ordinal: int, epoch: int = 1) -> tuple[bytes, bytes]:
+def closing(ordinal: int, epoch: int = 1, start: int = 0) -> Record:
     offsets = {"frames": ordinal}
     record = Closing(
         epoch=epoch, journal=0, ordinal=ordinal, offsets=offsets, alerts=0, clock_ns=0, latest_ns=0, level=0, config="c"
     )
-    return CLOSING_KEY, seal(epoch, encode_closing(record))
+    return CLOSING_KEY, seal(epoch, start, encode_closing(record))
 
 
-def state(key: str, value: bytes, epoch: int = 1) -> tuple[bytes, bytes]:
-    return key.encode(), seal(epoch, value)
+def state(key: str, value: bytes, epoch: int = 1, start: int = 0) -> Record:
+    return key.encode(), seal(epoch, start, value)
 
 
-def read(*records: tuple[bytes, bytes]) -> Loaded:
-    async def log() -> AsyncIterator[tuple[bytes, bytes]]:
-        for record in records:
-            yield record
+def read(*log: Record, start: int | None = None) -> Loaded:
+    return read_compacted(dict(enumerate(log)), start)
 
-    return asyncio.run(load(log()))
+
+def read_compacted(log: dict[int, Record], start: int | None = None) -> Loaded:
+    """Read a log by offsets, some of which may be gone."""
+
+    async def records(begin: int, end: int) -> AsyncIterator[tuple[int, bytes, bytes]]:
+        for offset, record in log.items():
+            if begin <= offset < end:
+                yield offset, *record
+
+    return asyncio.run(load(records, max(log, default=-1) + 1, start))
+
+
+def compacted(log: dict[int, Record], until: int) -> dict[int, Record]:
+    """Return the log as compaction leaves it that has come up to ``until``: of each key the last record there."""
+    last = {key: offset for offset, (key, _) in log.items() if offset < until}
+    return {offset: record for offset, record in log.items() if offset >= until or last[record[0]] == offset}
 
 
 def test_an_empty_log_is_no_checkpoint() -> None:
@@ -61,3 +82,187 @@ def test_what_a_replaced_worker_still_writes_is_void() -> None:
 def test_compaction_that_removed_older_closing_records_changes_nothing() -> None:
     # The log before: A1 closing10 B2 closing20. Compaction keeps a key's last record.
     assert read(state("A", b"1"), state("B", b"2"), closing(20)).states == {"A": b"1", "B": b"2"}
+
+
+def test_reading_begins_where_the_last_record_says() -> None:
+    #           0                1                2            3                4
+    log = [state("A", b"1"), state("B", b"1"), closing(10), state("A", b"2"), closing(20)]
+    #           5                6                7                         8
+    log += [state("A", b"3"), state("B", b"1"), closing(30), closing(40, start=5)]
+    loaded = read(*log)
+    assert (loaded.start, loaded.end) == (5, 9)
+    assert loaded.states == {"A": b"3", "B": b"1"}
+    assert loaded.closing is not None
+    assert loaded.closing.ordinal == 40
+
+
+def test_a_last_record_that_is_no_closing_one_says_it_too() -> None:
+    log = [state("A", b"1"), closing(10), state("A", b"2"), closing(20), state("A", b"3", start=2)]
+    assert (read(*log).start, read(*log).states) == (2, {"A": b"2"})
+
+
+def test_a_log_that_compaction_left_holes_in_tells_its_start() -> None:
+    log = dict(enumerate([state("A", b"1"), closing(10), state("A", b"2"), closing(20), closing(30, start=2)]))
+    log[99] = log.pop(4)
+    assert read_compacted(log).start == 2
+    log[199] = closing(40, start=2)
+    del log[99], log[3]
+    assert read_compacted(log).states == {"A": b"2"}
+
+
+def test_a_topic_made_anew_under_a_running_worker_is_read_whole() -> None:
+    log = [state("A", b"1", start=7_000), closing(10, start=7_000)]
+    assert (read(*log).start, read(*log).states) == (0, {"A": b"1"})
+
+
+def test_records_of_before_compression_and_starts_are_read() -> None:
+    def old(record: Record, content: bytes) -> Record:
+        return record[0], (1).to_bytes(8, "big") + content
+
+    last = Closing(
+        epoch=1, journal=3, ordinal=9, offsets={}, alerts=0, clock_ns=0, latest_ns=0, level=0, config="c"
+    )  # fmt: skip
+    log = [old(state("A", b""), b"one"), old(state("B", b""), b""), old(closing(9), encode_closing(last))]
+    assert read(*log) == Loaded(last, {"A": b"one", "B": b""}, set(), 0, 3)
+    assert read(*log, state("A", b"two", epoch=4), closing(11, epoch=4)).states == {"A": b"two", "B": b""}
+
+
+def test_a_state_is_written_compressed() -> None:
+    assert len(seal(1, 0, bytes(10_000))) < 200
+    assert read(state("A", bytes(10_000)), closing(1)).states == {"A": bytes(10_000)}
+
+
+# Where a reader may begin.
+
+
+def test_a_start_moves_once_the_journal_has_answered_a_question_asked_after_the_closing_record() -> None:
+    span = Span()
+    span.wrote(40, 60, full=True, journal_end=7)
+    span.confirm(8)  # an entry that may have been on its way
+    assert span.start == 0
+    span.confirm(9)
+    assert span.start == 40
+
+
+def test_a_full_checkpoint_is_due_by_what_a_reader_would_read() -> None:
+    span = Span()
+    span.wrote(0, 2_255, full=False, journal_end=0)
+    assert not span.full_due(1_000)
+    span.wrote(2_256, 2_256, full=False, journal_end=0)
+    assert span.full_due(1_000)
+    span.wrote(2_257, 3_257, full=True, journal_end=0)
+    assert not span.full_due(1_000)  # it is on its way
+    span.confirm(2)
+    assert (span.start, span.full_due(1_000)) == (2_257, False)
+
+
+class Author:
+    """A lane as far as checkpoints go: what it knows, and what of it is on its way to the broker."""
+
+    def __init__(self, world: World) -> None:
+        self.epoch = world.claim()
+        loaded = world.loaded()
+        self.span = Span(loaded.start, loaded.end)
+        # What an incomplete checkpoint held had been journalled: it is applied again.
+        self.states = loaded.states | dict.fromkeys(loaded.leftovers, b"again")
+        self.dirty = set(loaded.leftovers)
+        self.journal_end = self.epoch + 1
+        self.answer = 0
+        self.writing: Iterator[None] = iter(())
+        self.alive = True
+
+    def checkpoint(self, world: World, number: int) -> Iterator[None]:
+        """Write what is dirty, or all, a record at a time."""
+        self.span.confirm(self.journal_end)
+        full = self.span.full_due(len(self.states))
+        cut = {key: value for key, value in self.states.items() if full or key in self.dirty}
+        full = len(cut) == len(self.states)
+        self.dirty = set()
+        offsets = []
+        for key, value in cut.items():
+            offsets.append(world.append(state(key, value, self.epoch, self.span.start)))
+            yield
+        offsets.append(world.append(closing(number, self.epoch, self.span.start)))
+        self.span.wrote(offsets[0], offsets[-1], full=full, journal_end=self.journal_end)
+
+
+class World:
+    """A checkpoint log and a journal of which only the length matters; authors that may not know they are replaced."""
+
+    def __init__(self) -> None:
+        self.log: list[Record] = []
+        self.journal = 0
+        self.owner = -1
+
+    def append(self, record: Record) -> int:
+        self.log.append(record)
+        return len(self.log) - 1
+
+    def claim(self) -> int:
+        self.owner, self.journal = self.journal, self.journal + 1
+        return self.owner
+
+    def loaded(self) -> Loaded:
+        whole, loaded = read(*self.log, start=0), read(*self.log)
+        assert msgspec.structs.replace(loaded, start=0) == whole
+        return loaded
+
+
+WHO = st.sampled_from([0, 0, 0, 1, 2])
+WORK = st.one_of(
+    st.tuples(st.just("change"), WHO, st.sampled_from("ABCDE")),
+    st.tuples(st.just("write"), WHO, st.sampled_from([1, 2, 4, 8])),
+    st.tuples(st.sampled_from(["append", "answer", "turn", "turn"]), WHO, st.just(0)),
+)
+END = st.tuples(st.sampled_from(["replace", "replace", "kill"]), st.sampled_from([0, 1, 2]), st.just(0))
+ACTIONS = st.lists(st.integers(0, 15).flatmap(lambda n: WORK if n else END), min_size=30, max_size=150)
+
+
+@settings(max_examples=300)
+@given(actions=ACTIONS)
+def test_a_reader_finds_what_the_whole_log_says_whoever_wrote_it(actions: list[tuple[str, int, str | int]]) -> None:
+    # Three workers; the newest owns the partition, the others do not know it until the journal tells them.
+    world = World()
+    with patch.object(checkpoints, "RECORDS_MORE", 0), patch.object(checkpoints, "RECORDS_PER_KEY", 1):
+        authors = [Author(world) for _ in range(3)][::-1]
+        for number, (what, who, detail) in enumerate(actions):
+            author = authors[who]
+            if what == "replace":
+                authors[who] = Author(world)
+            elif not author.alive:
+                continue
+            elif what == "kill":
+                author.alive = False
+            elif what == "change":
+                author.states[str(detail)] = b"%d" % number
+                author.dirty.add(str(detail))
+            elif what == "write":
+                for _ in range(int(detail)):
+                    if next(author.writing, "written") == "written":
+                        author.writing = author.checkpoint(world, number)
+                world.loaded()
+            if what in ("append", "turn") and not author.answer:
+                # Where it stands is settled now; its author learns of it with the answer.
+                author.answer = 1 if world.owner == author.epoch else -1
+                world.journal += 1
+            if what in ("answer", "turn") and author.answer:
+                author.alive = author.answer > 0
+                author.journal_end += author.answer
+                author.answer = 0
+
+
+@given(writes=st.lists(st.sets(st.sampled_from("ABCDE")), min_size=1, max_size=30), until=st.integers(0, 200))
+def test_a_compacted_log_is_read_the_same(writes: list[set[str]], until: int) -> None:
+    world = World()
+    with patch.object(checkpoints, "RECORDS_MORE", 0):
+        author = Author(world)
+        for number, keys in enumerate(writes):
+            author.states |= dict.fromkeys(keys, b"%d" % number)
+            author.dirty |= keys
+            for _ in author.checkpoint(world, number):
+                pass
+            author.journal_end += 2
+            log = dict(enumerate(world.log))
+            loaded = read_compacted(compacted(log, until))
+            assert loaded.states == author.states
+            assert loaded.closing == world.loaded().closing

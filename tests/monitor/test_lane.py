@@ -7,15 +7,18 @@ import hashlib
 import random
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple, cast
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from agents.flow import Arrival, Item
-from monitor import checkpoints
+from monitor import checkpoints, lane
 from monitor.checkpoints import Loaded
 from monitor.journal import FencedError, JournalWriter, valid_entries
 from monitor.lane import Lane, LaneConfig, Output
@@ -70,12 +73,20 @@ class Logs:
     def dead_letters(self) -> list[DeadLetter]:
         return [msgspec.json.decode(value, type=DeadLetter) for _, value in self.of["deadletters"]]
 
-    def loaded(self) -> Loaded:
-        async def read() -> AsyncIterator[tuple[bytes, bytes]]:
-            for record in self.of["checkpoints"]:
-                yield record
+    async def load(self) -> Loaded:
+        """Load the last checkpoint, and hold it against what the whole log says."""
+        log = list(self.of["checkpoints"])
 
-        return asyncio.run(checkpoints.load(read()))
+        async def read(start: int, end: int) -> AsyncIterator[tuple[int, bytes, bytes]]:
+            for offset, (key, value) in enumerate(log[start:end], start):
+                yield offset, key, value
+
+        loaded, whole = [await checkpoints.load(read, len(log), start) for start in (None, 0)]
+        assert msgspec.structs.replace(loaded, start=0) == whole
+        return loaded
+
+    def loaded(self) -> Loaded:
+        return asyncio.run(self.load())
 
 
 class Producer:
@@ -146,11 +157,8 @@ class Broker:
         self.most = 3
 
     async def load_checkpoint(self) -> Loaded:
-        async def read() -> AsyncIterator[tuple[bytes, bytes]]:
-            for record in list(self._logs.of["checkpoints"]):
-                yield record
-
-        return await checkpoints.load(read())
+        await asyncio.sleep(0)
+        return await self._logs.load()
 
     async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]:
         await asyncio.sleep(0)
@@ -205,7 +213,7 @@ class Counted:
         return Counted(int.from_bytes(data[:4], "big"), data[4:])
 
 
-async def counting(items: AsyncIterator[Item], table: Any) -> AsyncIterator[Output]:
+async def counting(items: AsyncIterator[Item], table: Any, config: str = "") -> AsyncIterator[Output]:
     level = 0
     async for item in items:
         match item:
@@ -228,7 +236,7 @@ async def counting(items: AsyncIterator[Item], table: Any) -> AsyncIterator[Outp
                     window_start=0, window_end=1, scores={"n": 0.5}, ages_ns={}, bundle="b",
                 )  # fmt: skip
                 if kept.n % 3 == 0:
-                    name = f"{item.key}-{kept.n}-{kept.chain.hex()[:8]}"
+                    name = f"{item.key}-{kept.n}-{kept.chain.hex()[:8]}{config}"
                     yield msgspec.structs.replace(ALERT, alert_id=name, episode_id=name)
             case _:
                 raise AssertionError(item)
@@ -279,7 +287,7 @@ class Life:
             broker=self.broker,
             journal=JournalWriter(producer, "journal", 0),
             outbox=Outbox(producer, prefix="", source="/t/0", checkpoints="checkpoints", partition=0, wall=lambda: T0),
-            agent=cast(Any, counting),
+            agent=cast(Any, partial(counting, config=others.get("config", ""))),
         )
         self.run = asyncio.ensure_future(self.lane.run())
         self.deliver = asyncio.ensure_future(self.broker.deliver(self.lane, rng))
@@ -332,7 +340,9 @@ def test_a_lane_that_crashes_anywhere_says_everything_once(seed: int, crashes: l
             await life.crash()
         await Life(logs, messages, rng).finish(60)
 
-    asyncio.run(live())
+    # States leave one by one, and every other checkpoint or so is full.
+    with patch.object(lane, "PACKED_AT_ONCE", 1), patch.object(checkpoints, "RECORDS_MORE", 0):
+        asyncio.run(live())
     whole = undisturbed(messages)
     assert logs.alerts() == whole.alerts()
     assert state(logs) == state(whole)
@@ -343,6 +353,50 @@ def test_a_lane_that_crashes_anywhere_says_everything_once(seed: int, crashes: l
         assert [o for t, first, n in taken if t == topic for o in range(first, first + n)] == list(
             range(len(messages[topic]))
         )
+
+
+def test_recovery_reads_a_few_records_a_key_however_long_one_was_busy() -> None:
+    # Twenty instruments, all but one of which say nothing more.
+    keys = [f"K{i}" for i in range(20)] + ["K0"] * 1_000
+    messages = {"frames": [], "news": [Pending(i, key, T0 + i, NEWS) for i, key in enumerate(keys)]}
+    with patch.object(checkpoints, "RECORDS_MORE", 0), patch.object(lane, "PACKED_AT_ONCE", 1):
+        loaded = undisturbed(messages).loaded()
+    assert len(loaded.states) == 20
+    assert loaded.end > 300
+    # Until a full one is due; it; and until it counts.
+    assert loaded.end - loaded.start <= 2 * 20 + 2 + 21 + 2 * 5
+
+
+@pytest.mark.parametrize("config", ["other", "c"])
+def test_alerts_that_another_configuration_gives_other_ids_are_named(config: str) -> None:
+    messages = inputs(random.Random(19))
+    logs = Logs()
+
+    async def live() -> tuple[list[str], list[Any]]:
+        life = Life(logs, messages, random.Random(20), config="c")
+        while not logs.committed["news"]:
+            await asyncio.sleep(0)
+        await life.crash()
+        life = Life(logs, messages, random.Random(21), config="c", checkpoint_interval_s=1e9)
+        before = len(logs.of["alerts"])
+        while len(logs.of["alerts"]) < before + 3:
+            await asyncio.sleep(0)
+        await life.crash()
+        sent = logs.alerts()
+        with capture_logs() as logged:
+            await Life(logs, messages, random.Random(22), config=config).finish(60)
+        return sent, [entry for entry in logged if entry["log_level"] == "warning"]
+
+    sent, warnings = asyncio.run(live())
+    if config == "c":
+        assert not warnings
+        return
+    (warning,) = warnings
+    assert "the decision configuration has changed" in warning["event"]
+    assert (warning["was"], warning["now"]) == ("c", "other")
+    assert warning["alerts"] == len(warning["alert_ids"]) >= 3
+    assert set(warning["alert_ids"]) <= set(sent)
+    assert {name.removesuffix("c") + "other" for name in warning["alert_ids"]} <= set(logs.alerts())
 
 
 def test_an_effect_leaves_only_once_its_journal_entry_is_there() -> None:
