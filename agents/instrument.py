@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 
 from agents.flow import Item
+from agents.forgetting import forgetting
 from agents.fusion import fusion
 from agents.state import InstrumentState
 from agents.text import text
@@ -23,7 +24,8 @@ class Engines:
     """What the agents are closed over.
 
     ``specs`` maps a track's head to its typology; ``count`` takes what cleaning set aside, by reason; ``skipped`` is
-    told of each text that was not heard.
+    told of each text that was not heard. An instrument is forgotten ``forget_ns`` after it was last heard of, 0:
+    never.
     """
 
     ticks: TickEngine
@@ -33,13 +35,15 @@ class Engines:
     provenance: Provenance
     count: Callable[[dict[str, int]], None]
     skipped: Callable[[], None]
+    forget_ns: int = 0
 
 
 def instrument(
     arrivals: AsyncIterator[Item], state: MutableMapping[str, InstrumentState], engines: Engines
 ) -> AsyncIterator[Item | Alert]:
     """Ticks, then words, then fusion, then triage: scores, alerts and signals come out, among what passed through."""
-    ticked = ticks(arrivals, state, engine=engines.ticks, count=engines.count)
+    alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
+    ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
     heard = text(ticked, state, adverse=engines.specs["adverse_text"].open, skipped=engines.skipped)
     fused = fusion(heard, state, model=engines.fusion, bundle=engines.provenance.bundle)
     return signals(triage(fused, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance))

@@ -15,7 +15,7 @@ in force for good, so a reader looks at the last record and reads from there::
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
 import pyarrow as pa
@@ -27,6 +27,7 @@ RECORDS_MORE = 256
 # Format and epoch, start, bytes of the content; then the content in LZ4. Format 0 had the epoch and the bare content.
 _SEAL = struct.Struct(">QQI")
 _FORMAT = 1 << 56
+_GONE = "gone"
 _lz4 = pa.Codec("lz4_raw")
 
 
@@ -71,7 +72,10 @@ Read = Callable[[int, int], AsyncIterator[tuple[int, bytes, bytes]]]
 
 
 def seal(epoch: int, start: int, content: bytes) -> bytes:
-    """Return a checkpoint record's value: its author's epoch, where a reader may begin, the content compressed."""
+    """Return a checkpoint record's value: its author's epoch, where a reader may begin, the content compressed.
+
+    No content says that the key is gone.
+    """
     return _SEAL.pack(_FORMAT | epoch, start, len(content)) + bytes(_lz4.compress(content, asbytes=True))
 
 
@@ -79,6 +83,16 @@ def _signed(value: bytes) -> tuple[int, int]:
     """Return a record's epoch and start."""
     first = int.from_bytes(value[:8], "big")
     return (first - _FORMAT, int.from_bytes(value[8:16], "big")) if first >= _FORMAT else (first, 0)
+
+
+def to_broker(value: bytes) -> tuple[bytes | None, list[tuple[str, bytes]]]:
+    """Return a sealed value as value and headers: a key that is gone gets a tombstone, so that compaction takes it."""
+    return (value, []) if _SEAL.unpack_from(value)[2] else (None, [(_GONE, value)])
+
+
+def from_broker(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return the sealed value again."""
+    return dict(headers)[_GONE] if value is None else value
 
 
 def _content(value: bytes) -> bytes:
@@ -118,7 +132,8 @@ async def load(read: Read, end: int, start: int | None = None) -> Loaded:
             pending.clear()
         else:
             pending[key.decode()] = value
-    return Loaded(closing, {key: _content(value) for key, value in states.items()}, set(pending), start, end)
+    contents = {key: content for key, value in states.items() if (content := _content(value))}
+    return Loaded(closing, contents, set(pending), start, end)
 
 
 async def _start(read: Read, end: int) -> int:

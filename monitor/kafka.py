@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -127,18 +127,6 @@ async def read_partition(
                 return
             yield record
         position = await consumer.position(tp)
-
-
-def records_of(
-    consumer: AIOKafkaConsumer, topic: str, partition: int
-) -> Callable[[int, int], AsyncIterator[tuple[int, bytes, bytes]]]:
-    """Return `read_partition` of one partition as a function of start and end: offset, key and value."""
-
-    async def read(start: int, end: int) -> AsyncIterator[tuple[int, bytes, bytes]]:
-        async for record in read_partition(consumer, topic, partition, start, end):
-            yield record.offset, record.key or b"", record.value or b""
-
-    return read
 
 
 def topic_config(topic: Topic) -> dict[str, str]:

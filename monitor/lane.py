@@ -444,7 +444,7 @@ class Lane:
             level=self.status.level,
             config=self._config.config,
         )
-        return keys, len(keys) == len(self._table), closing, self._outbox.take_pending()
+        return keys, self._table.keys() <= set(keys), closing, self._outbox.take_pending()
 
     async def _write(self, keys: list[str], full: bool, closing: Closing, effects: list[Awaitable[object]]) -> None:
         await asyncio.gather(*effects)

@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 from aiokafka import AIOKafkaProducer
 
+from monitor.checkpoints import to_broker
 from schemas.alerts import Activity, Alert, AlertEvent
 from schemas.records import DeadLetter, Score, Signal
 from schemas.topics import MARKET
@@ -23,7 +24,7 @@ from schemas.topics import MARKET
 #: Batches that may be on their way before a lane waits for the oldest.
 IN_FLIGHT = 64
 #: Key, value, headers.
-Outgoing = tuple[bytes, bytes, list[tuple[str, bytes]]]
+Outgoing = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
 _PLAIN: list[tuple[str, bytes]] = []
 _encode = msgspec.json.Encoder().encode
 _TYPES: dict[Activity, Literal["io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"]] = {
@@ -131,7 +132,7 @@ class Outbox:
 
     async def write_checkpoint(self, records: Iterable[tuple[bytes, bytes]]) -> int:
         """Write checkpoint records, wait until they are delivered, and return the offset of the first."""
-        futures = await self._batches(self._checkpoints, ((key, value, _PLAIN) for key, value in records))
+        futures = await self._batches(self._checkpoints, ((key, *to_broker(value)) for key, value in records))
         first, *_ = await asyncio.gather(*futures)
         return int(first.offset)  # type: ignore[attr-defined]
 
@@ -168,7 +169,7 @@ class Outbox:
                 futures.append(await self._producer.send_batch(batch, name, partition=partition))
                 batch = self._producer.create_batch()
                 if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
-                    raise ValueError(f"a record of {len(value)} bytes for {name} is larger than a batch may be")
+                    raise ValueError(f"a record of {len(value or b'')} bytes for {name} is larger than a batch may be")
         if batch.record_count():
             futures.append(await self._producer.send_batch(batch, name, partition=partition))
         return futures

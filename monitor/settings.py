@@ -36,6 +36,9 @@ class Settings(BaseSettings):
         5_000, ge=0, le=30_000, multiple_of=5_000, description="Lateness that bars allow: up to six whole bars of 5 s."
     )
     idle_grace_ms: int = Field(5_000, ge=0, description="More lateness, where a window is closed by the clock.")
+    forget_days: int = Field(
+        30, ge=0, le=36_500, description="Days after which an instrument that nothing came for is forgotten; 0: never."
+    )
     session_timeout_ms: int = Field(6_000, ge=1_000, description="Kafka's session timeout of a worker.")
     checkpoint_interval_s: float = Field(5.0, gt=0, description="How often state is written and messages acknowledged.")
     drain_timeout_s: float = Field(20.0, gt=0, description="How long a worker may take to stop.")

@@ -37,6 +37,7 @@ from schemas.records import News, TranscriptSegment
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
+DAY_NS = 86_400_000_000_000
 
 #: A track's head → the typology that judges it, of instruments and of the market.
 SPECS: dict[str, TypologySpec] = {
@@ -96,7 +97,8 @@ def load_stages(
     session = encoder.session
     for skip in session.skipped:
         log.info("back end skipped", backend=skip.backend, reason=skip.reason)
-    decides = identity(config.digest(), _digest(SPECS), bundle.id)
+    forget_ns = settings.forget_days * DAY_NS
+    decides = identity(config.digest(), _digest(SPECS), bundle.id, forget_ns)
     crowd = CrowdConfig()
     market_decides = identity(_digest(crowd), _digest(MARKET_SPECS))
     provenance = Provenance(
@@ -117,6 +119,7 @@ def load_stages(
         provenance=provenance,
         count=count,
         skipped=skipped,
+        forget_ns=forget_ns,
     )
 
     def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:

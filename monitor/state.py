@@ -41,6 +41,7 @@ class StateTable(MutableMapping[str, S]):
 
     def __delitem__(self, key: str) -> None:
         del self._states[key]
+        self.dirty.add(key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._states)
@@ -50,12 +51,13 @@ class StateTable(MutableMapping[str, S]):
 
     def freeze(self, *, everything: bool) -> list[str]:
         """Keep what is dirty, or ``everything``, as it is now for `packed`; nothing is dirty then."""
-        keys = list(self._states) if everything else sorted(self.dirty)
-        self._frozen = {key: self._states[key] for key in keys}
+        keys = self.dirty | self._states.keys() if everything else self.dirty
+        self._frozen = {key: self._states[key] for key in keys & self._states.keys()}
+        self._packed = dict.fromkeys(keys - self._states.keys(), b"")
         self.dirty = set()
-        return keys
+        return sorted(keys)
 
     def packed(self, key: str) -> bytes:
-        """Return a frozen state's bytes, once."""
+        """Return a frozen state's bytes, once; none for one that was deleted."""
         frozen = self._frozen.pop(key, None)
         return self._packed.pop(key) if frozen is None else frozen.pack()

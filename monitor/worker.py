@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
@@ -69,6 +69,16 @@ class TopicRecreatedError(RuntimeError):
     """An input begins again while the state does not."""
 
 
+def checkpoint_records(consumer: AIOKafkaConsumer, topic: str, partition: int) -> checkpoints.Read:
+    """Return how `checkpoints.load` reads a partition of ``topic`` (full name)."""
+
+    async def read(start: int, end: int) -> AsyncIterator[tuple[int, bytes, bytes]]:
+        async for record in kafka.read_partition(consumer, topic, partition, start, end):
+            yield record.offset, record.key, checkpoints.from_broker(record.value, record.headers)
+
+    return read
+
+
 class LaneBroker:
     """What one lane asks of the broker (see `monitor.lane.Broker`)."""
 
@@ -88,7 +98,7 @@ class LaneBroker:
         async with kafka.reader(self._settings) as consumer:
             topic = self._name(self._stage.checkpoints)
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
-            loaded = await checkpoints.load(kafka.records_of(consumer, topic, self._partition), end)
+            loaded = await checkpoints.load(checkpoint_records(consumer, topic, self._partition), end)
         included = {
             TopicPartition(self._name(name), self._partition): offset
             for name, offset in (loaded.closing.offsets if loaded.closing else {}).items()

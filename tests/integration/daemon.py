@@ -32,6 +32,7 @@ from monitor.replay import Replayed, alerts_on_broker, by_history, by_journal
 from monitor.settings import Settings
 from monitor.simulation import companies_of, write
 from monitor.stage import Stages, load_stages
+from monitor.worker import checkpoint_records
 from schemas.alerts import Alert, digest
 from schemas.records import News, TranscriptSegment
 from schemas.topics import INSTRUMENT_INPUTS
@@ -410,7 +411,7 @@ async def _account(settings: Settings) -> Account:
         async with kafka.reader(settings) as consumer:
             topic = kafka.full_name(settings.prefix, stage.checkpoints)
             end = (await kafka.end_offsets(consumer, topic, [partition]))[partition]
-            read = kafka.records_of(consumer, topic, partition)
+            read = checkpoint_records(consumer, topic, partition)
             loaded, whole = [await checkpoints.load(read, end, start) for start in (None, 0)]
             assert loaded.states == whole.states
         expected = {key: state.pack() for key, state in replayed.table.items()}

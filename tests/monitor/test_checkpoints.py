@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor import checkpoints
-from monitor.checkpoints import CLOSING_KEY, Closing, Loaded, Span, encode_closing, load, seal
+from monitor.checkpoints import CLOSING_KEY, Closing, Loaded, Span, encode_closing, from_broker, load, seal, to_broker
 
 Record = tuple[bytes, bytes]
 
@@ -122,14 +122,29 @@ def test_records_of_before_compression_and_starts_are_read() -> None:
     last = Closing(
         epoch=1, journal=3, ordinal=9, offsets={}, alerts=0, clock_ns=0, latest_ns=0, level=0, config="c"
     )  # fmt: skip
-    log = [old(state("A", b""), b"one"), old(state("B", b""), b""), old(closing(9), encode_closing(last))]
-    assert read(*log) == Loaded(last, {"A": b"one", "B": b""}, set(), 0, 3)
-    assert read(*log, state("A", b"two", epoch=4), closing(11, epoch=4)).states == {"A": b"two", "B": b""}
+    log = [old(state("A", b""), b"one"), old(state("B", b""), b"1"), old(closing(9), encode_closing(last))]
+    assert read(*log) == Loaded(last, {"A": b"one", "B": b"1"}, set(), 0, 3)
+    assert read(*log, state("A", b"two", epoch=4), closing(11, epoch=4)).states == {"A": b"two", "B": b"1"}
 
 
 def test_a_state_is_written_compressed() -> None:
     assert len(seal(1, 0, bytes(10_000))) < 200
     assert read(state("A", bytes(10_000)), closing(1)).states == {"A": bytes(10_000)}
+
+
+def test_a_key_that_is_gone_is_gone_once_its_checkpoint_is_complete() -> None:
+    log = [state("A", b"1"), state("B", b"1"), closing(10), state("A", b"")]
+    assert (read(*log).states, read(*log).leftovers) == ({"A": b"1", "B": b"1"}, {"A"})
+    assert read(*log, closing(20)).states == {"B": b"1"}
+    assert read(*log, closing(20), state("A", b"3"), closing(30)).states == {"A": b"3", "B": b"1"}
+
+
+def test_a_key_that_is_gone_is_a_tombstone_to_kafka() -> None:
+    for content in (b"", b"1"):
+        value = seal(7, 3, content)
+        stored, headers = to_broker(value)
+        assert (stored is None) == (content == b"")
+        assert from_broker(stored, headers) == value
 
 
 # Where a reader may begin.
@@ -163,21 +178,47 @@ class Author:
         self.epoch = world.claim()
         loaded = world.loaded()
         self.span = Span(loaded.start, loaded.end)
-        # What an incomplete checkpoint held had been journalled: it is applied again.
-        self.states = loaded.states | dict.fromkeys(loaded.leftovers, b"again")
-        self.dirty = set(loaded.leftovers)
+        # What was journalled after the checkpoint is applied again.
+        self.states = dict(world.states)
+        self.dirty = {k for k in self.states | loaded.states if self.states.get(k) != loaded.states.get(k)}
+        self.dirty |= loaded.leftovers & set(self.states)
         self.journal_end = self.epoch + 1
         self.answer = 0
         self.writing: Iterator[None] = iter(())
         self.alive = True
 
-    def checkpoint(self, world: World, number: int) -> Iterator[None]:
+    def append(self, world: World) -> None:
+        """Write a journal entry: where it stands is settled, but its author learns of it later."""
+        if not self.answer:
+            self.answer = 1 if world.owner == self.epoch else -1
+            world.journal += 1
+
+    def hear(self) -> None:
+        """Learn where the entry stands."""
+        self.alive = self.answer >= 0
+        self.journal_end += self.answer
+        self.answer = 0
+
+    def change(self, world: World, key: str, value: bytes) -> None:
+        """Apply something that is journalled; no value: the key is forgotten."""
+        self.hear()
+        self.append(world)
+        self.hear()
+        if self.alive:
+            world.states[key] = self.states[key] = value
+            if not value:
+                del world.states[key], self.states[key]
+            self.dirty.add(key)
+
+    def checkpoint(self, world: World) -> Iterator[None]:
         """Write what is dirty, or all, a record at a time."""
         self.span.confirm(self.journal_end)
-        full = self.span.full_due(len(self.states))
-        cut = {key: value for key, value in self.states.items() if full or key in self.dirty}
-        full = len(cut) == len(self.states)
+        keys = self.dirty | set(self.states) if self.span.full_due(len(self.states)) else self.dirty
+        cut = {key: self.states.get(key, b"") for key in sorted(keys)}
+        full = set(self.states) <= keys
         self.dirty = set()
+        number = len(world.checkpoints)
+        world.checkpoints.append(dict(self.states))
         offsets = []
         for key, value in cut.items():
             offsets.append(world.append(state(key, value, self.epoch, self.span.start)))
@@ -187,12 +228,17 @@ class Author:
 
 
 class World:
-    """A checkpoint log and a journal of which only the length matters; authors that may not know they are replaced."""
+    """A checkpoint log, a journal of which only the length and what it leads to matter, and who owns it.
+
+    ``checkpoints`` holds what each checkpoint is to contain, by its number.
+    """
 
     def __init__(self) -> None:
         self.log: list[Record] = []
         self.journal = 0
         self.owner = -1
+        self.states: dict[str, bytes] = {}
+        self.checkpoints: list[dict[str, bytes]] = []
 
     def append(self, record: Record) -> int:
         self.log.append(record)
@@ -205,14 +251,15 @@ class World:
     def loaded(self) -> Loaded:
         whole, loaded = read(*self.log, start=0), read(*self.log)
         assert msgspec.structs.replace(loaded, start=0) == whole
+        assert loaded.states == (self.checkpoints[loaded.closing.ordinal] if loaded.closing else {})
         return loaded
 
 
 WHO = st.sampled_from([0, 0, 0, 1, 2])
 WORK = st.one_of(
-    st.tuples(st.just("change"), WHO, st.sampled_from("ABCDE")),
+    st.tuples(st.sampled_from(["change", "change", "forget"]), WHO, st.sampled_from("ABCDE")),
     st.tuples(st.just("write"), WHO, st.sampled_from([1, 2, 4, 8])),
-    st.tuples(st.sampled_from(["append", "answer", "turn", "turn"]), WHO, st.just(0)),
+    st.tuples(st.sampled_from(["append", "hear"]), WHO, st.just(0)),
 )
 END = st.tuples(st.sampled_from(["replace", "replace", "kill"]), st.sampled_from([0, 1, 2]), st.just(0))
 ACTIONS = st.lists(st.integers(0, 15).flatmap(lambda n: WORK if n else END), min_size=30, max_size=150)
@@ -233,22 +280,17 @@ def test_a_reader_finds_what_the_whole_log_says_whoever_wrote_it(actions: list[t
                 continue
             elif what == "kill":
                 author.alive = False
-            elif what == "change":
-                author.states[str(detail)] = b"%d" % number
-                author.dirty.add(str(detail))
+            elif what in ("change", "forget"):
+                author.change(world, str(detail), b"%d" % number if what == "change" else b"")
             elif what == "write":
                 for _ in range(int(detail)):
                     if next(author.writing, "written") == "written":
-                        author.writing = author.checkpoint(world, number)
+                        author.writing = author.checkpoint(world)
                 world.loaded()
-            if what in ("append", "turn") and not author.answer:
-                # Where it stands is settled now; its author learns of it with the answer.
-                author.answer = 1 if world.owner == author.epoch else -1
-                world.journal += 1
-            if what in ("answer", "turn") and author.answer:
-                author.alive = author.answer > 0
-                author.journal_end += author.answer
-                author.answer = 0
+            elif what == "append":
+                author.append(world)
+            elif what == "hear":
+                author.hear()
 
 
 @given(writes=st.lists(st.sets(st.sampled_from("ABCDE")), min_size=1, max_size=30), until=st.integers(0, 200))
@@ -257,12 +299,13 @@ def test_a_compacted_log_is_read_the_same(writes: list[set[str]], until: int) ->
     with patch.object(checkpoints, "RECORDS_MORE", 0):
         author = Author(world)
         for number, keys in enumerate(writes):
-            author.states |= dict.fromkeys(keys, b"%d" % number)
-            author.dirty |= keys
-            for _ in author.checkpoint(world, number):
+            for key in sorted(keys):
+                author.change(world, key, b"%d" % number if number % 4 else b"")
+            for _ in author.checkpoint(world):
                 pass
-            author.journal_end += 2
+            author.change(world, "Z", b"z")
+            author.change(world, "Z", b"z")
             log = dict(enumerate(world.log))
             loaded = read_compacted(compacted(log, until))
-            assert loaded.states == author.states
+            assert loaded.states == world.loaded().states
             assert loaded.closing == world.loaded().closing

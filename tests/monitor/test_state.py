@@ -46,7 +46,7 @@ def test_a_frozen_state_is_packed_as_it_was_whatever_becomes_of_it() -> None:
         state.n += 10
     assert [states.packed(key) for key in keys[1:]] == [b"1", b"1", b"1"]
     assert {key: state.n for key, state in states.items()} == {"a": 12, "b": 13, "c": 17}
-    assert states.dirty == {"a", "b", "c"}
+    assert states.dirty == {"a", "b", "c", "d"}
 
 
 def test_a_frozen_state_is_handed_out_once() -> None:
@@ -55,3 +55,14 @@ def test_a_frozen_state_is_handed_out_once() -> None:
     assert states.packed("a") == b"1"
     with pytest.raises(KeyError):
         states.packed("a")
+
+
+def test_a_state_that_was_deleted_is_dirty_and_has_no_bytes() -> None:
+    states = table(a=1, b=1, c=1)
+    del states["b"]
+    assert states.freeze(everything=False) == ["b"]
+    assert states.packed("b") == b""
+    del states["c"]
+    assert states.freeze(everything=True) == ["a", "c"]
+    assert [states.packed("a"), states.packed("c")] == [b"1", b""]
+    assert states.freeze(everything=True) == ["a"]

@@ -1,0 +1,131 @@
+"""Three instruments, now and then a news item or some ticks; what is quiet for an hour is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.flow import Arrival, Item
+from agents.state import InstrumentState
+from monitor.state import StateTable
+from schemas.alerts import Alert
+from schemas.frames import frame_of
+from schemas.journal import Clock
+from tests.agents.streams import BEGIN, S, engines, heard, news, run
+
+HOUR_S = 3_600
+FORGETFUL = replace(engines(), forget_ns=HOUR_S * S)
+State = dict[str, InstrumentState]
+
+
+def text(at_s: float, key: str = "A", score: float = 0.1) -> Arrival:
+    item = news(at_s, f"d{at_s}", key)
+    return Arrival("news", 0, int(at_s), key, item.ts_available, int(at_s), item, bytes(32), heard(item, score))
+
+
+def ticks(at_s: float, key: str = "A") -> Arrival:
+    ts = [BEGIN + int(at_s * S) + i * 1_000_000 for i in range(3)]
+    frame = frame_of(
+        key,
+        {
+            "ts_event": ts, "ts_available": ts, "price": [10.0, 10.1, 10.0], "size": [1.0] * 3, "side": [1, 1, -1],
+            "source_offset": [int(at_s) * 10 + i for i in range(3)],
+        },
+    )  # fmt: skip
+    return Arrival("frames", 0, int(at_s), key, ts[-1], int(at_s), frame, bytes(32), None)
+
+
+def clock(at_s: int) -> Clock:
+    return Clock(BEGIN + at_s * S)
+
+
+def after(items: list[Item]) -> State:
+    state: State = {}
+    run(items, state, FORGETFUL)
+    return state
+
+
+def packed(state: State) -> dict[str, bytes]:
+    return {key: kept.pack() for key, kept in state.items()}
+
+
+def test_what_is_quiet_for_long_is_forgotten_to_the_second() -> None:
+    items: list[Item] = [ticks(0, "A"), text(10, "B")]
+    assert set(after([*items, clock(HOUR_S)])) == {"A", "B"}
+    assert set(after([*items, clock(HOUR_S + 1)])) == {"B"}
+    assert set(after([*items, text(20, "A"), clock(HOUR_S + 10)])) == {"A"}
+    assert after([*items, clock(3 * HOUR_S)]) == {}
+
+
+def test_nothing_is_forgotten_where_that_is_off() -> None:
+    state: State = {}
+    run([ticks(0), clock(10 * HOUR_S)], state, engines())
+    assert set(state) == {"A"}
+
+
+def test_who_comes_back_begins_as_one_never_seen() -> None:
+    back = [ticks(2 * HOUR_S), clock(2 * HOUR_S + 60)]
+    assert packed(after([ticks(0), text(5), clock(2 * HOUR_S), *back])) == packed(after(back))
+    assert packed(after([ticks(0), text(5), clock(HOUR_S // 2), *back])) != packed(after(back))
+
+
+def test_an_open_episode_keeps_its_instrument() -> None:
+    # Forgotten a second after it was heard of, were it not for the alert that must still be closed.
+    state: State = {}
+    hasty = replace(engines(), forget_ns=S)
+    opened = run([text(0, score=0.99), clock(5), text(6), clock(60)], state, hasty)
+    assert [alert.activity for alert in opened if alert.finding.typology.startswith("adverse")] == ["create"]
+    assert set(state) == {"A"}
+    closed = run([clock(48 * HOUR_S)], state, hasty)
+    assert {alert.episode_id for alert in closed if alert.activity == "close"} == {a.episode_id for a in opened}
+    assert state == {}
+
+
+def test_what_is_forgotten_is_dirty() -> None:
+    table: StateTable[InstrumentState] = StateTable()
+    run([ticks(0)], table, FORGETFUL)
+    table.dirty.clear()
+    run([clock(2 * HOUR_S)], table, FORGETFUL)
+    assert table.dirty == {"A"}
+    assert len(table) == 0
+
+
+def told(alerts: list[Alert]) -> list[bytes]:
+    return sorted(msgspec.json.encode(alert) for alert in alerts)
+
+
+ARRIVALS = st.lists(
+    st.tuples(st.sampled_from("ABC"), st.sampled_from([1, 40, 900, 2_500, 3_599, 3_600, 3_601, 9_000]), st.booleans()),
+    max_size=12,
+)
+
+
+@settings(max_examples=40)
+@given(arrivals=ARRIVALS, step_s=st.sampled_from([7, 60, 1_000]), cut=st.integers(0, 30))
+def test_clocks_that_leap_and_workers_that_change_forget_the_same(
+    arrivals: list[tuple[str, int, bool]], step_s: int, cut: int
+) -> None:
+    leaping: list[Item] = []
+    ticking: list[Item] = []
+    at_s = 0
+    for key, gap_s, is_text in [*arrivals, ("A", 5_000, True)]:
+        ticking += [clock(passed_s) for passed_s in range(at_s + step_s, at_s + gap_s, step_s)]
+        at_s += gap_s
+        arrival = text(at_s, key, 0.99) if is_text else ticks(at_s, key)
+        leaping += [clock(at_s), arrival]
+        ticking += [clock(at_s), arrival]
+    whole: State = {}
+    alerts = run(leaping, whole, FORGETFUL)
+
+    state: State = {}
+    assert told(run(ticking, state, FORGETFUL)) == told(alerts)
+    assert packed(state) == packed(whole)
+
+    before: State = {}
+    first = run(leaping[:cut], before, FORGETFUL)
+    then = {key: InstrumentState.unpack(kept.pack()) for key, kept in sorted(before.items())}
+    assert told(first + run(leaping[cut:], then, FORGETFUL)) == told(alerts)
+    assert packed(then) == packed(whole)
