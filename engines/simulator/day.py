@@ -10,7 +10,7 @@ import numpy as np
 
 from engines.labels import Label
 from engines.simulator import charts, people, words
-from engines.simulator.events import BENIGN, PLAN, Event, place
+from engines.simulator.events import ALL, BENIGN, PLAN, Event, place
 from engines.simulator.flow import SECOND_NS, Floats, background, ticks_of
 from engines.simulator.words import Company, Text
 from schemas.frames import Frame, Kind
@@ -127,7 +127,7 @@ def _day(
 ) -> Day:
     seconds = int(config.hours * 3600)
     open_ns = int(datetime.combine(day, config.open_utc, UTC).timestamp()) * SECOND_NS
-    streams = np.random.SeedSequence([config.seed, 1 + number]).spawn(5 + len(companies))
+    streams = np.random.SeedSequence([config.seed, 1 + number]).spawn(6 + len(companies))
     market, plan, text, pictures, people_rng = (np.random.default_rng(s) for s in streams[:5])
     prefix = f"{day:%Y%m%d}"
 
@@ -139,8 +139,9 @@ def _day(
     ]
     plots = {k: (event, people.ring_of(k)) for k, event in enumerate(events) if event.typology == "pump_and_dump"}
     articles = _background_words(text, config, companies, seconds, open_ns)
+    aside = np.random.default_rng(streams[-1])  # so that what else is written and said does not change with it
     for event in events:
-        articles += _words_about(text, event, companies, open_ns)
+        articles += _words_about(aside if event.index == ALL else text, event, companies, open_ns)
     articles.sort(key=lambda article: article.ts_available)
     articles = [replace(article, document_id=f"{prefix}-{k:05d}") for k, article in enumerate(articles)]
     orders = []
@@ -162,7 +163,7 @@ def _day(
                 start_ns=open_ns + event.start_s * SECOND_NS,
                 onset_ns=open_ns + event.onset_s * SECOND_NS,
                 end_ns=open_ns + event.end_s * SECOND_NS,
-                instruments=[companies[event.index].instrument],
+                instruments=_concerned(event, companies),
                 accounts=plots[k][1] if k in plots else [],
                 strength=config.strength,
                 disguise=config.disguise,
@@ -172,6 +173,12 @@ def _day(
             for k, event in enumerate(events)
         ],
     )
+
+
+def _concerned(event: Event, companies: list[Company]) -> list[str]:
+    if event.index == ALL:
+        return ["market", *(company.instrument for company in companies)]
+    return [companies[event.index].instrument]
 
 
 def _article(
@@ -221,8 +228,11 @@ def _background_words(
 def _words_about(rng: np.random.Generator, event: Event, companies: list[Company], open_ns: int) -> list[Article]:
     if event.public_s is None:
         return []
-    cast = _cast(rng, len(companies), event.index)
     open_event_ns = open_ns + event.public_s * SECOND_NS
+    if event.index == ALL:
+        head = words.write(rng, words.pick(rng, words.MARKET_NEWS["bearish"]), companies, _cast(rng, len(companies)))
+        return [_article(rng, companies, open_event_ns, "news", head)]
+    cast = _cast(rng, len(companies), event.index)
     onset_ns = open_ns + event.onset_s * SECOND_NS
     made = []
     if event.typology == "pump_and_dump":

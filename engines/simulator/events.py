@@ -14,15 +14,18 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-#: Typology → how many a day. The first three harm; the others only look like it.
+#: Typology → how many a day. The first four harm; the others only look like it.
 PLAN: dict[str, int] = {
     "pump_and_dump": 2,
     "market_anomaly": 2,
     "news_shock": 3,
+    "market_wide": 1,
     "orderly_rise": 2,
     "block_trade": 2,
     "trading_halt": 1,
 }
+#: The index of an event that concerns all instruments.
+ALL = -1
 BENIGN = frozenset({"orderly_rise", "block_trade", "trading_halt"})
 
 
@@ -52,7 +55,7 @@ class Event:
     """An event in seconds of the session. ``public_s`` is when words about it begin, None if there are none."""
 
     typology: str
-    index: int  # of the instrument
+    index: int  # of the instrument, or `ALL`
     start_s: int
     onset_s: int
     end_s: int
@@ -190,7 +193,7 @@ def place(
     """
     n = len(activity)
     effects = [Effects.none(seconds) for _ in range(n)]
-    wanted = [name for name in PLAN if name in typologies for _ in range(PLAN[name])]
+    wanted = [name for name in _SHAPES if name in typologies for _ in range(PLAN[name])]
     quiet = list(rng.permutation(np.argsort(activity)[: max(1, n // 2)]))
     others = [i for i in rng.permutation(n) if i not in quiet]
     pumps = wanted.count("pump_and_dump")
@@ -204,4 +207,23 @@ def place(
         index = int(order[k % n])
         start, end, public = _SHAPES[name](rng, effects[index], onset, strength, 1.0 - disguise)
         events.append(Event(name, index, max(0, start), onset, min(end, seconds - 1), public))
+    if "market_wide" in typologies:
+        events.append(_market_wide(rng, effects, seconds, strength, 1.0 - disguise))
     return sorted(events, key=lambda event: event.onset_s), effects
+
+
+def _market_wide(
+    rng: np.random.Generator, effects: list[Effects], seconds: int, strength: float, open_share: float
+) -> Event:
+    """Everything falls within seconds and comes half back in minutes; late in the session, after the other events."""
+    onset = int(seconds * rng.uniform(0.94, 0.96))
+    back = min(600, seconds - onset - 20)
+    for effect in effects:
+        begin = onset + int(rng.integers(0, 6))
+        fall = rng.uniform(0.035, 0.06) * strength
+        _ramp(effect, begin, begin + 4, -fall, 1.0)
+        _ramp(effect, begin + 20, begin + 20 + back, fall / 2, 2.0)
+        effect.rate[begin : begin + 10] *= 1 + 25 * open_share
+        effect.pressure[begin : begin + 5] = -0.9 * open_share
+        effect.rate[begin + 10 : begin + 20 + back] *= 3
+    return Event("market_wide", ALL, onset, onset, onset + 20 + back, onset + 45)

@@ -25,8 +25,8 @@ def simulate(
     typology: Annotated[
         list[str] | None,
         typer.Option(
-            help="Events to inject, several times: pump_and_dump, market_anomaly, news_shock, and the benign "
-            "orderly_rise, block_trade, trading_halt; `none` for a quiet day.",
+            help="Events to inject, several times: pump_and_dump, market_anomaly, news_shock, market_wide, and the "
+            "benign orderly_rise, block_trade, trading_halt; `none` for a quiet day.",
             show_default="all",
         ),
     ] = None,

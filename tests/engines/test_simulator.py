@@ -142,6 +142,24 @@ def test_an_anomaly_jumps_and_comes_back(day: Day) -> None:
         assert after == pytest.approx(before, rel=0.02)
 
 
+def test_a_fall_of_the_whole_market_is_everywhere_within_seconds_and_half_of_it_comes_back(day: Day) -> None:
+    (label,) = labels_of(day, "market_wide")
+    assert label.instruments == ["market", *(company.instrument for company in COMPANIES)]
+    assert label.onset_ns > max(other.onset_ns for other in day.labels if other is not label)
+    (article,) = (a for a in day.articles if a.ts_event == label.public_ns)
+    assert article.instruments == ()
+    falls, left = [], []
+    for frame in day.ticks:
+        before = trades_between(frame, label.onset_ns - 600 * SECOND_NS, label.onset_ns).price[-1]
+        falls.append(trades_between(frame, label.onset_ns, label.onset_ns + 30 * SECOND_NS).price.min() / before - 1)
+        left.append(
+            trades_between(frame, label.end_ns - 60 * SECOND_NS, label.end_ns + 300 * SECOND_NS).price.mean() / before
+            - 1
+        )
+    assert max(falls) < -0.025
+    assert np.mean(left) == pytest.approx(np.mean(falls) / 2, abs=0.01)
+
+
 def test_bad_news_comes_before_the_fall(day: Day) -> None:
     for label in labels_of(day, "news_shock"):
         frame = ticks_of(day, label.instruments[0])
