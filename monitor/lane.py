@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 TURN_MESSAGES = 64
 #: Above this many buffered messages a topic is paused, below a quarter of it it flows again. Frames take 42 kB each.
 BUFFER_MESSAGES = 256
-#: States of a checkpoint that are packed and sent before others have their turn: about 2 ms.
+#: States of a checkpoint that are packed and sent before others have their turn: 2 to 3 ms.
 PACKED_AT_ONCE = 64
 #: Alerts that a warning names one by one.
 ALERTS_NAMED = 20
