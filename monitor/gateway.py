@@ -28,6 +28,7 @@ from engines.instruments import SymbolMaster
 from monitor import kafka, probes
 from monitor.arrivals import TRACEPARENT, dead_letter, header_texts, refused
 from monitor.delivery import Delivery, DeliveryError
+from monitor.liveness import STUCK_S, Pulse
 from monitor.metrics import GatewayMetrics
 from monitor.packing import OpenFrame, Partition, Wait
 from monitor.sequencer import Taken
@@ -87,7 +88,7 @@ class Gateway(ConsumerRebalanceListener):
         self._wait = Wait(self._wait_s, self._frame_s)
         self._frames_sent = 0
         self._joined = False
-        self._moved_s = time.monotonic()
+        self._moved_s = self._assigned_s = time.monotonic()
         self._misplaced: set[str] = set()
         self._consumer = AIOKafkaConsumer(
             **kafka.client_options(settings),
@@ -110,6 +111,7 @@ class Gateway(ConsumerRebalanceListener):
             max_request_size=kafka.MAX_MESSAGE_BYTES,
         )
         self._delivery = Delivery(self._producer)
+        self._pulse = Pulse(self._producer.client.force_metadata_update)
 
     async def run(self) -> None:
         """Work until `stop`; then deliver what is under way, commit it, and return.
@@ -128,7 +130,7 @@ class Gateway(ConsumerRebalanceListener):
                 self._settings.http_host,
                 self._settings.http_port,
                 live=self._live,
-                ready=lambda: [] if self._joined and not self.stopping.is_set() else ["not a member of the group"],
+                ready=self._ready,
                 expose=self.metrics.expose,
             ) as address:
                 self._consumer.subscribe([self._ticks, self._documents], listener=self)
@@ -140,9 +142,10 @@ class Gateway(ConsumerRebalanceListener):
     async def _work(self) -> None:
         work = asyncio.create_task(self._loop())
         upkeep = asyncio.create_task(self._upkeep())
+        pulse = asyncio.create_task(self._pulse.keep())
         try:
-            await asyncio.wait([work, upkeep, self._delivery.failed], return_when=asyncio.FIRST_COMPLETED)
-            ended: tuple[asyncio.Future[None], ...] = (upkeep, self._delivery.failed, work)
+            ended: tuple[asyncio.Future[None], ...] = (pulse, upkeep, self._delivery.failed, work)
+            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
             for future in ended:
                 if future.done():
                     future.result()
@@ -156,9 +159,9 @@ class Gateway(ConsumerRebalanceListener):
                 f"Kafka failed the gateway ({error}): restart it, it goes on from its last commit."
             ) from error
         finally:
-            work.cancel()
-            upkeep.cancel()
-            await asyncio.gather(work, upkeep, return_exceptions=True)
+            for task in (work, upkeep, pulse):
+                task.cancel()
+            await asyncio.gather(work, upkeep, pulse, return_exceptions=True)
 
     async def _close(self) -> None:
         for client in (self._consumer, self._producer):
@@ -328,10 +331,20 @@ class Gateway(ConsumerRebalanceListener):
         return max(0, (self._consumer.highwater(tp) or 0) - part.ledger.position)
 
     def _live(self) -> list[str]:
-        still_s = time.monotonic() - self._moved_s
+        reasons = []
+        still_s = self._pulse.waited_s(self._moved_s)
         if still_s > STALLED_S and any(self._lag(tp) for tp in self._consumer.assignment()):
-            return [f"there is lag, and nothing was committed for {still_s:.0f} s"]
-        return []
+            reasons.append(f"there is lag, and nothing was committed for {still_s:.0f} s")
+        for tp in self._consumer.assignment():
+            fetched_ms = self._consumer.last_poll_timestamp(tp) or 0
+            silent_s = min(time.time() - fetched_ms / 1000, self._pulse.waited_s(self._assigned_s))
+            if silent_s > STUCK_S:
+                reasons.append(f"no fetch of {tp.topic}/{tp.partition} was answered for {silent_s:.0f} s")
+        return self._pulse.live(reasons)
+
+    def _ready(self) -> list[str]:
+        joined = self._joined and not self.stopping.is_set()
+        return self._pulse.ready([] if joined else ["not a member of the group"])
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Deliver and commit what was read, before another gateway goes on from there."""
@@ -344,7 +357,7 @@ class Gateway(ConsumerRebalanceListener):
         async with self._turn:
             self._parts.clear()
             self._joined = True
-            self._moved_s = time.monotonic()
+            self._moved_s = self._assigned_s = time.monotonic()
         log.info("partitions assigned", partitions=sorted({tp.partition for tp in assigned}))
 
 

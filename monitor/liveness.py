@@ -60,11 +60,23 @@ class Pulse:
         """Return how long has passed since then, not counting what was before the broker came (back)."""
         return self._clock() - max(since_s, self.since_s)
 
+    def live(self, reasons: list[str]) -> list[str]:
+        """Return what fails liveness: the reasons, and while the broker is away nothing, up to `GIVE_UP_S`."""
+        if not self.away_s:
+            return reasons
+        return [self._told] if self.away_s > GIVE_UP_S else []
+
+    def ready(self, reasons: list[str]) -> list[str]:
+        """Return what fails readiness: the reasons, or that the broker is away."""
+        return [self._told] if self.away_s else reasons
+
+    @property
+    def _told(self) -> str:
+        return f"the broker has not answered for {self.away_s:.0f} s"
+
 
 def stuck(workers: Sequence[Worker], pulse: Pulse, *, interval_s: float) -> list[str]:
     """Return what keeps a process from being called alive, a sentence each; ``interval_s``: between checkpoints."""
-    if pulse.away_s:
-        return [_away(pulse)] if pulse.away_s > GIVE_UP_S else []
     reasons = []
     given_back_s = max(worker.given_back_s for worker in workers)
     if not any(worker.lanes for worker in workers) and pulse.waited_s(given_back_s) > 4 * STUCK_S:
@@ -82,20 +94,14 @@ def stuck(workers: Sequence[Worker], pulse: Pulse, *, interval_s: float) -> list
         silent_s = pulse.waited_s(lane.status.committed_s)
         if lane.behind and silent_s > STUCK_S + 4 * interval_s:
             reasons.append(f"{where}: nothing acknowledged for {silent_s:.0f} s")
-    return reasons
+    return pulse.live(reasons)
 
 
 def unready(workers: Sequence[Worker], pulse: Pulse) -> list[str]:
     """Return what keeps a process from being called ready, a sentence each."""
-    if pulse.away_s:
-        return [_away(pulse)]
     if not any(worker.lanes for worker in workers):
-        return ["no partition assigned yet"]
-    return [f"{where}: recovering" for where, _, _, lane in _lanes(workers) if not lane.status.recovered]
-
-
-def _away(pulse: Pulse) -> str:
-    return f"the broker has not answered for {pulse.away_s:.0f} s"
+        return pulse.ready(["no partition assigned yet"])
+    return pulse.ready([f"{where}: recovering" for where, _, _, lane in _lanes(workers) if not lane.status.recovered])
 
 
 def _lanes(workers: Sequence[Worker]) -> Iterator[tuple[str, Worker, int, Lane]]:

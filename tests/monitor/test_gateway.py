@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import pytest
+from aiokafka import TopicPartition
 
 from engines.instruments import Listing, SymbolMaster
 from monitor.commands.gateway import settings_of
-from monitor.gateway import _headers, news_of
-from monitor.settings import load
+from monitor.gateway import Gateway, _headers, news_of
+from monitor.settings import Settings, load
 from schemas.records import Document
 
 MASTER = SymbolMaster(
@@ -57,3 +61,21 @@ def test_a_gateway_beside_a_daemon_has_a_port_of_its_own(monkeypatch: pytest.Mon
     assert settings_of(http_port=0).http_port == 0
     monkeypatch.setenv("TOCSIN_HTTP_PORT", "9000")
     assert settings_of().http_port == 9_000
+
+
+async def test_a_gateway_that_fetches_nothing_is_not_alive_unless_the_broker_is_away() -> None:
+    gateway = Gateway(Settings(), MASTER)
+    await gateway._close()
+    fetched_ms = time.time() * 1_000 - 45_000
+    gateway._consumer = SimpleNamespace(
+        assignment=lambda: {TopicPartition("tocsin.ticks", 3)},
+        highwater=lambda _: 0,
+        last_poll_timestamp=lambda _: fetched_ms,
+    )
+    assert gateway._live() == []  # it has only just begun
+    gateway._assigned_s -= 100
+    gateway._pulse.since_s -= 100
+    assert gateway._live() == ["no fetch of tocsin.ticks/3 was answered for 45 s"]
+    gateway._pulse._answered_s -= 60
+    assert gateway._live() == []
+    assert gateway._ready() == ["the broker has not answered for 60 s"]
