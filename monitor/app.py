@@ -82,7 +82,6 @@ async def serve(settings: Settings) -> None:
                 stage=stage,
                 source=source,
                 producer=producer,
-                fence=fence,
                 pool=pool,
                 metrics=metrics,
                 trace=trace,

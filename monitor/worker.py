@@ -20,9 +20,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
-from monitor.arrivals import pending
+from monitor.arrivals import header_texts, pending
 from monitor.checkpoints import Loaded
-from monitor.fence import Fence, end_process, vital
+from monitor.fence import end_process, vital
 from monitor.journal import FencedError, JournalWriter, read_journal
 from monitor.lane import Agent, Lane, LaneConfig
 from monitor.metrics import Metrics
@@ -194,7 +194,6 @@ class Worker:
         stage: Stage,
         source: Source,
         producer: AIOKafkaProducer,
-        fence: Fence,
         pool: Executor,
         metrics: Metrics,
         trace: Trace | None,
@@ -204,7 +203,6 @@ class Worker:
         self.stage = stage
         self._source = source
         self._producer = producer
-        self._fence = fence
         self._pool = pool
         self._metrics = metrics
         self._trace = trace
@@ -230,7 +228,7 @@ class Worker:
         topic = self._short[message.topic]
         self._brokers[message.partition].last_push_s[topic] = time.monotonic()
         try:
-            headers = {k: v.decode("utf-8", "replace") for k, v in message.headers or () if v is not None}
+            headers = header_texts(message.headers or ())
             found = pending(topic, message.offset, message.key or b"", message.value or b"", message.timestamp, headers)
             if isinstance(found.value, News | TranscriptSegment):
                 self._start_encoding(lane, found, found.value)

@@ -70,7 +70,7 @@ def lag(source: Source, received: int, buffered: int = 0) -> int:
     nobody = cast(Any, None)
     worker = Worker(
         Settings(), name="w", stage=cast(Any, STAGE), source=source,
-        producer=nobody, fence=nobody, pool=nobody, metrics=nobody, trace=None,
+        producer=nobody, pool=nobody, metrics=nobody, trace=None,
     )  # fmt: skip
     worker.lanes[0], worker._brokers[0] = cast(Any, lane), asked
     return worker.lag(0)
