@@ -52,10 +52,10 @@ async def read(settings: Settings, selection: Selection) -> list[DeadLetter]:
     """
     async with kafka.reader(settings) as consumer:
         records, _ = await reading.history(consumer, settings, "deadletters")
-    # A worker that crashed may have refused the same message twice.
-    refused = (_decode(record.value) for record in records)
-    short = (msgspec.structs.replace(one, topic=one.topic.removeprefix(settings.prefix)) for one in refused)
-    letters = {letter_id(letter): letter for letter in short if selection.takes(letter)}
+        refused = (_decode(record.value) async for record in records)
+        short = (msgspec.structs.replace(one, topic=one.topic.removeprefix(settings.prefix)) async for one in refused)
+        # A worker that crashed may have refused the same message twice.
+        letters = {letter_id(letter): letter async for letter in short if selection.takes(letter)}
     return sorted(letters.values(), key=lambda letter: (letter.ts_available, letter.topic, letter.offset))
 
 

@@ -44,11 +44,11 @@ def since_ns(text: str, now_ns: int | None = None) -> int:
 
 async def history(
     consumer: AIOKafkaConsumer, settings: Settings, topic: str, since: int = 0
-) -> tuple[list[ConsumerRecord], dict[int, int]]:
+) -> tuple[AsyncIterator[ConsumerRecord], dict[int, int]]:
     """Return the messages of a topic (without prefix) from the first with a timestamp of ``since`` (ns) or later on,
-    and where each partition ended. Among them are earlier ones that came after it.
+    and where each partition ends. Among them are earlier ones that came after it.
 
-    ``consumer`` is one of `kafka.reader`.
+    ``consumer`` is one of `kafka.reader`, and reads nothing else meanwhile.
 
     Raises
     ------
@@ -64,11 +64,11 @@ async def history(
         times = {TopicPartition(name, partition): since // 1_000_000 for partition in partitions}
         for tp, found in (await consumer.offsets_for_times(times)).items():
             starts[tp.partition] = ends[tp.partition] if found is None else found.offset
-    records = [
+    records = (
         record
         for partition, end in ends.items()
         async for record in kafka.read_partition(consumer, name, partition, starts[partition], end)
-    ]
+    )
     return records, ends
 
 

@@ -69,7 +69,7 @@ async def _events(settings: Settings, since_ns: int, follow: bool) -> AsyncGener
     decode = msgspec.json.Decoder(AlertEvent).decode
     async with kafka.reader(settings) as consumer:
         records, ends = await reading.history(consumer, settings, "alerts", since_ns)
-        past = [(record.value, decode(record.value)) for record in records]
+        past = [(record.value, decode(record.value)) async for record in records]
         for value, event in sorted(past, key=lambda one: one[1].data.times.available_at):
             if event.data.times.available_at >= since_ns:
                 yield value, event
