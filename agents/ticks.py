@@ -38,7 +38,8 @@ async def ticks(
                     count(update.counts)
                 yield Ticked(item.key, update, item)
                 for track in update.tracks:
-                    yield Scored(item.key, track, item)
+                    if not track.silent or track.head in kept.episodes:  # a score of 0 opens nothing
+                        yield Scored(item.key, track, item)
         elif isinstance(item, Clock):
             # Second by second, however far the clock leaps where a partition is quiet: what closes when, and which
             # score an episode closes with, is then the same among few messages and among many.

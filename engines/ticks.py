@@ -377,8 +377,16 @@ class TickEngine:
             return Explanation()
 
         return (
-            Track("anomaly", ts, available, surprise, starts, explain_jump),
-            Track("pump_and_dump", ts, available, pumped, starts - config.pump.window_ns, explain_rush),
+            Track("anomaly", ts, available, surprise, starts, explain_jump, silent=not jumps),
+            Track(
+                "pump_and_dump",
+                ts,
+                available,
+                pumped,
+                starts - config.pump.window_ns,
+                explain_rush,
+                silent=not work.rushes,
+            ),
         )
 
 

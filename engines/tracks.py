@@ -18,7 +18,7 @@ class Track:
 
     Arrays have shape (n,): ``ts_event`` and ``ts_available`` (int64 ns) of the tick, bar's end or text that completed
     the score, ``score`` (float64, calibrated, in [0, 1]), ``window_start`` (int64 ns) of the window it speaks of.
-    ``explain(i)`` tells why moment i scored more than 0.
+    ``explain(i)`` tells why moment i scored more than 0; where ``silent``, none did.
     """
 
     head: str
@@ -27,6 +27,7 @@ class Track:
     score: npt.NDArray[np.float64]
     window_start: npt.NDArray[np.int64]
     explain: Callable[[int], Explanation]
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

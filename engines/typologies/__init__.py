@@ -27,8 +27,8 @@ class TypologySpec(msgspec.Struct, frozen=True, kw_only=True):
     opens_as: Severity = "warning"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.close <= self.open <= self.critical <= 1:
+        if not (0 <= self.close <= self.open <= self.critical <= 1 and self.open > 0):
             raise ValueError(
-                f"{self.name}: expected 0 <= close <= open <= critical <= 1, "
+                f"{self.name}: expected 0 <= close <= open <= critical <= 1 and open > 0, "
                 f"found {self.close}, {self.open}, {self.critical}"
             )
