@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from engines.tracks import Embedding, TickUpdate, Track
 from schemas.frames import Frame
@@ -20,8 +20,7 @@ from schemas.records import (
 Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot | Signal
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True, eq=False):
     """A message that could be used, at its place in the order. ``ordinal`` counts the partition's messages."""
 
     topic: str
@@ -36,8 +35,7 @@ class Arrival:
     trace: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ticked:
+class Ticked(msgspec.Struct, frozen=True, eq=False):
     """What a frame, or the passing of time (``arrival`` None), changed for an instrument."""
 
     key: str
@@ -45,15 +43,13 @@ class Ticked:
     arrival: Arrival | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Lapsed:
+class Lapsed(msgspec.Struct, frozen=True, eq=False):
     """What one step of the clock changed, an instrument each. Fusion scores their bars together, and parts them."""
 
     ticked: tuple[Ticked, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class Heard(msgspec.Struct, frozen=True, eq=False):
     """A text that concerns an instrument was scored and its embedding kept under ``modality``."""
 
     key: str
@@ -62,8 +58,7 @@ class Heard:
     arrival: Arrival
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class Scored(msgspec.Struct, frozen=True, eq=False):
     """A track that triage is to judge, and the arrival that completed it (None: the passing of time)."""
 
     key: str

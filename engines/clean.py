@@ -59,8 +59,7 @@ class Sieve:
     restated: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cleaned:
+class Cleaned(msgspec.Struct, frozen=True, eq=False):
     """Masks of shape (n,): ``keep`` None is all, ``halted`` None is none. ``counts`` says why rows were left out."""
 
     keep: npt.NDArray[np.bool_] | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -12,8 +11,7 @@ import numpy.typing as npt
 from schemas.alerts import Explanation
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Track:
+class Track(msgspec.Struct, frozen=True, eq=False):
     """Scores of one head for one instrument at consecutive moments.
 
     Arrays have shape (n,): ``ts_event`` and ``ts_available`` (int64 ns) of the tick, bar's end or text that completed
@@ -30,8 +28,7 @@ class Track:
     silent: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ClosedBars:
+class ClosedBars(msgspec.Struct, frozen=True, eq=False):
     """Bars that closed, oldest first: ``end`` and ``ts_available`` int64 ns of shape (n,), ``start`` likewise.
 
     ``features`` has shape (n, F), float32, scale-free (in units of the instrument's own trailing spread), as
@@ -45,13 +42,12 @@ class ClosedBars:
     anomaly: npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TickUpdate:
+class TickUpdate(msgspec.Struct, frozen=True, eq=False):
     """What a frame or the passing of time changed: bars closed, tracks scored, rows set aside in cleaning."""
 
     bars: ClosedBars | None = None
     tracks: tuple[Track, ...] = ()
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = {}
 
 
 class Embedding(msgspec.Struct, frozen=True):

@@ -19,10 +19,10 @@ import enum
 import hashlib
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -68,8 +68,7 @@ _MAX_KEY_BYTES = 256
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, eq=False):
     """Ticks of one instrument, rows in order of arrival; every column is an array of shape (n,)."""
 
     instrument: str

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.simulator.events import Effects
-from schemas.frames import Frame, Kind, frame_of
+from schemas.frames import DTYPES, Frame, Kind, frame_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -225,4 +225,4 @@ def _amended(rng: np.random.Generator, frame: Frame, effects: Effects, open_ns: 
 
 
 def _columns(frame: Frame) -> dict[str, npt.NDArray]:  # type: ignore[type-arg]
-    return {name: getattr(frame, name) for name in Frame.__slots__ if name != "instrument"}
+    return {name: getattr(frame, name) for name in DTYPES}

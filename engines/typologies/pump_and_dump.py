@@ -15,8 +15,6 @@ Pump-and-Dump Scheme*, USENIX Security.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -70,8 +68,7 @@ class PumpConfig(msgspec.Struct, frozen=True, kw_only=True):
     order_rate: float = 40.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, eq=False):
     """What each tick is judged by: arrays of shape (n,), or numbers where all ticks have the same.
 
     ``price``, ``reference`` and ``high`` in quote currency; ``bought`` and ``orders`` in the window up to the tick;

@@ -19,7 +19,7 @@ from engines.labels import Label
 from monitor.converters.conversion import Made, Report, choose, require
 from monitor.converters.messages import frame_messages, merged
 from monitor.errors import StartupError
-from schemas.frames import Frame, Kind, frame_of
+from schemas.frames import DTYPES, Frame, Kind, frame_of
 
 VENUE = "BINA"
 _HOUR_NS = 3_600_000_000_000
@@ -89,8 +89,7 @@ def _trades(instrument: str, files: list[Path], report: Report) -> Frame:
     report.kept += sum(len(part) for part in parts)
     if len(parts) == 1:
         return parts[0]
-    names = [name for name in Frame.__slots__ if name != "instrument"]
-    return Frame(instrument, *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Frame(instrument, *(np.concatenate([getattr(part, name) for part in parts]) for name in DTYPES))
 
 
 def _label(row: dict[str, str]) -> Label:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -251,7 +251,7 @@ def test_the_ladders_level_stands_on_the_alert() -> None:
 
 def unheard(arrival: Arrival) -> Arrival:
     """Return a text as it arrives under the ladder's last level."""
-    return dataclasses.replace(arrival, embedding=None)
+    return msgspec.structs.replace(arrival, embedding=None)
 
 
 def test_without_an_embedding_a_text_is_evidence_and_is_counted() -> None:

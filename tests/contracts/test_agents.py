@@ -6,7 +6,6 @@ Each is run where it stands, behind the agents before it, because they share the
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
 from functools import cache, partial
 from itertools import pairwise
@@ -182,9 +181,7 @@ def plain(value: Any) -> object:
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, msgspec.Struct):
-        return type(value).__name__, msgspec.msgpack.encode(value)
-    if dataclasses.is_dataclass(value):
-        return type(value).__name__, [plain(getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return type(value).__name__, [plain(getattr(value, name)) for name in value.__struct_fields__]
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if isinstance(value, Foreign):
