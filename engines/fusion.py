@@ -162,7 +162,12 @@ class FusionModel:
         # Each row is a product of its own: the bits of one product of all rows would depend on n.
         hidden = np.maximum((inputs[:, None, :] @ self._hidden)[:, 0] + constant, 0.0)  # (n, 2 H)
         heads = (hidden[:, None, :] @ self._heads)[:, 0] + self._heads_bias  # (n, 4)
-        weight = np.exp(heads[:, :2]) * present  # (n, 2)
+        raw = np.exp(heads[:, :2])  # (n, 2)
+        if age_ns is None:  # ticks alone share with nothing: the same bits in half the steps
+            contribution = np.zeros((n, 2))
+            contribution[:, 0] = raw[:, 0] * heads[:, 2] / (1.0 + raw[:, 0]) - self._missing[0]
+            return Fused(1.0 / (1.0 + np.exp(-(contribution[:, 0] + self._intercept))), contribution, present)
+        weight = raw * present  # (n, 2)
         pull = weight * heads[:, 2:]  # (n, 2)
         joint = (pull[:, :1] + pull[:, 1:]) / (1.0 + weight[:, :1] + weight[:, 1:])  # (n, 1)
         alone = pull / (1.0 + weight)  # (n, 2)

@@ -216,12 +216,11 @@ class TickEngine:
             calm = ~halted if trade is None else trade & ~halted
             calm_high, calm_low = extremes(price, calm, bounds)
             trading = (~halted).astype(np.float64)
-        starts = bounds[:-1]
-        firsts, lasts = ts[starts].tolist(), ts[np.array(bounds[1:]) - 1].tolist()
         for i, (s, e) in enumerate(itertools.pairwise(bounds)):
-            windows.newest = max(windows.newest, firsts[i])
+            first, last = ts.item(s), ts.item(e - 1)
+            windows.newest = max(windows.newest, first)
             self._close_due(state, available.item(s), work)
-            bar = windows.bar_at(spec, firsts[i])
+            bar = windows.bar_at(spec, first)
             part, ticks, mask = sums[:, s:e], price[s:e], None
             if bar.sums[TRADES] or bar.sums[QUOTES]:
                 part[:, 0] += bar.sums[: len(part)]
@@ -237,12 +236,12 @@ class TickEngine:
             if calm_high[i] > 0.0:
                 calm_part = None if trading is None else _picked(trading[s:e], mask)
                 self._note(state, bar, calm_high[i], calm_low[i], ticks, part, calm_part, mask, work)
-            windows.newest = max(windows.newest, lasts[i])
+            windows.newest = max(windows.newest, last)
             work.bar_starts.append(bar.start)
             work.lengths.append(len(ticks))
             work.trades += len(ticks)
             if spec.kind != "time":
-                bar.end = max(bar.end, lasts[i] + 1)
+                bar.end = max(bar.end, last + 1)
                 if is_full(spec, bar):
                     windows.open.remove(bar)
                     self._close(state, bar, available.item(e - 1), work)

@@ -156,7 +156,7 @@ def segments(spec: BarSpec, windows: Windows, ts: Ints, size: Floats, trades: Fl
     """
     n = len(ts)
     if spec.kind == "time":
-        if ts[0] // spec.width_ns == ts[-1] // spec.width_ns:
+        if ts.item(0) // spec.width_ns == ts.item(-1) // spec.width_ns:
             return [0, n]
         bins = ts // spec.width_ns
         return [0, *(np.flatnonzero(bins[1:] != bins[:-1]) + 1).tolist(), n]
