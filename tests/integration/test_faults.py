@@ -130,10 +130,10 @@ def test_ten_kills_leave_no_trace(settings: Settings, tmp_path: Path, record_pro
     ],
 )
 def test_death_between_two_steps_leaves_no_trace(settings: Settings, tmp_path: Path, point: str) -> None:
-    watch, stream = Watch(settings), part(0.4)
+    watch, stream = Watch(settings), part(0.3)
     with (
         Worker(settings, tmp_path, TOCSIN_CRASH_AT=point) as worker,
-        Feed(settings, stream, rate=len(stream) / 35) as feed,
+        Feed(settings, stream, rate=len(stream) / 25) as feed,
     ):
         until(lambda: bool(worker.exits), 60, f"death at {point}", [worker])
         assert worker.exits == [-signal.SIGKILL]
