@@ -52,19 +52,22 @@ async def triage(
     judge = _Judge(specs, subject, provenance)
     due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
     ticked: Ticked | None = None
-    bars: list[Bar] = []
+    before = Bar(0, 0, 0.0)
     async for item in items:
         yield item
         if isinstance(item, Ladder):
             judge.level = item.level
         elif isinstance(item, Ticked):
             # Fusion keeps the newest bar next; a tick before its close must not be judged beside it.
-            ticked, bars = item, _bars(state[item.key], item)
+            ticked, before = item, state[item.key].newest_bar
         elif isinstance(item, Scored):
             kept = state[item.key]
+            if not judge.concerned(kept, item.track):
+                continue
             own = ticked is not None and ticked.key == item.key and ticked.arrival is item.arrival
             trace = item.arrival.trace if item.arrival else ""
-            for alert in judge.track(item.key, kept, item.track, trace, bars if own else [kept.newest_bar]):
+            bars = [before, *_closed(ticked)] if ticked is not None and own else [kept.newest_bar]
+            for alert in judge.track(item.key, kept, item.track, trace, bars):
                 yield alert
             state[item.key] = kept
             due[item.key] = judge.deadline(kept)
@@ -77,13 +80,11 @@ async def triage(
                 due[key] = judge.deadline(kept)
 
 
-def _bars(kept: Watched, ticked: Ticked) -> list[Bar]:
-    """Return the last bar before this update and those that it closed."""
-    closed = ticked.update.bars
-    if closed is None:
-        return [kept.newest_bar]
-    rows = zip(closed.ts_available.tolist(), closed.end.tolist(), closed.anomaly.tolist(), strict=True)
-    return [kept.newest_bar, *(Bar(*row) for row in rows)]
+def _closed(ticked: Ticked) -> list[Bar]:
+    bars = ticked.update.bars
+    if bars is None:
+        return []
+    return list(map(Bar, bars.ts_available.tolist(), bars.end.tolist(), bars.anomaly.tolist()))
 
 
 class _Judge:
@@ -102,17 +103,17 @@ class _Judge:
         deadlines = [episodes.deadline(self._specs[head], open_.episode) for head, open_ in kept.episodes.items()]
         return min((at + PATIENCE_NS for at in deadlines if at), default=0)
 
+    def concerned(self, kept: Watched, track: Track) -> bool:
+        """Tell whether a track can change anything: most open no episode, and none of theirs is running."""
+        return track.head in kept.episodes or bool((track.score >= self._specs[track.head].open).any())
+
     def track(self, key: str, kept: Watched, track: Track, trace: str, bars: list[Bar]) -> list[Alert]:
         """Feed a track to its episode; ``trace`` is that of the message that completed it.
 
         ``bars`` are the last bar that was kept before that message and those that it closed.
         """
         spec = self._specs[track.head]
-        running = kept.episodes.get(track.head)
-        if running is None:
-            if not (track.score >= spec.open).any():
-                return []
-            running = kept.episodes[track.head] = OpenEpisode(Episode())
+        running = kept.episodes.setdefault(track.head, OpenEpisode(Episode()))
         alerts = []
         for transition in episodes.step(spec, running.episode, track.ts_event, track.score):
             if transition.activity == "create":
