@@ -54,10 +54,10 @@ decode_closing = msgspec.msgpack.Decoder(Closing).decode
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The last complete checkpoint, and the keys that a later, incomplete one had already written.
+    """The last complete checkpoint, read from ``start`` to ``end``, and its ``leftovers``.
 
-    The next checkpoint must write those ``leftovers`` again: else compaction could keep the void state. It was read
-    from ``start`` to ``end``.
+    These are keys that a later, incomplete checkpoint had already written, or a replaced worker behind the state that
+    counts. The next checkpoint must write them again: else compaction could keep the void state.
     """
 
     closing: Closing | None
@@ -117,14 +117,17 @@ async def load(read: Read, end: int, start: int | None = None) -> Loaded:
     closing: Closing | None = None
     states: dict[str, bytes] = {}
     pending: dict[str, bytes] = {}
+    void: set[str] = set()
     epoch = -1
     async for _, key, value in read(start, end):
         author, _ = _signed(value)
         if author < epoch:
+            void.add(key.decode())
             continue
         if author > epoch:
             epoch = author
             if closing is not None:
+                void |= pending.keys()
                 pending.clear()
         if key == CLOSING_KEY:
             closing = decode_closing(_content(value))
@@ -132,8 +135,9 @@ async def load(read: Read, end: int, start: int | None = None) -> Loaded:
             pending.clear()
         else:
             pending[key.decode()] = value
+            void.discard(key.decode())
     contents = {key: content for key, value in states.items() if (content := _content(value))}
-    return Loaded(closing, contents, set(pending), start, end)
+    return Loaded(closing, contents, set(pending) | void & contents.keys(), start, end)
 
 
 async def _start(read: Read, end: int) -> int:
@@ -165,6 +169,7 @@ class Span:
         self.start = start
         self._end = end
         self._next: tuple[int, int] | None = None
+        self._others = False
 
     def confirm(self, journal_end: int) -> None:
         """Take notice of the journal's next offset: a full checkpoint may have come into force."""
@@ -174,13 +179,17 @@ class Span:
 
     def full_due(self, keys: int) -> bool:
         """Tell whether the next checkpoint is to hold all of so many keys."""
-        return self._next is None and self._end - self.start > RECORDS_PER_KEY * keys + RECORDS_MORE
+        long = self._end - self.start > RECORDS_PER_KEY * keys + RECORDS_MORE
+        return self._others or (long and self._next is None)
 
-    def wrote(self, first: int, closing: int, *, full: bool, journal_end: int) -> None:
-        """Note a checkpoint that is complete: the offsets of its first and its closing record.
+    def wrote(self, first: int, closing: int, *, keys: int, full: bool, journal_end: int) -> None:
+        """Note a checkpoint of so many keys that is complete: the offsets of its first and its closing record.
 
         ``journal_end`` is the journal's next offset, seen after the closing record came back.
         """
-        self._end = closing + 1
-        if full and self._next is None and first >= 0:  # aiokafka knows no offset (-1) of a batch that it sent twice
+        if full and first >= 0 and (self._next is None or self._others):  # -1: aiokafka sent it twice, and knows none
             self._next = (first, journal_end)
+        # Compaction would keep what a replaced worker wrote, void as it is, instead of a state that stands before it.
+        before, within = first != self._end, closing != first + keys
+        self._others = within or (not full and (before or self._others))
+        self._end = closing + 1

@@ -457,7 +457,7 @@ class Lane:
         crashpoints.passing("states-written")
         last = seal(checkpoints.encode_closing(closing))
         offsets.append(await self._outbox.write_checkpoint([(checkpoints.CLOSING_KEY, last)]))
-        self._span.wrote(offsets[0], offsets[-1], full=full, journal_end=self._journal.end)
+        self._span.wrote(offsets[0], offsets[-1], keys=len(keys), full=full, journal_end=self._journal.end)
         crashpoints.passing("closing-written")
         acknowledged = await self._broker.commit(closing.offsets)
         crashpoints.passing("committed")

@@ -69,7 +69,7 @@ def test_a_checkpoint_without_its_closing_record_is_void_and_its_keys_are_named(
 def test_a_successors_checkpoint_does_not_complete_its_predecessors() -> None:
     loaded = read(state("A", b"1"), closing(10), state("A", b"2"), state("B", b"9", epoch=5), closing(12, epoch=5))
     assert loaded.states == {"A": b"1", "B": b"9"}
-    assert loaded.leftovers == set()
+    assert loaded.leftovers == {"A"}
 
 
 def test_what_a_replaced_worker_still_writes_is_void() -> None:
@@ -151,24 +151,49 @@ def test_a_key_that_is_gone_is_a_tombstone_to_kafka() -> None:
 
 
 def test_a_start_moves_once_the_journal_has_answered_a_question_asked_after_the_closing_record() -> None:
-    span = Span()
-    span.wrote(40, 60, full=True, journal_end=7)
+    span = Span(start=10, end=40)
+    span.wrote(40, 60, keys=20, full=True, journal_end=7)
     span.confirm(8)  # an entry that may have been on its way
-    assert span.start == 0
+    assert span.start == 10
     span.confirm(9)
     assert span.start == 40
 
 
 def test_a_full_checkpoint_is_due_by_what_a_reader_would_read() -> None:
     span = Span()
-    span.wrote(0, 2_255, full=False, journal_end=0)
+    span.wrote(0, 2_255, keys=2_255, full=False, journal_end=0)
     assert not span.full_due(1_000)
-    span.wrote(2_256, 2_256, full=False, journal_end=0)
+    span.wrote(2_256, 2_256, keys=0, full=False, journal_end=0)
     assert span.full_due(1_000)
-    span.wrote(2_257, 3_257, full=True, journal_end=0)
+    span.wrote(2_257, 3_257, keys=1_000, full=True, journal_end=0)
     assert not span.full_due(1_000)  # it is on its way
     span.confirm(2)
     assert (span.start, span.full_due(1_000)) == (2_257, False)
+
+
+def test_a_full_checkpoint_is_due_where_somebody_else_has_written() -> None:
+    span = Span(start=0, end=10)
+    span.wrote(12, 15, keys=3, full=False, journal_end=0)  # before it
+    assert span.full_due(1_000)
+    span.wrote(16, 17, keys=1, full=False, journal_end=0)
+    assert span.full_due(1_000)
+    span.wrote(18, 22, keys=3, full=True, journal_end=5)  # in it
+    assert span.full_due(1_000)
+    span.wrote(23, 26, keys=3, full=True, journal_end=8)
+    assert not span.full_due(1_000)
+    span.confirm(10)
+    assert span.start == 23  # not 18: what stands there may be another's
+
+
+def test_states_that_void_ones_stand_behind_are_to_be_written_again() -> None:
+    log = [state("A", b"5", epoch=5), state("B", b"5", epoch=5), closing(50, epoch=5)]
+    log += [state("A", b"1", epoch=1), state("C", b"1", epoch=1)]
+    assert (read(*log).states, read(*log).leftovers) == ({"A": b"5", "B": b"5"}, {"A"})
+    log += [state("A", b"6", epoch=5), closing(60, epoch=5)]
+    assert read(*log).leftovers == set()
+    # Two in a row died half way; the second had not come to B.
+    log += [state("B", b"7", epoch=5), state("A", b"9", epoch=9)]
+    assert (read(*log).states, read(*log).leftovers) == ({"A": b"6", "B": b"5"}, {"A", "B"})
 
 
 class Author:
@@ -180,7 +205,8 @@ class Author:
         self.span = Span(loaded.start, loaded.end)
         # What was journalled after the checkpoint is applied again.
         self.states = dict(world.states)
-        self.dirty = {k for k in self.states | loaded.states if self.states.get(k) != loaded.states.get(k)}
+        self.applied = len(world.changes)
+        self.dirty = set(world.changes[world.covered[loaded.closing.ordinal] if loaded.closing else 0 :])
         self.dirty |= loaded.leftovers & set(self.states)
         self.journal_end = self.epoch + 1
         self.answer = 0
@@ -208,6 +234,8 @@ class Author:
             world.states[key] = self.states[key] = value
             if not value:
                 del world.states[key], self.states[key]
+            world.changes.append(key)
+            self.applied += 1
             self.dirty.add(key)
 
     def checkpoint(self, world: World) -> Iterator[None]:
@@ -219,18 +247,20 @@ class Author:
         self.dirty = set()
         number = len(world.checkpoints)
         world.checkpoints.append(dict(self.states))
+        world.covered.append(self.applied)
         offsets = []
         for key, value in cut.items():
             offsets.append(world.append(state(key, value, self.epoch, self.span.start)))
             yield
         offsets.append(world.append(closing(number, self.epoch, self.span.start)))
-        self.span.wrote(offsets[0], offsets[-1], full=full, journal_end=self.journal_end)
+        self.span.wrote(offsets[0], offsets[-1], keys=len(cut), full=full, journal_end=self.journal_end)
 
 
 class World:
     """A checkpoint log, a journal of which only the length and what it leads to matter, and who owns it.
 
-    ``checkpoints`` holds what each checkpoint is to contain, by its number.
+    ``checkpoints`` holds what each checkpoint is to contain, by its number, ``covered`` how many of the journalled
+    ``changes`` it includes.
     """
 
     def __init__(self) -> None:
@@ -238,7 +268,9 @@ class World:
         self.journal = 0
         self.owner = -1
         self.states: dict[str, bytes] = {}
+        self.changes: list[str] = []
         self.checkpoints: list[dict[str, bytes]] = []
+        self.covered: list[int] = []
 
     def append(self, record: Record) -> int:
         self.log.append(record)
@@ -291,6 +323,17 @@ def test_a_reader_finds_what_the_whole_log_says_whoever_wrote_it(actions: list[t
                 author.append(world)
             elif what == "hear":
                 author.hear()
+        # Whatever is void in there: once its owner, or the next one, has written again, compaction can do no harm.
+        last = next((author for author in authors if author.alive and author.epoch == world.owner), None)
+        last = last or Author(world)
+        list(last.writing)
+        for _ in range(3):
+            list(last.checkpoint(world))
+            for _ in range(2):
+                last.append(world)
+                last.hear()
+    left = read_compacted(compacted(dict(enumerate(world.log)), len(world.log)))
+    assert left.states == world.states
 
 
 @given(writes=st.lists(st.sets(st.sampled_from("ABCDE")), min_size=1, max_size=30), until=st.integers(0, 200))
@@ -309,3 +352,18 @@ def test_a_compacted_log_is_read_the_same(writes: list[set[str]], until: int) ->
             loaded = read_compacted(compacted(log, until))
             assert loaded.states == world.loaded().states
             assert loaded.closing == world.loaded().closing
+
+
+def test_a_void_state_does_not_outlive_the_state_before_it() -> None:
+    # A replaced worker's A comes after the owner's; compaction would take the owner's.
+    world = World()
+    replaced, owner = Author(world), Author(world)
+    owner.change(world, "A", b"1")
+    owner.change(world, "B", b"1")
+    list(owner.checkpoint(world))
+    world.append(state("A", b"void", replaced.epoch))
+    for value in (b"2", b"3"):
+        owner.change(world, "B", value)
+        list(owner.checkpoint(world))
+    log = dict(enumerate(world.log))
+    assert read_compacted(compacted(log, len(log))).states == {"A": b"1", "B": b"3"}
