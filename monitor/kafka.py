@@ -281,7 +281,8 @@ async def require_topics(settings: Settings, names: Collection[str]) -> int:
 async def topic_states(settings: Settings) -> list[TopicState]:
     """Return every topic of the table as it is on the broker, compared with what `create_topics` would have made.
 
-    The configuration is not compared on a broker that cannot tell it (the embedded one).
+    The configuration and numbers of partitions are not compared with the table on a broker that cannot tell the one
+    and chooses the other itself (the embedded one).
     """
     counts = await partition_counts(settings)
     there = [settings.prefix + topic.name for topic in TOPICS if settings.prefix + topic.name in counts]
@@ -296,7 +297,7 @@ async def topic_states(settings: Settings) -> list[TopicState]:
         problems = []
         if name in uneven:
             problems.append(f"{counts[name]} partitions, others {usual}: delete and recreate it")
-        elif topic.partitions not in (0, counts[name]):
+        elif configs and topic.partitions not in (0, counts[name]):
             problems.append(f"{counts[name]} partitions, expected {topic.partitions}: delete and recreate it")
         found = configs.get(name, {})
         for key, value in topic_config(topic).items():
