@@ -8,8 +8,7 @@ anomaly, pump typology, fusion, scores, journal, checkpoints, metrics) is then s
 user and system, all threads, is taken from the moment when it has recovered to the moment when all frames are applied,
 checkpointed and acknowledged, and divided by the ticks applied in between. The frames are history that is loaded at
 once: their event time lies in the past, and they became available when they were written. (Where a frame of 25 s
-becomes available as its time passes, the clock closes two bars of the one before it: a call of its own, that costs a
-fifth more.)
+becomes available as its time passes, the clock closes two bars of the one before it, which costs more.)
 
 Beside it, in the same run: plain aiokafka that only decodes the same frames; and Quix Streams and bytewax that build
 one-minute windows, and nothing else, of single JSON ticks.
