@@ -156,7 +156,7 @@ class Gateway(ConsumerRebalanceListener):
             raise GatewayError(str(error)) from error
         except KafkaError as error:
             raise GatewayError(
-                f"Kafka failed the gateway ({error}): restart it, it goes on from its last commit."
+                f"Kafka failed the gateway ({kafka.told(error)}): restart it, it goes on from its last commit."
             ) from error
         finally:
             for task in (work, upkeep, pulse):

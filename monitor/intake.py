@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import faust
 import uvloop
@@ -112,6 +112,20 @@ class Intake:
 
     def __init__(self, app: faust.App) -> None:
         self._app = app
+
+    def failure(self) -> BaseException | None:
+        """Return what ended the consumer's membership or its fetching for good, None while they live.
+
+        aiokafka raises it to whoever polls, and Faust polls past that: the consumer would just bring nothing more.
+        """
+        consumer = self._app.consumer._thread._consumer
+        if consumer is None:
+            return None
+        coordinator, fetching = consumer._coordinator, consumer._fetcher._fetch_task
+        for task in (coordinator._coordination_task, fetching):
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                return cast(BaseException, task.exception())
+        return cast(BaseException | None, coordinator._pending_exception)
 
     def _state(self, topic: str, partition: int) -> Any:
         consumer = self._app.consumer._thread._consumer

@@ -13,7 +13,13 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, for_code
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    InvalidSessionTimeoutError,
+    KafkaConnectionError,
+    KafkaError,
+    for_code,
+)
 from aiokafka.partitioner import murmur2
 
 from monitor.errors import StartupError
@@ -51,6 +57,16 @@ def partition_for(key: str, partitions: int) -> int:
 def client_options(settings: Settings) -> dict[str, Any]:
     """Return what every aiokafka client of this process is built with."""
     return {"bootstrap_servers": settings.bootstrap}
+
+
+def told(error: BaseException) -> str:
+    """Return what an error of Kafka's says, and which setting is at fault where one is."""
+    if isinstance(error, InvalidSessionTimeoutError):
+        return (
+            f"{error}: TOCSIN_SESSION_TIMEOUT_MS is outside what the broker allows, its group.min.session.timeout.ms to"
+            " group.max.session.timeout.ms"
+        )
+    return str(error) or repr(error)
 
 
 async def start(client: _Client, bootstrap: str) -> None:

@@ -17,8 +17,9 @@ from aiokafka.admin import NewTopic
 
 from engines.bundle import DEFAULT
 from monitor import kafka as clients
+from monitor.app import EXIT_FAUST
 from monitor.settings import Settings
-from tests.integration.daemon import ROOT
+from tests.integration.daemon import ROOT, Worker
 from tests.integration.kafka import free_port
 
 
@@ -79,6 +80,16 @@ def test_topics_with_unequal_partitions(kafka: str, prefix: str, settings_of: Ca
     code, sentence, _ = start(**at(settings))
     assert code == 2
     assert f"{prefix}news has 3, others 4" in sentence
+
+
+@pytest.mark.integration
+def test_a_session_timeout_that_the_broker_does_not_allow(
+    kafka: str, settings_of: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = settings_of(kafka).model_copy(update={"session_timeout_ms": 2_000_000})  # Kafka allows 30 minutes
+    with Worker(settings, tmp_path) as worker:
+        assert worker.wait(60) == EXIT_FAUST
+    assert "TOCSIN_SESSION_TIMEOUT_MS is outside what the broker allows" in worker.log
 
 
 def test_a_bundle_that_was_changed(embedded: str, settings_of: Callable[..., Settings], tmp_path: Path) -> None:
