@@ -99,7 +99,7 @@ async def serve(settings: Settings) -> None:
                 expose=metrics.expose,
                 about=lambda: loaded.about | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}},
             ) as address:
-                background.append(vital("watching the consumer", _watch(source)))
+                background.append(vital("watching the clients", _watch(source, producer)))
                 background.append(vital("the broker's pulse", pulse.keep()))
                 background.append(vital("sampling for metrics", _sample(metrics, workers, fence)))
                 # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
@@ -156,11 +156,12 @@ async def _sample(metrics: Metrics, workers: Sequence[Worker], fence: Fence) -> 
         await asyncio.sleep(1.0)
 
 
-async def _watch(source: Intake) -> None:
-    """End the process where the consumer has failed for good; run until cancelled."""
+async def _watch(source: Intake, producer: AIOKafkaProducer) -> None:
+    """End the process where a client has failed for good; run until cancelled."""
     while True:
-        if (error := source.failure()) is not None:
-            end_process(f"Kafka failed the consumer ({kafka.told(error)}): the worker ends", EXIT_FAUST)
+        error = source.failure() or kafka.failure([producer.client._sync_task])
+        if error is not None:
+            end_process(f"Kafka failed the worker ({kafka.told(error)}): it ends", EXIT_FAUST)
         await asyncio.sleep(1.0)
 
 

@@ -316,6 +316,8 @@ class Gateway(ConsumerRebalanceListener):
         frames_sent = self._frames_sent
         while True:
             await asyncio.sleep(COMMIT_EVERY_S)
+            if error := kafka.failure([self._consumer._client._sync_task, self._producer.client._sync_task]):
+                raise GatewayError(f"Kafka failed the gateway ({error}): restart it, it goes on from its last commit.")
             await self._commit()
             rate = (self._frames_sent - frames_sent) / COMMIT_EVERY_S
             frames_sent = self._frames_sent

@@ -19,6 +19,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from monitor import kafka
+
 #: How long a fetch waits for `FETCH_BYTES` to be there, ms; Faust's waits up to 1,500 for the first. A fetch costs this
 #: process and the broker more than what it brings, one for every few messages, so it waits a little for more. Not for
 #: long: a client has one fetch under way per broker, over the partitions that it has read empty, and what arrives for
@@ -121,11 +123,9 @@ class Intake:
         consumer = self._app.consumer._thread._consumer
         if consumer is None:
             return None
-        coordinator, fetching = consumer._coordinator, consumer._fetcher._fetch_task
-        for task in (coordinator._coordination_task, fetching):
-            if task.done() and not task.cancelled() and task.exception() is not None:
-                return cast(BaseException, task.exception())
-        return cast(BaseException | None, coordinator._pending_exception)
+        coordinator = consumer._coordinator
+        tasks = (coordinator._coordination_task, consumer._fetcher._fetch_task, consumer._client._sync_task)
+        return kafka.failure(tasks) or cast(BaseException | None, coordinator._pending_exception)
 
     def _state(self, topic: str, partition: int) -> Any:
         consumer = self._app.consumer._thread._consumer

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     InvalidSessionTimeoutError,
@@ -57,6 +58,33 @@ def partition_for(key: str, partitions: int) -> int:
 def client_options(settings: Settings) -> dict[str, Any]:
     """Return what every aiokafka client of this process is built with."""
     return {"bootstrap_servers": settings.bootstrap}
+
+
+_write = AIOKafkaConnection.send
+
+
+def _send(connection: AIOKafkaConnection, request: Any, expect_response: bool = True) -> Any:
+    """Send a request as aiokafka does, and fail as it expects where the connection was closed a moment ago.
+
+    asyncio drops what is written then; uvloop raises a RuntimeError, which nothing in aiokafka catches: its task that
+    keeps metadata would end of it, and everything that waits for metadata, the group's membership too, would hang.
+    """
+    try:
+        return _write(connection, request, expect_response)
+    except RuntimeError as error:
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise KafkaConnectionError(f"Connection at {connection.host}:{connection.port} broken: {error}") from error
+
+
+AIOKafkaConnection.send = _send
+
+
+def failure(tasks: Iterable[asyncio.Task[Any] | None]) -> BaseException | None:
+    """Return what the first of a client's own tasks to fail has ended with, None while they live."""
+    for task in tasks:
+        if task is not None and task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            return error
+    return None
 
 
 def told(error: BaseException) -> str:
