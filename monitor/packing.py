@@ -176,12 +176,15 @@ class Ledger:
 
 
 class Partition:
-    """What the gateway keeps for one partition of its input; ``committed`` is the last committed offset, -1: none."""
+    """What the gateway keeps for one partition of its input, read from ``start`` on.
 
-    def __init__(self, max_ticks: int, busy_gap_s: float) -> None:
+    ``committed`` is the last committed offset. What lies before ``start`` needs no commit: reading began behind it.
+    """
+
+    def __init__(self, max_ticks: int, busy_gap_s: float, start: int) -> None:
         self.packer = Packer(max_ticks, busy_gap_s)
         self.ledger = Ledger()
-        self.committed = -1
+        self.ledger.position = self.committed = start
 
     def committable(self) -> int:
         """Return the offset up to which all has been delivered."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from monitor.gateway import Gateway, _headers, news_of
 from monitor.settings import Settings, load
 from schemas.records import Document
 
+DOCUMENTS = TopicPartition("tocsin.documents", 3)
 MASTER = SymbolMaster(
     [
         Listing(instrument="ACME.XTOC", symbol="ACME", venue="XTOC", name="Acme Robotics"),
@@ -79,3 +81,28 @@ async def test_a_gateway_that_fetches_nothing_is_not_alive_unless_the_broker_is_
     gateway._pulse._answered_s -= 60
     assert gateway._live() == []
     assert gateway._ready() == ["the broker has not answered for 60 s"]
+
+
+async def test_nothing_older_is_committed_while_the_first_sending_after_an_assignment_is_stuck() -> None:
+    gateway = Gateway(Settings(), MASTER)
+    await gateway._close()
+    stuck, commits = asyncio.Event(), []
+    record = SimpleNamespace(offset=700, key=b"", value=b"no document", timestamp=0, headers=())
+
+    async def getmany(**_: object) -> dict[TopicPartition, list[SimpleNamespace]]:
+        return {DOCUMENTS: [record]}
+
+    async def commit(offsets: dict[TopicPartition, int]) -> None:
+        commits.append(offsets)
+
+    async def send(*_: object, **__: object) -> None:
+        stuck.set()
+        await asyncio.Event().wait()
+
+    gateway._consumer = SimpleNamespace(assignment=lambda: {DOCUMENTS}, getmany=getmany, commit=commit)
+    gateway._producer.send = send
+    work = asyncio.create_task(gateway._loop())
+    await asyncio.wait_for(stuck.wait(), 5.0)
+    await gateway._commit()
+    work.cancel()
+    assert commits == []
