@@ -10,6 +10,10 @@ import numpy as np
 from schemas.frames import DTYPES, Frame, Kind, trade_number
 from schemas.records import BookUpdate, Cancel, Correction, Quote, Status, Tick, Trade
 
+#: How long the pace of an instrument without ticks is kept, and for how many instruments it is kept in any case.
+PACE_S = 300.0
+PACES = 1_000
+
 _NAN = float("nan")
 _SIDES = {"buy": 1, "sell": -1, "unknown": 0}
 
@@ -90,6 +94,7 @@ class Packer:
         self._quiet: dict[str, OpenFrame] = {}
         self._busy: dict[str, OpenFrame] = {}
         self._pace: dict[str, _Pace] = {}
+        self._most_paces = PACES
 
     def add(self, tick: Tick, offset: int, now_s: float, source_offset: int) -> OpenFrame | None:
         """Take a tick in; return its frame if that is now full."""
@@ -98,6 +103,7 @@ class Packer:
         if frame is None:
             pace = self._pace.get(name)
             if pace is None:
+                self._forget(now_s)
                 pace = self._pace[name] = _Pace()
             frames = self._busy if pace.open(now_s) <= self._busy_gap_s else self._quiet
             frame = frames[name] = OpenFrame(name, now_s, offset)
@@ -120,6 +126,14 @@ class Packer:
     def first_offsets(self) -> Iterable[int]:
         """Return the first offset of every open frame."""
         return (frame.first_offset for frames in (self._quiet, self._busy) for frame in frames.values())
+
+    def _forget(self, now_s: float) -> None:
+        """Once there are twice as many paces as were kept last, drop those of instruments without a frame lately."""
+        if len(self._pace) < self._most_paces:
+            return
+        kept = self._quiet.keys() | self._busy.keys()
+        self._pace = {n: pace for n, pace in self._pace.items() if pace.opened_s + PACE_S > now_s or n in kept}
+        self._most_paces = max(PACES, 2 * len(self._pace))
 
     def _close(self, frames: dict[str, OpenFrame], frame: OpenFrame) -> OpenFrame:
         self._pace[frame.instrument].ticks = len(frame.rows)

@@ -115,6 +115,16 @@ def test_frames_wait_where_the_next_tick_is_usually_soon_there() -> None:
     assert packer.due_s(wait) == at_s + wait.quiet_s
 
 
+def test_of_instruments_whose_ticks_have_ended_nothing_is_kept() -> None:
+    packer = Packer(max_ticks=2, busy_gap_s=0.02)
+    packer.add(trade(), 0, 0.0, 0)
+    for number in range(1, 20_000):  # two a second, as options come and go
+        packer.add(trade(f"S{number}.XTOC"), 2 * number, 0.5 * number, -1)
+        packer.add(trade(f"S{number}.XTOC"), 2 * number + 1, 0.5 * number, -1)
+    assert len(packer._pace) <= 2 * 601  # twice what came in five minutes, with the one that is still open
+    assert packer.add(trade(), 40_000, 10_000.0, -1) is not None
+
+
 def test_nothing_past_an_undelivered_sending_is_committed() -> None:
     ledger = Ledger()
     ledger.position = 20
