@@ -179,11 +179,6 @@ class Ledger:
         """Note that the broker has it."""
         del self._under_way[ticket]
 
-    @property
-    def pending(self) -> int:
-        """How many sendings are under way."""
-        return len(self._under_way)
-
     def committable(self, open_offsets: Iterable[int] = ()) -> int:
         """Return the offset before which all has been delivered, where frames open at ``open_offsets`` have not."""
         return min(self.position, *self._under_way.values(), *open_offsets, self.position)
