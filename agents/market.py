@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from agents.triage import triage
 from engines.tracks import Track
 from engines.typologies import TypologySpec, market_wide
 from engines.typologies.market_wide import Crowd, CrowdConfig
-from schemas.alerts import Alert, Explanation, Provenance, Subject
+from schemas.alerts import Alert, Provenance, Subject
 from schemas.journal import Clock
 from schemas.records import Signal
 
 #: The typology of instruments whose openings are counted.
 COUNTS = "market_anomaly"
+SECOND_NS = 1_000_000_000
 
 
 def market(
@@ -39,46 +40,43 @@ async def crowds(
     """Score the crowd at each opening of an anomaly, and whenever one leaves its window."""
     async for item in items:
         if isinstance(item, Arrival) and isinstance(item.value, Signal):
-            kept = state.get(item.key) or MarketState()
-            kept.remember(Seen(item.topic, item.partition, item.offset, item.ts_available, item.sha256))
-            state[item.key] = kept
             yield item
             signal = item.value
             if signal.typology.partition("@")[0] != COUNTS:
                 continue
-            for scored in _passed(item.key, kept, config, signal.ts_event, item.ts_available, item):
-                yield scored
+            kept = state[item.key] = state.get(item.key) or MarketState()
+            for due_ns in _departures(kept, config, signal.ts_event):
+                yield _scored(item.key, kept.crowd, config, due_ns, item.ts_available, item)
             if market_wide.join(config, kept.crowd, signal.ts_event, signal.instrument, signal.episode_id):
+                kept.remember(Seen(item.topic, item.partition, item.offset, item.ts_available, item.sha256))
                 yield _scored(item.key, kept.crowd, config, kept.crowd.newest_ns, item.ts_available, item)
         elif isinstance(item, Clock):
-            yield item
-            for key, kept in list(state.items()):
-                if 0 < market_wide.deadline(config, kept.crowd) <= item.now_ns:
-                    for scored in _passed(key, kept, config, item.now_ns, 0, None):
-                        yield scored
+            # In the seconds in which they are due, however far the clock leaps.
+            for key in list(state):
+                kept = state[key]
+                for due_ns in _departures(kept, config, item.now_ns):
                     state[key] = kept
+                    second_ns = due_ns - due_ns % -SECOND_NS
+                    yield Clock(second_ns)
+                    yield _scored(key, kept.crowd, config, due_ns, second_ns, None)
+            yield item
         else:
             yield item
 
 
-def _passed(
-    key: str, kept: MarketState, config: CrowdConfig, now_ns: int, available_ns: int, arrival: Arrival | None
-) -> list[Scored]:
-    scored = []
+def _departures(kept: MarketState, config: CrowdConfig, now_ns: int) -> Iterator[int]:
     while due_ns := market_wide.leave(config, kept.crowd, now_ns):
-        scored.append(_scored(key, kept.crowd, config, due_ns, max(available_ns, due_ns), arrival))
-    return scored
+        yield due_ns
 
 
 def _scored(key: str, crowd: Crowd, config: CrowdConfig, ts: int, available_ns: int, arrival: Arrival | None) -> Scored:
-    score = market_wide.score(config, crowd)
-    why = market_wide.explain(config, crowd) if score >= market_wide.SPEC.close else Explanation()
     track = Track(
         head="market_wide",
         ts_event=np.array([ts], np.int64),
         ts_available=np.array([available_ns], np.int64),
-        score=np.array([score]),
+        score=np.array([market_wide.score(config, market_wide.find(config, crowd))]),
         window_start=np.array([ts - config.window_ns], np.int64),
-        explain=lambda _: why,
+        # Asked at once, or not at all: the crowd is still the one that was scored.
+        explain=lambda _: market_wide.explain(config, crowd),
     )
     return Scored(key, track, arrival)

@@ -45,6 +45,7 @@ class Replayed:
     signals: list[Signal] = field(default_factory=list)
     scores: int = 0
     messages: int = 0
+    clock_ns: int = 0
     table: StateTable[State] = field(default_factory=StateTable)
 
 
@@ -138,18 +139,20 @@ async def by_history(
         Message(MARKET_INPUTS[0], MARKET.encode(), value, ts, ts, ts // 1_000_000 + 1, offset=offset)
         for offset, (ts, _, _, value) in enumerate(told)
     )
-    replayed.alerts += (await _history(market, stages.market)).alerts
+    replayed.alerts += (await _history(market, stages.market, until_ns=replayed.clock_ns)).alerts
     return replayed
 
 
 async def _history(
-    messages: Iterable[Message], stage: Stage, progress: Callable[[Message], None] | None = None
+    messages: Iterable[Message],
+    stage: Stage,
+    progress: Callable[[Message], None] | None = None,
+    until_ns: int = 0,
 ) -> Replayed:
     replayed = Replayed()
 
     async def items() -> AsyncIterator[Item]:
         yield Ladder(0, "as it was")
-        clock_ns = 0
         for message in messages:
             if message.topic not in stage.topics:
                 continue
@@ -162,8 +165,8 @@ async def _history(
                 header_texts(message.headers),
             )
             second_ns = found.ts_available - found.ts_available % SECOND_NS
-            if second_ns > clock_ns:
-                clock_ns = second_ns
+            if second_ns > replayed.clock_ns:
+                replayed.clock_ns = second_ns
                 yield Clock(second_ns)
                 # A replay shares its event loop with a progress bar, and with Ctrl-C.
                 await asyncio.sleep(0)
@@ -172,6 +175,8 @@ async def _history(
                 progress(message)
             if item is not None:
                 yield item
+        if until_ns > replayed.clock_ns:
+            yield Clock(until_ns)
 
     return await _drive(stage, items(), replayed)
 

@@ -94,7 +94,7 @@ _TYPES: dict[str, Any] = {
 _DECODERS: dict[str, Callable[[bytes], Any]] = {topic: msgspec.json.Decoder(of).decode for topic, of in _TYPES.items()}
 _WORDS = frozenset({"documents", "news", "transcripts"})
 #: What the monitor itself writes: its times are its own.
-_OWN = frozenset({"scores", "deadletters", "alerts", "journal", "market.journal"})
+_OWN = frozenset({"scores", "market", "deadletters", "alerts", "journal", "market.journal"})
 #: topic → the record's field that the message's key repeats; no entry: any key will do.
 _KEYS = {
     "orders": "instrument",

@@ -110,7 +110,7 @@ def crowd(instruments: int) -> list[Message]:
 
 def test_many_instruments_at_once_are_an_alert_of_the_market(topics: Settings, tmp_path: Path) -> None:
     settings = topics.model_copy(update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0})
-    watch, messages = Watch(settings), crowd(8)
+    watch, messages = Watch(settings), crowd(16)
     with Worker(settings, tmp_path) as worker:
         until(lambda: worker.partitions, 60, "ready", [worker])
         with Feed(settings, messages, rate=800) as feed:
