@@ -300,6 +300,8 @@ class Gateway(ConsumerRebalanceListener):
             if tp in assigned and offset > part.committed:
                 offsets[tp] = offset
         if not offsets:
+            if all(part.committed == part.ledger.position and not self._lag(tp) for tp, part in self._parts.items()):
+                self._moved_s = time.monotonic()  # to have nothing to do is no stall
             return
         try:
             await self._consumer.commit(offsets)

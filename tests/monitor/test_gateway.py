@@ -9,7 +9,8 @@ from aiokafka import TopicPartition
 
 from engines.instruments import Listing, SymbolMaster
 from monitor.commands.gateway import settings_of
-from monitor.gateway import Gateway, _headers, news_of
+from monitor.gateway import STALLED_S, Gateway, _headers, news_of
+from monitor.packing import Partition
 from monitor.settings import Settings, load
 from schemas.records import Document
 
@@ -106,3 +107,26 @@ async def test_nothing_older_is_committed_while_the_first_sending_after_an_assig
     await gateway._commit()
     work.cancel()
     assert commits == []
+
+
+@pytest.mark.parametrize(("under_way", "told"), [(False, []), (True, ["there is lag, and nothing was committed"])])
+async def test_new_ticks_after_an_idle_minute_are_no_stall_but_a_sending_that_never_arrives_is(
+    under_way: bool, told: list[str]
+) -> None:
+    gateway = Gateway(Settings(), MASTER)
+    await gateway._close()
+    end = 700
+    gateway._consumer = SimpleNamespace(
+        assignment=lambda: {DOCUMENTS}, highwater=lambda _: end, last_poll_timestamp=lambda _: time.time() * 1_000
+    )
+    part = gateway._parts[DOCUMENTS] = Partition(500, 0.02, start=699)
+    part.ledger.position = 700
+    if under_way:
+        part.ledger.sent(699)
+    else:
+        part.committed = 700
+    gateway._moved_s -= STALLED_S + 1
+    gateway._pulse.since_s -= 100
+    await gateway._commit()
+    end = 705
+    assert [reason.partition(" for ")[0] for reason in gateway._live()] == told
