@@ -100,7 +100,9 @@ async def test_nothing_older_is_committed_while_the_first_sending_after_an_assig
         stuck.set()
         await asyncio.Event().wait()
 
-    gateway._consumer = SimpleNamespace(assignment=lambda: {DOCUMENTS}, getmany=getmany, commit=commit)
+    gateway._consumer = SimpleNamespace(
+        assignment=lambda: {DOCUMENTS}, highwater=lambda _: 701, getmany=getmany, commit=commit
+    )
     gateway._producer.send = send
     work = asyncio.create_task(gateway._loop())
     await asyncio.wait_for(stuck.wait(), 5.0)
