@@ -89,10 +89,11 @@ class Watched:
 class InstrumentState(Watched):
     """One instrument: its ticks, the embeddings kept by modality, its episodes by typology, its latest inputs.
 
-    ``bar`` holds the features of the last closed bar (float32, little-endian), empty before the first.
+    ``bar`` holds the features of the last closed bar (float32, little-endian), empty before the first; ``latest_ns``
+    is the greatest ``ts_available`` of what came.
     """
 
-    __slots__ = ("bar", "bar_anomaly", "bar_end", "documents", "kept", "ticks")
+    __slots__ = ("bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "ticks")
 
     def __init__(self, ticks: TickState) -> None:
         super().__init__()
@@ -102,6 +103,12 @@ class InstrumentState(Watched):
         self.bar = b""
         self.bar_end = 0
         self.bar_anomaly = 0.0
+        self.latest_ns = 0
+
+    def remember(self, seen: Seen) -> None:
+        """Keep an input as possible evidence."""
+        super().remember(seen)
+        self.latest_ns = max(self.latest_ns, seen.ts_available)
 
     @property
     def watermark_ns(self) -> int:
@@ -150,6 +157,7 @@ class InstrumentState(Watched):
                 self.bar,
                 self.bar_end,
                 self.bar_anomaly,
+                self.latest_ns,
             )
         )
 
@@ -167,6 +175,7 @@ class InstrumentState(Watched):
         state.kept, state.episodes, state.inputs = packed.kept, packed.episodes, packed.inputs
         state.inputs_count, state.documents = packed.inputs_count, packed.documents
         state.bar, state.bar_end, state.bar_anomaly = packed.bar, packed.bar_end, packed.bar_anomaly
+        state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
         return state
 
 
@@ -228,6 +237,7 @@ class _Packed(msgspec.Struct, array_like=True):
     bar: bytes
     bar_end: int
     bar_anomaly: float
+    latest_ns: int = 0  # 0.1.0 did not write it
 
 
 _encode = msgspec.msgpack.Encoder().encode

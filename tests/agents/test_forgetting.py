@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.flow import Arrival, Item
-from agents.state import InstrumentState
+from agents.state import INPUTS_KEPT, InstrumentState
 from monitor.state import StateTable
 from schemas.alerts import Alert
 from schemas.frames import frame_of
@@ -21,13 +21,13 @@ FORGETFUL = replace(engines(), forget_ns=HOUR_S * S)
 State = dict[str, InstrumentState]
 
 
-def text(at_s: float, key: str = "A", score: float = 0.1) -> Arrival:
-    item = news(at_s, f"d{at_s}", key)
+def text(at_s: float, key: str = "A", score: float = 0.1, age_s: int = 0) -> Arrival:
+    item = news(at_s - age_s, f"d{at_s}", key)
     return Arrival("news", 0, int(at_s), key, item.ts_available, int(at_s), item, bytes(32), heard(item, score))
 
 
-def ticks(at_s: float, key: str = "A") -> Arrival:
-    ts = [BEGIN + int(at_s * S) + i * 1_000_000 for i in range(3)]
+def ticks(at_s: float, key: str = "A", age_s: int = 0) -> Arrival:
+    ts = [BEGIN + int((at_s - age_s) * S) + i * 1_000_000 for i in range(3)]
     frame = frame_of(
         key,
         {
@@ -60,6 +60,30 @@ def test_what_is_quiet_for_long_is_forgotten_to_the_second() -> None:
     assert after([*items, clock(3 * HOUR_S)]) == {}
 
 
+def test_a_document_out_of_an_archive_does_not_make_an_instrument_old() -> None:
+    items: list[Item] = [ticks(10), text(20, age_s=9 * HOUR_S)]
+    state = after([*items, clock(60)])
+    assert set(state) == {"A"}
+    assert set(after([*items, clock(HOUR_S + 10)])) == {"A"}
+    assert after([*items, clock(HOUR_S + 11)]) == {}
+    # Nor do so many that no input is left that is new, and another worker takes over.
+    run([text(60 + i, age_s=9 * HOUR_S) for i in range(INPUTS_KEPT)], state, FORGETFUL)
+    then = {key: InstrumentState.unpack(kept.pack()) for key, kept in state.items()}
+    run([clock(HOUR_S + 10)], then, FORGETFUL)
+    assert set(then) == {"A"}
+    run([clock(HOUR_S + 11)], then, FORGETFUL)
+    assert then == {}
+
+
+def test_a_state_of_before_the_newest_time_was_kept_goes_by_its_inputs() -> None:
+    kept = after([ticks(10), text(20, age_s=9 * HOUR_S)])["A"]
+    *fields, newest_ns = msgspec.msgpack.decode(kept.pack())
+    assert newest_ns == kept.latest_ns == ticks(10).ts_available
+    old = InstrumentState.unpack(msgspec.msgpack.encode(fields))
+    assert old.latest_ns == newest_ns
+    assert old.pack() == kept.pack()
+
+
 def test_nothing_is_forgotten_where_that_is_off() -> None:
     state: State = {}
     run([ticks(0), clock(10 * HOUR_S)], state, engines())
@@ -67,7 +91,7 @@ def test_nothing_is_forgotten_where_that_is_off() -> None:
 
 
 def test_who_comes_back_begins_as_one_never_seen() -> None:
-    back = [ticks(2 * HOUR_S), clock(2 * HOUR_S + 60)]
+    back: list[Item] = [ticks(2 * HOUR_S), clock(2 * HOUR_S + 60)]
     assert packed(after([ticks(0), text(5), clock(2 * HOUR_S), *back])) == packed(after(back))
     assert packed(after([ticks(0), text(5), clock(HOUR_S // 2), *back])) != packed(after(back))
 
@@ -97,24 +121,42 @@ def told(alerts: list[Alert]) -> list[bytes]:
     return sorted(msgspec.json.encode(alert) for alert in alerts)
 
 
+def alive(items: list[Item]) -> set[str]:
+    """Return the instruments that were heard of within the hour before the last clock."""
+    newest: dict[str, int] = {}
+    now_ns = 0
+    for item in items:
+        if isinstance(item, Arrival):
+            newest[item.key] = max(newest.get(item.key, 0), item.ts_available)
+        elif isinstance(item, Clock):
+            now_ns = item.now_ns
+    return {key for key, at in newest.items() if at + HOUR_S * S > now_ns}
+
+
 ARRIVALS = st.lists(
-    st.tuples(st.sampled_from("ABC"), st.sampled_from([1, 40, 900, 2_500, 3_599, 3_600, 3_601, 9_000]), st.booleans()),
+    st.tuples(
+        st.sampled_from("ABC"),
+        st.sampled_from([1, 40, 900, 2_500, 3_599, 3_600, 3_601, 9_000]),
+        st.booleans(),
+        st.sampled_from([0, 0, 0, 30, 2_600, 3_600, 90_000]),
+    ),
     max_size=12,
 )
 
 
 @settings(max_examples=40)
+@example(arrivals=[("A", 1, False, 0), ("A", 60, False, 3_600), ("B", 1, False, 0)], step_s=60, cut=5)
 @given(arrivals=ARRIVALS, step_s=st.sampled_from([7, 60, 1_000]), cut=st.integers(0, 30))
 def test_clocks_that_leap_and_workers_that_change_forget_the_same(
-    arrivals: list[tuple[str, int, bool]], step_s: int, cut: int
+    arrivals: list[tuple[str, int, bool, int]], step_s: int, cut: int
 ) -> None:
     leaping: list[Item] = []
     ticking: list[Item] = []
     at_s = 0
-    for key, gap_s, is_text in [*arrivals, ("A", 5_000, True)]:
+    for key, gap_s, is_text, age_s in [*arrivals, ("A", 5_000, True, 0)]:
         ticking += [clock(passed_s) for passed_s in range(at_s + step_s, at_s + gap_s, step_s)]
         at_s += gap_s
-        arrival = text(at_s, key, 0.99) if is_text else ticks(at_s, key)
+        arrival = text(at_s, key, 0.99, age_s) if is_text else ticks(at_s, key, age_s)
         leaping += [clock(at_s), arrival]
         ticking += [clock(at_s), arrival]
     whole: State = {}
@@ -126,6 +168,7 @@ def test_clocks_that_leap_and_workers_that_change_forget_the_same(
 
     before: State = {}
     first = run(leaping[:cut], before, FORGETFUL)
+    assert alive(leaping[:cut]) <= set(before)
     then = {key: InstrumentState.unpack(kept.pack()) for key, kept in sorted(before.items())}
     assert told(first + run(leaping[cut:], then, FORGETFUL)) == told(alerts)
     assert packed(then) == packed(whole)
