@@ -72,11 +72,11 @@ def part(share: float) -> Sequence[Message]:
     return day()[: int(len(day()) * share)]
 
 
-def check(settings: Settings, messages: int, alerts: int = 10) -> Account:
+def check(settings: Settings, stream: Sequence[Message], alerts: int = 10) -> Account:
     found = account(settings)
-    found.check(messages=messages, alerts=alerts)
-    own = late(undisturbed())
-    assert found.late == own, f"{found.late} late events, {own} of the day's own"
+    found.check(messages=len(stream), alerts=alerts)
+    own = late(undisturbed() if stream is day() else asyncio.run(by_history(stream, stages())))
+    assert found.late == own, f"{found.late} late events, {own} of the stream's own"
     return found
 
 
@@ -99,7 +99,7 @@ def kills(settings: Settings, folder: Path, seed: int, number: int, record: Reco
     record("seed", seed)
     record("output_again_after_s", pauses)
     record("of_which_starved_s", starved)
-    check(settings, len(day()))
+    check(settings, day())
     assert max(map(sub, pauses, starved)) < AGAIN_S, f"{pauses} s, of which it waited {starved} s for a core"
 
 
@@ -138,7 +138,7 @@ def test_death_between_two_steps_leaves_no_trace(settings: Settings, tmp_path: P
         until(lambda: bool(worker.exits), 60, f"death at {point}", [worker])
         assert worker.exits == [-signal.SIGKILL]
         finish(worker, watch, feed.finish())
-    check(settings, len(stream))
+    check(settings, stream)
 
 
 def test_a_frozen_worker_sends_nothing_when_it_wakes(
@@ -163,7 +163,7 @@ def test_a_frozen_worker_sends_nothing_when_it_wakes(
         assert one.wait(10) == EXIT_FENCED
         assert one.events_like("frozen for")
         finish(two, watch, feed.finish())
-    check(settings, len(stream))
+    check(settings, stream)
     assert pause_s - starved_s < AGAIN_S
 
 
@@ -190,7 +190,7 @@ def test_a_broker_that_dies_three_times_leaves_no_trace(
     record_property("output_again_after_s", pauses)
     record_property("of_which_starved_s", starved)
     record_property("exits", worker.exits)
-    check(settings, len(stream))
+    check(settings, stream)
     assert max(map(sub, pauses, starved)) < RETURN_S, f"{pauses} s, of which it waited {starved} s for a core"
 
 
@@ -214,7 +214,7 @@ def test_a_broker_that_is_away_fails_readiness_and_not_liveness(
         until(lambda: worker.partitions, 2 * START_S, "ready again")
         finish(worker, watch, feed.finish())
         assert worker.starts == 1
-    check(settings, len(day()))
+    check(settings, day())
 
 
 @pytest.mark.long
@@ -230,7 +230,7 @@ def test_two_rebalances_leave_no_trace(settings: Settings, tmp_path: Path) -> No
         until(lambda: len(one.partitions) == settings.partitions, 30, "the first gets all back", [one])
         assert not one.exits
         finish(one, watch, feed.finish())
-    check(settings, len(stream))
+    check(settings, stream)
 
 
 def test_sigterm_under_load_drains_and_loses_nothing(
@@ -245,7 +245,7 @@ def test_sigterm_under_load_drains_and_loses_nothing(
         assert account(settings).messages == watch.acknowledged()
         worker.start()
         finish(worker, watch, feed.finish())
-    check(settings, len(day()))
+    check(settings, day())
 
 
 def away() -> tuple[int, int]:
@@ -299,5 +299,5 @@ def test_a_worker_slower_than_its_input_steps_down_and_says_so(settings: Setting
     watch = Watch(settings)
     with Worker(settings, tmp_path) as worker, Feed(settings, day()) as feed:
         finish(worker, watch, feed.finish())
-    found = check(settings, len(day()), alerts=1)
+    found = check(settings, day(), alerts=1)
     assert any(alert.quality.ladder != "full" for alert in found.alerts)
