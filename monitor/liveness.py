@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: A lane with messages waiting that has applied none for this long is stuck, in seconds.
 STUCK_S = 30.0
-#: How often the broker is asked for a sign of life, and the silence from which on it counts as away.
+#: How often the broker is asked for a sign of life, and after how long without one it counts as away.
 BEAT_S = 5.0
 AWAY_S = 15.0
 #: A broker that has been away for as long is worth a restart.
@@ -88,7 +88,7 @@ def stuck(workers: Sequence[Worker], pulse: Pulse, *, interval_s: float) -> list
                 reasons.append(f"{where}: recovery has not got on for {still_s:.0f} s")
         elif still_s > STUCK_S and (lag := worker.lag(partition)):
             reasons.append(f"{where}: {lag} messages wait, none applied for {still_s:.0f} s")
-        for topic, silent_s in worker.silences(partition).items():
+        for topic, silent_s in worker.unanswered_s(partition).items():
             if min(silent_s, pulse.waited_s(0.0)) > STUCK_S:
                 reasons.append(f"{where}: no fetch of {topic} was answered for {silent_s:.0f} s, the broker is there")
         silent_s = pulse.waited_s(lane.status.committed_s)

@@ -37,8 +37,8 @@ from schemas.records import News, TranscriptSegment
 
 log = structlog.get_logger(__name__)
 EXIT_LANE = 70
-#: A topic whose end the consumer has reached, and that has been silent for as long, holds nothing back.
-SILENCE_S = 1.0
+#: A topic whose end the consumer has reached, and that has been quiet for as long, holds nothing back.
+QUIET_S = 1.0
 
 
 class _AlertId(msgspec.Struct):
@@ -146,8 +146,8 @@ class LaneBroker:
             return True
         # Markers of transactions, and messages that retention has deleted, take offsets that never arrive.
         position = self._source.position(name, self._partition)
-        silent_s = time.monotonic() - self.last_push_s.setdefault(topic, time.monotonic())
-        return position is not None and position >= highwater and silent_s > SILENCE_S
+        quiet_s = time.monotonic() - self.last_push_s.setdefault(topic, time.monotonic())
+        return position is not None and position >= highwater and quiet_s > QUIET_S
 
     def flow(self, topic: str, on: bool) -> None:
         if on:
@@ -156,14 +156,14 @@ class LaneBroker:
             del self._flows_s[topic]  # nothing of it is fetched
         self._source.flow(self._name(topic), self._partition, on)
 
-    def silences(self) -> dict[str, float]:
+    def unanswered_s(self) -> dict[str, float]:
         """Return for how long no fetch of a topic has been answered, s, of each topic that flows."""
         now_s = time.monotonic()
-        silences = {}
+        unanswered_s = {}
         for topic, since_s in self._flows_s.items():
             age_ms = self._source.fetched_ms(self._name(topic), self._partition)
-            silences[topic] = now_s - since_s if age_ms is None else min(now_s - since_s, age_ms / 1000)
-        return silences
+            unanswered_s[topic] = now_s - since_s if age_ms is None else min(now_s - since_s, age_ms / 1000)
+        return unanswered_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,6 +358,6 @@ class Worker:
                 waiting += max(0, highwater - received)
         return waiting
 
-    def silences(self, partition: int) -> dict[str, float]:
+    def unanswered_s(self, partition: int) -> dict[str, float]:
         """Return for how long no fetch of a topic's partition has been answered, s."""
-        return self._brokers[partition].silences()
+        return self._brokers[partition].unanswered_s()

@@ -18,7 +18,7 @@ class Lane:
     status: LaneStatus
     lag: int = 0
     behind: bool = False
-    silences: dict[str, float] = field(default_factory=dict)
+    unanswered_s: dict[str, float] = field(default_factory=dict)
 
 
 def status(*, recovered: bool = True, progress_ago_s: float = 0.0, committed_ago_s: float = 0.0) -> LaneStatus:
@@ -34,7 +34,7 @@ def workers(**lanes: Lane) -> Any:
             lanes=owned,
             given_back_s=0.0,
             lag=lambda partition: owned[partition].lag,
-            silences=lambda partition: owned[partition].silences,
+            unanswered_s=lambda partition: owned[partition].unanswered_s,
         )
 
     return [worker("p", "instrument"), worker("m", "market")]
@@ -56,7 +56,7 @@ def reasons(heart: Pulse | None = None, **lanes: Lane) -> list[str]:
 
 
 def test_a_lane_that_moves_is_alive_and_ready() -> None:
-    lanes = {"p3": Lane(status(), lag=5, behind=True, silences={"frames": 0.02}), "m0": Lane(status())}
+    lanes = {"p3": Lane(status(), lag=5, behind=True, unanswered_s={"frames": 0.02}), "m0": Lane(status())}
     assert reasons(**lanes) == []
     assert unready(workers(**lanes), pulse()) == []
 
@@ -71,7 +71,7 @@ def test_a_lane_with_nothing_to_do_may_stand_still() -> None:
 
 
 def test_a_consumer_that_silently_stops_fetching_fails_the_probe() -> None:
-    lane = Lane(status(), silences={"frames": STUCK_S + 5, "news": 0.1})
+    lane = Lane(status(), unanswered_s={"frames": STUCK_S + 5, "news": 0.1})
     assert reasons(p2=lane) == [
         "instrument stage, partition 2: no fetch of frames was answered for 35 s, the broker is there"
     ]
@@ -97,14 +97,14 @@ def test_partitions_that_recover_are_alive_and_not_ready_until_they_no_longer_ge
 
 
 def test_a_broker_that_is_away_is_no_reason_to_end_a_worker_but_it_is_not_ready() -> None:
-    still = Lane(status(progress_ago_s=200, committed_ago_s=200), lag=7, behind=True, silences={"frames": 200.0})
+    still = Lane(status(progress_ago_s=200, committed_ago_s=200), lag=7, behind=True, unanswered_s={"frames": 200.0})
     away = pulse(answered_ago_s=200)
     assert reasons(away, p0=still) == []
     assert unready(workers(p0=still), away) == ["the broker has not answered for 200 s"]
 
 
 def test_back_again_it_leaves_lanes_the_time_to_go_on() -> None:
-    still = Lane(status(progress_ago_s=200, committed_ago_s=200), lag=7, behind=True, silences={"frames": 200.0})
+    still = Lane(status(progress_ago_s=200, committed_ago_s=200), lag=7, behind=True, unanswered_s={"frames": 200.0})
     assert reasons(pulse(since_ago_s=STUCK_S - 5), p0=still) == []
     assert len(reasons(pulse(since_ago_s=2 * STUCK_S), p0=still)) == 3
 

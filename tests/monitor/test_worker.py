@@ -47,9 +47,9 @@ def test_a_topic_is_silent_since_its_last_fetch_or_since_it_flows() -> None:
     source = Source()
     asked = broker(source)
     source.ages_ms = {"tocsin.frames": 20.0}
-    silences = asked.silences()
-    assert silences["frames"] == 0.02
-    assert 100.0 <= silences["news"] < 101.0  # never answered
+    unanswered_s = asked.unanswered_s()
+    assert unanswered_s["frames"] == 0.02
+    assert 100.0 <= unanswered_s["news"] < 101.0  # never answered
 
 
 def test_a_topic_that_is_held_back_is_not_silent_and_has_time_when_it_flows_again() -> None:
@@ -57,9 +57,9 @@ def test_a_topic_that_is_held_back_is_not_silent_and_has_time_when_it_flows_agai
     asked = broker(source)
     source.ages_ms = {"tocsin.frames": 90_000.0, "tocsin.news": 5.0}
     asked.flow("frames", False)
-    assert asked.silences() == {"news": 0.005}
+    assert asked.unanswered_s() == {"news": 0.005}
     asked.flow("frames", True)
-    assert asked.silences()["frames"] < 1.0
+    assert asked.unanswered_s()["frames"] < 1.0
 
 
 def lag(source: Source, received: int, buffered: int = 0) -> int:
