@@ -33,7 +33,7 @@ async def ticks(
             yield item  # only now: a first text finds its state, and is evidence of its own alert
             if isinstance(item.value, Frame):
                 update = engine.apply(kept.ticks, item.value)
-                _note(deadlines, item.key, kept.ticks.deadline_ns)
+                note(deadlines, item.key, kept.ticks.deadline_ns)
                 if update.counts:
                     count(update.counts)
                 yield Ticked(item.key, update, item)
@@ -53,14 +53,14 @@ async def ticks(
                     found = [state[key] for key in keys]
                     updates = engine.advance_all([kept.ticks for kept in found], at_ns)
                     for key, kept in zip(keys, found, strict=True):
-                        _note(deadlines, key, kept.ticks.deadline_ns)
+                        note(deadlines, key, kept.ticks.deadline_ns)
                         state[key] = kept
                     yield Lapsed(tuple(map(Ticked, keys, updates)))
         else:
             yield item
 
 
-def _note(deadlines: dict[str, int], key: str, at_ns: int) -> None:
+def note(deadlines: dict[str, int], key: str, at_ns: int) -> None:
     """Keep a deadline; an instrument that waits for nothing has none, and may be forgotten."""
     if at_ns:
         deadlines[key] = at_ns

@@ -13,6 +13,7 @@ import msgspec
 
 from agents.flow import Item, Scored, Ticked
 from agents.state import HISTORY_KEPT, Bar, OpenEpisode, Watched
+from agents.ticks import note
 from engines import episodes
 from engines.episodes import Episode, Transition
 from engines.tracks import Track
@@ -70,14 +71,14 @@ async def triage(
             for alert in judge.track(item.key, kept, item.track, trace, bars):
                 yield alert
             state[item.key] = kept
-            due[item.key] = judge.deadline(kept)
+            note(due, item.key, judge.deadline(kept))
         elif isinstance(item, Clock):
-            for key in [key for key, at in due.items() if 0 < at <= item.now_ns]:
+            for key in [key for key, at in due.items() if at <= item.now_ns]:
                 kept = state[key]
                 for alert in judge.expire(key, kept, item.now_ns - PATIENCE_NS):
                     yield alert
                 state[key] = kept
-                due[key] = judge.deadline(kept)
+                note(due, key, judge.deadline(kept))
 
 
 def _closed(ticked: Ticked) -> list[Bar]:

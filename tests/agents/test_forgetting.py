@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from weakref import ref
 
 import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.flow import Arrival, Item
+from agents.instrument import instrument
 from agents.state import INPUTS_KEPT, InstrumentState
 from monitor.state import StateTable
 from schemas.alerts import Alert
@@ -106,6 +111,36 @@ def test_an_open_episode_keeps_its_instrument() -> None:
     closed = run([clock(48 * HOUR_S)], state, hasty)
     assert {alert.episode_id for alert in closed if alert.activity == "close"} == {a.episode_id for a in opened}
     assert state == {}
+
+
+class Key(str):
+    """A key that tells whether anybody still holds it."""
+
+
+def test_no_agent_keeps_anything_of_who_is_forgotten() -> None:
+    held: list[bool] = []
+
+    async def items() -> AsyncIterator[Item]:
+        key = Key("A")
+        still = ref(key)
+        for item in [ticks(0, key), text(10, key, 0.99), text(20, key)]:
+            yield item
+        del item, key
+        # What they have in hand is another's then.
+        for item in [ticks(30, "B"), text(40, "B", 0.99), text(50, "B")]:
+            yield item
+        held.append(still() is not None)
+        yield clock(HOUR_S + 20)
+        yield clock(HOUR_S + 50)
+        gc.collect()
+        held.append(still() is not None)
+
+    async def activities() -> list[str]:
+        found = instrument(items(), {}, FORGETFUL)
+        return [item.activity async for item in found if isinstance(item, Alert) and item.subject.instrument == "A"]
+
+    assert asyncio.run(activities()) == ["create", "close"]
+    assert held == [True, False]
 
 
 def test_what_is_forgotten_is_dirty() -> None:
