@@ -55,6 +55,15 @@ def source_of(prefix: str, stage: str, partition: int) -> str:
     return f"/{prefix.rstrip('.')}/{stage}/{partition}"
 
 
+def sources_of(prefix: str, stage: str, partition: int) -> set[str]:
+    """Return all that the alerts of a stage's partition may name as their source.
+
+    0.1.0 had one stage, and did not name it; what it sent must still be recognised by who recovers from it.
+    """
+    unnamed = {f"/{prefix.rstrip('.')}/{partition}"} if stage == "instrument" else set()
+    return unnamed | {source_of(prefix, stage, partition)}
+
+
 def event_of(alert: Alert, source: str) -> AlertEvent:
     """Put an alert in its CloudEvents envelope."""
     return AlertEvent(

@@ -26,7 +26,7 @@ from monitor.fence import end_process, vital
 from monitor.journal import FencedError, JournalWriter, read_journal
 from monitor.lane import Agent, Lane, LaneConfig
 from monitor.metrics import Metrics
-from monitor.outbox import Outbox, source_of
+from monitor.outbox import Outbox, source_of, sources_of
 from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.state import State
@@ -124,9 +124,9 @@ class LaneBroker:
             topic = self._name("alerts")
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             records = kafka.read_partition(consumer, topic, self._partition, start, end)
-            source = source_of(self._settings.prefix, self._stage.name, self._partition)
+            sources = sources_of(self._settings.prefix, self._stage.name, self._partition)
             found = [_alert_id.decode(r.value) async for r in records]
-            return {alert.id for alert in found if alert.source == source}, end
+            return {alert.id for alert in found if alert.source in sources}, end
 
     async def commit(self, offsets: Mapping[str, int]) -> bool:
         return await self._source.commit({(self._name(t), self._partition): o for t, o in offsets.items() if o})

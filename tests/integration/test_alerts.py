@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 from monitor import kafka
 from monitor.cli import app
 from monitor.settings import Settings
+from monitor.worker import LaneBroker
 from schemas.alerts import Activity, AlertEvent, Severity
 from tests.golden.examples import EXAMPLES
 
@@ -42,12 +45,13 @@ def event(
     return replace(sample, id=data.alert_id, subject=instrument, data=data)
 
 
-async def send(settings: Settings, events: list[AlertEvent]) -> None:
+async def send(settings: Settings, events: list[AlertEvent], partition: int | None = None) -> None:
     async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap) as producer:
         for one in events:
             await producer.send_and_wait(
                 kafka.full_name(settings.prefix, "alerts"),
                 msgspec.json.encode(one),
+                partition=partition,
                 key=one.data.episode_id.encode(),
                 timestamp_ms=one.data.times.available_at // 1_000_000,
             )
@@ -113,6 +117,20 @@ def test_an_episode_is_shown_by_its_last_revision(filled: Settings) -> None:
     code, _, error = run(filled, "--show", "f" * 8)
     assert code == 2
     assert "No alert or episode begins with 'ffffffff'" in error
+
+
+@pytest.mark.parametrize(("stage", "own"), [("instrument", {1, 2}), ("market", {3})])
+def test_recovery_knows_a_stages_own_alerts_and_those_of_before_stages_were_named(
+    embedded: str, settings_of: Callable[..., Settings], stage: str, own: set[int]
+) -> None:
+    settings = settings_of(embedded)
+    name = settings.prefix.rstrip(".")
+    sources = ["3", "instrument/3", "market/3", "2", "instrument/2"]
+    sent = [msgspec.structs.replace(event(n, 0.0), source=f"/{name}/{s}") for n, s in enumerate(sources, 1)]
+    asyncio.run(send(settings, sent, partition=3))
+    broker = LaneBroker(settings, cast(Any, None), cast(Any, SimpleNamespace(name=stage, topics=())), 3)
+    found, end = asyncio.run(broker.read_alert_ids(0))
+    assert ({int(alert_id, 16) for alert_id in found}, end) == (own, 5)
 
 
 def test_what_comes_later_is_followed_until_the_limit(filled: Settings) -> None:
