@@ -311,6 +311,18 @@ class Watch:
         before = self.end("scores")
         return until(lambda: self.end("scores") > before, timeout_s, "no output", [worker])
 
+    def work_after(self, worker: Worker, timeout_s: float) -> float:
+        """Wait for the next score and the next acknowledgement, and return how long both took, s.
+
+        What a worker has sent before is no sign that it goes on.
+        """
+        began_s = time.monotonic()
+        until(lambda: self.acknowledged() >= 0, timeout_s, "the group is known", [worker])
+        acknowledged = self.acknowledged()
+        self.output_after(worker, timeout_s)
+        until(lambda: self.acknowledged() > acknowledged, timeout_s, "nothing acknowledged", [worker])
+        return time.monotonic() - began_s
+
     def close(self) -> None:
         self._consumer.close()
 

@@ -183,7 +183,7 @@ def test_a_broker_that_dies_three_times_leaves_no_trace(
             time.sleep(rng.uniform(0.0, 8.0))
             broker.start()
             starts, starved_s = worker.starts, worker.starved_s
-            pauses.append(round(watch.output_after(worker, 2 * START_S), 1))
+            pauses.append(round(watch.work_after(worker, 2 * START_S), 1))
             starved.append(round(worker.starved_s - (starved_s if worker.starts == starts else 0.0), 1))
         finish(worker, watch, feed.finish())
     record_property("seed", seed)
