@@ -56,8 +56,8 @@ decode_closing = msgspec.msgpack.Decoder(Closing).decode
 class Loaded(msgspec.Struct, frozen=True):
     """The last complete checkpoint, read from ``start`` to ``end``, and its ``leftovers``.
 
-    These are keys that a later, incomplete checkpoint had already written, or a replaced worker behind the state that
-    counts. The next checkpoint must write them again: else compaction could keep the void state.
+    These are keys behind whose state that counts a void one stands: a later, incomplete checkpoint had already written
+    it, or a replaced worker. See `restored`.
     """
 
     closing: Closing | None
@@ -135,9 +135,22 @@ async def load(read: Read, end: int, start: int | None = None) -> Loaded:
             pending.clear()
         else:
             pending[key.decode()] = value
-            void.discard(key.decode())
+        void.discard(key.decode())
     contents = {key: content for key, value in states.items() if (content := _content(value))}
-    return Loaded(closing, contents, set(pending) | void & contents.keys(), start, end)
+    return Loaded(closing, contents, pending.keys() | void, start, end)
+
+
+def restored(loaded: Loaded) -> list[tuple[bytes, bytes]]:
+    """Return what a new owner writes before all else, keys and contents: what counts and has void records behind it.
+
+    That is the loaded checkpoint once more, as far as it needs to be. Compaction would keep the void records alone, as
+    soon as they are old enough: it is enough that workers die half way through their first checkpoint again and again.
+    """
+    if loaded.closing is None or not loaded.leftovers:
+        return []
+    keys = sorted(loaded.leftovers - {CLOSING_KEY.decode()})
+    states = [(key.encode(), loaded.states.get(key, b"")) for key in keys]
+    return [*states, (CLOSING_KEY, encode_closing(loaded.closing))]
 
 
 async def _start(read: Read, end: int) -> int:

@@ -16,9 +16,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import islice
 from typing import Protocol
 
 import structlog
@@ -216,6 +216,9 @@ class Lane:
         loaded = await self._broker.load_checkpoint()
         closing = loaded.closing
         self._span = Span(loaded.start, loaded.end)
+        if records := checkpoints.restored(loaded):
+            offsets = await self._write_records(records[:-1]) + await self._write_records(records[-1:])
+            self._span.wrote(offsets[0], offsets[-1], keys=len(records) - 1, full=False, journal_end=self._journal.end)
         if closing is not None:
             states = {}
             for key, state in loaded.states.items():
@@ -227,7 +230,6 @@ class Lane:
             self.sequencer.latest_ns = closing.latest_ns
             self._ordinal = closing.ordinal
             self.status.level = closing.level
-        self._table.dirty |= loaded.leftovers & set(self._table)
         self._applied = dict(self.sequencer.next_offset)
         start, epoch = (closing.journal, closing.epoch) if closing else (0, -1)
         self._entries = await self._broker.read_journal(start, self._journal.epoch, epoch)
@@ -449,14 +451,9 @@ class Lane:
     async def _write(self, keys: list[str], full: bool, closing: Closing, effects: list[Awaitable[object]]) -> None:
         await asyncio.gather(*effects)
         crashpoints.passing("effects-sent")
-        seal = partial(checkpoints.seal, self._journal.epoch, self._span.start)
-        offsets = []
-        for at in range(0, len(keys), PACKED_AT_ONCE):
-            states = [(key.encode(), seal(self._table.packed(key))) for key in keys[at : at + PACKED_AT_ONCE]]
-            offsets.append(await self._outbox.write_checkpoint(states))
+        offsets = await self._write_records((key.encode(), self._table.packed(key)) for key in keys)
         crashpoints.passing("states-written")
-        last = seal(checkpoints.encode_closing(closing))
-        offsets.append(await self._outbox.write_checkpoint([(checkpoints.CLOSING_KEY, last)]))
+        offsets += await self._write_records([(checkpoints.CLOSING_KEY, checkpoints.encode_closing(closing))])
         self._span.wrote(offsets[0], offsets[-1], keys=len(keys), full=full, journal_end=self._journal.end)
         crashpoints.passing("closing-written")
         acknowledged = await self._broker.commit(closing.offsets)
@@ -464,3 +461,11 @@ class Lane:
         self.status.checkpoints += 1
         if acknowledged:
             self.status.committed_s = time.monotonic()
+
+    async def _write_records(self, contents: Iterable[tuple[bytes, bytes]]) -> list[int]:
+        """Write records of a checkpoint, some at a time, and wait for them; return the offsets of each time's first."""
+        left, offsets = iter(contents), []
+        while some := list(islice(left, PACKED_AT_ONCE)):
+            sealed = [(key, checkpoints.seal(self._journal.epoch, self._span.start, content)) for key, content in some]
+            offsets.append(await self._outbox.write_checkpoint(sealed))
+        return offsets

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from unittest.mock import patch
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor import checkpoints
-from monitor.checkpoints import CLOSING_KEY, Closing, Loaded, Span, encode_closing, from_broker, load, seal, to_broker
+from monitor.checkpoints import (
+    CLOSING_KEY,
+    Closing,
+    Loaded,
+    Span,
+    encode_closing,
+    from_broker,
+    load,
+    restored,
+    seal,
+    to_broker,
+)
 
 Record = tuple[bytes, bytes]
 
@@ -188,30 +199,39 @@ def test_a_full_checkpoint_is_due_where_somebody_else_has_written() -> None:
 def test_states_that_void_ones_stand_behind_are_to_be_written_again() -> None:
     log = [state("A", b"5", epoch=5), state("B", b"5", epoch=5), closing(50, epoch=5)]
     log += [state("A", b"1", epoch=1), state("C", b"1", epoch=1)]
-    assert (read(*log).states, read(*log).leftovers) == ({"A": b"5", "B": b"5"}, {"A"})
+    assert (read(*log).states, read(*log).leftovers) == ({"A": b"5", "B": b"5"}, {"A", "C"})
     log += [state("A", b"6", epoch=5), closing(60, epoch=5)]
-    assert read(*log).leftovers == set()
+    assert read(*log).leftovers == {"C"}
     # Two in a row died half way; the second had not come to B.
     log += [state("B", b"7", epoch=5), state("A", b"9", epoch=9)]
-    assert (read(*log).states, read(*log).leftovers) == ({"A": b"6", "B": b"5"}, {"A", "B"})
+    assert (read(*log).states, read(*log).leftovers) == ({"A": b"6", "B": b"5"}, {"A", "B", "C"})
 
 
 class Author:
     """A lane as far as checkpoints go: what it knows, and what of it is on its way to the broker."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, last: int = 1_000) -> None:
+        """Take over; of what is to be restored ``last`` records come through before it dies."""
         self.epoch = world.claim()
         loaded = world.loaded()
         self.span = Span(loaded.start, loaded.end)
+        self.alive = True
+        records = [(key, seal(self.epoch, loaded.start, content)) for key, content in restored(loaded)]
+        offsets = [world.append(record) for record in records[:last]]
+        self.alive = len(offsets) == len(records)
+        if offsets and self.alive:
+            self.span.wrote(offsets[0], offsets[-1], keys=len(offsets) - 1, full=False, journal_end=self.epoch + 1)
         # What was journalled after the checkpoint is applied again.
         self.states = dict(world.states)
         self.applied = len(world.changes)
         self.dirty = set(world.changes[world.covered[loaded.closing.ordinal] if loaded.closing else 0 :])
-        self.dirty |= loaded.leftovers & set(self.states)
         self.journal_end = self.epoch + 1
         self.answer = 0
         self.writing: Iterator[None] = iter(())
-        self.alive = True
+        if self.alive and loaded.closing is not None:
+            # From here on compaction can do no harm to what stands there.
+            world.settled = len(world.log)
+            world.loaded()
 
     def append(self, world: World) -> None:
         """Write a journal entry: where it stands is settled, but its author learns of it later."""
@@ -260,7 +280,7 @@ class World:
     """A checkpoint log, a journal of which only the length and what it leads to matter, and who owns it.
 
     ``checkpoints`` holds what each checkpoint is to contain, by its number, ``covered`` how many of the journalled
-    ``changes`` it includes.
+    ``changes`` it includes. Compaction may have come up to ``settled``.
     """
 
     def __init__(self) -> None:
@@ -271,6 +291,7 @@ class World:
         self.changes: list[str] = []
         self.checkpoints: list[dict[str, bytes]] = []
         self.covered: list[int] = []
+        self.settled = 0
 
     def append(self, record: Record) -> int:
         self.log.append(record)
@@ -282,7 +303,8 @@ class World:
 
     def loaded(self) -> Loaded:
         whole, loaded = read(*self.log, start=0), read(*self.log)
-        assert msgspec.structs.replace(loaded, start=0) == whole
+        left = read_compacted(compacted(dict(enumerate(self.log)), self.settled))
+        assert (loaded.states, loaded.closing) == (whole.states, whole.closing) == (left.states, left.closing)
         assert loaded.states == (self.checkpoints[loaded.closing.ordinal] if loaded.closing else {})
         return loaded
 
@@ -293,7 +315,11 @@ WORK = st.one_of(
     st.tuples(st.just("write"), WHO, st.sampled_from([1, 2, 4, 8])),
     st.tuples(st.sampled_from(["append", "hear"]), WHO, st.just(0)),
 )
-END = st.tuples(st.sampled_from(["replace", "replace", "kill"]), st.sampled_from([0, 1, 2]), st.just(0))
+END = st.tuples(
+    st.sampled_from(["replace", "replace", "kill"]),
+    st.sampled_from([0, 1, 2]),
+    st.sampled_from([1_000, 1_000, 0, 1, 2]),
+)
 ACTIONS = st.lists(st.integers(0, 15).flatmap(lambda n: WORK if n else END), min_size=30, max_size=150)
 
 
@@ -307,7 +333,7 @@ def test_a_reader_finds_what_the_whole_log_says_whoever_wrote_it(actions: list[t
         for number, (what, who, detail) in enumerate(actions):
             author = authors[who]
             if what == "replace":
-                authors[who] = Author(world)
+                authors[who] = Author(world, int(detail))
             elif not author.alive:
                 continue
             elif what == "kill":
@@ -367,3 +393,18 @@ def test_a_void_state_does_not_outlive_the_state_before_it() -> None:
         list(owner.checkpoint(world))
     log = dict(enumerate(world.log))
     assert read_compacted(compacted(log, len(log))).states == {"A": b"1", "B": b"3"}
+
+
+def test_workers_that_die_half_way_again_and_again_leave_the_state_to_compaction() -> None:
+    world = World()
+    author = Author(world)
+    author.change(world, "A", b"1")
+    author.change(world, "K", b"1")
+    list(author.checkpoint(world))
+    author.change(world, "A", b"2")
+    author.change(world, "K", b"2")
+    for records in (2, 1, 1):  # the first wrote A and K, those after it no more than A
+        list(islice(author.checkpoint(world), records))
+        author = Author(world)
+    left = read_compacted(compacted(dict(enumerate(world.log)), len(world.log)))
+    assert left.states == {"A": b"1", "K": b"1"}

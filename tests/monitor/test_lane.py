@@ -49,8 +49,8 @@ class Batch:
     def __init__(self) -> None:
         self.records: list[tuple[bytes, bytes]] = []
 
-    def append(self, *, key: bytes, value: bytes, timestamp: int, headers: Any = ()) -> object:
-        self.records.append((key, value))
+    def append(self, *, key: bytes, value: bytes | None, timestamp: int, headers: Any = ()) -> object:
+        self.records.append((key, checkpoints.from_broker(value, headers)))
         return self
 
     def record_count(self) -> int:
