@@ -13,6 +13,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -108,6 +109,8 @@ async def serve(settings: Settings) -> None:
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(50_000, 20, 50)
+                # The threads that fetch and encode would wait 5 ms for the interpreter while the event loop is busy.
+                sys.setswitchinterval(0.0005)
                 log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=address, **loaded.about)
                 await _until_stopped(app, settings.drain_timeout_s)
                 log.info("draining")

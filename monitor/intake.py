@@ -6,8 +6,10 @@ them). An event here is a list of records, and the agent's loop runs once for al
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
@@ -35,8 +37,73 @@ FETCH_MAX_BYTES = 4 * 1024 * 1024
 FRESH_MS = 2_000
 
 
+#: Batches that may wait for the event loop before no more are fetched.
+AHEAD = 2
+#: How long the reading thread waits for messages at a time, and looks again where it may not read, s.
+READ_S, HELD_S = 0.2, 0.01
+
+
 class FetchThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread around aiokafka's consumer, whose fetches wait briefly."""
+    """Faust's thread around aiokafka's consumer: its fetches wait briefly, and it reads ahead of the event loop.
+
+    Faust asks the thread for every batch. While the loop is busy nobody asks, no fetch is sent for what was read empty,
+    and what arrives meanwhile is a round trip away when the loop comes to it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ahead: deque[dict[TP, Any] | Exception] = deque()
+        self._room = asyncio.Semaphore(AHEAD)
+        self._arrived: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def on_start(self) -> None:
+        """Start the consumer, and reading; in the thread's loop, as is what follows."""
+        await super().on_start()
+        self._reading = asyncio.create_task(self._read_ahead())
+
+    async def on_thread_stop(self) -> None:
+        """Stop reading, then the consumer."""
+        if self._reading is not None:
+            self._reading.cancel()
+        await super().on_thread_stop()
+
+    async def _read_ahead(self) -> None:
+        consumer = self._ensure_consumer()
+        while not consumer._closed:
+            await self._room.acquire()
+            found: dict[TP, Any] | Exception = {}
+            while not found and not consumer._closed:
+                active = set(self.consumer._get_active_partitions())
+                if not (active and self.consumer.flow_active):
+                    await asyncio.sleep(HELD_S)
+                    continue
+                try:
+                    found = await self._fetch_records(consumer, active, READ_S, consumer._max_poll_records)
+                except Exception as error:  # for whoever asks, as if it had been read then
+                    found = error
+            self._ahead.append(found)
+            if self._arrived is not None:
+                loop, arrived = self._arrived
+                loop.call_soon_threadsafe(arrived.set)
+
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, Any]:
+        """Return what was read ahead, at once where there is something; in the daemon's loop."""
+        if self._arrived is None:
+            self._arrived = asyncio.get_running_loop(), asyncio.Event()
+        arrived = self._arrived[1]
+        arrived.clear()
+        if not self._ahead:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await arrived.wait()
+        if not self._ahead:
+            return {}
+        found = self._ahead.popleft()
+        self.thread_loop.call_soon_threadsafe(self._room.release)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
