@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 
+import msgspec
 import numpy as np
 
 from agents.flow import Arrival, Item, Scored
@@ -52,14 +53,18 @@ async def crowds(
                 yield _scored(item.key, kept.crowd, config, kept.crowd.newest_ns, item.ts_available, item)
         elif isinstance(item, Clock):
             # In the seconds in which they are due, however far the clock leaps.
+            told_ns = 0
             for key in list(state):
                 kept = state[key]
                 for due_ns in _departures(kept, config, item.now_ns):
                     state[key] = kept
                     second_ns = due_ns - due_ns % -SECOND_NS
-                    yield Clock(second_ns)
+                    if second_ns > told_ns:
+                        told_ns = second_ns
+                        yield Clock(second_ns)
                     yield _scored(key, kept.crowd, config, due_ns, second_ns, None)
-            yield item
+            if told_ns < item.now_ns:
+                yield item
         else:
             yield item
 
@@ -70,13 +75,13 @@ def _departures(kept: MarketState, config: CrowdConfig, now_ns: int) -> Iterator
 
 
 def _scored(key: str, crowd: Crowd, config: CrowdConfig, ts: int, available_ns: int, arrival: Arrival | None) -> Scored:
+    seen = msgspec.structs.replace(crowd, recent=crowd.recent[:])
     track = Track(
         head="market_wide",
         ts_event=np.array([ts], np.int64),
         ts_available=np.array([available_ns], np.int64),
         score=np.array([market_wide.score(config, market_wide.find(config, crowd))]),
         window_start=np.array([ts - config.window_ns], np.int64),
-        # Asked at once, or not at all: the crowd is still the one that was scored.
-        explain=lambda _: market_wide.explain(config, crowd),
+        explain=lambda _: market_wide.explain(config, seen),
     )
     return Scored(key, track, arrival)

@@ -86,8 +86,8 @@ FOREIGN: tuple[Any, ...] = (
 @cache
 def market_day() -> tuple[Any, ...]:
     """Return a crowd of openings and their leaving, one opening told twice, and what not every agent knows."""
-    openings = [opening(10 * number, f"I{number}.XTOC", number) for number in range(6)]
-    clocks = [Clock(T0 + second * S) for second in range(100, 1_300, 50)]
+    openings = [opening(10 * number, f"I{number}.XTOC", number) for number in range(12)]
+    clocks = [Clock(T0 + second * S) for second in range(150, 1_350, 50)]
     return (
         Ladder(0, "as it was"),
         *openings[:3],
