@@ -212,7 +212,9 @@ class Intake:
         return _age_ms(state) if state is not None and state.timestamp else None
 
     def position(self, topic: str, partition: int) -> int | None:
-        """Return the offset of the next message to fetch; None before the first fetch."""
+        """Return the offset of the next message to fetch; None before the first, and while what was read waits here."""
+        if self._app.consumer._thread._ahead:
+            return None
         state = self._state(topic, partition)
         return state.position if state is not None and state.has_valid_position else None
 

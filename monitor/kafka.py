@@ -71,6 +71,8 @@ def _send(connection: AIOKafkaConnection, request: Any, expect_response: bool = 
     """
     try:
         return _write(connection, request, expect_response)
+    except KafkaError:  # a RuntimeError too, and expected
+        raise
     except RuntimeError as error:
         connection.close(reason=CloseReason.CONNECTION_BROKEN)
         raise KafkaConnectionError(f"Connection at {connection.host}:{connection.port} broken: {error}") from error

@@ -89,7 +89,7 @@ class LaneBroker:
         self._partition = partition
         self.last_push_s: dict[str, float] = {}
         self._flows_s = dict.fromkeys(stage.topics, time.monotonic())
-        self._seeks: set[asyncio.Task[None]] = set()
+        self._seeks: dict[asyncio.Task[None], str] = {}
 
     def _name(self, topic: str) -> str:
         return kafka.full_name(self._settings.prefix, topic)
@@ -134,8 +134,11 @@ class LaneBroker:
     def seek(self, topic: str, offset: int) -> None:
         name = self._name(topic)
         task = vital(f"seeking in {name}/{self._partition}", self._source.seek(name, self._partition, offset))
-        self._seeks.add(task)
-        task.add_done_callback(self._seeks.discard)
+        self._seeks[task] = topic
+        task.add_done_callback(self._sought)
+
+    def _sought(self, task: asyncio.Task[None]) -> None:
+        self.last_push_s[self._seeks.pop(task)] = time.monotonic()
 
     def at_end(self, topic: str, next_offset: int) -> bool:
         name = self._name(topic)
@@ -147,7 +150,9 @@ class LaneBroker:
         # Markers of transactions, and messages that retention has deleted, take offsets that never arrive.
         position = self._source.position(name, self._partition)
         quiet_s = time.monotonic() - self.last_push_s.setdefault(topic, time.monotonic())
-        return position is not None and position >= highwater and quiet_s > QUIET_S
+        # Before a seek is done, the consumer stands behind messages that the lane has not had.
+        read = position is not None and position >= highwater and topic not in self._seeks.values()
+        return read and quiet_s > QUIET_S
 
     def flow(self, topic: str, on: bool) -> None:
         if on:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -86,3 +87,22 @@ def test_markers_of_transactions_at_the_end_are_no_lag() -> None:
     source = Source()
     source.ends = source.positions = {"tocsin.frames": 10, "tocsin.news": 0}
     assert lag(source, received=9) == 0
+
+
+async def test_before_a_seek_is_done_a_topic_that_was_read_to_its_end_is_not_at_it() -> None:
+    source, sought = Source(), asyncio.Event()
+    asked = broker(source)
+    source.ends = source.positions = {"tocsin.frames": 10}
+    asked.last_push_s["frames"] = time.monotonic() - 60.0
+    assert asked.at_end("frames", 0)  # what is missing was deleted, or a transaction's marker
+
+    async def seek(topic: str, partition: int, offset: int) -> None:
+        await sought.wait()
+
+    source.seek = seek  # type: ignore[method-assign]
+    asked.seek("frames", 0)
+    assert not asked.at_end("frames", 0)
+    sought.set()
+    await asyncio.sleep(0.01)
+    assert not asked.at_end("frames", 0)  # what the seek brings is on its way
+    assert asked.at_end("frames", 10)
