@@ -82,10 +82,11 @@ class View:
             for catch in score.catches:
                 label, delay_s = catch.label, catch.delay_s
                 names = ", ".join(dict.fromkeys(opening.typology for opening in catch.openings))
+                first, *others = label.instruments
                 table.add_row(
                     label.typology,
                     self._clock(label.onset_ns),
-                    ", ".join(label.instruments),
+                    f"{first} and {len(others)} more" if others else first,
                     Text(names, style="green") if names else Text("missed", style="red"),
                     "" if delay_s is None else f"{delay_s:+,.0f} s",
                 )
