@@ -181,8 +181,10 @@ class Gateway(ConsumerRebalanceListener):
             batches = await self._consumer.getmany(timeout_ms=self._timeout_ms(), max_records=MAX_RECORDS)
             async with self._turn:
                 for tp, records in batches.items():
-                    begun = Partition(self._settings.frame_ticks, self._frame_s, records[0].offset)
-                    part = self._parts.setdefault(tp, begun)
+                    part = self._parts.get(tp)
+                    if part is None:
+                        begun = Partition(self._settings.frame_ticks, self._frame_s, records[0].offset)
+                        part = self._parts[tp] = begun
                     if tp.topic == self._ticks:
                         await self._take_ticks(tp, part, records)
                     else:
