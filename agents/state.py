@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import msgspec
@@ -47,7 +48,7 @@ class Bar(NamedTuple):
     anomaly: float
 
 
-class Watched:
+class Watched(ABC):
     """What triage keeps of whatever it watches: episodes by typology, and the latest inputs."""
 
     __slots__ = ("episodes", "inputs", "inputs_count")
@@ -67,14 +68,14 @@ class Watched:
             del self.inputs[0]
 
     @property
+    @abstractmethod
     def watermark_ns(self) -> int:
         """Before which nothing more is expected, ns."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def late(self) -> int:
         """How much came too late."""
-        raise NotImplementedError
 
     @property
     def newest_bar(self) -> Bar:
