@@ -17,6 +17,7 @@ from schemas.records import (
     TranscriptSegment,
 )
 
+SECOND_NS = 1_000_000_000
 Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot | Signal
 
 
@@ -67,3 +68,14 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
 
 
 Item = Arrival | Clock | Ladder | Ticked | Lapsed | Heard | Scored | Score | Signal
+
+
+def first_clock(ns: int) -> int:
+    """Return the first clock at or after a moment, ns: the journal's clock moves in whole seconds.
+
+    Example
+    -------
+    >>> first_clock(1_500_000_000), first_clock(2_000_000_000)
+    (2000000000, 2000000000)
+    """
+    return ns - ns % -SECOND_NS

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableM
 import msgspec
 import numpy as np
 
-from agents.flow import Arrival, Item, Scored
+from agents.flow import Arrival, Item, Scored, first_clock
 from agents.state import MarketState, Seen
 from agents.triage import triage
 from engines.tracks import Track
@@ -19,7 +19,6 @@ from schemas.records import Signal
 
 #: The typology of instruments whose openings are counted.
 COUNTS = "market_anomaly"
-SECOND_NS = 1_000_000_000
 
 
 def market(
@@ -58,7 +57,7 @@ async def crowds(
                 kept = state[key]
                 for due_ns in _departures(kept, config, item.now_ns):
                     state[key] = kept
-                    second_ns = due_ns - due_ns % -SECOND_NS
+                    second_ns = first_clock(due_ns)
                     if second_ns > told_ns:
                         told_ns = second_ns
                         yield Clock(second_ns)

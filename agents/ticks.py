@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, MutableMapping
 
-from agents.flow import Arrival, Item, Lapsed, Scored, Ticked
+from agents.flow import Arrival, Item, Lapsed, Scored, Ticked, first_clock
 from agents.state import InstrumentState, Seen
 from engines.ticks import TickEngine
 from schemas.frames import Frame
 from schemas.journal import Clock
-
-SECOND_NS = 1_000_000_000
 
 
 async def ticks(
@@ -46,7 +44,7 @@ async def ticks(
             at_ns = 0
             while at_ns < item.now_ns:
                 due_ns = min((due for due in deadlines.values() if due > at_ns), default=item.now_ns)
-                at_ns = min(due_ns - due_ns % -SECOND_NS, item.now_ns)
+                at_ns = min(first_clock(due_ns), item.now_ns)
                 yield Clock(at_ns)
                 keys = [key for key, due in deadlines.items() if 0 < due <= at_ns]
                 if keys:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from agents.flow import Item, Scored, Ticked
+from agents.flow import Item, Scored, Ticked, first_clock
 from agents.state import HISTORY_KEPT, Bar, OpenEpisode, Watched
 from agents.ticks import note
 from engines import episodes
@@ -37,7 +37,6 @@ from schemas.journal import RULES_ONLY, Clock, Ladder
 LEVELS: tuple[Level, ...] = ("full", "text and ticks", "rules only")
 #: How long after an episode's quiet time the clock closes it, so that what is still on its way can keep it open, ns.
 PATIENCE_NS = 2_000_000_000
-SECOND_NS = 1_000_000_000
 W = TypeVar("W", bound=Watched)
 
 
@@ -144,8 +143,7 @@ class _Judge:
             transition = episodes.expire(self._specs[head], running.episode, now_ns)
             if transition is not None:
                 # Known with the first whole second of the clock after the patience, however far the clock leaps.
-                available_at = transition.ts + PATIENCE_NS
-                available_at -= available_at % -SECOND_NS
+                available_at = first_clock(transition.ts + PATIENCE_NS)
                 bar = kept.newest_bar
                 alerts.append(self._alert(key, kept, running, head, transition, available_at, bar, "", Explanation()))
                 del kept.episodes[head]
