@@ -23,7 +23,7 @@ from rich.table import Table
 
 from monitor.kafka import create_topics
 from monitor.settings import Settings
-from tests.integration.kafka import Broker, delete_topics
+from tests.integration.kafka import AS_SERVED, Broker, delete_topics
 
 #: Prefixes of topics made by this run.
 _made: list[str] = []
@@ -48,7 +48,7 @@ def broker() -> Iterator[str]:
                 delete_topics(servers, _made.pop())
         return
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
-        node = Broker(Path(folder))
+        node = Broker(Path(folder), AS_SERVED)
         node.start()
         try:
             yield node.bootstrap

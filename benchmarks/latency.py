@@ -9,8 +9,8 @@ against the company. A history of 45 minutes in frames comes first, since nothin
 
 The clock starts where the tick or text that completes the cause is handed to the producer (its ``ts_event`` is that
 moment, and the alert names it as the end of its event), and stops where a consumer has the alert. Alerts that wait for
-a bar's close are told apart and counted from the moment at which the bar could first be known as closed. In the same
-run a plain aiokafka loop reads the same ticks and answers those that jump.
+a bar's close are told apart and counted from the moment at which the bar could first be known as closed. Afterwards
+gateway and daemon are stopped, and a plain aiokafka loop reads the same load and answers the ticks that jump.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +57,7 @@ HISTORY_NS = 45 * 60 * S
 BAR_NS = 5 * S
 OPEN = adverse_text.SPEC.open
 BURST = 200
+WARM_UP_PLAIN_S = 5.0
 ADVERSE = (
     "{name} plunges 18% after its auditor resigns",
     "{name} shares crash as regulators open a fraud probe",
@@ -143,7 +144,7 @@ class Load(threading.Thread):
         super().__init__(daemon=True)
         self._settings = settings
         self._listed = {name: listing.name for name, listing in master.listings.items()}
-        self._causes = causes
+        self._due: list[Cause] = []
         self._texts = texts
         self._quiet = sorted({c.instrument for c in causes if c.kind in ("jump", "burst")})
         self._price = dict.fromkeys((*self._listed, *self._quiet), 100.0)
@@ -159,7 +160,7 @@ class Load(threading.Thread):
             }
         )
         self.late_s = 0.0
-        self.begin_s = float("inf")
+        self._begin_s = 0.0
         self.stopping = threading.Event()
 
     def history(self) -> int:
@@ -182,6 +183,11 @@ class Load(threading.Thread):
         self._producer.flush()
         return len(written)
 
+    def begin(self, causes: list[Cause]) -> None:
+        """Have these causes come, their moments counted from now."""
+        self.late_s, self._begin_s = 0.0, time.monotonic()
+        self._due = list(causes)
+
     def run(self) -> None:
         due = dict.fromkeys(RATES, 0.0)
         makers: dict[str, Callable[[], None]] = {
@@ -191,7 +197,6 @@ class Load(threading.Thread):
             "segment": self._segment,
             "chart": self._chart_snapshot,
         }
-        causes = list(self._causes)
         last_s = time.monotonic()
         while not self.stopping.is_set():
             now_s = time.monotonic()
@@ -201,8 +206,8 @@ class Load(threading.Thread):
                 while due[kind] >= 1.0:
                     due[kind] -= 1.0
                     makers[kind]()
-            while causes and now_s - self.begin_s >= causes[0].at_s:
-                self._cause(causes.pop(0))
+            while self._due and now_s - self._begin_s >= self._due[0].at_s:
+                self._cause(self._due.pop(0))
             if self._bursts:
                 name, rise = self._bursts.pop(0)
                 self._sent += 1
@@ -332,58 +337,61 @@ class Run(NamedTuple):
     """What a run gave."""
 
     seen: list[Seen]
-    plain_ms: list[float]
     begin_ns: int
     gateway_cpu: float
     daemon_cpu: float
-    plain_cpu: float
     late_s: float
     means_ms: dict[str, float]
+    load: str
+
+
+@contextlib.asynccontextmanager
+async def following(settings: Settings, topic: str) -> AsyncIterator[list[tuple[bytes, int]]]:
+    """Yield the list to which every message of a topic is added, with the moment at which it was there."""
+    seen: list[tuple[bytes, int]] = []
+    task = asyncio.create_task(follow(settings, topic, seen))
+    yield seen
+    await asyncio.sleep(2.0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def measure(
-    settings: Settings, load: Load, seconds: float, warm_up_s: float, address: str, processes: list[int], plain: str
+    settings: Settings, load: Load, causes: list[Cause], seconds: float, warm_up_s: float, address: str, pids: list[int]
 ) -> Run:
-    """Feed, wait until history is in, warm up, measure."""
+    """Feed, wait until history is in, warm up, measure; the load goes on."""
     written = load.history()
     deadline_s = time.monotonic() + 120
     while await asyncio.to_thread(_applied, address) < written:
         if time.monotonic() > deadline_s:
             raise SystemExit("the daemon did not take its history in within 120 s")
         await asyncio.sleep(0.1)
-    alerts: list[tuple[bytes, int]] = []
-    answers: list[tuple[bytes, int]] = []
-    followers = [
-        asyncio.create_task(follow(settings, kafka.full_name(settings.prefix, "alerts"), alerts)),
-        asyncio.create_task(follow(settings, plain, answers)),
-    ]
-    load.start()
-    await asyncio.sleep(warm_up_s)
-    before, first = [Usage.of(pid) for pid in processes], stages(await asyncio.to_thread(metrics_page, address))
-    begin_ns, load.late_s, load.begin_s = time.time_ns(), 0.0, time.monotonic()
-    await asyncio.sleep(seconds)
-    after, last = [Usage.of(pid) for pid in processes], stages(await asyncio.to_thread(metrics_page, address))
-    load.stopping.set()
-    await asyncio.sleep(2.0)
-    for task in followers:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    async with following(settings, kafka.full_name(settings.prefix, "alerts")) as alerts:
+        load.start()
+        await asyncio.sleep(warm_up_s)
+        before, first = [Usage.of(pid) for pid in pids], stages(await asyncio.to_thread(metrics_page, address))
+        begin_ns = time.time_ns()
+        load.begin(causes)
+        await asyncio.sleep(seconds)
+        after, last = [Usage.of(pid) for pid in pids], stages(await asyncio.to_thread(metrics_page, address))
+        late_s = load.late_s
     shares = [b.cpu_since(a) / (b.at_s - a.at_s) for a, b in zip(before, after, strict=True)]
     means = {
         name: (total - first.get(name, (0.0, 0.0))[0]) / max(1.0, count - first.get(name, (0.0, 0.0))[1]) * 1e3
         for name, (total, count) in last.items()
     }
-    return Run(
-        [Seen(_event.decode(value), at_ns) for value, at_ns in alerts],
-        [(at_ns - msgspec.json.decode(value)["time"]) / 1e6 for value, at_ns in answers],
-        begin_ns,
-        shares[0],
-        shares[1],
-        shares[2],
-        load.late_s,
-        means,
-    )
+    seen = [Seen(_event.decode(value), at_ns) for value, at_ns in alerts]
+    return Run(seen, begin_ns, shares[0], shares[1], late_s, means, loadavg())
+
+
+async def measure_plain(settings: Settings, load: Load, causes: list[Cause], seconds: float, topic: str) -> list[float]:
+    """Return how long the plain loop takes from a jump to its answer, ms, under the same load."""
+    async with following(settings, topic) as answers:
+        await asyncio.sleep(WARM_UP_PLAIN_S)
+        load.begin(causes)
+        await asyncio.sleep(seconds)
+    return [(at_ns - msgspec.json.decode(value)["time"]) / 1e6 for value, at_ns in answers]
 
 
 def _applied(address: str) -> float:
@@ -405,7 +413,9 @@ def kind_of(seen: Seen) -> str:
     return name
 
 
-def report(run: Run, causes: list[Cause], sent_ns: list[int], immediate: list[Seen]) -> tuple[float, float]:
+def report(
+    run: Run, plain_ms: list[float], causes: list[Cause], sent_ns: list[int], immediate: list[Seen]
+) -> tuple[float, float]:
     """Print the tables; return p50 and p99 of all immediate alerts, ms."""
     rows: list[tuple[object, ...]] = []
 
@@ -432,13 +442,13 @@ def report(run: Run, causes: list[Cause], sent_ns: list[int], immediate: list[Se
             if s.alert.data.times.available_at >= run.begin_ns
         ],
     )
-    row("plain aiokafka loop, jumps", run.plain_ms)
+    row("plain aiokafka loop by itself, jumps", plain_ms)
     harness.table("ms from cause to alert", ("", "alerts", "p50", "p90", "p99", "max"), rows)
     means = ", ".join(f"{name} {ms:.2f}" for name, ms in run.means_ms.items())
     print(f"means of the daemon's turns, ms: {means}")
     print(
-        f"cores used: gateway {run.gateway_cpu:.2f}, daemon {run.daemon_cpu:.2f}, plain loop {run.plain_cpu:.2f}; "
-        f"the load was at most {run.late_s * 1e3:.0f} ms late; load of the machine {loadavg()}"
+        f"cores used: gateway {run.gateway_cpu:.2f}, daemon {run.daemon_cpu:.2f}; "
+        f"the load was at most {run.late_s * 1e3:.0f} ms late; load of the machine {run.load}"
     )
     wanted = {"jump": "market_anomaly", "burst": "pump_and_dump", "headline": "adverse_text", "segment": "adverse_text"}
     found = {(s.alert.data.finding.typology.partition("@")[0], s.alert.data.subject.instrument) for s in immediate}
@@ -453,23 +463,32 @@ def loadavg() -> str:
 
 
 @contextlib.contextmanager
-def processes(settings: Settings, folder: Path, plain: str) -> Iterator[tuple[str, list[int]]]:
-    """Run gateway, daemon and plain loop; yield the daemon's address and their process ids."""
+def processes(settings: Settings, folder: Path) -> Iterator[tuple[str, list[int]]]:
+    """Run gateway and daemon; yield the daemon's address and their process ids."""
     gateway = harness.start("gateway", settings=settings, log=folder / "gateway.log")
     daemon = harness.start("run", settings=settings, log=folder / "run.log")
-    ticks = kafka.full_name(settings.prefix, "ticks")
-    command = [sys.executable, "-m", "benchmarks.contenders.plain_loop", settings.bootstrap, ticks, plain]
-    loop = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         address = address_of(folder / "run.log", daemon)
         while not is_ready(address):
             time.sleep(0.05)
-        yield address, [gateway.pid, daemon.pid, loop.pid]
-        if ended := [p.args for p in (gateway, daemon, loop) if p.poll() is not None]:
+        yield address, [gateway.pid, daemon.pid]
+        if ended := [p.args for p in (gateway, daemon) if p.poll() is not None]:
             raise SystemExit(f"ended early: {ended}\n{(folder / 'run.log').read_text()[-2000:]}")
     finally:
-        for process in (loop, gateway, daemon):
+        for process in (gateway, daemon):
             harness.stop(process)
+
+
+@contextlib.contextmanager
+def plain_loop(settings: Settings, topic: str) -> Iterator[None]:
+    """Run the plain loop."""
+    ticks = kafka.full_name(settings.prefix, "ticks")
+    command = [sys.executable, "-m", "benchmarks.contenders.plain_loop", settings.bootstrap, ticks, topic]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        harness.stop(process)
 
 
 async def create(settings: Settings, topic: str) -> None:
@@ -495,22 +514,27 @@ def main() -> None:
         plain = f"{settings.prefix}plain"
         asyncio.run(create(settings, plain))
         load = Load(settings, master, causes, texts)
-        with processes(settings, Path(name), plain) as (address, pids):
-            run = asyncio.run(measure(settings, load, arguments.seconds, arguments.warm_up, address, pids, plain))
+        with processes(settings, Path(name)) as (address, pids):
+            run = asyncio.run(measure(settings, load, causes, arguments.seconds, arguments.warm_up, address, pids))
+        with plain_loop(settings, plain):
+            jumps = [cause._replace(at_s=cause.at_s / 3) for cause in causes if cause.kind == "jump"]
+            plain_ms = asyncio.run(measure_plain(settings, load, jumps, arguments.seconds / 3, plain))
+        load.stopping.set()
+        load.join()
         immediate = [
             s
             for s in run.seen
             if kind_of(s) not in ("", "elevated_risk, bar's close") and s.alert.data.times.event_end >= run.begin_ns
         ]
         sent_ns = asyncio.run(arrival_times(settings, immediate))
-    p50_ms, p99_ms = report(run, causes, sent_ns, immediate)
+    p50_ms, p99_ms = report(run, plain_ms, causes, sent_ns, immediate)
     harness.close(
         benchmark="latency",
         p50_ms=round(p50_ms, 1),
         p99_ms=round(p99_ms, 1),
         alerts=len(immediate),
-        plain_p50_ms=round(percentile(run.plain_ms, 50), 1),
-        plain_p99_ms=round(percentile(run.plain_ms, 99), 1),
+        plain_p50_ms=round(percentile(plain_ms, 50), 1),
+        plain_p99_ms=round(percentile(plain_ms, 99), 1),
     )
 
 

@@ -1,7 +1,7 @@
 """The text encoder: one text in, a vector to keep, logits and a calibrated score out.
 
-A text runs alone, padded to a length that its own tokens choose, on one thread: the same text gives the same bits
-whenever, beside whatever and from whichever thread it is asked.
+A text runs with no other, padded to a length that its own tokens choose, on one thread: the same text gives the same
+bits whenever, beside whatever and from whichever thread it is asked.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from engines.inference import ORDER, Array, Session, open_session
 
 LABELS = ("bearish", "bullish", "neutral")
 
-#: Forward passes that one explanation may cost.
-MAX_PASSES = 12
-_COARSE = 6
+#: Variants of a text that run together when it is explained. Always as many, filled up where there are fewer: how many
+#: there are would change a sum's bits, and each shape is one that back ends prepare for and the parity gate looks at.
+TOGETHER = 6
+#: Variants that one explanation may cost.
+MAX_VARIANTS = 2 * TOGETHER
 
 
 class TextSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,40 +100,46 @@ class TextEncoder:
         probes = [self._inputs(self._tokens(text).ids) for text in self._spec.probes]
         if lengths := sorted(set(self._spec.lengths) - {probe["ids"].shape[1] for probe in probes}):
             raise BundleError(f"{where} has no probe of length {lengths}: the parity gate would not see it")
-        self.session = open_session(bundle.read("encoder.onnx"), probes, prefer)
+        together = [{name: np.repeat(value, TOGETHER, axis=0) for name, value in probe.items()} for probe in probes]
+        self.session = open_session(bundle.read("encoder.onnx"), probes + together, prefer)
 
     def encode(self, text: str) -> Encoded:
         """Return what the encoder says of ``text``; any string will do, also an empty one."""
         return self._run(self._tokens(text).ids)
 
-    def explain(self, text: str) -> list[Attribution]:
+    def explain(self, text: str, encoded: Encoded) -> list[Attribution]:
         """Return which characters of ``text`` its score rests on, in the text's order, by masking words.
 
-        At most `MAX_PASSES` forward passes: up to eleven words are masked one by one; a longer text in six stretches,
-        the heaviest of which is then taken apart.
+        ``encoded`` is what `encode` said of it. Up to `MAX_VARIANTS` words are masked one by one; a longer text in six
+        stretches, the heaviest of which is then taken apart.
         """
         tokens = self._tokens(text)
         words = _words(tokens)
-        full = self._log_odds(tokens.ids)
+        full = self._log_odds(encoded.logits)
 
         def weigh(groups: list[list[list[int]]]) -> list[Attribution]:
             found = []
-            for words_of in groups:
-                group = list(itertools.chain.from_iterable(words_of))
-                ids = list(tokens.ids)
-                for i in group:
-                    ids[i] = self._mask_id
-                start, end = tokens.offsets[group[0]][0], tokens.offsets[group[-1]][1]
-                found.append(Attribution(start, end, full - self._log_odds(ids)))
+            for first in range(0, len(groups), TOGETHER):
+                positions = [list(itertools.chain.from_iterable(group)) for group in groups[first : first + TOGETHER]]
+                for at, log_odds in zip(positions, self._masked(tokens, positions), strict=True):
+                    found.append(Attribution(tokens.offsets[at[0]][0], tokens.offsets[at[-1]][1], full - log_odds))
             return found
 
-        if len(words) < MAX_PASSES:
+        if len(words) <= MAX_VARIANTS:
             return weigh([[word] for word in words])
-        coarse = _stretches(words, _COARSE)
+        coarse = _stretches(words, TOGETHER)
         weights = weigh(coarse)
-        heaviest = max(range(_COARSE), key=lambda i: abs(weights[i].weight))
-        fine = weigh(_stretches(coarse[heaviest], MAX_PASSES - 1 - _COARSE))
+        heaviest = max(range(TOGETHER), key=lambda i: abs(weights[i].weight))
+        fine = weigh(_stretches(coarse[heaviest], TOGETHER))
         return weights[:heaviest] + fine + weights[heaviest + 1 :]
+
+    def _masked(self, tokens: Encoding, positions: list[list[int]]) -> list[float]:
+        """Return the log odds of bearish with the tokens at each of the positions masked; up to `TOGETHER` of them."""
+        inputs = {name: np.repeat(value, TOGETHER, axis=0) for name, value in self._inputs(tokens.ids).items()}
+        for row, at in enumerate(positions):
+            inputs["ids"][row, at] = self._mask_id
+        _, logits = self.session.run(inputs)
+        return [self._log_odds(row) for row in np.asarray(logits[: len(positions)], np.float32)]
 
     def _tokens(self, text: str) -> Encoding:
         # A lone surrogate is a str but not UTF-8: it becomes "?", one character as before, so that offsets hold.
@@ -155,8 +163,8 @@ class TextEncoder:
         odds = [math.exp(value - top) for value in scaled]
         return [value / sum(odds) for value in odds]
 
-    def _log_odds(self, ids: Sequence[int]) -> float:
-        bearish, *others = self._probabilities(self._run(ids).logits)
+    def _log_odds(self, logits: npt.NDArray[np.float32]) -> float:
+        bearish, *others = self._probabilities(logits)
         return math.log(max(bearish, 1e-12) / max(sum(others), 1e-12))
 
 

@@ -142,7 +142,7 @@ def load_stages(
             vector=encoded.vector.tobytes(),
             score=encoded.score,
             logits=encoded.logits.tolist(),
-            spans=[(span.start, span.end, span.weight) for span in encoder.explain(said)] if telling else [],
+            spans=[(span.start, span.end, span.weight) for span in encoder.explain(said, encoded)] if telling else [],
         )
 
     return Stages(

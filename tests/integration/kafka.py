@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
@@ -100,8 +101,19 @@ def free_port() -> int:
         return port
 
 
+#: A test's broker lives for a minute: the quick compiler and the small collector start it sooner.
+SOON_UP = ("-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+#: What Kafka's own start scripts give it.
+AS_SERVED = (
+    *("-server", "-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+    *("-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"),
+)
+
+
 class Broker:
     """One Kafka node in a folder of its own. Its port and data outlive a kill, so that clients find it again.
+
+    ``flags`` are the Java machine's.
 
     Raises
     ------
@@ -109,8 +121,9 @@ class Broker:
         From the constructor: no Java or no jars; the message says what to install.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flags: Sequence[str] = SOON_UP) -> None:
         self._java = java()
+        self._flags = flags
         self._classpath = f"{libs()}/*"
         self._folder = folder
         self.port = free_port()
@@ -128,11 +141,9 @@ class Broker:
 
     def start(self, timeout_s: float = 60.0) -> None:
         """Start the node and wait until it answers clients."""
-        # A test's broker lives for a minute: the quick compiler and the small collector start it sooner.
-        flags = ["-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", self._classpath]
         with (self._folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._java, *flags, "kafka.Kafka", str(self._properties)],
+                [self._java, *self._flags, "-cp", self._classpath, "kafka.Kafka", str(self._properties)],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
