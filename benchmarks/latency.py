@@ -26,7 +26,6 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -452,8 +451,8 @@ def report(
     )
     wanted = {"jump": "market_anomaly", "burst": "pump_and_dump", "headline": "adverse_text", "segment": "adverse_text"}
     found = {(s.alert.data.finding.typology.partition("@")[0], s.alert.data.subject.instrument) for s in immediate}
-    missed = Counter(cause.kind for cause in causes if (wanted[cause.kind], cause.instrument) not in found)
-    print(f"causes: {len(causes)}, without an alert: {dict(missed) or 'none'}")
+    missed = [cause.instrument for cause in causes if (wanted[cause.kind], cause.instrument) not in found]
+    print(f"causes: {len(causes)}, without an alert: {', '.join(missed) or 'none'}")
     return percentile(total, 50), percentile(total, 99)
 
 

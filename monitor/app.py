@@ -39,6 +39,9 @@ from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 log = structlog.get_logger(__name__)
 EXIT_DRAIN = 72
 EXIT_FAUST = 73
+#: Threads that encode texts, and how far they stand behind whatever else wants a core (nice): a text takes one for ms,
+#: the event loop for µs and at once.
+ENCODERS, ENCODERS_NICE = 2, 10
 TOPICS = (
     *(*INSTRUMENT_INPUTS, "journal", "checkpoints"),
     *(*MARKET_INPUTS, "market.journal", "market.checkpoints"),
@@ -71,10 +74,10 @@ async def serve(settings: Settings) -> None:
         )
     )
     background = [vital("the fence", fence.keep())]
-    await kafka.start(producer, settings.bootstrap)
+    await kafka.start(kafka.overlapping(producer), settings.bootstrap)
     with tempfile.TemporaryDirectory(prefix="tocsin-") as datadir:
         app = faust_app(settings, datadir)
-        pool, source = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encode"), Intake(app)
+        pool, source = ThreadPoolExecutor(ENCODERS, "encode", _step_back), Intake(app)
         name = settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"
         workers = [
             Worker(
@@ -148,6 +151,11 @@ def bind(app: faust.App, workers: Sequence[Worker]) -> None:
 
     # Faust holds the functions weakly; they live as long as the application.
     app.tocsin_bound = (stages, assigned, revoked)
+
+
+def _step_back() -> None:
+    if sys.platform == "linux":  # elsewhere priorities are processes'
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), ENCODERS_NICE)
 
 
 async def _sample(metrics: Metrics, workers: Sequence[Worker], fence: Fence) -> None:

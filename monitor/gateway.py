@@ -45,7 +45,7 @@ LEAST_WAIT = 0.05
 BACKLOG_WAIT_S = 1.0
 COMMIT_EVERY_S = 1.0
 #: A fetch waits so long for so much: each costs more than the few ticks that it would bring at once.
-FETCH_WAIT_MS = 5
+FETCH_WAIT_MS = 3
 FETCH_BYTES = 64 * 1024
 #: Messages taken at once: large enough to pack well, small enough (50 ms of work) that heartbeats and acknowledgements
 #: get their turn.

@@ -27,7 +27,7 @@ from monitor import kafka
 #: process and the broker more than what it brings, one for every few messages, so it waits a little for more. Not for
 #: long: a client has one fetch under way per broker, over the partitions that it has read empty, and what arrives for
 #: the others meanwhile waits for it.
-FETCH_WAIT_MS = 10
+FETCH_WAIT_MS = 5
 FETCH_BYTES = 64 * 1024
 #: At most this much comes at a time, from one partition where one has it. The broker cuts what it sends at the limit,
 #: and what it cut comes again: with 1 MiB for each partition (Kafka's default) a third was for nothing where producers
