@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -22,7 +22,7 @@ from engines.inference import ORDER, Array, Session, open_session
 LABELS = ("bearish", "bullish", "neutral")
 
 #: Variants of a text that run together when it is explained. Always as many, filled up where there are fewer: how many
-#: there are would change a sum's bits, and each shape is one that back ends prepare for and the parity gate looks at.
+#: there are may change a sum's bits, and each shape is one that back ends prepare for and the parity gate looks at.
 TOGETHER = 6
 #: Variants that one explanation may cost.
 MAX_VARIANTS = 2 * TOGETHER
@@ -100,7 +100,7 @@ class TextEncoder:
         probes = [self._inputs(self._tokens(text).ids) for text in self._spec.probes]
         if lengths := sorted(set(self._spec.lengths) - {probe["ids"].shape[1] for probe in probes}):
             raise BundleError(f"{where} has no probe of length {lengths}: the parity gate would not see it")
-        together = [{name: np.repeat(value, TOGETHER, axis=0) for name, value in probe.items()} for probe in probes]
+        together = [self._variants(probe, [[i % probe["ids"].size] for i in range(TOGETHER)]) for probe in probes]
         self.session = open_session(bundle.read("encoder.onnx"), probes + together, prefer)
 
     def encode(self, text: str) -> Encoded:
@@ -118,12 +118,16 @@ class TextEncoder:
         full = self._log_odds(encoded.logits)
 
         def weigh(groups: list[list[list[int]]]) -> list[Attribution]:
-            found = []
-            for first in range(0, len(groups), TOGETHER):
-                positions = [list(itertools.chain.from_iterable(group)) for group in groups[first : first + TOGETHER]]
-                for at, log_odds in zip(positions, self._masked(tokens, positions), strict=True):
-                    found.append(Attribution(tokens.offsets[at[0]][0], tokens.offsets[at[-1]][1], full - log_odds))
-            return found
+            at = [list(itertools.chain.from_iterable(group)) for group in groups]
+            without = [
+                self._log_odds(logits)
+                for first in range(0, len(at), TOGETHER)
+                for logits in self._masked(tokens, at[first : first + TOGETHER])
+            ]
+            return [
+                Attribution(tokens.offsets[positions[0]][0], tokens.offsets[positions[-1]][1], full - log_odds)
+                for positions, log_odds in zip(at, without, strict=True)
+            ]
 
         if len(words) <= MAX_VARIANTS:
             return weigh([[word] for word in words])
@@ -133,13 +137,16 @@ class TextEncoder:
         fine = weigh(_stretches(coarse[heaviest], TOGETHER))
         return weights[:heaviest] + fine + weights[heaviest + 1 :]
 
-    def _masked(self, tokens: Encoding, positions: list[list[int]]) -> list[float]:
-        """Return the log odds of bearish with the tokens at each of the positions masked; up to `TOGETHER` of them."""
-        inputs = {name: np.repeat(value, TOGETHER, axis=0) for name, value in self._inputs(tokens.ids).items()}
-        for row, at in enumerate(positions):
-            inputs["ids"][row, at] = self._mask_id
-        _, logits = self.session.run(inputs)
-        return [self._log_odds(row) for row in np.asarray(logits[: len(positions)], np.float32)]
+    def _masked(self, tokens: Encoding, at: list[list[int]]) -> npt.NDArray[np.float32]:
+        """Return logits (n, 3) of the text with the tokens at each of n positions masked; n up to `TOGETHER`."""
+        _, logits = self.session.run(self._variants(self._inputs(tokens.ids), at))
+        return np.asarray(logits[: len(at)], np.float32)
+
+    def _variants(self, inputs: Mapping[str, Array], at: list[list[int]]) -> dict[str, Array]:
+        variants = {name: np.repeat(value, TOGETHER, axis=0) for name, value in inputs.items()}  # (TOGETHER, time)
+        for row, positions in enumerate(at):
+            variants["ids"][row, positions] = self._mask_id
+        return variants
 
     def _tokens(self, text: str) -> Encoding:
         # A lone surrogate is a str but not UTF-8: it becomes "?", one character as before, so that offsets hold.

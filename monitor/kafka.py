@@ -81,26 +81,6 @@ def _send(connection: AIOKafkaConnection, request: Any, expect_response: bool = 
 AIOKafkaConnection.send = _send
 
 
-class _Nowhere(set[int]):
-    """A set that stays empty."""
-
-    def add(self, _: int) -> None:
-        pass
-
-    def remove(self, _: int) -> None:
-        pass
-
-
-def overlapping(producer: AIOKafkaProducer) -> AIOKafkaProducer:
-    """Let a producer's requests to one broker overlap.
-
-    aiokafka sends a broker nothing until it has answered the request before, so a lane's journal would wait for the
-    scores and checkpoints of all others. Order holds: a partition with a batch on its way gets no other.
-    """
-    producer._sender._in_flight = _Nowhere()
-    return producer
-
-
 def failure(tasks: Iterable[asyncio.Task[Any] | None]) -> BaseException | None:
     """Return what the first of a client's own tasks to fail has ended with, None while they live."""
     for task in tasks:

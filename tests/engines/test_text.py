@@ -90,7 +90,7 @@ def test_the_word_that_carries_the_tone_weighs_most(encoder: TextEncoder) -> Non
     assert text[heaviest.start : heaviest.end] == "plunge"
 
 
-def test_a_long_text_is_explained_by_stretches_in_order_within_its_passes(encoder: TextEncoder) -> None:
+def test_a_long_text_is_explained_by_stretches_in_order_by_so_many_variants(encoder: TextEncoder) -> None:
     text = "The company reported results for the quarter on Monday. " * 3 + "Shares plunge. " + "Trading goes on. " * 5
     parts = encoder.explain(text, encoder.encode(text))
     assert len(parts) <= MAX_VARIANTS

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from monitor.app import ENCODERS_NICE, _step_back
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_encoders_step_back_and_the_event_loop_does_not() -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with ThreadPoolExecutor(1, "encode", _step_back) as pool:
+        found = pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+    assert found == min(19, before + ENCODERS_NICE)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
