@@ -39,10 +39,6 @@ from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 log = structlog.get_logger(__name__)
 EXIT_DRAIN = 72
 EXIT_FAUST = 73
-#: How long the threads that fetch and encode wait for the interpreter while the event loop is busy, s. Python's own
-#: 5 ms are long for an alert. While a lane works off a backlog of more than `BACKLOG_S`, alerts are late anyway, and every
-#: switch costs.
-SWITCH_S, BACKLOG_SWITCH_S, BACKLOG_S = 0.0005, 0.005, 2.0
 #: Threads that encode texts, and by how much they stand behind what else wants a core (nice): a text takes one for ms,
 #: the event loop for µs and at once. Not by more: where one holds the interpreter and has no core, the loop waits too.
 ENCODERS, ENCODERS_NICE = 2, 5
@@ -110,13 +106,14 @@ async def serve(settings: Settings) -> None:
                 background.append(vital("watching the clients", _watch(source, producer)))
                 background.append(vital("the broker's pulse", pulse.keep()))
                 background.append(vital("sampling for metrics", _sample(metrics, workers, fence)))
-                background.append(vital("sharing the interpreter", _share(workers)))
                 # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
                 # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait
                 # for.
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(50_000, 20, 50)
+                # The threads that fetch and encode would wait 5 ms for the interpreter while the event loop is busy.
+                sys.setswitchinterval(0.0005)
                 log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=address, **loaded.about)
                 await _until_stopped(app, settings.drain_timeout_s)
                 log.info("draining")
@@ -167,14 +164,6 @@ async def _sample(metrics: Metrics, workers: Sequence[Worker], fence: Fence) -> 
         for worker in workers:
             metrics.sample(worker.stage.name, worker.lanes, worker.lag)
         metrics.event_loop(fence)
-        await asyncio.sleep(1.0)
-
-
-async def _share(workers: Sequence[Worker]) -> None:
-    """Keep the interpreter's switch interval what the backlog allows, until cancelled."""
-    while True:
-        behind = any(lane.status.backlog_s > BACKLOG_S for worker in workers for lane in worker.lanes.values())
-        sys.setswitchinterval(BACKLOG_SWITCH_S if behind else SWITCH_S)
         await asyncio.sleep(1.0)
 
 
