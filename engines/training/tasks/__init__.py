@@ -17,8 +17,11 @@ from engines.bundle import Metric
 
 #: Tasks by name, and the module of each.
 TASKS = {
+    "financial_phrasebank": "texts",
+    "fomc": "texts",
     "nab": "nab",
     "speech_fsdd": "speech",
+    "twitter_fin_news": "texts",
 }
 
 
