@@ -31,9 +31,11 @@ SEED = 0
 LAYERS = tuple(range(6))
 EPOCHS, PATIENCE = 8, 2
 CLASSES = 3
-#: Runs of neighbouring texts that go to one part, and what share of the runs goes to each.
+#: Runs of neighbouring texts go to one part together; the shares of them that training stops by and that weigh the two
+#: members against each other.
 RUN = 20
-PARTS = {"train": 0.8, "stop": 0.08, "calibrate": 0.12}
+STOP, CALIBRATE = 0.08, 0.12
+LEAST = 4 * RUN
 #: Of a folder that is predicted by a model of its own, the share that is held out.
 HELD_OUT = 0.2
 NEAR = 0.8
@@ -94,6 +96,8 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
         rows = np.flatnonzero(held)
     else:
         asked, rows = read(test, labelled=False), None
+    if len(known.text) < LEAST:
+        raise FolderError(f"{train}: expected at least {LEAST} labelled texts, found {len(known.text)}")
     classes = sorted(set(known.label))
     if len(classes) != CLASSES:
         raise FolderError(f"{train}: expected {CLASSES} classes, found {', '.join(classes)}")
@@ -141,11 +145,7 @@ def _grams() -> TfidfVectorizer:
 
 def _stacked(known: list[str], labels: Ints, asked: list[str], progress: Progress) -> dict[str, Floats]:
     """Return class probabilities (n, 3) of ``asked``: of the stack, of its members, and of the majority."""
-    part = np.empty(len(known), dtype="<U9")
-    chance = np.random.default_rng(SEED).permutation(len(known) // RUN + 1) / (len(known) // RUN + 1)
-    edges = np.cumsum(list(PARTS.values()))
-    part[:] = np.array(list(PARTS))[np.searchsorted(edges[:-1], chance[np.arange(len(known)) // RUN], side="right")]
-    posts = text.Posts(known, labels, part)
+    posts = text.Posts(known, labels, _deal(len(known)))
     tokenizer = text.make_tokenizer()
     schedule = text.Schedule(epochs=EPOCHS, patience=PATIENCE)
     encoder = text.fine_tune(text.pretrained(LAYERS), tokenizer, posts, schedule, SEED, progress)
@@ -165,6 +165,14 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], progress: Progres
         "TF-IDF": np.exp(odds),
         "majority": np.tile(shares, (len(asked), 1)),
     }
+
+
+def _deal(n: int) -> npt.NDArray[np.str_]:
+    """Return the part of each of n texts, in their order."""
+    runs = -(-n // RUN)
+    stop, calibrate = (max(1, round(runs * share)) for share in (STOP, CALIBRATE))
+    parts = ["stop"] * stop + ["calibrate"] * calibrate + ["train"] * (runs - stop - calibrate)
+    return np.random.default_rng(SEED).permutation(np.array(parts))[np.arange(n) // RUN]
 
 
 def _bag() -> Pipeline:

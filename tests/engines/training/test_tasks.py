@@ -1,0 +1,76 @@
+"""Tasks on small folders of the test's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.progress import Progress
+
+from engines.training.tasks import TASKS, FolderError, load_task, read_table
+from engines.training.tasks.texts import Texts, _held_out, read, run
+
+SAID = {
+    "up": ("profit rose", "sales grew", "the outlook was raised"),
+    "down": ("profit fell", "sales shrank", "the outlook was cut"),
+    "flat": ("nothing changed", "the meeting took place", "the office moved"),
+}
+
+
+def write(folder: Path, per_class: int, labels: bool = True, name: str = "any.csv") -> pl.DataFrame:
+    """Write texts of three classes, mixed, each with a number of its own."""
+    rows = [
+        {"text": f"Company {i} said that {said[i % 3]} in year {i * 7 % 90}", "label": label}
+        for i in range(per_class)
+        for label, said in SAID.items()
+    ]
+    table = pl.DataFrame(rows)
+    folder.mkdir(exist_ok=True)
+    (table if labels else table.drop("label")).write_csv(folder / name)
+    return table
+
+
+def test_every_task_can_be_loaded() -> None:
+    assert all(callable(load_task(name)) for name in TASKS)
+
+
+def test_a_table_is_found_by_its_columns_whatever_its_name(tmp_path: Path) -> None:
+    pl.DataFrame({"other": [1]}).write_csv(tmp_path / "a.csv")
+    pl.DataFrame({"text": ["x"], "label": ["up"]}).write_parquet(tmp_path / "b.parquet")
+    assert read_table(tmp_path, "text", "label")["text"].to_list() == ["x"]
+
+
+def test_a_folder_without_the_columns_is_refused_with_what_is_there(tmp_path: Path) -> None:
+    pl.DataFrame({"other": [1]}).write_csv(tmp_path / "a.csv")
+    with pytest.raises(FolderError, match=r"expected .* the columns text, label; found a\.csv"):
+        read_table(tmp_path, "text", "label")
+
+
+def test_texts_without_labels_cannot_be_trained_on(tmp_path: Path) -> None:
+    write(tmp_path, 2, labels=False)
+    assert read(tmp_path, labelled=False).label == []
+    with pytest.raises(FolderError, match="expected a label in every row"):
+        read(tmp_path, labelled=True)
+
+
+def test_what_is_held_out_is_later_where_there_are_years_and_no_copy_is_on_both_sides() -> None:
+    dated = Texts([f"text {i}" for i in range(10)], ["up"] * 10, np.arange(2000, 2010))
+    assert np.flatnonzero(_held_out(dated)).tolist() == [8, 9]
+    copies = [f"{word} is what the company number {word} has said" for word in ("one", "two", "six", "ten") * 30]
+    held = _held_out(Texts(copies, ["up"] * len(copies), None))
+    assert all(len(set(held[i::4])) == 1 for i in range(4))
+
+
+@pytest.mark.slow
+def test_texts_are_told_apart_and_rows_keep_their_order(tmp_path: Path) -> None:
+    write(tmp_path / "train", 30)
+    asked = write(tmp_path / "test", 12, labels=False)
+    with Progress(disable=True) as progress:
+        measures = run(tmp_path / "train", tmp_path / "test", tmp_path / "out" / "predictions.csv", progress)
+    told = pl.read_csv(tmp_path / "out" / "predictions.csv")
+    assert measures == {}
+    assert told.columns == ["label", "p_down", "p_flat", "p_up"]
+    assert np.allclose(told.select("p_down", "p_flat", "p_up").to_numpy().sum(1), 1)
+    assert np.mean(told["label"].to_numpy() == asked["label"].to_numpy()) > 0.9
