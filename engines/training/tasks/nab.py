@@ -102,7 +102,8 @@ def find_windows(folder: Path) -> dict[str, list[tuple[str, str]]]:
     for path in sorted(folder.rglob("*.json")):
         found = json.loads(path.read_text())
         if isinstance(found, dict) and any(
-            isinstance(window, list) for windows in found.values() for window in windows
+            isinstance(windows, list) and any(isinstance(window, list) for window in windows)
+            for windows in found.values()
         ):
             return found
     return {}
@@ -127,8 +128,8 @@ def read_series(folder: Path) -> list[Series]:
         if not np.isfinite(values).all():
             raise FolderError(f"{path}: row {int(np.argmin(np.isfinite(values))) + 1}: expected a finite value")
         try:
-            ts_ns = _ns(table["timestamp"])
-        except (pl.exceptions.PolarsError, TypeError) as error:
+            ts_ns = _ns(table["timestamp"].fill_null("nothing").str.to_datetime())
+        except pl.exceptions.PolarsError as error:
             raise FolderError(f"{path}: expected timestamps such as 2014-04-01 00:05:00: {error}") from error
         marks = mark(len(ts_ns), _rows(ts_ns, windows[name])) if name in windows else None
         found.append(Series(name, table["timestamp"].to_list(), ts_ns, values, marks))
@@ -138,13 +139,13 @@ def read_series(folder: Path) -> list[Series]:
 
 
 def _ns(timestamps: pl.Series) -> list[int]:
-    return list(timestamps.str.to_datetime(time_unit="ns").cast(pl.Int64))
+    return timestamps.cast(pl.Datetime("ns")).cast(pl.Int64).to_list()
 
 
 def _rows(ts_ns: list[int], windows: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
     rows = []
     for bounds in windows:
-        first, last = _ns(pl.Series([str(datetime.fromisoformat(bound)) for bound in bounds]))
+        first, last = _ns(pl.Series([datetime.fromisoformat(bound) for bound in bounds]))
         inside = [row for row, ts in enumerate(ts_ns) if first <= ts <= last]
         if inside:
             rows.append((inside[0], inside[-1]))
