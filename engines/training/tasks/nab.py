@@ -139,7 +139,7 @@ def read_series(folder: Path) -> list[Series]:
 
 
 def _ns(timestamps: pl.Series) -> list[int]:
-    return timestamps.cast(pl.Datetime("ns")).cast(pl.Int64).to_list()
+    return list(timestamps.cast(pl.Datetime("ns")).cast(pl.Int64))
 
 
 def _rows(ts_ns: list[int], windows: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
