@@ -1,0 +1,73 @@
+"""The score of the Numenta Anomaly Benchmark, standard profile, from its published definition.
+
+The first alarm in a window earns by how early it comes, a window without one costs 1, and every alarm outside costs up
+to 0.11, less if shortly after a window. The sum is put between a detector without alarms (0) and a perfect one (100).
+
+A. Lavin, S. Ahmad (2015), Evaluating real-time anomaly detection algorithms: the Numenta Anomaly Benchmark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+FALSE_POSITIVE = 0.11
+OUTSIDE = -1
+
+
+class Marks(NamedTuple):
+    """What an alarm at each row is worth: ``window`` (rows,) its window's number or `OUTSIDE`, ``worth`` (rows,).
+
+    ``windows`` is the number of windows that have a row after the ``probation``.
+    """
+
+    window: npt.NDArray[np.int64]
+    worth: npt.NDArray[np.float64]
+    probation: int
+    windows: int
+
+
+def probation(rows: int) -> int:
+    """Return how many first rows of a series are not scored: 15 %, 750 at most."""
+    return min(rows * 15 // 100, 750)
+
+
+def position_reward(position: float) -> float:
+    """Return the reward at ``position``: -1 at a window's first row, 0 at its end, above 0 behind it."""
+    return -1.0 if position >= 3 else 2 / (1 + math.exp(5 * position)) - 1
+
+
+def mark(rows: int, windows: Sequence[tuple[int, int]]) -> Marks:
+    """Return what alarms are worth in a series of ``rows`` with these windows: first and last row of each, in order."""
+    window = np.full(rows, OUTSIDE, np.int64)
+    worth = np.full(rows, -FALSE_POSITIVE)
+    for number, (first, last) in enumerate(windows):
+        width = last - first + 1
+        following = windows[number + 1][0] if number + 1 < len(windows) else rows
+        window[first : last + 1] = number
+        for row in range(first, last + 1):
+            worth[row] = position_reward(-(last - row + 1) / width) / position_reward(-1)
+        for row in range(last + 1, following):
+            worth[row] = FALSE_POSITIVE * position_reward((row - last) / max(width - 1, 1))
+    first_scored = probation(rows)
+    return Marks(window, worth, first_scored, sum(last >= first_scored for _, last in windows))
+
+
+def raw_score(marks: Marks, alarms: Sequence[int]) -> float:
+    """Return the sum that alarms at these rows earn and cost; those within the probation do neither."""
+    rows = np.array(alarms, dtype=np.int64)
+    rows = rows[rows >= marks.probation]
+    outside = marks.window[rows] == OUTSIDE
+    hit = np.unique(marks.window[rows[~outside]])
+    earned = np.zeros(len(hit))
+    np.maximum.at(earned, np.searchsorted(hit, marks.window[rows[~outside]]), marks.worth[rows[~outside]])
+    return float(earned.sum() + marks.worth[rows[outside]].sum()) - (marks.windows - len(hit))
+
+
+def normalised(raw: float, windows: int) -> float:
+    """Return raw scores, summed over series with ``windows`` windows in all, as 0 without alarms and 100 if perfect."""
+    return 100 * (raw + windows) / (2 * windows)
