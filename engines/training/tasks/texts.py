@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from rich.progress import Progress
-from scipy.sparse.csgraph import connected_components
+from sklearn.cluster import DBSCAN
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
@@ -126,8 +126,8 @@ def _held_out(texts: Texts) -> npt.NDArray[np.bool_]:
     """Return which rows are held out: the latest years, or else a fifth of the groups of near copies."""
     if texts.year is not None:
         return texts.year > np.quantile(texts.year, 1 - HELD_OUT)
-    grams = _grams().fit_transform(texts.text)
-    _, group = connected_components(grams @ grams.T >= NEAR, directed=False)
+    # With one neighbour enough, these clusters are the chains of near copies.
+    group = DBSCAN(eps=1 - NEAR, min_samples=1, metric="cosine").fit_predict(_grams().fit_transform(texts.text))
     chosen = np.random.default_rng(SEED).random(group.max() + 1) < HELD_OUT
     return np.asarray(chosen[group])
 
