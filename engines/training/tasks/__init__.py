@@ -20,7 +20,6 @@ TASKS = {
     "financial_phrasebank": "texts",
     "fomc": "texts",
     "nab": "nab",
-    "speech_fsdd": "speech",
     "twitter_fin_news": "texts",
 }
 
