@@ -80,9 +80,17 @@ def taken_by_the_daemon(frames: list[Frame]) -> list[int]:
 
 
 async def until(condition: Callable[[list[Frame]], bool], settings: Settings, timeout_s: float = 30.0) -> list[Frame]:
-    async with asyncio.timeout(timeout_s):
-        while not condition(frames := await delivered(settings)):
-            await asyncio.sleep(0.05)
+    frames: list[Frame] = []
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not condition(frames := await delivered(settings)):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        there = sorted(set(trade_ids(frames)))
+        pytest.fail(
+            f"after {timeout_s:g} s {len(there)} different ticks are in frames, {there[:1]} to {there[-1:]};"
+            f" {await committed(settings)} are acknowledged"
+        )
     return frames
 
 
