@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.harness import close, table
-from engines.training.tasks import TASKS, FolderError, load_task
+from engines.training.tasks import TASKS, load_task
+from engines.training.tasks.tables import FolderError
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ import importlib
 from pathlib import Path
 from typing import Protocol, cast
 
-import polars as pl
 from rich.progress import Progress
 
 from engines.bundle import Metric
@@ -39,36 +38,6 @@ class Task(Protocol):
     def __call__(self, train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Metric]: ...
 
 
-class FolderError(ValueError):
-    """A folder does not hold what a task reads; the message says what was expected and what is there."""
-
-
 def load_task(name: str) -> Task:
     """Return a task by its name in `TASKS`."""
     return cast(Task, importlib.import_module(f"{__name__}.{TASKS[name]}").run)
-
-
-def read_table(folder: Path, *columns: str) -> pl.DataFrame:
-    """Return the rows of all tables of ``folder`` that have these columns, whatever the files are called, by file name.
-
-    Raises
-    ------
-    FolderError
-        No CSV (plain or gzip) or Parquet file there has them.
-    """
-    found = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".parquet":
-            table = pl.read_parquet(path)
-        elif path.name.endswith((".csv", ".csv.gz")):
-            table = pl.read_csv(path, infer_schema_length=None)
-        else:
-            continue
-        if set(columns) <= set(table.columns):
-            found.append(table)
-    if not found:
-        names = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        raise FolderError(
-            f"{folder}: expected a CSV or Parquet file with the columns {', '.join(columns)}; found {names}"
-        )
-    return pl.concat(found, how="diagonal_relaxed")

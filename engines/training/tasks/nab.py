@@ -24,7 +24,7 @@ from rich.progress import Progress
 from engines.bundle import Metric
 from engines.series import Alarm, Surprise, resting
 from engines.training.nab_score import Marks, mark, normalised, probation, raw_score
-from engines.training.tasks import FolderError
+from engines.training.tasks.tables import FolderError
 
 Floats = npt.NDArray[np.float64]
 SEED = 11

@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from engines.bundle import Metric
 from engines.training import text
 from engines.training.measures import MULTICLASS, judge
-from engines.training.tasks import FolderError, read_table
+from engines.training.tasks.tables import FolderError, read_table
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

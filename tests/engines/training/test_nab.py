@@ -12,7 +12,8 @@ from rich.progress import Progress
 
 from engines.series import Alarm, resting
 from engines.training.nab_score import mark, normalised, position_reward, probation, raw_score
-from engines.training.tasks import FolderError, nab
+from engines.training.tasks import nab
+from engines.training.tasks.tables import FolderError
 
 
 def test_rewards_are_the_published_ones() -> None:

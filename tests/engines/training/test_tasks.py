@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from rich.progress import Progress
 
-from engines.training.tasks import TASKS, FolderError, load_task, read_table
+from engines.training.tasks import TASKS, load_task
+from engines.training.tasks.tables import FolderError, read_table
 from engines.training.tasks.texts import Texts, _held_out, read, run
 
 SAID = {
