@@ -54,7 +54,7 @@ def decode_wav(data: bytes) -> Sound:
             )  # fmt: skip
             raw = np.frombuffer(file.readframes(count), np.uint8)
     except (wave.Error, EOFError) as error:
-        raise AudioError(f"expected a WAV file of PCM samples, found: {error or 'too few bytes'}; convert it") from error
+        raise AudioError(f"expected a WAV file of PCM samples, to which convert; found: {error!r}") from error
     if not 1 <= width <= 4 or rate_hz < 1:
         raise AudioError(f"expected samples of 1 to 4 bytes at 1 Hz or more, found {width} bytes at {rate_hz} Hz")
     if raw.size != count * channels * width or not count:
@@ -102,7 +102,7 @@ def mel_centres_hz() -> Floats:
 
 @cache
 def mel_bank() -> Floats:
-    """Return triangular filters (`MELS`, `BINS`), each from its left to its right neighbour's centre, of area one (Slaney).
+    """Return triangular filters (`MELS`, `BINS`), from neighbour's centre to neighbour's centre, of area one (Slaney).
 
     A flat spectrum so has the same energy in every band, though the high ones are wider.
     """
@@ -111,13 +111,14 @@ def mel_bank() -> Floats:
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]  # (mel, 1) each
     rising = (bins_hz - left) / (centre - left)  # (mel, bin)
     falling = (right - bins_hz) / (right - centre)  # (mel, bin)
-    return np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (right - left))
+    bank: Floats = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (right - left))
+    return bank
 
 
 def power(samples: Floats) -> Floats:
-    """Return the power spectrum (frame, `BINS`) of samples (n,) at `SAMPLE_RATE_HZ`: 1 + (n - `WINDOW`) // `HOP` frames.
+    """Return the power spectrum (frame, `BINS`) of samples (n,) at `SAMPLE_RATE_HZ`.
 
-    What is shorter than a window is followed by silence up to one.
+    There are 1 + (n - `WINDOW`) // `HOP` frames; what is shorter than a window is followed by silence up to one.
     """
     whole = np.pad(samples, (0, max(0, WINDOW - len(samples))))
     frames = np.lib.stride_tricks.sliding_window_view(whole, WINDOW)[::HOP]  # (frame, window)
@@ -141,7 +142,8 @@ def log_mel(samples: Floats) -> Floats:
 
 
 def cepstra(spectrogram: Floats, count: int = 13) -> Floats:
-    """Return the first ``count`` mel-frequency cepstral coefficients (frame, count) of a log-mel spectrogram, by DCT-II."""
+    """Return the first mel-frequency cepstral coefficients (frame, ``count``) of a log-mel spectrogram, by DCT-II."""
     bands = spectrogram.shape[1]
     angles = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(count))  # (mel, count)
-    return spectrogram @ np.cos(angles) * math.sqrt(2.0 / bands)  # (frame, count)
+    found: Floats = spectrogram @ np.cos(angles) * math.sqrt(2.0 / bands)  # (frame, count)
+    return found

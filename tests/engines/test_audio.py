@@ -68,7 +68,7 @@ def test_channels_are_averaged() -> None:
 def test_floating_point_is_refused_by_its_format() -> None:
     data = bytearray(wav(bytes(8), width=4))
     data[20:22] = struct.pack("<H", 3)  # WAVE_FORMAT_IEEE_FLOAT
-    with pytest.raises(AudioError, match="PCM samples, found: unknown format: 3"):
+    with pytest.raises(AudioError, match=r"PCM samples, .*unknown format: 3"):
         decode_wav(bytes(data))
 
 

@@ -78,13 +78,13 @@ def augment(clips: Tensor, rng: torch.Generator) -> Tensor:
     spacing = float(mel(centres[1:2])[0] - mel(centres[:1])[0])
     band = 2595.0 * torch.log10(1.0 + hz / 700.0) / spacing - 1.0  # (clip, mel): which band this one is taken from
     y = (2.0 * band + 1.0) / mels - 1.0  # (clip, mel)
-    x = torch.linspace(-1.0, 1.0, frames) * torch.exp2(uniform(-0.4, 0.4)) + uniform(-0.2, 0.2)  # (clip, time)
+    even = (2.0 * torch.arange(frames) + 1.0) / frames - 1.0  # (time,)
+    x = even * torch.exp2(uniform(-0.4, 0.4)) + uniform(-0.2, 0.2)  # (clip, time)
     grid = torch.stack(
         [x[:, None, :].expand(count, mels, frames), y[:, :, None].expand(count, mels, frames)], -1
     )  # (clip, mel, time, 2)
-    # A border of silence before and after, so that what is drawn in from outside is silent, not the last frame held
     said = F.grid_sample(clips, grid, padding_mode="border", align_corners=False)  # (clip, 1, mel, time)
-    said = torch.where((x.abs() > 1.0)[:, None, None, :], -1.0, said)  # (clip, 1, mel, time)
+    said = torch.where((x.abs() > 1.0)[:, None, None, :], -1.0, said)  # (clip, 1, mel, time): silence around it
 
     height = torch.linspace(-1.0, 1.0, mels)  # (mel,)
     tilt = uniform(-0.3, 0.3) * height + uniform(-0.2, 0.2) * (2.0 * height**2 - 1.0)  # (clip, mel)
@@ -103,7 +103,7 @@ def augment(clips: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def fit(clips: Tensor, labels: Ints, classes: int, seed: int, step: Callable[[], None]) -> nn.Sequential:
-    """Return a network trained on ``clips`` (clip, 1, mel, time) and ``labels`` (clip,); ``step`` is called after each step."""
+    """Return a network trained on ``clips`` (clip, 1, mel, time) and ``labels`` (clip,); each step calls ``step``."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     model, targets = network(classes), torch.from_numpy(labels)

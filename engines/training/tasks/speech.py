@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from engines.audio import AudioError, cepstra, decode_wav, log_mel, resample
 from engines.bundle import Metric
@@ -63,7 +62,6 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
         ``train`` has no two words by name, or fewer than two speakers and is to predict itself; ``test`` has no clips;
         a clip cannot be decoded.
     """
-    torch.set_num_threads(2)
     heard = [clip for clip in read_clips(train) if clip.label]
     names = sorted({clip.label for clip in heard})
     speakers = sorted({clip.speaker for clip in heard})
@@ -119,9 +117,7 @@ def read_clips(folder: Path) -> list[Clip]:
     return clips
 
 
-def guess(
-    heard: list[Clip], truth: Ints, classes: int, asked: list[Clip], progress: Progress, task: object
-) -> Guesses:
+def guess(heard: list[Clip], truth: Ints, classes: int, asked: list[Clip], progress: Progress, task: TaskID) -> Guesses:
     """Return what each model makes of ``asked`` once it has learnt ``heard``, whose classes are ``truth`` (heard,)."""
     known = audio.prepare([clip.spectrogram for clip in heard])  # (heard, 1, mel, time)
     unknown = audio.prepare([clip.spectrogram for clip in asked])  # (asked, 1, mel, time)
@@ -164,7 +160,7 @@ def nearest_by_warping(templates: list[Floats], queries: list[Floats]) -> Ints:
 
 
 def measure(asked: list[Clip], names: list[str], guesses: Guesses) -> dict[str, Metric]:
-    """Return each measure of each model over the clips whose names tell; a word that was never heard counts as missed."""
+    """Return each measure of each model over the clips whose names tell; a word never heard counts as missed."""
     rows = [row for row, clip in enumerate(asked) if clip.label]
     if not rows:
         return {}
