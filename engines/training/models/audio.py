@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -70,24 +71,30 @@ def augment(clips: Tensor, rng: torch.Generator) -> Tensor:
     """
     count, _, mels, frames = clips.shape
 
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.empty(shape or (count, 1)).uniform_(low, high, generator=rng)
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(count, 1).uniform_(low, high, generator=rng)
 
+    height = torch.linspace(-1.0, 1.0, mels)  # (mel,)
+    octaves = (
+        uniform(-0.25, 0.25) + uniform(-0.12, 0.12) * height + uniform(-0.08, 0.08) * torch.sin(math.pi * height)
+    )  # (clip, mel): throat and mouth are not longer by the same share
     centres = mel_centres_hz()
-    hz = torch.from_numpy(centres).float() * torch.exp2(uniform(-0.3, 0.3))  # (clip, mel)
+    hz = torch.from_numpy(centres).float() * torch.exp2(octaves)  # (clip, mel)
     spacing = float(mel(centres[1:2])[0] - mel(centres[:1])[0])
-    band = 2595.0 * torch.log10(1.0 + hz / 700.0) / spacing - 1.0  # (clip, mel): which band this one is taken from
+    band = torch.from_numpy(mel(hz.numpy())) / spacing - 1.0  # (clip, mel): which band this one is taken from
     y = (2.0 * band + 1.0) / mels - 1.0  # (clip, mel)
     even = (2.0 * torch.arange(frames) + 1.0) / frames - 1.0  # (time,)
-    x = even * torch.exp2(uniform(-0.4, 0.4)) + uniform(-0.2, 0.2)  # (clip, time)
+    hurry = uniform(-0.12, 0.12) * torch.sin(2.0 * math.pi * even + uniform(-math.pi, math.pi))  # (clip, time)
+    x = even * torch.exp2(uniform(-0.4, 0.4)) + uniform(-0.2, 0.2) + hurry  # (clip, time)
     grid = torch.stack(
         [x[:, None, :].expand(count, mels, frames), y[:, :, None].expand(count, mels, frames)], -1
     )  # (clip, mel, time, 2)
     said = F.grid_sample(clips, grid, padding_mode="border", align_corners=False)  # (clip, 1, mel, time)
     said = torch.where((x.abs() > 1.0)[:, None, None, :], -1.0, said)  # (clip, 1, mel, time): silence around it
 
-    height = torch.linspace(-1.0, 1.0, mels)  # (mel,)
     tilt = uniform(-0.3, 0.3) * height + uniform(-0.2, 0.2) * (2.0 * height**2 - 1.0)  # (clip, mel)
+    turn = 2.0 * math.pi * height  # (mel,)
+    tilt = tilt + uniform(-0.12, 0.12) * torch.sin(turn) + uniform(-0.12, 0.12) * torch.cos(turn)  # (clip, mel)
     said = said + tilt[:, None, :, None] + uniform(-0.15, 0.15)[:, :, None, None]  # (clip, 1, mel, time)
     floor = uniform(-1.4, -0.4) + uniform(-0.2, 0.2) * height  # (clip, mel): of noise
     noise = floor[:, None, :, None] + 0.1 * torch.randn(said.shape, generator=rng)  # (clip, 1, mel, time)

@@ -126,9 +126,11 @@ def guess(heard: list[Clip], truth: Ints, classes: int, asked: list[Clip], progr
         model = audio.fit(known, truth, classes, seed, lambda: progress.advance(task))
         found += audio.probabilities(model, unknown) / len(SEEDS)
     one_hot = np.eye(classes)
-    nearest = nearest_by_warping(
-        [cepstra(clip.spectrogram) for clip in heard], [cepstra(clip.spectrogram) for clip in asked]
-    )  # (asked,)
+    templates, queries = (
+        [cepstra(np.maximum(clip.spectrogram - clip.spectrogram.max(), -audio.RANGE)) for clip in clips]
+        for clips in (heard, asked)
+    )  # (frame, coefficient) each, as loud as each other like the network's
+    nearest = nearest_by_warping(templates, queries)  # (asked,)
     majority = np.bincount(truth).argmax()
     return Guesses(found, one_hot[truth[nearest]], np.tile(one_hot[majority], (len(asked), 1)))
 
