@@ -1,0 +1,1 @@
+"""Models in torch, one file each, the shape of every tensor on its line."""

@@ -1,0 +1,164 @@
+"""Spoken digits: speakers are kept apart, folders are read by name, and sounds that differ are told apart."""
+
+from __future__ import annotations
+
+import csv
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: install the extra `train`")
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from engines.audio import MELS, SAMPLE_RATE_HZ
+from engines.training.models import audio
+from engines.training.tasks import FolderError, speech
+
+pytestmark = pytest.mark.slow
+HZ = {"low": 300, "high": 2_400}
+
+
+def write(folder: Path, name: str, hz: float) -> None:
+    """Write a third of a second of a tone in a little noise."""
+    count = SAMPLE_RATE_HZ // 3
+    noise = np.random.default_rng(int(hz)).normal(0, 30, count)
+    samples = 8_000 * np.sin(2 * np.pi * hz * np.arange(count) / SAMPLE_RATE_HZ) + noise
+    with wave.open(str(folder / name), "wb") as file:
+        file.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", "not compressed"))
+        file.writeframes(samples.astype("<i2").tobytes())
+
+
+@pytest.fixture
+def voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three speakers who say two words, each a little higher than the one before; training is kept short."""
+    monkeypatch.setattr(audio, "STEPS", 30)
+    monkeypatch.setattr(speech, "SEEDS", (0,))
+    folder = tmp_path / "voices"
+    folder.mkdir()
+    for at, speaker in enumerate(("ann", "bob", "cyd")):
+        for word, hz in HZ.items():
+            for take in range(2):
+                write(folder, f"{word}_{speaker}_{take}.wav", hz * (1 + 0.05 * at + 0.01 * take))
+    (folder / "address.flac").write_bytes(b"fLaC")
+    return folder
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_a_folder_that_predicts_itself_tells_two_tones_apart_by_other_speakers(voices: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    with Progress(disable=True) as progress:
+        found = speech.run(voices, voices, out, progress)
+    assert found["tocsin accuracy"].value == 1.0
+    assert found["dtw_1nn accuracy"].value == 1.0
+    assert found["majority accuracy"].value == 0.5  # two words, as often
+    header, *told = rows(out)
+    assert header == ["file", "label"]
+    assert told == [[path.name, path.name.split("_")[0]] for path in sorted(voices.glob("*.wav"))]
+
+
+def test_nobody_who_is_predicted_was_heard(voices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = []
+    honest = speech.guess
+
+    def watched(heard: list[speech.Clip], truth: speech.Ints, classes: int, asked: list[speech.Clip], *rest: object):  # type: ignore[no-untyped-def]
+        folds.append(({clip.speaker for clip in heard}, {clip.speaker for clip in asked}))
+        assert [clip.label for clip in heard] == [["high", "low"][row] for row in truth]
+        return honest(heard, truth, classes, asked, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(speech, "guess", watched)
+    with Progress(disable=True) as progress:
+        speech.run(voices, voices, tmp_path / "out.csv", progress)
+    assert folds == [({"bob", "cyd"}, {"ann"}), ({"ann", "cyd"}, {"bob"}), ({"ann", "bob"}, {"cyd"})]
+
+
+def test_clips_without_labels_are_predicted_and_not_measured(voices: Path, tmp_path: Path) -> None:
+    test = tmp_path / "test"
+    test.mkdir()
+    write(test, "one.wav", 310)
+    write(test, "part_two_2.wav", 2_450)
+    with Progress(disable=True) as progress:
+        assert speech.run(voices, test, tmp_path / "out.csv", progress) == {}
+    assert rows(tmp_path / "out.csv")[1:] == [["one.wav", "low"], ["part_two_2.wav", "high"]]
+
+
+def test_speakers_heard_before_are_named_and_words_never_heard_are_missed(voices: Path, tmp_path: Path) -> None:
+    test = tmp_path / "test"
+    test.mkdir()
+    write(test, "low_ann_7.wav", 305)
+    write(test, "middle_dan_0.wav", 2_450)
+    console = Console(record=True, width=300)
+    with Progress(console=console) as progress:
+        found = speech.run(voices, test, tmp_path / "out.csv", progress)
+    assert "are in" in (said := console.export_text())
+    assert "too: ann\n" in said
+    assert found["tocsin accuracy"].value == 0.5
+
+
+def test_folders_that_cannot_serve_are_refused(voices: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with Progress(disable=True) as progress:
+        with pytest.raises(FolderError, match="of two labels or more"):
+            speech.run(empty, voices, tmp_path / "out.csv", progress)
+        with pytest.raises(FolderError, match="expected WAV clips, found none"):
+            speech.run(voices, empty, tmp_path / "out.csv", progress)
+        (empty / "low_ann_0.wav").write_bytes(b"RIFF")
+        with pytest.raises(FolderError, match=r"low_ann_0\.wav: expected a WAV file"):
+            speech.run(voices, empty, tmp_path / "out.csv", progress)
+        (empty / "low_ann_0.wav").unlink()
+        write(empty, "low_ann_0.wav", 300)
+        write(empty, "high_ann_0.wav", 2_400)
+        with pytest.raises(FolderError, match="two speakers or more"):
+            speech.run(empty, empty, tmp_path / "out.csv", progress)
+
+
+def test_warping_takes_the_same_shape_at_another_speed_for_nearest() -> None:
+    rise, fall = np.arange(5.0)[:, None], np.arange(5.0)[::-1, None]
+    slow = np.repeat(rise, 3, axis=0)
+    assert speech.nearest_by_warping([fall, rise], [slow, np.repeat(fall, 2, axis=0)]).tolist() == [1, 0]
+
+
+def test_clips_are_centred_and_as_loud_as_each_other() -> None:
+    soft, long = np.full((2, MELS), -6.0), np.full((audio.FRAMES + 10, MELS), 3.0)
+    soft[0, 0] = -4.0
+    clips = audio.prepare([soft, long])
+    assert clips.shape == (2, 1, MELS, audio.FRAMES)
+    middle = audio.FRAMES // 2
+    assert clips[0, 0, 0, middle - 2 : middle + 2].tolist() == pytest.approx([-1, 1, 0.2, -1])  # 2 of 5 decades below
+    assert (clips[1] == 1.0).all()
+
+
+def test_augmented_clips_differ_by_seed_only() -> None:
+    clips = audio.prepare([np.random.default_rng(0).normal(size=(30, MELS))] * 3)
+    drawn = [audio.augment(clips, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0][0], drawn[0][1])
+    assert drawn[0].shape == clips.shape
+    assert drawn[0].min() >= -1.0
+
+
+def test_real_digits_are_told_better_than_by_chance_after_a_little_training(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three speakers say zero, one and five, another is to be understood."""
+    monkeypatch.setattr(audio, "STEPS", 60)
+    monkeypatch.setattr(speech, "SEEDS", (0,))
+    folders = tmp_path / "train", tmp_path / "test"
+    for folder in folders:
+        folder.mkdir()
+    for path in (data_dir / "speech_fsdd").glob("[015]_*.wav"):
+        (folders["jackson" in path.name] / path.name).write_bytes(path.read_bytes())
+    with Progress(disable=True) as progress:
+        found = speech.run(*folders, tmp_path / "out.csv", progress)
+    assert found["majority accuracy"].value == pytest.approx(1 / 3, abs=1e-4)
+    assert found["tocsin accuracy"].value > 0.6
