@@ -19,6 +19,7 @@ TASKS = {
     "financial_phrasebank": "texts",
     "fomc": "texts",
     "nab": "nab",
+    "speech_fsdd": "speech",
     "twitter_fin_news": "texts",
 }
 

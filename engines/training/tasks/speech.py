@@ -20,7 +20,7 @@ from engines.audio import AudioError, cepstra, decode_wav, log_mel, resample
 from engines.bundle import Metric
 from engines.training.measures import MULTICLASS, judge
 from engines.training.models import audio
-from engines.training.tasks import FolderError
+from engines.training.tasks.tables import FolderError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -17,9 +17,10 @@ from rich.progress import Progress
 
 from engines.audio import MELS, SAMPLE_RATE_HZ
 from engines.training.models import audio
-from engines.training.tasks import FolderError, speech
+from engines.training.tasks import speech
+from engines.training.tasks.tables import FolderError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 HZ = {"low": 300, "high": 2_400}
 
 
