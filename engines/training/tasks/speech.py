@@ -91,6 +91,7 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
         task = progress.add_task("training", total=len(SEEDS) * audio.STEPS)
         guesses = guess(heard, truth, len(names), asked, progress, task)
 
+    out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("file", "label"))
