@@ -37,7 +37,7 @@ def calibration_error(y: Ints, p: Floats, bins: int = 15) -> float:
     return float(sum(errors) / truth.size)
 
 
-MULTICLASS: dict[str, Measure] = {
+MULTICLASS: Mapping[str, Measure] = {
     "macro_f1": lambda y, p: float(f1_score(y, p.argmax(1), average="macro")),
     "accuracy": lambda y, p: float(np.mean(p.argmax(1) == y)),
     "ece": calibration_error,

@@ -66,11 +66,16 @@ def load_posts(folder: Path, seed: int) -> Posts:
     table = pl.read_csv(folder / "train.csv").unique("text", keep="first", maintain_order=True)
     texts, labels = table["text"].to_list(), table["label"].to_numpy().astype(np.int64)
     part = _deal(labels, seed)[np.arange(len(texts)) // RUN]
-    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), min_df=2).fit_transform(_bare(texts))
+    grams = copy_grams().fit_transform(_bare(texts))
     held = np.flatnonzero(part == "test")
     near = np.asarray((grams @ grams[held].T).max(axis=1).toarray()).ravel() >= NEAR
     keep = ~near | (part == "test")
     return Posts([text for text, kept in zip(texts, keep, strict=True) if kept], labels[keep], part[keep])
+
+
+def copy_grams() -> TfidfVectorizer:
+    """Return what near copies are told by: texts whose vectors have a cosine of at least `NEAR`."""
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), min_df=2)
 
 
 def _deal(labels: Ints, seed: int) -> npt.NDArray[np.str_]:

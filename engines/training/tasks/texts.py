@@ -38,8 +38,7 @@ STOP, CALIBRATE = 0.08, 0.12
 LEAST = 4 * RUN
 #: Of a folder that is predicted by a model of its own, the share that is held out.
 HELD_OUT = 0.2
-NEAR = 0.8
-MEASURES = MULTICLASS | {"weighted_f1": lambda y, p: float(f1_score(y, p.argmax(1), average="weighted"))}
+MEASURES = {**MULTICLASS, "weighted_f1": lambda y, p: float(f1_score(y, p.argmax(1), average="weighted"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +126,18 @@ def _held_out(texts: Texts) -> npt.NDArray[np.bool_]:
     if texts.year is not None:
         return texts.year > np.quantile(texts.year, 1 - HELD_OUT)
     # With one neighbour enough, these clusters are the chains of near copies.
-    group = DBSCAN(eps=1 - NEAR, min_samples=1, metric="cosine").fit_predict(_grams().fit_transform(texts.text))
+    group = DBSCAN(eps=1 - text.NEAR, min_samples=1, metric="cosine").fit_predict(
+        text.copy_grams().fit_transform(texts.text)
+    )
     chosen = np.random.default_rng(SEED).random(group.max() + 1) < HELD_OUT
     return np.asarray(chosen[group])
 
 
 def _near(texts: list[str], others: list[str]) -> npt.NDArray[np.bool_]:
-    """Return which of ``texts`` are nearly one of ``others`` (cosine of character 4-grams at least `NEAR`)."""
-    grams = _grams().fit(others)
+    """Return which of ``texts`` are nearly one of ``others`` (cosine of character 4-grams at least `text.NEAR`)."""
+    grams = text.copy_grams().fit(others)
     nearest = (grams.transform(texts) @ grams.transform(others).T).max(axis=1)
-    return np.asarray(nearest.toarray()).ravel() >= NEAR
-
-
-def _grams() -> TfidfVectorizer:
-    return TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), min_df=2)
+    return np.asarray(nearest.toarray()).ravel() >= text.NEAR
 
 
 def _stacked(known: list[str], labels: Ints, asked: list[str], progress: Progress) -> dict[str, Floats]:
