@@ -26,6 +26,7 @@ from engines.inference import ORT_CPU
 from engines.text import LABELS, TextEncoder, TextSpec
 from engines.training import card, fusion, text
 from engines.training.encoder import DIM, OPSET, Encoder, from_onnx, onnx_bytes
+from engines.training.loop import Schedule
 
 SEED = 0
 POSTS = ("twitter_fin_news/train.csv",)
@@ -68,7 +69,8 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
             text_part = old.manifest.parts["text"]
         else:
             posts = text.load_posts(data / "twitter_fin_news", SEED)
-            encoder = text.fine_tune(text.pretrained(), tokenizer, posts, text.Schedule(), SEED, progress)
+            encoder = text.pretrained()
+            text.fine_tune(encoder, tokenizer, posts, Schedule(), SEED, progress)
             temperature, text_part = text.report(posts, encoder, tokenizer, SEED)
         days = fusion.load_days(data / "stocknet")
         fusion_spec, fusion_part = fusion.train(days, encoder, tokenizer, fusion.Schedule(), SEED, progress)

@@ -61,9 +61,13 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(Layer() for _ in range(layers))
         self.head = nn.Linear(DIM, LABELS)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return vectors (batch, dim) and logits (batch, 3) of ``ids`` and ``mask``, both int64 (batch, time)."""
+    def forward(self, ids: Tensor, mask: Tensor, nudge: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return vectors (batch, dim) and logits (batch, 3) of ``ids`` and ``mask``, both int64 (batch, time).
+
+        ``nudge`` (batch, time, dim) is added to the words' vectors.
+        """
         x = self.word(ids) + self.position.weight[: ids.shape[1]]  # (batch, time, dim)
+        x = x if nudge is None else x + nudge  # (batch, time, dim)
         x = F.dropout(self.norm(x), self.dropout, self.training)
         seen = mask.to(x.dtype)  # (batch, time)
         bias = ((1 - seen) * MASKED)[:, None, None, :]  # (batch, 1, 1, time)

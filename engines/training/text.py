@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from torch.nn import functional as F
 
 from engines.bundle import Part
 from engines.text import LABELS
-from engines.training.encoder import Encoder, from_bert, round_to_fp16
+from engines.training.encoder import DIM, Encoder, from_bert, round_to_fp16
+from engines.training.loop import Epoch, Lesson, Schedule, fit
 from engines.training.measures import MULTICLASS, judge
 
 Floats = npt.NDArray[np.float64]
@@ -147,67 +147,46 @@ def predict(encoder: Encoder, rows: list[list[int]]) -> tuple[npt.NDArray[np.flo
     return vectors, logits
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How training runs; ``patience`` epochs without a better macro-F1 on the part "stop" end it."""
-
-    epochs: int = 4
-    patience: int = 1
-    batch: int = 32
-    rate: float = 1e-4
-    head_rate: float = 1e-3
-    decay: float = 0.01
-    warm_up: float = 0.1
-
-
 def fine_tune(
-    encoder: Encoder, tokenizer: Tokenizer, posts: Posts, schedule: Schedule, seed: int, progress: Progress
-) -> Encoder:
-    """Return the encoder as it was after its best epoch, with weights rounded to fp16."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
+    encoder: Encoder,
+    tokenizer: Tokenizer,
+    posts: Posts,
+    schedule: Schedule,
+    seed: int,
+    progress: Progress,
+    checkpoint: Path | None = None,
+) -> list[Epoch]:
+    """Leave the encoder as it was after its best epoch, weights rounded to fp16, and return the learning curve.
+
+    The score is macro-F1 on the part "stop". ``checkpoint`` is as in `engines.training.loop.fit`.
+    """
     texts, labels = posts.of("train")
     rows = [e.ids for e in tokenizer.encode_batch(texts)]
     stop_texts, stop_labels = posts.of("stop")
     stop_rows = [e.ids for e in tokenizer.encode_batch(stop_texts)]
     targets = torch.tensor(labels)
-    head = list(encoder.head.parameters())
-    body = [p for p in encoder.parameters() if all(p is not q for q in head)]
-    optimizer = torch.optim.AdamW(
-        [{"params": body, "lr": schedule.rate}, {"params": head, "lr": schedule.head_rate}], weight_decay=schedule.decay
-    )
-    steps = schedule.epochs * sum(1 for _ in batches(rows, schedule.batch))
-    warm = max(1, int(steps * schedule.warm_up))
-    plan = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
-    )
-    bar = progress.add_task("text encoder", total=steps)
-    best, best_f1, since = copy.deepcopy(encoder), -1.0, 0
-    for epoch in range(schedule.epochs):
-        encoder.train()
-        for ids, mask, group in batches(rows, schedule.batch, rng):
-            with torch.autocast("cpu", torch.bfloat16):
-                _, logits = encoder(ids, mask)
-            loss = F.cross_entropy(logits.float(), targets[torch.tensor(group)])
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-            optimizer.step()
-            plan.step()
-            progress.advance(bar)
+
+    def loss(batch: Batch, nudge: Tensor | None) -> Tensor:
+        ids, mask, group = batch
+        with torch.autocast("cpu", torch.bfloat16):
+            _, logits = encoder(ids, mask, nudge)  # (batch, 3)
+        return F.cross_entropy(logits.float(), targets[torch.tensor(group)])
+
+    def score() -> float:
         _, logits = predict(encoder, stop_rows)
-        f1 = float(f1_score(stop_labels, logits.argmax(1), average="macro"))
-        progress.print(f"text epoch {epoch + 1}: macro-F1 {f1:.4f} on {len(stop_labels)} held out to stop by")
-        if f1 > best_f1:
-            best, best_f1, since = copy.deepcopy(encoder), f1, 0
-        else:
-            since += 1
-            if since > schedule.patience:
-                break
-    progress.update(bar, completed=steps)
-    round_to_fp16(best)
-    best.eval()
-    return best
+        return float(f1_score(stop_labels, logits.argmax(1), average="macro"))
+
+    lesson = Lesson(
+        name="text encoder",
+        steps=sum(1 for _ in batches(rows, schedule.batch)),
+        batches=lambda rng: batches(rows, schedule.batch, rng),
+        loss=loss,
+        score=score,
+        nudged=lambda batch: (*batch[0].shape, DIM),
+    )
+    curve = fit(encoder, encoder.head, lesson, schedule, seed=seed, progress=progress, checkpoint=checkpoint)
+    round_to_fp16(encoder)
+    return curve
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> Floats:

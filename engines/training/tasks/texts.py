@@ -21,6 +21,7 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
 from engines.bundle import Metric
 from engines.training import text
+from engines.training.loop import Schedule
 from engines.training.measures import MULTICLASS, judge
 from engines.training.tasks.tables import FolderError, read_table
 
@@ -144,8 +145,9 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], progress: Progres
     """Return class probabilities (n, 3) of ``asked``: of the stack, of its members, and of the majority."""
     posts = text.Posts(known, labels, _deal(len(known)))
     tokenizer = text.make_tokenizer()
-    schedule = text.Schedule(epochs=EPOCHS, patience=PATIENCE)
-    encoder = text.fine_tune(text.pretrained(LAYERS), tokenizer, posts, schedule, SEED, progress)
+    schedule = Schedule(epochs=EPOCHS, patience=PATIENCE)
+    encoder = text.pretrained(LAYERS)
+    text.fine_tune(encoder, tokenizer, posts, schedule, SEED, progress)
     unseen, unseen_labels = posts.of("calibrate")
     bag = _bag().fit(*posts.of("train"))
 

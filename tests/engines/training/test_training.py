@@ -17,6 +17,7 @@ from engines.bundle import Bundle, BundleError
 from engines.inference import ORT_CPU, open_session
 from engines.training import build, fusion, measures, text
 from engines.training.encoder import Encoder, from_onnx, onnx_bytes
+from engines.training.loop import Schedule
 from tests.engines.bundles import write_bundle
 
 pytestmark = pytest.mark.slow
@@ -31,11 +32,11 @@ def posts() -> text.Posts:
 
 @pytest.fixture(scope="module")
 def trained() -> Encoder:
-    start = text.pretrained((0,))
-    before = start.head.weight.detach().clone()
-    schedule = text.Schedule(epochs=1, batch=32)
+    encoder = text.pretrained((0,))
+    before = encoder.head.weight.detach().clone()
+    schedule = Schedule(epochs=1, batch=32)
     with Progress(disable=True) as progress:
-        encoder = text.fine_tune(start, text.make_tokenizer(), posts(), schedule, 0, progress)
+        text.fine_tune(encoder, text.make_tokenizer(), posts(), schedule, 0, progress)
     assert not torch.equal(before, encoder.head.weight)
     return encoder
 

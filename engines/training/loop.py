@@ -1,0 +1,203 @@
+"""The training loop: batches in, the weights of the best epoch out; a run that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from engines.training.adversary import Adversary, nudge_from
+
+Batch = TypeVar("Batch")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is not of this run; the message says what differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How training runs; ``patience`` epochs in a row without a better score end it.
+
+    ``rate`` is that of the body and ``head_rate`` that of the head; both rise over the share ``warm_up`` of all steps
+    and then fall linearly to 0. ``decay`` is weight decay, ``clip`` bounds the gradient's norm. With an ``adversary``
+    each step learns from the batch and from the batch nudged.
+    """
+
+    epochs: int = 4
+    patience: int = 1
+    batch: int = 32
+    rate: float = 1e-4
+    head_rate: float = 1e-3
+    decay: float = 0.01
+    warm_up: float = 0.1
+    clip: float = 1.0
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    adversary: Adversary | None = None
+
+
+class Epoch(NamedTuple):
+    """A point of the learning curve: mean loss over the epoch's batches, and the score (higher is better) after it."""
+
+    loss: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson(Generic[Batch]):
+    """What is to be learnt.
+
+    ``batches`` yields one epoch of at most ``steps`` batches in an order that the generator decides; ``loss`` of a
+    batch may be asked with a nudge of ``nudged(batch)``'s shape on its inputs; ``score`` judges the model as it is, on
+    data that are in no batch.
+    """
+
+    name: str
+    steps: int
+    batches: Callable[[np.random.Generator], Iterable[Batch]]
+    loss: Callable[[Batch, Tensor | None], Tensor]
+    score: Callable[[], float]
+    nudged: Callable[[Batch], tuple[int, ...]] | None = None
+
+
+def fit(
+    model: nn.Module,
+    head: nn.Module,
+    lesson: Lesson[Batch],
+    schedule: Schedule,
+    *,
+    seed: int,
+    progress: Progress,
+    checkpoint: Path | None = None,
+) -> list[Epoch]:
+    """Train ``model``, of which ``head`` is a part, leave it as it was after its best epoch, return the curve.
+
+    With ``checkpoint`` the state is written there after each epoch, and taken up from there where the file exists: the
+    same weights come out, to the bit on the same machine, however often the run was stopped, and a run that began on a
+    GPU may end on a CPU.
+
+    Raises
+    ------
+    CheckpointError
+        The file there is of a run with another schedule, seed or lesson.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    optimizer = _optimizer(model, head, schedule)
+    steps = schedule.epochs * lesson.steps
+    warm = max(1, int(steps * schedule.warm_up))
+    plan = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
+    )
+    identity = {"lesson": lesson.name, "steps": lesson.steps, "seed": seed} | asdict(schedule)
+    best, curve = copy.deepcopy(model.state_dict()), list[Epoch]()
+    if checkpoint is not None and checkpoint.is_file():
+        best, curve = _resume(checkpoint, identity, model, optimizer, plan, rng)
+    bar = progress.add_task(lesson.name, total=steps, completed=len(curve) * lesson.steps)
+    while len(curve) < schedule.epochs and not _stuck(curve, schedule.patience):
+        model.train()
+        losses = []
+        for batch in lesson.batches(rng):
+            optimizer.zero_grad()
+            losses.append(_backward(lesson, batch, schedule.adversary))
+            torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+            optimizer.step()
+            plan.step()
+            progress.advance(bar)
+        model.eval()
+        curve.append(Epoch(float(np.mean(losses)), lesson.score()))
+        progress.print(f"{lesson.name}, epoch {len(curve)}: loss {curve[-1].loss:.4f}, score {curve[-1].score:.4f}")
+        if curve[-1].score > max((epoch.score for epoch in curve[:-1]), default=-np.inf):
+            best = copy.deepcopy(model.state_dict())
+        if checkpoint is not None:
+            _save(checkpoint, identity, model, optimizer, plan, rng, best, curve)
+    progress.update(bar, completed=steps)
+    model.load_state_dict(best)
+    model.eval()
+    return curve
+
+
+def _stuck(curve: Sequence[Epoch], patience: int) -> bool:
+    scores = [epoch.score for epoch in curve]
+    return bool(scores) and len(scores) - 1 - int(np.argmax(scores)) > patience
+
+
+def _backward(lesson: Lesson[Batch], batch: Batch, adversary: Adversary | None) -> float:
+    """Add the gradients of a batch to the model's, return its loss."""
+    if adversary is None or lesson.nudged is None:
+        loss = lesson.loss(batch, None)
+        loss.backward()
+        return float(loss.detach())
+    nudge = torch.zeros(lesson.nudged(batch), requires_grad=True)
+    loss = lesson.loss(batch, nudge)
+    loss.backward()
+    assert nudge.grad is not None
+    lesson.loss(batch, nudge_from(nudge.grad, lambda moved: lesson.loss(batch, moved), adversary)).backward()
+    return float(loss.detach())
+
+
+def _optimizer(model: nn.Module, head: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    last = list(head.parameters())
+    body = [p for p in model.parameters() if p.requires_grad and all(p is not q for q in last)]
+    groups = [{"params": body, "lr": schedule.rate}, {"params": last, "lr": schedule.head_rate}]
+    if schedule.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=schedule.decay)
+    kind = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, weight_decay=schedule.decay)
+
+
+def _save(
+    path: Path,
+    identity: dict[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    plan: torch.optim.lr_scheduler.LambdaLR,
+    rng: np.random.Generator,
+    best: dict[str, Tensor],
+    curve: list[Epoch],
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    state = {
+        "identity": identity,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "plan": plan.state_dict(),
+        "rng": rng.bit_generator.state,
+        "torch_rng": torch.get_rng_state(),
+        "best": best,
+        "curve": [tuple(epoch) for epoch in curve],
+    }
+    torch.save(state, fresh)
+    os.replace(fresh, path)
+
+
+def _resume(
+    path: Path,
+    identity: dict[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    plan: torch.optim.lr_scheduler.LambdaLR,
+    rng: np.random.Generator,
+) -> tuple[dict[str, Tensor], list[Epoch]]:
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if different := [name for name in identity if state["identity"].get(name) != identity[name]]:
+        name = different[0]
+        raise CheckpointError(
+            f"{path} is of a run with {name} {state['identity'].get(name)}, this one has {identity[name]}: "
+            "remove it, or ask for the run that it is of"
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    plan.load_state_dict(state["plan"])
+    rng.bit_generator.state = state["rng"]
+    torch.set_rng_state(state["torch_rng"])
+    return state["best"], [Epoch(*epoch) for epoch in state["curve"]]

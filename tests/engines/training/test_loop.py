@@ -1,0 +1,113 @@
+"""Training that is stopped and goes on is training that was not stopped; nudges go where the loss is worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: install the extra `train`")
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engines.training.adversary import Adversary, nudge_from
+from engines.training.loop import CheckpointError, Epoch, Lesson, Schedule, fit
+
+ROWS = torch.from_numpy(np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32))  # (row, feature)
+TARGETS = (ROWS[:, 0] + ROWS[:, 1] > 0).long()  # (row,)
+QUICK = Schedule(epochs=6, patience=6, batch=16, rate=0.05, head_rate=0.05)
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.body = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        said: Tensor = self.head(self.body(x))  # (batch, class)
+        return said
+
+
+def lesson(model: Small, name: str = "small", stop_after: int = 100) -> Lesson[Tensor]:
+    asked = 0
+
+    def batches(rng: np.random.Generator) -> Iterator[Tensor]:
+        nonlocal asked
+        if asked == stop_after:
+            raise KeyboardInterrupt
+        asked += 1
+        for rows in np.split(rng.permutation(64), 4):
+            yield torch.from_numpy(rows)
+
+    def loss(rows: Tensor, nudge: Tensor | None) -> Tensor:
+        return F.cross_entropy(model(ROWS[rows] if nudge is None else ROWS[rows] + nudge), TARGETS[rows])
+
+    def score() -> float:
+        with torch.inference_mode():
+            return float((model(ROWS).argmax(1) == TARGETS).float().mean())
+
+    return Lesson(name, 4, batches, loss, score, lambda rows: (len(rows), 4))
+
+
+def train(model: Small, schedule: Schedule = QUICK, checkpoint: Path | None = None, **how: int) -> list[Epoch]:
+    with Progress(disable=True) as progress:
+        told = lesson(model, stop_after=how.get("stop_after", 100))
+        return fit(model, model.head, told, schedule, seed=3, progress=progress, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, optimizer: str) -> None:
+    schedule = replace(QUICK, optimizer=optimizer, adversary=Adversary(0.1))
+    whole, first, second = Small(), Small(), Small()
+    curve = train(whole, schedule)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, schedule, tmp_path / "run.pt", stop_after=3)
+    assert train(second, schedule, tmp_path / "run.pt") == curve
+    assert len(curve) == 6
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    train(Small(), checkpoint=tmp_path / "run.pt")
+    with pytest.raises(CheckpointError, match=r"run\.pt is of a run with rate 0\.05, this one has 0\.01"):
+        train(Small(), replace(QUICK, rate=0.01), tmp_path / "run.pt")
+
+
+def test_it_learns_and_keeps_its_best_epoch() -> None:
+    model = Small()
+    curve = train(model, replace(QUICK, epochs=30))
+    assert max(epoch.score for epoch in curve) > 0.95
+    assert lesson(model).score() == max(epoch.score for epoch in curve)
+
+
+def test_patience_ends_it() -> None:
+    curve = train(Small(), replace(QUICK, epochs=30, patience=1, rate=0.0, head_rate=0.0))
+    assert len(curve) == 3  # the first is the best of equals; two in a row are not better
+
+
+def test_a_nudge_has_its_radius_and_points_up_the_loss() -> None:
+    slope = torch.tensor([[3.0, 4.0], [0.0, -2.0]])
+    nudge = nudge_from(slope, lambda moved: (moved * slope).sum(), Adversary(0.5))
+    assert torch.allclose(nudge, torch.tensor([[0.3, 0.4], [0.0, -0.5]]))
+
+
+def test_more_steps_find_a_worse_place_within_the_radius() -> None:
+    # At 0 the slope points along x; within the unit circle the loss is worst at (0, 1), where y alone counts.
+    def loss(moved: Tensor) -> Tensor:
+        x, y = moved[:, 0], moved[:, 1]
+        return (0.1 * x + y.relu() * 5 + 0.01 * y).sum()
+
+    start = torch.zeros(1, 2, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(start), start)
+    one, many = (nudge_from(slope, loss, Adversary(1.0, steps)) for steps in (1, 10))
+    assert float(loss(many)) > 4.9 > float(loss(one))
+    assert float(many.norm()) <= 1.0 + 1e-6
