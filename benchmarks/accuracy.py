@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.harness import close, table
-from engines.training.tasks import TASKS, load_task
+from engines.training.tasks import TASKS, Run, load_task
 from engines.training.tasks.tables import FolderError
 
 
@@ -37,7 +37,7 @@ def main() -> None:
             parser.error(f"{folder} is no folder")
     with Progress(console=Console(stderr=True)) as progress:
         try:
-            found = load_task(chosen.task)(chosen.train, chosen.test, chosen.out, progress)
+            found = load_task(chosen.task)(chosen.train, chosen.test, chosen.out, Run(progress)).metrics
         except FolderError as error:
             parser.error(str(error))
     rows = [(name, f"{m.value:.4f}", f"[{m.low:.4f}, {m.high:.4f}]") for name, m in found.items()]

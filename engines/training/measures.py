@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -67,3 +68,25 @@ def judge(measures: Mapping[str, Measure], y: Ints, p: Floats, blocks: Ints, see
         name: Metric(round(measure(y, p), 4), *(round(float(q), 4) for q in np.quantile(draws[name], (0.025, 0.975))))
         for name, measure in measures.items()
     }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What contenders told of rows whose truth is known.
+
+    ``truth`` (n,) numbers ``classes`` (k), ``told`` holds probabilities (n, k) by contender, the task's own first;
+    ``blocks`` (n,) numbers what a bootstrap draws together.
+    """
+
+    classes: tuple[str, ...]
+    truth: Ints
+    told: Mapping[str, Floats]
+    blocks: Ints
+
+    def metrics(self, measures: Mapping[str, Measure], seed: int) -> dict[str, Metric]:
+        """Return each measure of each contender, as "contender measure"."""
+        return {
+            f"{contender} {measure}": value
+            for contender, p in self.told.items()
+            for measure, value in judge(measures, self.truth, p, self.blocks, seed).items()
+        }

@@ -1,18 +1,24 @@
 """Tasks: each trains on one folder, predicts another, and says how it did where that one has labels.
 
-A task is a module of this package that has ``run`` (see `Task`). Its seeds are fixed, it chooses nothing by looking at
+A task is a module of this package that has ``run`` (see `Task`), and ``SCHEDULE`` where it trains by one (see
+`engines.training.loop`). Its seeds are fixed, it chooses nothing by looking at
 the folder it predicts, and it keeps to two cores for at most 15 minutes.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from rich.progress import Progress
 
 from engines.bundle import Metric
+
+if TYPE_CHECKING:
+    from engines.training.measures import Judged
 
 #: Tasks by name, and the module of each.
 TASKS = {
@@ -24,11 +30,32 @@ TASKS = {
 }
 
 
-class Task(Protocol):
-    """What a task's ``run`` does: train on ``train``, write predictions for ``test`` to ``out``, return its measures.
+class Run(NamedTuple):
+    """What a task is given beside its folders.
 
-    The measures, the task's own beside those of a baseline and a dummy ("tocsin macro_f1", "majority macro_f1"), are
-    empty where ``test`` has no labels.
+    ``keep`` is where the model, its learning curve and checkpoints that a stopped run resumes from are left, None for
+    nowhere; ``changes`` are to fields of the task's ``SCHEDULE``, where it has one; ``folds`` is how many parts of one
+    folder are predicted, each by a model of the others (of the earlier ones where rows have dates).
+    """
+
+    progress: Progress
+    keep: Path | None = None
+    changes: Mapping[str, object] = MappingProxyType({})
+    folds: int = 1
+
+
+class Outcome(NamedTuple):
+    """How a task did: its own measures by contender ("tocsin macro_f1", "majority macro_f1"), empty without labels.
+
+    ``judged`` is what the contenders told, where they told probabilities of classes.
+    """
+
+    metrics: dict[str, Metric]
+    judged: Judged | None = None
+
+
+class Task(Protocol):
+    """What a task's ``run`` does: train on ``train``, write predictions for ``test`` to ``out``, say how it did.
 
     Raises
     ------
@@ -36,7 +63,7 @@ class Task(Protocol):
         A folder does not hold what the task reads.
     """
 
-    def __call__(self, train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Metric]: ...
+    def __call__(self, train: Path, test: Path, out: Path, run: Run) -> Outcome: ...
 
 
 def load_task(name: str) -> Task:

@@ -19,11 +19,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from rich.progress import Progress
 
 from engines.bundle import Metric
 from engines.series import Alarm, Surprise, resting
 from engines.training.nab_score import Marks, mark, normalised, probation, raw_score
+from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError
 
 Floats = npt.NDArray[np.float64]
@@ -193,7 +193,7 @@ def with_interval(raw: Floats, windows: npt.NDArray[np.int64]) -> Metric:
     return Metric(round(float(whole), 2), round(float(low), 2), round(float(high), 2))
 
 
-def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Metric]:
+def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     """Choose the thresholds on ``train``, write scores of ``test`` below ``out``, and return the measures there.
 
     Raises
@@ -210,13 +210,13 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
     windows = np.array([one.marks.windows for one in judged if one.marks is not None], dtype=np.int64)
     kinds = np.array([one.kind for one in trained])
     measures: dict[str, Metric] = {}
-    task = progress.add_task("series", total=len(DETECTORS) * (len(tested) + (0 if same else len(trained))))
+    task = run.progress.add_task("series", total=len(DETECTORS) * (len(tested) + (0 if same else len(trained))))
 
     def surprises(detector: Detector, series: Sequence[Series]) -> dict[str, Floats]:
         told = {}
         for one in series:
             told[one.name] = detector.surprise(one)
-            progress.advance(task)
+            run.progress.advance(task)
         return told
 
     for name, detector in DETECTORS.items():
@@ -234,7 +234,7 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
         else:
             reached = raw_table(judged, [told[one.name] for one in judged], THRESHOLDS[[best]], detector)[:, 0]
         measures[f"{name} nab_standard"] = with_interval(reached, windows)
-    return measures
+    return Outcome(measures)
 
 
 def write(out: Path, series: Sequence[Series], surprises: dict[str, Floats], threshold: float) -> None:

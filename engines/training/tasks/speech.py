@@ -17,9 +17,9 @@ import numpy.typing as npt
 from rich.progress import Progress, TaskID
 
 from engines.audio import AudioError, cepstra, decode_wav, log_mel, resample
-from engines.bundle import Metric
-from engines.training.measures import MULTICLASS, judge
+from engines.training.measures import MULTICLASS, Judged
 from engines.training.models import audio
+from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +47,7 @@ class Guesses(NamedTuple):
     majority: Floats
 
 
-def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Metric]:
+def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     """Learn the words of ``train``, write ``file,label`` for the clips of ``test`` to ``out``; see `Task`.
 
     Intervals are of 500 bootstraps over whole speakers, or over clips where there is one speaker only.
@@ -62,6 +62,7 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
         ``train`` has no two words by name, or fewer than two speakers and is to predict itself; ``test`` has no clips;
         a clip cannot be decoded.
     """
+    progress = run.progress
     heard = [clip for clip in read_clips(train) if clip.label]
     names = sorted({clip.label for clip in heard})
     speakers = sorted({clip.speaker for clip in heard})
@@ -96,7 +97,8 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
         table = csv.writer(file)
         table.writerow(("file", "label"))
         table.writerows((clip.name, names[best]) for clip, best in zip(asked, guesses.tocsin.argmax(1), strict=True))
-    return measure(asked, names, guesses)
+    judged = judge_named(asked, names, guesses)
+    return Outcome(judged.metrics(MEASURES, seed=0), judged) if judged else Outcome({})
 
 
 def read_clips(folder: Path) -> list[Clip]:
@@ -162,21 +164,19 @@ def nearest_by_warping(templates: list[Floats], queries: list[Floats]) -> Ints:
     return nearest
 
 
-def measure(asked: list[Clip], names: list[str], guesses: Guesses) -> dict[str, Metric]:
-    """Return each measure of each model over the clips whose names tell; a word never heard counts as missed.
+def judge_named(asked: list[Clip], names: list[str], guesses: Guesses) -> Judged | None:
+    """Return what each model told of the clips whose names tell; a word never heard counts as missed.
 
-    Where no name tells a word that was heard, as in ``clip_a_1.wav``, names are taken to tell nothing.
+    Where no name tells a word that was heard, as in ``clip_a_1.wav``, names are taken to tell nothing: None.
     """
     rows = [row for row, clip in enumerate(asked) if clip.label]
     said = {asked[row].label for row in rows}
     if not said & set(names):
-        return {}
+        return None
     every = [*names, *sorted(said - set(names))]
     truth = np.array([every.index(asked[row].label) for row in rows])
     by_speaker = np.unique([asked[row].speaker for row in rows], return_inverse=True)[1].astype(np.int64)
     blocks = by_speaker if by_speaker.any() else np.arange(len(rows))
-    return {
-        f"{model} {name}": metric
-        for model, guessed in guesses._asdict().items()
-        for name, metric in judge(MEASURES, truth, guessed[rows], blocks, seed=0).items()
-    }
+    unheard = np.zeros((len(rows), len(every) - len(names)))
+    told = {model: np.hstack([guessed[rows], unheard]) for model, guessed in guesses._asdict().items()}
+    return Judged(tuple(every), truth, told, blocks)

@@ -6,23 +6,23 @@ that neither has seen (stacking; Wolpert 1992), so the probabilities are calibra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from rich.progress import Progress
 from sklearn.cluster import DBSCAN
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
-from engines.bundle import Metric
-from engines.training import text
+from engines.training import pictures, text
+from engines.training.encoder import onnx_bytes
 from engines.training.loop import Schedule
-from engines.training.measures import MULTICLASS, judge
+from engines.training.measures import MULTICLASS, Judged
+from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ Ints = npt.NDArray[np.int64]
 
 SEED = 0
 LAYERS = tuple(range(6))
-EPOCHS, PATIENCE = 8, 2
+SCHEDULE = Schedule(epochs=8, patience=2)
 CLASSES = 3
 #: Runs of neighbouring texts go to one part together; the shares of them that training stops by and that weigh the two
 #: members against each other.
@@ -83,55 +83,61 @@ def read(folder: Path, labelled: bool) -> Texts:
     return Texts([t or "" for t in texts], labels, table["year"].to_numpy().astype(np.int64) if dated else None)
 
 
-def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Metric]:
+def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     """Train on ``train``, write a row for each text of ``test`` to ``out``: ``label`` and ``p_<class>`` (see `Task`).
 
-    Where both are one folder, a model of its earlier part (of four fifths of its groups of near copies where the texts
-    have no years) predicts the rest, and the column ``row`` tells which rows those are.
+    Where both are one folder, parts of it are predicted by models of the rest: with dates, the latest years by those
+    before (one by one with several folds); without, fifths of its groups of near copies. The column ``row`` tells which
+    rows those are.
     """
     known = read(train, labelled=True)
-    if train.resolve() == test.resolve():
-        held = _held_out(known)
-        known, asked = known.take(np.flatnonzero(~held)), known.take(np.flatnonzero(held))
-        rows = np.flatnonzero(held)
-    else:
-        asked, rows = read(test, labelled=False), None
+    same = train.resolve() == test.resolve()
+    asked = known if same else read(test, labelled=False)
     if len(known.text) < LEAST:
         raise FolderError(f"{train}: expected at least {LEAST} labelled texts, found {len(known.text)}")
     classes = sorted(set(known.label))
     if len(classes) != CLASSES:
         raise FolderError(f"{train}: expected {CLASSES} classes, found {', '.join(classes)}")
     number = {name: i for i, name in enumerate(classes)}
-    told = _stacked(known.text, np.array([number[name] for name in known.label]), asked.text, progress)
+    labels = np.array([number[name] for name in known.label])
+    every = np.arange(len(known.text))
+    folds = _folds(known, run.folds) if same else [(every, np.arange(len(asked.text)))]
+    parts = []
+    for fold, (fit, held) in enumerate(folds):
+        kept = run.keep and (run.keep / f"fold-{fold}" if len(folds) > 1 else run.keep)
+        parts.append(_stacked(known.take(fit).text, labels[fit], asked.take(held).text, run._replace(keep=kept)))
+    rows = np.concatenate([held for _, held in folds])
+    told = {name: np.concatenate([part[name] for part in parts])[np.argsort(rows)] for name in parts[0]}
+    rows = np.sort(rows)
     best = told["tocsin"]
-    columns: dict[str, object] = {} if rows is None else {"row": rows}
+    columns: dict[str, object] = {"row": rows} if same else {}
     columns |= {"label": [classes[i] for i in best.argmax(1)]}
     columns |= {f"p_{name}": best[:, i] for i, name in enumerate(classes)}
     out.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(columns).write_csv(out)
     if not asked.label or not set(asked.label) <= set(classes):
-        return {}
+        return Outcome({})
     # A text that was trained on, or nearly so, would prove nothing.
-    new = ~_near(asked.text, known.text)
-    truth = np.array([number[name] for name in asked.label])[new]
-    blocks = np.flatnonzero(new) // RUN
-    return {
-        f"{name} {measure}": value
-        for name, p in told.items()
-        for measure, value in judge(MEASURES, truth, p[new], blocks, SEED).items()
-    }
+    new = np.ones(len(rows), np.bool_) if same else ~_near(asked.text, known.text)
+    truth = np.array([number[asked.label[row]] for row in rows])[new]
+    judged = Judged(tuple(classes), truth, {name: p[new] for name, p in told.items()}, np.flatnonzero(new) // RUN)
+    return Outcome(judged.metrics(MEASURES, SEED), judged)
 
 
-def _held_out(texts: Texts) -> npt.NDArray[np.bool_]:
-    """Return which rows are held out: the latest years, or else a fifth of the groups of near copies."""
+def _folds(texts: Texts, folds: int) -> list[tuple[Ints, Ints]]:
+    """Return the rows to train on and the rows held out, for each of up to ``folds`` parts."""
     if texts.year is not None:
-        return texts.year > np.quantile(texts.year, 1 - HELD_OUT)
+        if folds == 1:
+            late = texts.year > np.quantile(texts.year, 1 - HELD_OUT)
+            return [(np.flatnonzero(~late), np.flatnonzero(late))]
+        last = np.unique(texts.year)[-folds:]
+        return [(np.flatnonzero(texts.year < year), np.flatnonzero(texts.year == year)) for year in last]
     # With one neighbour enough, these clusters are the chains of near copies.
     group = DBSCAN(eps=1 - text.NEAR, min_samples=1, metric="cosine").fit_predict(
         text.copy_grams().fit_transform(texts.text)
     )
-    chosen = np.random.default_rng(SEED).random(group.max() + 1) < HELD_OUT
-    return np.asarray(chosen[group])
+    part = np.random.default_rng(SEED).integers(0, round(1 / HELD_OUT), group.max() + 1)[group]
+    return [(np.flatnonzero(part != fold), np.flatnonzero(part == fold)) for fold in range(folds)]
 
 
 def _near(texts: list[str], others: list[str]) -> npt.NDArray[np.bool_]:
@@ -141,13 +147,18 @@ def _near(texts: list[str], others: list[str]) -> npt.NDArray[np.bool_]:
     return np.asarray(nearest.toarray()).ravel() >= text.NEAR
 
 
-def _stacked(known: list[str], labels: Ints, asked: list[str], progress: Progress) -> dict[str, Floats]:
+def _stacked(known: list[str], labels: Ints, asked: list[str], run: Run) -> dict[str, Floats]:
     """Return class probabilities (n, 3) of ``asked``: of the stack, of its members, and of the majority."""
     posts = text.Posts(known, labels, _deal(len(known)))
     tokenizer = text.make_tokenizer()
-    schedule = Schedule(epochs=EPOCHS, patience=PATIENCE)
+    schedule = replace(SCHEDULE, **run.changes)  # type: ignore[arg-type]
     encoder = text.pretrained(LAYERS)
-    text.fine_tune(encoder, tokenizer, posts, schedule, SEED, progress)
+    checkpoint = run.keep and run.keep / "checkpoint.pt"
+    curve = text.fine_tune(encoder, tokenizer, posts, schedule, SEED, run.progress, checkpoint)
+    if run.keep:
+        pictures.learning_curve(curve, "macro-F1 on held-out texts", run.keep / "curve.svg")
+        (run.keep / "encoder.onnx").write_bytes(onnx_bytes(encoder))
+        (run.keep / "tokenizer.json").write_text(tokenizer.to_str())
     unseen, unseen_labels = posts.of("calibrate")
     bag = _bag().fit(*posts.of("train"))
 

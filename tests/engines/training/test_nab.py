@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from engines.series import Alarm, resting
 from engines.training.nab_score import mark, normalised, position_reward, probation, raw_score
-from engines.training.tasks import nab
+from engines.training.tasks import Run, nab
 from engines.training.tasks.tables import FolderError
 
 
@@ -83,7 +83,7 @@ def make_folder(folder: Path, *, labelled: bool, seed: int) -> Path:
 def test_task_finds_bursts_in_another_folder_and_scores_every_row(tmp_path: Path) -> None:
     train = make_folder(tmp_path / "train", labelled=True, seed=1)
     test = make_folder(tmp_path / "test", labelled=True, seed=2)
-    measures = nab.run(train, test, tmp_path / "out", Progress(disable=True))
+    measures = nab.run(train, test, tmp_path / "out", Run(Progress(disable=True))).metrics
     assert measures["tocsin nab_standard"].value > 80
     assert measures["random_resting nab_standard"].value < 60
     found = pl.read_csv(tmp_path / "out" / "queues" / "s3.csv")
@@ -101,7 +101,7 @@ def test_predictions_need_no_windows_and_do_not_change_with_them(tmp_path: Path)
     outs = [tmp_path / "with", tmp_path / "without"]
     for out, labelled in zip(outs, (True, False), strict=True):
         test = make_folder(tmp_path / f"test{labelled}", labelled=labelled, seed=2)
-        measures = nab.run(train, test, out, Progress(disable=True))
+        measures = nab.run(train, test, out, Run(Progress(disable=True))).metrics
         assert bool(measures) is labelled
     for path in outs[0].rglob("*.csv"):
         assert path.read_bytes() == (outs[1] / path.relative_to(outs[0])).read_bytes()
@@ -120,7 +120,7 @@ def test_same_folder_is_judged_by_thresholds_of_the_other_kinds(
         return surprises
 
     monkeypatch.setattr(nab, "DETECTORS", {"tocsin": nab.Detector(told, lambda _: 0)})
-    measures = nab.run(folder, folder, tmp_path / "out", Progress(disable=True))
+    measures = nab.run(folder, folder, tmp_path / "out", Run(Progress(disable=True))).metrics
     # Queues have no alarm at the pumps' threshold: half of the windows are missed. Pumps pay for falsehoods at 3.
     assert measures["tocsin nab_standard"].value < 25
 
@@ -128,7 +128,7 @@ def test_same_folder_is_judged_by_thresholds_of_the_other_kinds(
 def test_folder_without_windows_or_with_a_gap_says_what_is_missing(tmp_path: Path) -> None:
     unlabelled = make_folder(tmp_path / "unlabelled", labelled=False, seed=1)
     with pytest.raises(FolderError, match="JSON file of anomaly windows"):
-        nab.run(unlabelled, unlabelled, tmp_path / "out", Progress(disable=True))
+        nab.run(unlabelled, unlabelled, tmp_path / "out", Run(Progress(disable=True)))
     path = unlabelled / "data" / "pumps" / "s0.csv"
     path.write_text("timestamp,value\n2024-01-01 00:00:00,1\n2024-01-01 00:05:00,\n")
     with pytest.raises(FolderError, match="row 2: expected a finite value"):

@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from engines.audio import MELS, SAMPLE_RATE_HZ
 from engines.training.models import audio
-from engines.training.tasks import speech
+from engines.training.tasks import Run, speech
 from engines.training.tasks.tables import FolderError
 
 pytestmark = pytest.mark.long
@@ -57,7 +57,7 @@ def rows(path: Path) -> list[list[str]]:
 def test_a_folder_that_predicts_itself_tells_two_tones_apart_by_other_speakers(voices: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     with Progress(disable=True) as progress:
-        found = speech.run(voices, voices, out, progress)
+        found = speech.run(voices, voices, out, Run(progress)).metrics
     assert found["tocsin accuracy"].value == 1.0
     assert found["dtw_1nn accuracy"].value == 1.0
     assert found["majority accuracy"].value == 0.5  # two words, as often
@@ -77,7 +77,7 @@ def test_nobody_who_is_predicted_was_heard(voices: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(speech, "guess", watched)
     with Progress(disable=True) as progress:
-        speech.run(voices, voices, tmp_path / "out.csv", progress)
+        speech.run(voices, voices, tmp_path / "out.csv", Run(progress))
     assert folds == [({"bob", "cyd"}, {"ann"}), ({"ann", "cyd"}, {"bob"}), ({"ann", "bob"}, {"cyd"})]
 
 
@@ -87,7 +87,7 @@ def test_clips_without_labels_are_predicted_and_not_measured(voices: Path, tmp_p
     write(test, "one.wav", 310)
     write(test, "part_two_2.wav", 2_450)
     with Progress(disable=True) as progress:
-        assert speech.run(voices, test, tmp_path / "out.csv", progress) == {}
+        assert speech.run(voices, test, tmp_path / "out.csv", Run(progress)).metrics == {}
     assert rows(tmp_path / "out.csv")[1:] == [["one.wav", "low"], ["part_two_2.wav", "high"]]
 
 
@@ -98,7 +98,7 @@ def test_speakers_heard_before_are_named_and_words_never_heard_are_missed(voices
     write(test, "middle_dan_0.wav", 2_450)
     console = Console(record=True, width=300)
     with Progress(console=console) as progress:
-        found = speech.run(voices, test, tmp_path / "out.csv", progress)
+        found = speech.run(voices, test, tmp_path / "out.csv", Run(progress)).metrics
     assert "are in" in (said := console.export_text())
     assert "too: ann\n" in said
     assert found["tocsin accuracy"].value == 0.5
@@ -109,17 +109,17 @@ def test_folders_that_cannot_serve_are_refused(voices: Path, tmp_path: Path) -> 
     empty.mkdir()
     with Progress(disable=True) as progress:
         with pytest.raises(FolderError, match="of two labels or more"):
-            speech.run(empty, voices, tmp_path / "out.csv", progress)
+            speech.run(empty, voices, tmp_path / "out.csv", Run(progress))
         with pytest.raises(FolderError, match="expected WAV clips, found none"):
-            speech.run(voices, empty, tmp_path / "out.csv", progress)
+            speech.run(voices, empty, tmp_path / "out.csv", Run(progress))
         (empty / "low_ann_0.wav").write_bytes(b"RIFF")
         with pytest.raises(FolderError, match=r"low_ann_0\.wav: expected a WAV file"):
-            speech.run(voices, empty, tmp_path / "out.csv", progress)
+            speech.run(voices, empty, tmp_path / "out.csv", Run(progress))
         (empty / "low_ann_0.wav").unlink()
         write(empty, "low_ann_0.wav", 300)
         write(empty, "high_ann_0.wav", 2_400)
         with pytest.raises(FolderError, match="two speakers or more"):
-            speech.run(empty, empty, tmp_path / "out.csv", progress)
+            speech.run(empty, empty, tmp_path / "out.csv", Run(progress))
 
 
 def test_warping_takes_the_same_shape_at_another_speed_for_nearest() -> None:
@@ -160,6 +160,6 @@ def test_real_digits_are_told_better_than_by_chance_after_a_little_training(
     for path in (data_dir / "speech_fsdd").glob("[015]_*.wav"):
         (folders["jackson" in path.name] / path.name).write_bytes(path.read_bytes())
     with Progress(disable=True) as progress:
-        found = speech.run(*folders, tmp_path / "out.csv", progress)
+        found = speech.run(*folders, tmp_path / "out.csv", Run(progress)).metrics
     assert found["majority accuracy"].value == pytest.approx(1 / 3, abs=1e-4)
     assert found["tocsin accuracy"].value > 0.6

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from rich.progress import Progress
 
-from engines.training.tasks import TASKS, load_task
+from engines.training.tasks import TASKS, Run, load_task
 from engines.training.tasks.tables import FolderError, read_table
-from engines.training.tasks.texts import Texts, _held_out, read, run
+from engines.training.tasks.texts import Texts, _folds, read, run
 
 SAID = {
     "up": ("profit rose", "sales grew", "the outlook was raised"),
@@ -56,12 +56,23 @@ def test_texts_without_labels_cannot_be_trained_on(tmp_path: Path) -> None:
         read(tmp_path, labelled=True)
 
 
-def test_what_is_held_out_is_later_where_there_are_years_and_no_copy_is_on_both_sides() -> None:
+def test_what_is_folds_is_later_where_there_are_years() -> None:
     dated = Texts([f"text {i}" for i in range(10)], ["up"] * 10, np.arange(2000, 2010))
-    assert np.flatnonzero(_held_out(dated)).tolist() == [8, 9]
+    ((fit, held),) = _folds(dated, 1)
+    assert (fit.tolist(), held.tolist()) == (list(range(8)), [8, 9])
+    assert [(fit.tolist(), held.tolist()) for fit, held in _folds(dated, 2)] == [
+        (list(range(8)), [8]),
+        (list(range(9)), [9]),
+    ]
+
+
+def test_without_years_every_text_is_folds_once_and_no_copy_is_on_both_sides() -> None:
     copies = [f"{word} is what the company number {word} has said" for word in ("one", "two", "six", "ten") * 30]
-    held = _held_out(Texts(copies, ["up"] * len(copies), None))
-    assert all(len(set(held[i::4])) == 1 for i in range(4))
+    folds = _folds(Texts(copies, ["up"] * len(copies), None), 5)
+    assert sorted(np.concatenate([held for _, held in folds])) == list(range(120))
+    for fit, held in folds:
+        assert sorted([*fit, *held]) == list(range(120))
+        assert not {copies[i] for i in fit} & {copies[i] for i in held}
 
 
 @pytest.mark.slow
@@ -69,7 +80,9 @@ def test_texts_are_told_apart_and_rows_keep_their_order(tmp_path: Path) -> None:
     write(tmp_path / "train", 30)
     asked = write(tmp_path / "test", 12, labels=False)
     with Progress(disable=True) as progress:
-        measures = run(tmp_path / "train", tmp_path / "test", tmp_path / "out" / "predictions.csv", progress)
+        measures = run(
+            tmp_path / "train", tmp_path / "test", tmp_path / "out" / "predictions.csv", Run(progress)
+        ).metrics
     told = pl.read_csv(tmp_path / "out" / "predictions.csv")
     assert measures == {}
     assert told.columns == ["label", "p_down", "p_flat", "p_up"]
