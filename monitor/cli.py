@@ -22,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "topics": "topics",
     "alerts": "alerts",
     "deadletters": "deadletters",
+    "train": "train",
+    "evaluate": "evaluate",
     "check-config": "check_config",
 }
 

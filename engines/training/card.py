@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engines.bundle import Manifest, Metric, Part
 
 _INTRODUCTION = """\
@@ -41,13 +43,18 @@ def render(manifest: Manifest) -> str:
 
 
 def _part(name: str, part: Part) -> list[str]:
-    measures = list(dict.fromkeys(measure for row in part.metrics.values() for measure in row))
     sizes = ", ".join(f"{part_name} {size:,}" for part_name, size in part.split.items())
-    lines = [f"## {name}: {part.task}", "", f"Rows: {sizes}. {part.split_rule}", ""]
-    lines += ["| contender | " + " | ".join(measures) + " |", "|" + "---|" * (len(measures) + 1)]
-    for contender, row in part.metrics.items():
-        lines.append(f"| {contender} | " + " | ".join(_cell(row.get(measure)) for measure in measures) + " |")
+    lines = [f"## {name}: {part.task}", "", f"Rows: {sizes}. {part.split_rule}", "", *table(part.metrics)]
     return [*lines, "", *(f"- {note}" for note in part.notes), ""]
+
+
+def table(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:
+    """Return ``metrics[contender][measure]`` as the lines of a Markdown table."""
+    measures = list(dict.fromkeys(measure for row in metrics.values() for measure in row))
+    lines = ["| contender | " + " | ".join(measures) + " |", "|" + "---|" * (len(measures) + 1)]
+    for contender, row in metrics.items():
+        lines.append(f"| {contender} | " + " | ".join(_cell(row.get(measure)) for measure in measures) + " |")
+    return lines
 
 
 def _cell(metric: Metric | None) -> str:

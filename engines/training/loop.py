@@ -29,7 +29,8 @@ class Schedule:
 
     ``rate`` is that of the body and ``head_rate`` that of the head; both rise over the share ``warm_up`` of all steps
     and then fall linearly to 0. ``decay`` is weight decay, ``clip`` bounds the gradient's norm. With an ``adversary``
-    each step learns from the batch and from the batch nudged.
+    each step learns from the batch and from the batch nudged. Parameters whose names begin with one of ``freeze`` stay
+    as they are.
     """
 
     epochs: int = 4
@@ -42,6 +43,7 @@ class Schedule:
     clip: float = 1.0
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     adversary: Adversary | None = None
+    freeze: tuple[str, ...] = ()
 
 
 class Epoch(NamedTuple):
@@ -91,6 +93,9 @@ def fit(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
+    for name, parameter in model.named_parameters():
+        if name.startswith(schedule.freeze):
+            parameter.requires_grad_(False)
     optimizer = _optimizer(model, head, schedule)
     steps = schedule.epochs * lesson.steps
     warm = max(1, int(steps * schedule.warm_up))

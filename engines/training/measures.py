@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    matthews_corrcoef,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from engines.bundle import Metric
 
@@ -50,6 +57,29 @@ BINARY: Mapping[str, Measure] = {
     "ece": calibration_error,
     "brier": lambda y, p: float(np.mean((p[:, 1] - y) ** 2)),
 }
+
+#: All that `tocsin evaluate` tells of classes; the columns beside a task's own.
+EVERY: Mapping[str, Measure] = {
+    "accuracy": lambda y, p: float(np.mean(p.argmax(1) == y)),
+    "precision": lambda y, p: float(precision_score(y, p.argmax(1), average=_average(p), zero_division=0)),
+    "recall": lambda y, p: float(recall_score(y, p.argmax(1), average=_average(p), zero_division=0)),
+    "f1": lambda y, p: float(f1_score(y, p.argmax(1), average=_average(p), zero_division=0)),
+    "mcc": lambda y, p: float(matthews_corrcoef(y, p.argmax(1))),
+    "auc": lambda y, p: _by_class(roc_auc_score, y, p),
+    "pr_auc": lambda y, p: _by_class(average_precision_score, y, p),
+    "brier": brier,
+    "ece": calibration_error,
+}
+
+
+def _average(p: Floats) -> str:
+    return "binary" if p.shape[1] == 2 else "macro"
+
+
+def _by_class(measure: Callable[[npt.NDArray[np.bool_], Floats], float], y: Ints, p: Floats) -> float:
+    """Return the mean of a measure of each class against the rest (of two classes, of the second alone)."""
+    asked = [1] if p.shape[1] == 2 else [k for k in range(p.shape[1]) if 0 < np.mean(y == k) < 1]
+    return float(np.mean([measure(y == k, p[:, k]) for k in asked]))
 
 
 def judge(measures: Mapping[str, Measure], y: Ints, p: Floats, blocks: Ints, seed: int) -> dict[str, Metric]:

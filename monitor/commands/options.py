@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,3 +11,7 @@ Bootstrap = Annotated[
     str | None, typer.Option(help="Kafka's bootstrap servers, HOST:PORT,… [TOCSIN_BOOTSTRAP]", show_default=False)
 ]
 Prefix = Annotated[str | None, typer.Option(help="Prefix of every topic's name [TOCSIN_PREFIX]", show_default=False)]
+Data = Annotated[
+    Path,
+    typer.Option(help="Folder that holds the tasks' folders [TOCSIN_DATA]", envvar="TOCSIN_DATA", show_envvar=False),
+]

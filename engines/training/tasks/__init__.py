@@ -18,6 +18,7 @@ from rich.progress import Progress
 from engines.bundle import Metric
 
 if TYPE_CHECKING:
+    from engines.training.loop import Schedule
     from engines.training.measures import Judged
 
 #: Tasks by name, and the module of each.
@@ -35,13 +36,15 @@ class Run(NamedTuple):
 
     ``keep`` is where the model, its learning curve and checkpoints that a stopped run resumes from are left, None for
     nowhere; ``changes`` are to fields of the task's ``SCHEDULE``, where it has one; ``folds`` is how many parts of one
-    folder are predicted, each by a model of the others (of the earlier ones where rows have dates).
+    folder are predicted, each by a model of the others (of the earlier ones where rows have dates); ``trials`` is how
+    many schedules are tried before the best is taken.
     """
 
     progress: Progress
     keep: Path | None = None
     changes: Mapping[str, object] = MappingProxyType({})
     folds: int = 1
+    trials: int = 1
 
 
 class Outcome(NamedTuple):
@@ -69,3 +72,8 @@ class Task(Protocol):
 def load_task(name: str) -> Task:
     """Return a task by its name in `TASKS`."""
     return cast(Task, importlib.import_module(f"{__name__}.{TASKS[name]}").run)
+
+
+def schedule_of(name: str) -> Schedule | None:
+    """Return the schedule that a task trains by, None where it does not train by epochs."""
+    return getattr(importlib.import_module(f"{__name__}.{TASKS[name]}"), "SCHEDULE", None)

@@ -22,6 +22,7 @@ from engines.training import pictures, text
 from engines.training.encoder import onnx_bytes
 from engines.training.loop import Schedule
 from engines.training.measures import MULTICLASS, Judged
+from engines.training.search import search
 from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError, read_table
 
@@ -152,6 +153,15 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], run: Run) -> dict
     posts = text.Posts(known, labels, _deal(len(known)))
     tokenizer = text.make_tokenizer()
     schedule = replace(SCHEDULE, **run.changes)  # type: ignore[arg-type]
+    if run.trials > 1:
+
+        def trial(one: Schedule) -> float:
+            curve = text.fine_tune(text.pretrained(LAYERS), tokenizer, posts, one, SEED, run.progress)
+            return max(epoch.score for epoch in curve)
+
+        tried = search(schedule, run.trials, SEED, trial)
+        run.progress.print(*(f"{score:.4f} {one}" for one, score in tried), sep="\n")
+        schedule = tried[0].schedule
     encoder = text.pretrained(LAYERS)
     checkpoint = run.keep and run.keep / "checkpoint.pt"
     curve = text.fine_tune(encoder, tokenizer, posts, schedule, SEED, run.progress, checkpoint)

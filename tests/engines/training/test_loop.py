@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from engines.training.adversary import Adversary, nudge_from
 from engines.training.loop import CheckpointError, Epoch, Lesson, Schedule, fit
+from engines.training.search import search
 
 ROWS = torch.from_numpy(np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32))  # (row, feature)
 TARGETS = (ROWS[:, 0] + ROWS[:, 1] > 0).long()  # (row,)
@@ -92,6 +93,27 @@ def test_it_learns_and_keeps_its_best_epoch() -> None:
 def test_patience_ends_it() -> None:
     curve = train(Small(), replace(QUICK, epochs=30, patience=1, rate=0.0, head_rate=0.0))
     assert len(curve) == 3  # the first is the best of equals; two in a row are not better
+
+
+def test_what_is_frozen_stays_and_the_rest_learns() -> None:
+    model, before = Small(), Small()
+    train(model, replace(QUICK, freeze=("body.0",)))
+    moved = {n for n, value in model.state_dict().items() if not torch.equal(value, before.state_dict()[n])}
+    assert moved == {"head.weight", "head.bias"}
+
+
+def test_a_search_tries_the_start_and_its_neighbours_and_tells_the_best_first() -> None:
+    asked: list[Schedule] = []
+
+    def score(one: Schedule) -> float:
+        asked.append(one)
+        return -abs(one.rate - 0.1)
+
+    tried = search(QUICK, 8, 0, score)
+    assert asked[0] == QUICK
+    assert {0.0125 <= one.rate <= 0.2 for one in asked} == {True}
+    assert len(set(asked)) == 8
+    assert [trial.score for trial in tried] == sorted((score(one) for one in asked[:8]), reverse=True)
 
 
 def test_a_nudge_has_its_radius_and_points_up_the_loss() -> None:

@@ -1,0 +1,123 @@
+"""What every task reaches inside the folder of its data, as figures, pictures and a page that tells both.
+
+A task's result is a file, so that one task can be evaluated again without the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.progress import Progress
+from sklearn.metrics import precision_recall_fscore_support
+
+from engines.bundle import Metric
+from engines.training import card, pictures
+from engines.training.measures import EVERY, Judged
+from engines.training.tasks import TASKS, Run, load_task
+
+SEED = 0
+#: Parts of a folder that are predicted, where it is not the task's own number: fifths, and for fomc the years 2012-19.
+FOLDS = {"financial_phrasebank": 5, "twitter_fin_news": 5, "fomc": 8}
+
+_INTRODUCTION = """\
+# Evaluation
+
+Written by `tocsin evaluate`, from the files in docs/evaluation. Each task trains on one part of its folder in
+../shared/data and predicts the rest: later rows where rows have dates, else groups of near copies that no other part
+has. Thresholds and hyper-parameters are chosen before the predicted part is touched. Brackets hold 95 % intervals of a
+bootstrap over whole blocks (documents, runs of neighbours, speakers, weeks). Beside every figure of Tocsin's stand a
+simple baseline's and a dummy's. Precision, recall and F1 are macro averages, of two classes the second's at 0.5;
+MCC is Matthews' correlation; AUC and PR-AUC are means over each class against the rest.
+
+`python -m benchmarks.accuracy TASK --train DIR --test DIR --out PATH` does the same from one folder to another.
+"""
+
+
+class ByClass(msgspec.Struct, frozen=True):
+    """How the task's own contender does on one class."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    rows: int
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task reached: ``own`` are its own measures ("contender measure"), ``every`` those of `EVERY`.
+
+    ``date`` and ``seconds`` are told by who ran it; ``command`` runs it again.
+    """
+
+    task: str
+    command: str
+    date: str
+    seconds: float
+    rows: int
+    own: dict[str, Metric]
+    every: dict[str, Metric]
+    classes: list[ByClass]
+
+
+def evaluate(task: str, data: Path, folder: Path, folds: int | None, progress: Progress) -> Result:
+    """Return what ``task`` reaches inside ``data``/TASK; predictions and the picture are left in ``folder``.
+
+    Raises
+    ------
+    FolderError
+        The data are not there, or not what the task reads.
+    """
+    run = Run(progress, folds=FOLDS.get(task, 1) if folds is None else folds)
+    found = load_task(task)(data / task, data / task, folder / f"{task}.csv", run)
+    judged = found.judged
+    if judged is not None:
+        pictures.judged(judged, folder / f"{task}.svg")
+    return Result(
+        task=task,
+        command=f"tocsin evaluate {task}" + ("" if folds is None else f" --folds {folds}"),
+        date="",
+        seconds=0.0,
+        rows=0 if judged is None else len(judged.truth),
+        own=found.metrics,
+        every={} if judged is None else judged.metrics(EVERY, SEED),
+        classes=[] if judged is None else _by_class(judged),
+    )
+
+
+def _by_class(judged: Judged) -> list[ByClass]:
+    best = next(iter(judged.told.values())).argmax(1)
+    told = precision_recall_fscore_support(judged.truth, best, labels=np.arange(len(judged.classes)), zero_division=0)
+    return [
+        ByClass(name, round(float(p), 4), round(float(r), 4), round(float(f), 4), int(n))
+        for name, p, r, f, n in zip(judged.classes, *told, strict=True)
+    ]
+
+
+def page(results: Sequence[Result], pictures_at: str) -> str:
+    """Return the page of all results as Markdown; ``pictures_at`` is where their pictures lie, relative to it."""
+    lines = [_INTRODUCTION]
+    for result in sorted(results, key=lambda result: list(TASKS).index(result.task)):
+        rows = f"{result.rows:,} rows, " if result.rows else ""
+        lines += [f"## {result.task}", "", f"`{result.command}`: {rows}{result.seconds:.0f} s, {result.date}.", ""]
+        told = {key.rsplit(" ", 1)[0] for key in result.every}
+        own = {key: metric for key, metric in result.own.items() if key.rsplit(" ", 1)[0] not in told}
+        lines += [*_table(result.every), *_table(own)]
+        if result.classes:
+            lines += ["| class | precision | recall | F1 | rows |", "|---|---|---|---|---|"]
+            lines += [
+                f"| {c.name} | {c.precision:.3f} | {c.recall:.3f} | {c.f1:.3f} | {c.rows:,} |" for c in result.classes
+            ]
+            lines += ["", f"![{result.task}: calibration and errors]({pictures_at}/{result.task}.svg)", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(metrics: Mapping[str, Metric]) -> list[str]:
+    """Return "contender measure" figures as a table, nothing where there are none."""
+    contenders: dict[str, dict[str, Metric]] = {}
+    for key, metric in metrics.items():
+        contender, measure = key.rsplit(" ", 1)
+        contenders.setdefault(contender, {})[measure] = metric
+    return [*card.table(contenders), ""] if contenders else []

@@ -1,0 +1,111 @@
+"""`tocsin train`: a task's model from a folder of data."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.commands.options import Data
+from monitor.errors import StartupError
+
+app = typer.Typer()
+
+
+class Optimizer(StrEnum):
+    """Optimizers of `engines.training.loop`."""
+
+    adamw = "adamw"
+    adam = "adam"
+    sgd = "sgd"
+
+
+class Attack(StrEnum):
+    """What training is hardened against: nothing, one step up the loss, or several within a radius."""
+
+    none = "none"
+    fgm = "fgm"
+    pgd = "pgd"
+
+
+PGD_STEPS = 3
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Argument(help="Which task; `tocsin evaluate --help` says what there is.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the model, its learning curve, checkpoints and predictions.")],
+    test: Annotated[
+        Path | None, typer.Option(help="Folder to predict.", show_default="the later part of the task's own")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs at most.", show_default="the task's")] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=0, help="Epochs without a better score before it stops.", show_default="the task's"),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Rows a step.", show_default="the task's")] = None,
+    rate: Annotated[float | None, typer.Option(min=0, help="Learning rate.", show_default="the task's")] = None,
+    decay: Annotated[float | None, typer.Option(min=0, help="Weight decay.", show_default="the task's")] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="Optimizer.", show_default="the task's")] = None,
+    adversary: Annotated[
+        Attack | None, typer.Option(help="Inputs nudged to where the loss is worse.", show_default="the task's")
+    ] = None,
+    radius: Annotated[float, typer.Option(min=0, help="How far a nudge goes, in the input's units.")] = 0.3,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave parameters whose names begin so as they are: word, layers.0; several times for several."
+        ),
+    ] = None,
+    search: Annotated[
+        int, typer.Option(min=1, help="Schedules to try before the best, on what stops training, is taken.")
+    ] = 1,
+) -> None:
+    """Train a task's model on DATA/TASK (or on DATA itself), and say how it does on what it has not seen.
+
+    The same command goes on where it was stopped, from the checkpoints in OUT. Splits are by time where rows have
+    dates, else by groups of near copies. Needs the extra `train`.
+    """
+    from monitor.commands import training
+
+    with training.extra():
+        from engines.training.adversary import Adversary
+        from engines.training.loop import CheckpointError
+        from engines.training.tasks import TASKS, Run, load_task, schedule_of
+        from engines.training.tasks.tables import FolderError
+    from rich.console import Console
+    from rich.table import Table
+
+    if task not in TASKS:
+        raise StartupError(f"no task {task}: expected one of {', '.join(sorted(TASKS))}")
+    given = {"epochs": epochs, "patience": patience, "batch": batch, "rate": rate, "decay": decay}
+    changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    if freeze:
+        changes["freeze"] = tuple(freeze)
+    if optimizer is not None:
+        changes["optimizer"] = optimizer.value
+    if adversary is not None:
+        steps = PGD_STEPS if adversary is Attack.pgd else 1
+        changes["adversary"] = None if adversary is Attack.none else Adversary(radius, steps)
+    if (changes or search > 1) and schedule_of(task) is None:
+        named = [*changes, "search"] if search > 1 else list(changes)
+        raise StartupError(f"{task} does not train by epochs: leave out {', '.join(f'--{name}' for name in named)}")
+    folder = data / task if (data / task).is_dir() else data
+    if missing := next((path for path in (folder, test) if path is not None and not path.is_dir()), None):
+        raise StartupError(f"{missing} is no folder: expected the data of {task}")
+    with training.bar() as progress:
+        run = Run(progress, keep=out, changes=changes, trials=search)
+        try:
+            found = load_task(task)(folder, test or folder, out / "predictions.csv", run)
+        except (FolderError, CheckpointError) as error:
+            raise StartupError(str(error)) from error
+    console = Console()
+    if found.metrics:
+        table = Table("measure", "value", "95 % interval", box=None, pad_edge=False)
+        for name, metric in found.metrics.items():
+            table.add_row(name, f"{metric.value:.4f}", f"[{metric.low:.4f}, {metric.high:.4f}]".replace("[", r"\["))
+        console.print(table)
+    console.print(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")

@@ -1,0 +1,85 @@
+"""`tocsin train` and `tocsin evaluate` on folders that are small enough to learn at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: install the extra `train`")
+
+import numpy as np
+import polars as pl
+from typer.testing import CliRunner
+
+from monitor.cli import app
+
+pytestmark = pytest.mark.slow
+
+
+def tocsin(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner(env={"COLUMNS": "200", "TOCSIN_DATA": ""}).invoke(app, arguments)
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Sentences of three classes, of which every fifth word says which; and queues with a burst in each."""
+    folder = tmp_path / "data"
+    phrases, queues = folder / "financial_phrasebank", folder / "nab" / "data" / "queues"
+    phrases.mkdir(parents=True)
+    queues.mkdir(parents=True)
+    words = ("falls", "stays", "rises")
+    rows = [
+        (f"The share of company {i} of group {i * 7919 % 997} {words[i % 3]} today", words[i % 3]) for i in range(150)
+    ]
+    pl.DataFrame(rows, schema=["sentence", "label"], orient="row").write_csv(phrases / "sentences.csv")
+    for number in range(3):
+        values = np.random.default_rng(number).normal(size=700)
+        values[560:570] += 20
+        at = np.datetime64("2024-01-01T00:00:00") + np.arange(700) * np.timedelta64(300, "s")
+        stamps = [str(moment).replace("T", " ") for moment in at]
+        pl.DataFrame({"timestamp": stamps, "value": values}).write_csv(queues / f"s{number}.csv")
+    windows = ", ".join(f'"queues/s{n}.csv": [["{stamps[555]}", "{stamps[575]}"]]' for n in range(3))
+    (folder / "nab" / "windows.json").write_text(f"{{{windows}}}")
+    return folder
+
+
+def test_a_trained_model_lies_in_its_folder_with_its_curve_and_goes_on_from_there(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    arguments = ("train", "financial_phrasebank", "--data", str(data), "--out", str(out), "--epochs", "1")
+    code, said, told = tocsin(*arguments, "--adversary", "fgm", "--optimizer", "adam")
+    assert code == 0, told
+    names = {"checkpoint.pt", "curve.svg", "encoder.onnx", "predictions.csv", "tokenizer.json"}
+    assert {path.name for path in out.iterdir()} == names
+    assert "tocsin macro_f1" in said
+    assert "epoch 1" in told
+    again, repeated, told = tocsin(*arguments, "--adversary", "fgm", "--optimizer", "adam")
+    assert (again, repeated) == (0, said)
+    assert "epoch 1" not in told
+    code, _, told = tocsin(*arguments)
+    assert code == 2
+    assert "is of a run with optimizer adam, this one has adamw" in told
+
+
+def test_a_page_is_written_from_all_results_and_one_can_be_renewed(data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "evaluation.md"
+    code, said, told = tocsin("evaluate", "nab", "--data", str(data), "--out", str(page))
+    assert code == 0, told
+    assert "1 of " in said
+    assert "| tocsin | " in page.read_text()
+    assert "## financial_phrasebank" not in page.read_text()
+    assert (page.parent / "evaluation" / "nab.json").is_file()
+
+
+def test_mistakes_are_sentences(data: Path, tmp_path: Path) -> None:
+    for arguments, sentence in (
+        (("train", "tea_leaves", "--data", str(data), "--out", str(tmp_path)), "no task tea_leaves: expected one of "),
+        (("train", "nab", "--data", str(data), "--out", str(tmp_path), "--epochs", "2"), "leave out --epochs"),
+        (("train", "nab", "--data", str(tmp_path / "no"), "--out", str(tmp_path)), "no is no folder"),
+        (("evaluate", "tea_leaves", "--data", str(data)), "no task tea_leaves"),
+        (("evaluate", "fomc", "--data", str(data), "--out", str(tmp_path / "e.md")), "fomc is no folder"),
+    ):
+        code, _, told = tocsin(*arguments)
+        assert code == 2
+        assert sentence in told
