@@ -1,4 +1,4 @@
-"""A bounded random search of a schedule (Bergstra & Bengio 2012), judged on what stops training, never on what tests."""
+"""A bounded random search of a schedule (Bergstra & Bengio 2012), judged on what stops training and never on a test."""
 
 from __future__ import annotations
 

@@ -56,9 +56,7 @@ def train(
     radius: Annotated[float, typer.Option(min=0, help="How far a nudge goes, in the input's units.")] = 0.3,
     freeze: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Leave parameters whose names begin so as they are: word, layers.0; several times for several."
-        ),
+        typer.Option(help="Parameters whose names begin so stay as they are (word, layers.0); may be repeated."),
     ] = None,
     search: Annotated[
         int, typer.Option(min=1, help="Schedules to try before the best, on what stops training, is taken.")
