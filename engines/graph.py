@@ -69,5 +69,5 @@ def build(listings: Mapping[str, Listing], mentions: Iterable[Sequence[str]]) ->
     for (a, b), count in together.items():
         pairs[a, b, RELATIONS.index("mention")] = count / math.sqrt(alone[a] * alone[b])
     edges = sorted([(a, b, r, w) for (a, b, r), w in pairs.items()] + [(b, a, r, w) for (a, b, r), w in pairs.items()])
-    src, dst, relation = (np.array([edge[i] for edge in edges], np.int64) for i in range(3))
-    return Graph(nodes, src, dst, relation, np.array([edge[3] for edge in edges], np.float32))
+    src, dst, kind = (np.array([edge[i] for edge in edges], np.int64) for i in range(3))
+    return Graph(nodes, src, dst, kind, np.array([edge[3] for edge in edges], np.float32))

@@ -52,8 +52,8 @@ class GraphEncoder(nn.Module):
     def forward(self, x: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
         """Return embeddings of nodes (batch, node, dim) and edges (batch, edge, dim) of ``x`` (batch, node, feature).
 
-        A node's is h_v = relu(W h_v + U α Σ β h_u) over the edges that lead to it, β = weight · exp(b_relation) and α one
-        over the sum of β; an edge's is h_e = γ_relation h_src ∘ h_dst.
+        A node is h_v = relu(W h_v + U α Σ β h_u) over the edges that lead to it, β = weight · exp(b_relation) and α one
+        over the sum of β; an edge is h_e = γ_relation h_src ∘ h_dst.
         """
         h = torch.relu(self.enter(x))  # (batch, node, dim)
         for layer in range(LAYERS):
