@@ -25,7 +25,9 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How training runs; ``patience`` epochs in a row without a better score end it.
+    """How training runs; ``patience`` epochs in a row without a better score end it, and the best epoch is kept.
+
+    With ``keep`` "last" all epochs run and the last is kept, whatever its score.
 
     ``rate`` is that of the body and ``head_rate`` that of the head; both rise over the share ``warm_up`` of all steps
     and then fall linearly to 0. ``decay`` is weight decay, ``clip`` bounds the gradient's norm. With an ``adversary``
@@ -44,6 +46,7 @@ class Schedule:
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     adversary: Adversary | None = None
     freeze: tuple[str, ...] = ()
+    keep: Literal["best", "last"] = "best"
 
 
 class Epoch(NamedTuple):
@@ -80,7 +83,7 @@ def fit(
     progress: Progress,
     checkpoint: Path | None = None,
 ) -> list[Epoch]:
-    """Train ``model``, of which ``head`` is a part, leave it as it was after its best epoch, return the curve.
+    """Train ``model``, of which ``head`` is a part, leave it as it was after the epoch that is kept, return the curve.
 
     With ``checkpoint`` the state is written there after each epoch, and taken up from there where the file exists: the
     same weights come out, to the bit on the same machine, however often the run was stopped, and a run that began on a
@@ -107,7 +110,8 @@ def fit(
     if checkpoint is not None and checkpoint.is_file():
         best, curve = _resume(checkpoint, identity, model, optimizer, plan, rng)
     bar = progress.add_task(lesson.name, total=steps, completed=len(curve) * lesson.steps)
-    while len(curve) < schedule.epochs and not _stuck(curve, schedule.patience):
+    last = schedule.keep == "last"
+    while len(curve) < schedule.epochs and (last or not _stuck(curve, schedule.patience)):
         model.train()
         losses = []
         for batch in lesson.batches(rng):
@@ -120,7 +124,7 @@ def fit(
         model.eval()
         curve.append(Epoch(float(np.mean(losses)), lesson.score()))
         progress.print(f"{lesson.name}, epoch {len(curve)}: loss {curve[-1].loss:.4f}, score {curve[-1].score:.4f}")
-        if curve[-1].score > max((epoch.score for epoch in curve[:-1]), default=-np.inf):
+        if last or curve[-1].score > max((epoch.score for epoch in curve[:-1]), default=-np.inf):
             best = copy.deepcopy(model.state_dict())
         if checkpoint is not None:
             _save(checkpoint, identity, model, optimizer, plan, rng, best, curve)

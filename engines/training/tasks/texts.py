@@ -1,22 +1,26 @@
 """Classes of financial texts: a fine-tuned MiniLM and a TF-IDF model, stacked.
 
-The encoder is `engines.training.text`'s with all six layers. What weighs the two is a multinomial regression on texts
-that neither has seen (stacking; Wolpert 1992), so the probabilities are calibrated by it too.
+The encoder is `engines.training.text`'s with all six layers, several times, each without one part of the texts. What
+weighs the two is a multinomial regression on what each says of the part that it has not seen (stacking; Wolpert 1992),
+so the probabilities are calibrated by it too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from rich.progress import Progress
 from sklearn.cluster import DBSCAN
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from tokenizers import Tokenizer
 
 from engines.training import pictures, text
 from engines.training.encoder import onnx_bytes
@@ -31,13 +35,14 @@ Ints = npt.NDArray[np.int64]
 
 SEED = 0
 LAYERS = tuple(range(6))
-SCHEDULE = Schedule(epochs=8, patience=2)
+#: The last epoch is kept: the part that could tell a better one is what the stack is fitted on.
+SCHEDULE = Schedule(epochs=4, keep="last")
 CLASSES = 3
-#: Runs of neighbouring texts go to one part together; the shares of them that training stops by and that weigh the two
-#: members against each other.
+#: Runs of neighbouring texts go to one part together.
 RUN = 20
-STOP, CALIBRATE = 0.08, 0.12
 LEAST = 4 * RUN
+#: Encoders at most, and what all may cost: texts, times epochs, times encoders less one (a text takes one some 12 ms).
+MEMBERS, WORK = 5, 90_000
 #: Of a folder that is predicted by a model of its own, the share that is held out.
 HELD_OUT = 0.2
 MEASURES = {**MULTICLASS, "weighted_f1": lambda y, p: float(f1_score(y, p.argmax(1), average="weighted"))}
@@ -149,50 +154,60 @@ def _near(texts: list[str], others: list[str]) -> npt.NDArray[np.bool_]:
 
 
 def _stacked(known: list[str], labels: Ints, asked: list[str], run: Run) -> dict[str, Floats]:
-    """Return class probabilities (n, 3) of ``asked``: of the stack, of its members, and of the majority."""
-    posts = text.Posts(known, labels, _deal(len(known)))
+    """Return class probabilities (n, 3) of ``asked``: of the stack, of its members, and of the majority.
+
+    Each of several encoders and TF-IDF models learns from all parts of ``known`` but one, and says what it makes of
+    that one: on these answers the stack is fitted, so that every text has a say in both.
+    """
     tokenizer = text.make_tokenizer()
     schedule = replace(SCHEDULE, **run.changes)  # type: ignore[arg-type]
+    members = min(MEMBERS, max(2, 1 + WORK // (len(known) * schedule.epochs)))
+    part = np.random.default_rng(SEED).permutation(np.arange(-(-len(known) // RUN)) % members)[
+        np.arange(len(known)) // RUN
+    ]
+    without = [text.Posts(known, labels, np.where(part == member, "stop", "train")) for member in range(members)]
     if run.trials > 1:
 
         def trial(one: Schedule) -> float:
-            curve = text.fine_tune(text.pretrained(LAYERS), tokenizer, posts, one, SEED, run.progress)
+            curve = text.fine_tune(text.pretrained(LAYERS), tokenizer, without[0], one, SEED, run.progress)
             return max(epoch.score for epoch in curve)
 
         tried = search(schedule, run.trials, SEED, trial)
         run.progress.print(*(f"{score:.4f} {one}" for one, score in tried), sep="\n")
         schedule = tried[0].schedule
-    encoder = text.pretrained(LAYERS)
-    checkpoint = run.keep and run.keep / "checkpoint.pt"
-    curve = text.fine_tune(encoder, tokenizer, posts, schedule, SEED, run.progress, checkpoint)
-    if run.keep:
-        pictures.learning_curve(curve, "macro-F1 on held-out texts", run.keep / "curve.svg")
-        (run.keep / "encoder.onnx").write_bytes(onnx_bytes(encoder))
-        (run.keep / "tokenizer.json").write_text(tokenizer.to_str())
-    unseen, unseen_labels = posts.of("calibrate")
-    bag = _bag().fit(*posts.of("train"))
-
-    def members(texts: list[str]) -> tuple[Floats, Floats]:
-        _, logits = text.predict(encoder, [e.ids for e in tokenizer.encode_batch(texts)])
-        return logits, np.log(np.maximum(bag.predict_proba(texts), 1e-6))
-
-    judge_of_both = LogisticRegression(C=1.0, max_iter=2000).fit(np.hstack(members(unseen)), unseen_labels)
-    logits, odds = members(asked)
-    shares = np.bincount(labels, minlength=CLASSES) / len(labels)
+    inside, outside = np.zeros((len(known), 2 * CLASSES)), np.zeros((len(asked), 2 * CLASSES))
+    for member, posts in enumerate(without):
+        keep = run.keep and run.keep / f"member-{member}"
+        told = _member(tokenizer, posts, schedule, SEED + member, run.progress, keep)
+        held = np.flatnonzero(part == member)
+        inside[held] = told([known[i] for i in held])
+        outside += told(asked) / members
+    stack = LogisticRegression(C=1.0, max_iter=2000).fit(inside, labels)
     return {
-        "tocsin": np.asarray(judge_of_both.predict_proba(np.hstack([logits, odds])), np.float64),
-        "encoder": text.softmax(logits),
-        "TF-IDF": np.exp(odds),
-        "majority": np.tile(shares, (len(asked), 1)),
+        "tocsin": np.asarray(stack.predict_proba(outside), np.float64),
+        "encoder": text.softmax(outside[:, :CLASSES]),
+        "TF-IDF": text.softmax(outside[:, CLASSES:]),
+        "majority": np.tile(np.bincount(labels, minlength=CLASSES) / len(labels), (len(asked), 1)),
     }
 
 
-def _deal(n: int) -> npt.NDArray[np.str_]:
-    """Return the part of each of n texts, in their order."""
-    runs = -(-n // RUN)
-    stop, calibrate = (max(1, round(runs * share)) for share in (STOP, CALIBRATE))
-    parts = ["stop"] * stop + ["calibrate"] * calibrate + ["train"] * (runs - stop - calibrate)
-    return np.random.default_rng(SEED).permutation(np.array(parts))[np.arange(n) // RUN]
+def _member(
+    tokenizer: Tokenizer, posts: text.Posts, schedule: Schedule, seed: int, progress: Progress, keep: Path | None
+) -> Callable[[list[str]], Floats]:
+    """Return what tells the logits of an encoder and the log odds of a TF-IDF model, trained on "train": (n, 6)."""
+    encoder = text.pretrained(LAYERS)
+    curve = text.fine_tune(encoder, tokenizer, posts, schedule, seed, progress, keep and keep / "checkpoint.pt")
+    bag = _bag().fit(*posts.of("train"))
+    if keep:
+        pictures.learning_curve(curve, "macro-F1 on held-out texts", keep / "curve.svg")
+        (keep / "encoder.onnx").write_bytes(onnx_bytes(encoder))
+        (keep / "tokenizer.json").write_text(tokenizer.to_str())
+
+    def told(texts: list[str]) -> Floats:
+        _, logits = text.predict(encoder, [e.ids for e in tokenizer.encode_batch(texts)])
+        return np.hstack([logits, np.log(np.maximum(bag.predict_proba(texts), 1e-6))])
+
+    return told
 
 
 def _bag() -> Pipeline:

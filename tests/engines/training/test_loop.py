@@ -90,6 +90,13 @@ def test_it_learns_and_keeps_its_best_epoch() -> None:
     assert lesson(model).score() == max(epoch.score for epoch in curve)
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for() -> None:
+    model = Small()
+    curve = train(model, replace(QUICK, epochs=9, patience=0, keep="last"))
+    assert len(curve) == 9
+    assert lesson(model).score() == curve[-1].score
+
+
 def test_patience_ends_it() -> None:
     curve = train(Small(), replace(QUICK, epochs=30, patience=1, rate=0.0, head_rate=0.0))
     assert len(curve) == 3  # the first is the best of equals; two in a row are not better
