@@ -1,0 +1,76 @@
+"""A new label from a few examples: prototypes over the vectors of an encoder that stays as it is.
+
+Snell, Swersky & Zemel, *Prototypical networks for few-shot learning*, NeurIPS 2017; the space is first made round by
+the background's covariance, shrunk to its mean as there are few vectors to tell it by (as in linear discriminants).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.conformal import p_values, threshold
+
+Floats = npt.NDArray[np.float64]
+
+#: Examples of a label: fewer say too little, with more a head is to be trained.
+LEAST, MOST = 8, 32
+#: Share of the background that the space is made round by; the rest, which had no part in that, tells p-values.
+SHARE = 0.5
+SHRINK = 0.3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A direction (dim,) along which examples lie beyond the background, and where the background lies, (n,)."""
+
+    direction: Floats
+    quiet: Floats
+
+    def statistic(self, vectors: Floats) -> Floats:
+        """Return how far ``vectors`` (n, dim) lie towards the examples, (n,)."""
+        return np.asarray(vectors @ self.direction, np.float64)
+
+    def p_value(self, vectors: Floats) -> Floats:
+        """Return how rare each of ``vectors`` (n, dim) would be in the background, (n,); see `engines.conformal`."""
+        return p_values(self.quiet, self.statistic(vectors))
+
+    def alarms(self, vectors: Floats, budget: float) -> npt.NDArray[np.bool_]:
+        """Return which of ``vectors`` (n, dim) ring where a share ``budget`` of the background may.
+
+        Raises
+        ------
+        BudgetError
+            The background is too small for it.
+        """
+        return np.asarray(self.statistic(vectors) > threshold(self.quiet, budget))
+
+
+def fit(examples: Floats, background: Floats) -> Head:
+    """Return the head of a new label.
+
+    Parameters
+    ----------
+    examples
+        Vectors (8 to 32, dim) of what the label names.
+    background
+        Vectors (n, dim) of what usually comes, in the order in which it came; a few of the label do no harm.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than 8 examples, more than 32, or fewer than 32 of the background.
+    """
+    if not LEAST <= len(examples) <= MOST:
+        raise ValueError(f"a label takes {LEAST} to {MOST} examples, there are {len(examples)}")
+    if len(background) < MOST:
+        raise ValueError(f"a label takes at least {MOST} texts that are not of it, there are {len(background)}")
+    cut = int(len(background) * SHARE)
+    usual = background[:cut]
+    covariance = np.cov(usual, rowvar=False)
+    even = np.trace(covariance) / len(covariance)
+    round_ = (1 - SHRINK) * covariance + SHRINK * even * np.eye(len(covariance))  # (dim, dim)
+    direction = np.linalg.solve(round_, examples.mean(0) - usual.mean(0))  # (dim,)
+    return Head(direction, background[cut:] @ direction)
