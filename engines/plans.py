@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from engines import cuda, plan_builder
 
 #: Flavour → the module that has its API; it is the same.
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 PRECISIONS = ("fp32", "fp16")
 #: Name of a dimension → its least, usual and greatest size. The daemon runs texts alone or six at a time.
 PROFILE: dict[str, tuple[int, int, int]] = {"batch": (1, 6, 32), "time": (16, 32, 128)}
@@ -81,15 +83,19 @@ class Plan(NamedTuple):
     refused: str
 
 
-def api(flavour: str) -> Any:
-    """Return the flavour's module; raise `PlanError` where it is not installed or does not load."""
+def installed(flavour: str) -> None:
+    """Raise `PlanError` where the flavour's package is not installed; nothing is loaded."""
     if flavour not in MODULES:
         raise PlanError(f"unknown flavour {flavour}; expected {' or '.join(MODULES)}")
+    if importlib.util.find_spec(MODULES[flavour]) is None:
+        raise PlanError(f"package {MODULES[flavour]} is not installed (extra: {_EXTRAS[flavour]})")
+
+
+def api(flavour: str) -> Any:
+    """Return the flavour's module; raise `PlanError` where it is not installed or does not load."""
+    installed(flavour)
     try:
         return importlib.import_module(MODULES[flavour])
-    except ModuleNotFoundError:
-        extra = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}[flavour]
-        raise PlanError(f"package {MODULES[flavour]} is not installed (extra: {extra})") from None
     except (ImportError, OSError) as error:
         raise PlanError(f"package {MODULES[flavour]} does not load ({error})") from error
 

@@ -47,7 +47,8 @@ def open_plan(
     OSError
         The folder cannot be written.
     """
-    device = cuda.device()  # first: runtimes crash without a driver
+    plans.installed(flavour)
+    device = cuda.device()  # before anything is loaded: runtimes crash without a driver
     cuda.enter()
     key = plans.key_of(model, flavour, device.compute_capability, precision)
     trt = plans.api(flavour)
