@@ -2,8 +2,8 @@
 
 A process of its own because the order of a plan's tables follows the addresses of the builder's objects: in a fresh
 process whose addresses the kernel does not shuffle equal input gives equal bytes, in another it does not. And a builder
-that crashes takes nothing with it. Nothing of Tocsin is imported here: the file is run by its path. REQUEST is JSON (see
-`Request`); the plan is written to OUT, and a refusal's reason to stderr (exit code 1).
+that crashes takes nothing with it. Nothing of Tocsin is imported here: the file is run by its path. REQUEST is JSON
+(see `Request`); the plan is written to OUT, and a refusal's reason to stderr (exit code 1).
 
 FP16 is made here, out of the network that the ONNX file describes: networks are strongly typed, so every constant and
 cast that gives fp32 gives fp16 instead, and the outputs are cast back. LayerNormalization still sums in fp32.

@@ -23,6 +23,8 @@ import msgspec
 
 from engines import cuda, plan_builder
 
+#: The folder of plans inside of the cache.
+PLANS = "plans"
 #: Flavour → the module that has its API; it is the same.
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}

@@ -22,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "topics": "topics",
     "alerts": "alerts",
     "deadletters": "deadletters",
+    "engines": "engines",
+    "compile": "compile",
     "check-config": "check_config",
 }
 

@@ -13,7 +13,7 @@ from monitor.errors import StartupError
 
 
 def _cache() -> Path:
-    """Return the folder of what can be made again, by the XDG Base Directory Specification."""
+    """Return the user's folder of what can be made again, as XDG's Base Directory Specification has it."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     return Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache")) / "tocsin"
 
@@ -36,9 +36,8 @@ class Settings(BaseSettings):
     bundle: Path | None = Field(None, description="Folder of the model bundle; default: the one that ships.")
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
 
-    plans: Path = Field(
-        default_factory=lambda: _cache() / "plans",
-        description="Folder of what TensorRT compiles; default: tocsin/plans in the user's cache.",
+    cache: Path = Field(
+        default_factory=_cache, description="Folder of what can be made again: plans that were compiled."
     )
 
     clock: Literal["wall", "data"] = Field(

@@ -21,6 +21,7 @@ from engines.bundle import DEFAULT, Bundle, BundleError
 from engines.fusion import FusionModel
 from engines.inference import Fallback
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+from engines.plans import PLANS
 from engines.text import TextEncoder
 from engines.ticks import TickConfig, TickEngine
 from engines.tracks import Embedding
@@ -97,7 +98,7 @@ def load_stages(
 
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
-        encoder = TextEncoder(bundle, plans=settings.plans, fell=fallen)
+        encoder = TextEncoder(bundle, plans=settings.cache / PLANS, fell=fallen)
         fusion = FusionModel(bundle)
         master = SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
         config = TickConfig(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,3 +11,7 @@ Bootstrap = Annotated[
     str | None, typer.Option(help="Kafka's bootstrap servers, HOST:PORT,… [TOCSIN_BOOTSTRAP]", show_default=False)
 ]
 Prefix = Annotated[str | None, typer.Option(help="Prefix of every topic's name [TOCSIN_PREFIX]", show_default=False)]
+BundleFolder = Annotated[
+    Path | None, typer.Option("--bundle", help="Another model bundle [TOCSIN_BUNDLE]", show_default=False)
+]
+Cache = Annotated[Path | None, typer.Option(help="Folder that keeps compiled plans [TOCSIN_CACHE]", show_default=False)]
