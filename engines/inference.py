@@ -42,12 +42,17 @@ class Unavailable(RuntimeError):
     """A back end cannot serve here; the message is the reason that is logged and exported."""
 
 
+class Disagrees(Unavailable):
+    """A back end ran, and the parity gate refused it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A back end that stood earlier in the order and why it does not serve."""
+    """A back end that stood earlier in the order and why it does not serve; ``ran`` tells that it could run."""
 
     backend: str
     reason: str
+    ran: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ class Session:
         with self._change:
             if self.serving is not failed:
                 return  # another thread has seen to it
-            self.skipped += (Skip(failed.backend, f"failed in service: {reason}"),)
+            self.skipped += (Skip(failed.backend, f"failed in service: {reason}", ran=True),)
             self.serving = self._next()
         self._fell(Fallback(failed.backend, reason, self.serving.backend))
 
@@ -152,7 +157,7 @@ class Session:
                 run, found_version = OPENERS[name](self._model, self._plans)
                 difference = parity(run, reference, self._probes)
             except (Unavailable, PlanError, cuda.CudaError) as reason:
-                self.skipped += (Skip(name, str(reason)),)
+                self.skipped += (Skip(name, str(reason), isinstance(reason, Disagrees)),)
             except Exception as error:  # the same: one that fails as it is opened is one that is not there
                 self.skipped += (Skip(name, f"{type(error).__name__}: {error}"),)
             else:
@@ -201,16 +206,16 @@ def open_session(
 
 
 def parity(run: Run, reference: Run, probes: Sequence[Inputs]) -> float:
-    """Return the largest difference from the reference; raise `Unavailable` beyond tolerance or if bits wander."""
+    """Return the largest difference from the reference; raise `Disagrees` beyond tolerance or if bits wander."""
     worst = 0.0
     for inputs in probes:
         expected, found, again = reference(inputs), run(inputs), run(inputs)
         for want, got, repeat in zip(expected, found, again, strict=True):
             if got.tobytes() != repeat.tobytes():
-                raise Unavailable("gives other bits for the same input when asked again")
+                raise Disagrees("gives other bits for the same input when asked again")
             difference = float(np.max(np.abs(got.astype(np.float64) - want.astype(np.float64))))
             if not difference <= TOLERANCE:  # NaN is not
-                raise Unavailable(f"differs from the reference by {difference:.2g}, allowed is {TOLERANCE:.2g}")
+                raise Disagrees(f"differs from the reference by {difference:.2g}, allowed is {TOLERANCE:.2g}")
             worst = max(worst, difference)
     return worst
 

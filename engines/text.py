@@ -44,6 +44,14 @@ class TextSpec(msgspec.Struct, frozen=True, kw_only=True):
     probes: list[str]
 
 
+def spec_of(bundle: Bundle) -> TextSpec:
+    """Return what text.json holds; raise `BundleError` where it is malformed."""
+    try:
+        return msgspec.json.decode(bundle.read("text.json"), type=TextSpec)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{bundle.path / 'text.json'}: {error}") from error
+
+
 class Encoded(NamedTuple):
     """``vector`` float32 (dim,), of length 1; ``logits`` float32 (3,) as `LABELS`; ``score`` calibrated P(bearish)."""
 
@@ -97,10 +105,7 @@ class TextEncoder:
         fell: Callable[[Fallback], None] = lambda _: None,
     ) -> None:
         where = bundle.path / "text.json"
-        try:
-            self._spec = msgspec.json.decode(bundle.read("text.json"), type=TextSpec)
-        except msgspec.DecodeError as error:
-            raise BundleError(f"{where}: {error}") from error
+        self._spec = spec_of(bundle)
         if tuple(self._spec.labels) != LABELS:
             raise BundleError(f"{where} has labels {self._spec.labels}, expected {list(LABELS)}")
         self._tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())

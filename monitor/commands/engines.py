@@ -24,7 +24,7 @@ _WARM = 3
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A back end: ``reason`` why it does not serve, or "" and what it costs.
+    """A back end: ``reason`` why it does not serve, or "" and what it costs. ``ran`` tells that it could run.
 
     ``open_s`` is the time from the model's bytes to a session that has passed the parity gate, ``p50_ms`` the median
     time of a text of 32 tokens, tokenizing included; ``plans`` are those of its flavour in the cache.
@@ -32,6 +32,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     backend: str
     reason: str = ""
+    ran: bool = True
     version: str = ""
     precision: str = ""
     difference: float = 0.0
@@ -106,12 +107,15 @@ def engines(
 
 def survey(bundle: Bundle, cache: Path, runs: int, doing: Callable[[str], None] = lambda _: None) -> list[Found]:
     """Return what each back end is, in the order of `engines.inference`; ``doing`` is told the name of the next."""
+    from engines.bundle import BundleError
     from engines.inference import ORDER
     from engines.plans import PLANS, kept
-    from engines.text import TextEncoder, TextSpec
+    from engines.text import TextEncoder, spec_of
 
-    spec = msgspec.json.decode(bundle.read("text.json"), type=TextSpec)
-    text = dict(zip(spec.lengths, spec.probes, strict=True))[TOKENS]
+    spec = spec_of(bundle)
+    if TOKENS not in spec.lengths:
+        raise BundleError(f"{bundle.path / 'text.json'} serves lengths {spec.lengths}: expected {TOKENS} among them")
+    text = spec.probes[spec.lengths.index(TOKENS)]
     plans = kept(cache / PLANS)
     found: list[Found] = []
     for name in ORDER:
@@ -123,7 +127,8 @@ def survey(bundle: Bundle, cache: Path, runs: int, doing: Callable[[str], None] 
             f"sm{p.key.compute_capability.replace('.', '')}-{p.key.precision}" for p in plans if p.key.flavour == name
         ]
         if session.backend != name:
-            found.append(Found(backend=name, reason=session.skipped[0].reason, plans=mine))
+            skip = session.skipped[0]
+            found.append(Found(backend=name, reason=skip.reason, ran=skip.ran, plans=mine))
             continue
         taken_s = [_seconds(lambda encoder=encoder: encoder.encode(text)) for _ in range(_WARM + runs)]  # type: ignore[misc]
         found.append(

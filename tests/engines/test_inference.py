@@ -109,7 +109,7 @@ def test_a_back_end_that_fails_in_service_is_replaced_by_the_next_and_loses_noth
         served.append(session.backend)
     assert served == [TENSORRT, TENSORRT, ORT_CPU, ORT_CPU]
     assert told == [Fallback(TENSORRT, reason, TENSORRT_RTX), Fallback(TENSORRT_RTX, reason, ORT_CPU)]
-    assert session.skipped == tuple(Skip(fall.failed, f"failed in service: {reason}") for fall in told)
+    assert session.skipped == tuple(Skip(fall.failed, f"failed in service: {reason}", ran=True) for fall in told)
     assert session.equality == "reference"
 
 
