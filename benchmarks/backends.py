@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.harness import close
 from engines import cuda
 from engines.bundle import DEFAULT, Bundle
-from engines.inference import ORT_CPU, TENSORRT, TENSORRT_RTX, Inputs, open_session
+from engines.inference import OPENVINO, ORT_CPU, TENSORRT, TENSORRT_RTX, Inputs, open_session
 from engines.plans import PlanError, key_of, obtain, supported
 from engines.tensorrt import open_plan
 from monitor.commands.engines import TOKENS, survey
@@ -139,22 +139,21 @@ def _run(bundle: Bundle, cache: Path, runs: int, today: str) -> list[Ran]:
         gpu = cuda.device().name
     except cuda.CudaError:
         gpu = ""
-    found = []
-    for one in survey(bundle, cache, runs):
-        found.append(
-            Ran(
-                backend=one.backend,
-                precision=one.precision or "fp32",
-                device=gpu if one.backend in (TENSORRT, TENSORRT_RTX) or "cuda" in one.backend else _cpu(),
-                version=one.version,
-                deserialised=one.ran,
-                executed=one.ran,
-                difference=one.difference,
-                p50_ms=one.p50_ms,
-                reason=one.reason,
-                when=today,
-            )
+    found = [
+        Ran(
+            backend=one.backend,
+            precision=one.precision or "fp32",
+            device=_cpu() if one.backend in (OPENVINO, ORT_CPU) else gpu,
+            version=one.version,
+            deserialised=one.ran,
+            executed=one.ran,
+            difference=one.difference,
+            p50_ms=one.p50_ms,
+            reason=one.reason,
+            when=today,
         )
+        for one in survey(bundle, cache, runs)
+    ]
     return found + [_half(flavour, bundle, cache, runs, gpu, today) for flavour in (TENSORRT, TENSORRT_RTX)]
 
 

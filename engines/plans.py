@@ -8,7 +8,6 @@ what does not match its digest is corrupt; both are refused by name and built an
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib
 import importlib.util
@@ -271,6 +270,8 @@ def kept(cache: Path) -> list[Sidecar]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    import fcntl  # not on Windows, where the rest of the module is still asked for
+
     with path.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go with the file
         yield
