@@ -24,8 +24,9 @@ from engines.plans import PlanError
 Array = npt.NDArray[np.generic]
 Inputs = Mapping[str, Array]
 Run = Callable[[Inputs], tuple[Array, ...]]
-#: Opens a model (ONNX), given the folder of compiled plans or None; returns what runs it, and the back end's version.
-Open = Callable[[bytes, "Path | None"], tuple[Run, str]]
+#: Opens a model (ONNX), given the folder of compiled plans or None, and whether there is time to build one; returns
+#: what runs it, and the back end's version.
+Open = Callable[[bytes, "Path | None", bool], tuple[Run, str]]
 
 TENSORRT = "tensorrt"
 TENSORRT_RTX = "tensorrt-rtx"
@@ -98,7 +99,7 @@ class Session:
         self._left = list(order)
         self._change = threading.Lock()
         self.skipped = ()
-        self.serving = self._next()
+        self.serving = self._next(may_build=True)
 
     @property
     def backend(self) -> str:
@@ -146,15 +147,15 @@ class Session:
             if self.serving is not failed:
                 return  # another thread has seen to it
             self.skipped += (Skip(failed.backend, f"failed in service: {reason}", ran=True),)
-            self.serving = self._next()
+            self.serving = self._next(may_build=False)
         self._fell(Fallback(failed.backend, reason, self.serving.backend))
 
-    def _next(self) -> Serving:
+    def _next(self, may_build: bool) -> Serving:
         """Return the first of those left that is here and passes the parity gate, at last the reference."""
         reference, version = _ort_cpu(self._model)
         while self._left and (name := self._left.pop(0)) != ORT_CPU:
             try:
-                run, found_version = OPENERS[name](self._model, self._plans)
+                run, found_version = OPENERS[name](self._model, self._plans, may_build)
                 difference = parity(run, reference, self._probes)
             except (Unavailable, PlanError, cuda.CudaError) as reason:
                 self.skipped += (Skip(name, str(reason), isinstance(reason, Disagrees)),)
@@ -242,11 +243,11 @@ def _ort(model: bytes, providers: list[tuple[str, dict[str, str]]]) -> tuple[Run
     return run, ort.__version__
 
 
-def _ort_cpu(model: bytes, plans: Path | None = None) -> tuple[Run, str]:
+def _ort_cpu(model: bytes) -> tuple[Run, str]:
     return _ort(model, [("CPUExecutionProvider", {})])
 
 
-def _ort_cuda(model: bytes, plans: Path | None) -> tuple[Run, str]:
+def _ort_cuda(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
     import onnxruntime as ort
 
     if "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -255,7 +256,7 @@ def _ort_cuda(model: bytes, plans: Path | None) -> tuple[Run, str]:
     return _ort(model, [("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})])
 
 
-def _openvino(model: bytes, plans: Path | None) -> tuple[Run, str]:
+def _openvino(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
     if importlib.util.find_spec("openvino") is None:
         raise Unavailable("not installed (extra: openvino)")
     import openvino as ov
@@ -279,11 +280,11 @@ def _openvino(model: bytes, plans: Path | None) -> tuple[Run, str]:
 
 
 def _tensorrt(flavour: str) -> Open:
-    def open_model(model: bytes, plans: Path | None) -> tuple[Run, str]:
+    def open_model(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
         if plans is not None:
-            return tensorrt.open_plan(flavour, model, plans)
+            return tensorrt.open_plan(flavour, model, plans, may_build=may_build)
         with tempfile.TemporaryDirectory(prefix="tocsin-plans-") as folder:
-            return tensorrt.open_plan(flavour, model, Path(folder))
+            return tensorrt.open_plan(flavour, model, Path(folder), may_build=may_build)
 
     return open_model
 

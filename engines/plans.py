@@ -139,10 +139,10 @@ def key_of(
 
     Example
     -------
-    >>> key_of(b"", "tensorrt-rtx", "9.0")
+    >>> key_of(b"", "rtx", "8.9")
     Traceback (most recent call last):
     ...
-    engines.plans.PlanError: tensorrt-rtx 1.7.1.116 does not build for compute capability 9.0, but for 7.5, 8.0, ...
+    engines.plans.PlanError: unknown flavour rtx; expected tensorrt or tensorrt-rtx
     """
     trt = api(flavour)
     if precision not in PRECISIONS:
@@ -214,7 +214,7 @@ def read(path: Path, key: Key) -> bytes:
     return content
 
 
-def obtain(model: bytes, key: Key, cache: Path, *, anew: bool = False) -> Plan:
+def obtain(model: bytes, key: Key, cache: Path, *, anew: bool = False, may_build: bool = True) -> Plan:
     """Return the plan of ``key`` out of the folder ``cache``, built first if it is not there or may not be used.
 
     This can take minutes: call it before serving begins. Processes that want the same plan wait for one of them to
@@ -223,7 +223,7 @@ def obtain(model: bytes, key: Key, cache: Path, *, anew: bool = False) -> Plan:
     Raises
     ------
     PlanError
-        The plan cannot be built.
+        The plan cannot be built, or would have to be and must not (``may_build``).
     OSError
         The folder cannot be written.
 
@@ -233,10 +233,14 @@ def obtain(model: bytes, key: Key, cache: Path, *, anew: bool = False) -> Plan:
     True
     """
     path = cache / key.name
-    refused = "it was to be built anew" if anew else ""
+    refused = "it was to be built anew"
     if not anew:
-        with contextlib.suppress(PlanRefused):  # without the lock: the folder may be one that is only read
+        try:  # without the lock: the folder may be one that is only read
             return Plan(read(path, key), path, key, False, "")
+        except PlanRefused as reason:
+            refused = str(reason)
+    if not may_build:
+        raise PlanError(f"{refused}; nothing is built while texts wait: `tocsin compile` builds ahead of time")
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(path.with_suffix(".lock")):
         if not anew:

@@ -32,11 +32,12 @@ class Tensor(NamedTuple):
 
 
 def open_plan(
-    flavour: str, model: bytes, cache: Path, precision: str = "fp32"
+    flavour: str, model: bytes, cache: Path, precision: str = "fp32", *, may_build: bool = True
 ) -> tuple[Callable[[Mapping[str, Array]], tuple[Array, ...]], str]:
     """Return what runs ``model`` on the GPU that is here, and the flavour's version.
 
-    The plan is taken out of the folder ``cache``, or built into it; one that the runtime refuses is built once more.
+    The plan is taken out of the folder ``cache``, or built into it (``may_build``); one that the runtime refuses is
+    built once more.
 
     Raises
     ------
@@ -52,11 +53,12 @@ def open_plan(
     cuda.enter()
     key = plans.key_of(model, flavour, device.compute_capability, precision)
     trt = plans.api(flavour)
-    plan = plans.obtain(model, key, cache)
+    plan = plans.obtain(model, key, cache, may_build=may_build)
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
     engine = runtime.deserialize_cuda_engine(plan.content)
     if engine is None and not plan.built:
-        engine = runtime.deserialize_cuda_engine(plans.obtain(model, key, cache, anew=True).content)
+        plan = plans.obtain(model, key, cache, anew=True, may_build=may_build)
+        engine = runtime.deserialize_cuda_engine(plan.content)
     if engine is None:
         raise plans.PlanError(f"{flavour} {key.version} does not load its own plan on {device.name}")
     return _Runner(trt, runtime, engine).run, key.version

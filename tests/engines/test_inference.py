@@ -71,7 +71,7 @@ def test_what_is_not_here_is_skipped_with_its_reason_and_the_reference_serves() 
 def failing_at(call: int, how: Callable[[Inputs], tuple[Array, ...]]) -> Open:
     """Return the opener of a back end that serves as the reference does, and does ``how`` from that call on."""
 
-    def open_model(model: bytes, plans: Path | None) -> tuple[Run, str]:
+    def open_model(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
         reference, calls = open_session(model, [], [ORT_CPU]), itertools.count(1)
         return lambda inputs: how(inputs) if next(calls) >= call else reference.run(inputs), "1.0"
 
@@ -126,6 +126,22 @@ def test_threads_that_fail_together_change_over_once(monkeypatch: pytest.MonkeyP
     with ThreadPoolExecutor(4) as pool:
         assert len(list(pool.map(session.run, [TOKENS] * 4))) == 4
     assert told == [Fallback(TENSORRT, "RuntimeError: lost", ORT_CPU)]
+
+
+def test_there_is_time_to_build_before_serving_and_none_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def noting(name: str, opener: Open) -> Open:
+        def open_model(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
+            asked.append((name, may_build))
+            return opener(model, plans, may_build)
+
+        return open_model
+
+    monkeypatch.setitem(OPENERS, TENSORRT, noting(TENSORRT, failing_at(1, breaks)))
+    monkeypatch.setitem(OPENERS, TENSORRT_RTX, noting(TENSORRT_RTX, failing_at(1, breaks)))
+    open_session(MODEL, [], [TENSORRT, TENSORRT_RTX]).run(TOKENS)
+    assert asked == [(TENSORRT, True), (TENSORRT_RTX, False)]
 
 
 def test_a_back_end_that_fails_as_it_is_opened_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:

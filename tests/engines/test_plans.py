@@ -175,6 +175,16 @@ def made_for(plan: plans.Plan, key: Key) -> None:
     sidecar.write_bytes(msgspec.json.encode(msgspec.structs.replace(found, key=key)))
 
 
+@pytest.mark.parametrize("how", ["gone", "truncated"])
+def test_nothing_is_built_while_texts_wait(plan: plans.Plan, how: str) -> None:
+    folder = plan.path.parent
+    assert obtain(MODEL, plan.key, folder, may_build=False).content == plan.content
+    shutil.rmtree(folder) if how == "gone" else spoil(plan, how)
+    with pytest.raises(PlanError, match=r"(is not there|is corrupt: .*); nothing is built while texts wait"):
+        obtain(MODEL, plan.key, folder, may_build=False)
+    assert folder.exists() == (how != "gone")
+
+
 def test_of_two_that_want_the_same_plan_one_builds_it(tmp_path: Path) -> None:
     key = key_of(MODEL, RTX, "8.6")
     with ThreadPoolExecutor(2) as pool:

@@ -40,7 +40,7 @@ def test_days_after_which_instruments_are_forgotten_are_obeyed_and_decide() -> N
 
 
 def test_a_back_end_that_fails_in_service_is_told_and_no_text_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    def opener(model: bytes, plans: Path | None) -> tuple[Run, str]:
+    def opener(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
         reference, failed = open_session(model, [], [ORT_CPU]), False
 
         def run(inputs: Inputs) -> tuple[Array, ...]:
@@ -98,5 +98,5 @@ def test_a_back_end_that_fails_in_service_is_told_and_no_text_is_lost(monkeypatc
     ]
 
 
-def absent(model: bytes, plans: Path | None) -> tuple[Run, str]:
+def absent(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
     raise Unavailable("not here")
