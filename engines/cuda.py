@@ -111,12 +111,10 @@ def enter() -> None:
 class Stream:
     """A queue of work on the GPU; ``handle`` is its CUstream."""
 
-    handle: int
-
     def __init__(self) -> None:
         stream = c_void_p()
         _call("cuStreamCreate", byref(stream), _NON_BLOCKING)
-        self.handle = stream.value or 0
+        self.handle: int = stream.value or 0
         weakref.finalize(self, _let_go, "cuStreamDestroy_v2", self.handle).atexit = False
 
     def wait(self) -> None:
@@ -150,6 +148,5 @@ class Buffer:
 
 def _let_go(function: str, handle: int) -> None:
     # A context that has failed frees nothing any more, and whoever let go has nobody to tell.
-    enter_code = _driver().cuCtxSetCurrent(_context())
-    if not enter_code:
+    if _driver().cuCtxSetCurrent(_context()) == 0:
         getattr(_driver(), function)(handle)

@@ -153,4 +153,4 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _of_plans(found: Found) -> str:
-    return f"; plans built, not executed: {', '.join(found.plans)}" if found.plans else ""
+    return f"; plans built, not executed: {', '.join(found.plans)}" if found.plans and not found.ran else ""
