@@ -24,8 +24,8 @@ class Engines:
     """What the agents are closed over.
 
     ``specs`` maps a track's head to its typology; ``count`` takes what cleaning set aside, by reason; ``skipped`` is
-    told of each text that was not heard. An instrument is forgotten ``forget_ns`` after it was last heard of, 0:
-    never.
+    told of each text that was not heard; ``made`` brings the provenance up to date for an alert. An instrument is
+    forgotten ``forget_ns`` after it was last heard of, 0: never.
     """
 
     ticks: TickEngine
@@ -35,6 +35,7 @@ class Engines:
     provenance: Provenance
     count: Callable[[dict[str, int]], None]
     skipped: Callable[[], None]
+    made: Callable[[Provenance], Provenance] = lambda told: told
     forget_ns: int = 0
 
 
@@ -46,7 +47,10 @@ def instrument(
     ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
     heard = text(ticked, state, adverse=engines.specs["adverse_text"].open, skipped=engines.skipped)
     fused = fusion(heard, state, model=engines.fusion, bundle=engines.provenance.bundle)
-    return signals(triage(fused, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance))
+    judged = triage(
+        fused, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance, made=engines.made
+    )
+    return signals(judged)
 
 
 async def signals(items: AsyncIterator[Item | Alert]) -> AsyncIterator[Item | Alert]:

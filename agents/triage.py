@@ -47,9 +47,18 @@ async def triage(
     specs: Mapping[str, TypologySpec],
     subject: Callable[[str], Subject],
     provenance: Provenance,
+    made: Callable[[Provenance], Provenance] = lambda told: told,
 ) -> AsyncIterator[Item | Alert]:
-    """Open, update and close episodes; ``specs`` maps a track's head to its typology."""
-    judge = _Judge(specs, subject, provenance)
+    """Open, update and close episodes.
+
+    Parameters
+    ----------
+    specs
+        A track's head → its typology.
+    made
+        Brings ``provenance`` up to date for an alert: another back end may serve by then.
+    """
+    judge = _Judge(specs, subject, provenance, made)
     due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
     ticked: Ticked | None = None
     before = Bar(0, 0, 0.0)
@@ -91,11 +100,16 @@ class _Judge:
     """What stands for all instruments, and the ladder's level of the moment."""
 
     def __init__(
-        self, specs: Mapping[str, TypologySpec], subject: Callable[[str], Subject], provenance: Provenance
+        self,
+        specs: Mapping[str, TypologySpec],
+        subject: Callable[[str], Subject],
+        provenance: Provenance,
+        made: Callable[[Provenance], Provenance],
     ) -> None:
         self._specs = specs
         self._subject = subject
         self._provenance = provenance
+        self._made = made
         self.level = 0
 
     def deadline(self, kept: Watched) -> int:
@@ -205,7 +219,7 @@ class _Judge:
                 count=kept.inputs_count - running.first_input + 1,
                 history=running.history,
             ),
-            provenance=msgspec.structs.replace(self._provenance, trace=trace),
+            provenance=msgspec.structs.replace(self._made(self._provenance), trace=trace),
             quality=Quality(ladder=LEVELS[self.level], late_events=kept.late),
         )
 

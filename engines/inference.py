@@ -1,24 +1,32 @@
 """The inference runtime: one session, on the best back end that is here and agrees with the reference.
 
 Order: TensorRT → TensorRT-RTX → ONNX Runtime CUDA → OpenVINO → ONNX Runtime CPU. ONNX Runtime on the CPU in fp32 is
-the reference: any other must agree with it on real inputs, and with itself, before it serves.
+the reference: any other must agree with it on real inputs, and with itself, before it serves. One that fails in service
+is replaced by the next in the order, for good; the reference stands last.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from engines import cuda, tensorrt
+from engines.plans import PlanError
+
 Array = npt.NDArray[np.generic]
 Inputs = Mapping[str, Array]
 Run = Callable[[Inputs], tuple[Array, ...]]
+#: Opens a model (ONNX), given the folder of compiled plans or None, and whether there is time to build one; returns
+#: what runs it, and the back end's version.
+Open = Callable[[bytes, "Path | None", bool], tuple[Run, str]]
 
 TENSORRT = "tensorrt"
 TENSORRT_RTX = "tensorrt-rtx"
@@ -35,31 +43,138 @@ class Unavailable(RuntimeError):
     """A back end cannot serve here; the message is the reason that is logged and exported."""
 
 
+class Disagrees(Unavailable):
+    """A back end ran, and the parity gate refused it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A back end that stood earlier in the order and why it does not serve."""
+    """A back end that stood earlier in the order and why it does not serve; ``ran`` tells that it could run."""
 
     backend: str
     reason: str
+    ran: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A back end that failed in service, why, and which one serves from then on."""
+
+    failed: str
+    reason: str
+    serves: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Session:
-    """A model that runs: ``run(inputs)`` returns its outputs in the graph's order; threads may share it.
-
-    ``equality`` is "reference", or "tolerance" with ``difference`` the largest seen in the parity gate.
-    """
+class Serving:
+    """A back end that serves. ``equality`` is "reference", or "tolerance": ``difference`` is the gate's largest."""
 
     backend: str
     version: str
     precision: str
     equality: Literal["reference", "tolerance"]
     difference: float
-    skipped: tuple[Skip, ...]
     run: Run
 
 
-def open_session(model: bytes, probes: Sequence[Inputs], prefer: Sequence[str] = ORDER) -> Session:
+class Session:
+    """A model that runs: ``run(inputs)`` returns its outputs in the graph's order; threads may share it.
+
+    What says which back end serves may change between two runs; ``serving`` has it all of one moment.
+    """
+
+    #: Who stood earlier in the order and does not serve, those that failed in service at the end.
+    skipped: tuple[Skip, ...]
+    serving: Serving
+
+    def __init__(
+        self,
+        model: bytes,
+        probes: Sequence[Inputs],
+        order: Sequence[str],
+        plans: Path | None,
+        fell: Callable[[Fallback], None],
+    ) -> None:
+        self._model, self._probes, self._plans, self._fell = model, probes, plans, fell
+        self._left = list(order)
+        self._change = threading.Lock()
+        self.skipped = ()
+        self.serving = self._next(may_build=True)
+
+    @property
+    def backend(self) -> str:
+        """Name of the back end that serves."""
+        return self.serving.backend
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        return self.serving.version
+
+    @property
+    def precision(self) -> str:
+        """What it computes in."""
+        return self.serving.precision
+
+    @property
+    def equality(self) -> str:
+        """Whether it is the reference or within tolerance of it."""
+        return self.serving.equality
+
+    @property
+    def difference(self) -> float:
+        """Largest difference from the reference in the parity gate."""
+        return self.serving.difference
+
+    def run(self, inputs: Inputs) -> tuple[Array, ...]:
+        """Return the model's outputs; whichever back end fails at it, the next one gives them.
+
+        What the reference raises is raised.
+        """
+        while (serving := self.serving).equality != "reference":
+            try:
+                outputs = serving.run(inputs)
+                if all(np.isfinite(output).all() for output in outputs):
+                    return outputs
+                reason = "gives what is not finite"
+            except Exception as error:  # the back ends' own errors have no other base in common
+                reason = f"{type(error).__name__}: {error}"
+            self._fall(serving, reason)
+        return serving.run(inputs)
+
+    def _fall(self, failed: Serving, reason: str) -> None:
+        with self._change:
+            if self.serving is not failed:
+                return  # another thread has seen to it
+            self.skipped += (Skip(failed.backend, f"failed in service: {reason}", ran=True),)
+            self.serving = self._next(may_build=False)
+        self._fell(Fallback(failed.backend, reason, self.serving.backend))
+
+    def _next(self, may_build: bool) -> Serving:
+        """Return the first of those left that is here and passes the parity gate, at last the reference."""
+        reference, version = _ort_cpu(self._model)
+        while self._left and (name := self._left.pop(0)) != ORT_CPU:
+            try:
+                run, found_version = OPENERS[name](self._model, self._plans, may_build)
+                difference = parity(run, reference, self._probes)
+            except (Unavailable, PlanError, cuda.CudaError) as reason:
+                self.skipped += (Skip(name, str(reason), isinstance(reason, Disagrees)),)
+            except Exception as error:  # the same: one that fails as it is opened is one that is not there
+                self.skipped += (Skip(name, f"{type(error).__name__}: {error}"),)
+            else:
+                return Serving(name, found_version, "fp32", "tolerance", difference, run)
+        self._model, self._probes, self._left = b"", (), []  # nobody comes after the reference
+        return Serving(ORT_CPU, version, "fp32", "reference", 0.0, reference)
+
+
+def open_session(
+    model: bytes,
+    probes: Sequence[Inputs],
+    prefer: Sequence[str] = ORDER,
+    *,
+    plans: Path | None = None,
+    fell: Callable[[Fallback], None] = lambda _: None,
+) -> Session:
     """Return a session of the first back end in ``prefer`` that is here and passes the parity gate.
 
     Parameters
@@ -70,6 +185,10 @@ def open_session(model: bytes, probes: Sequence[Inputs], prefer: Sequence[str] =
         Real inputs, one for each shape that will be served: what the gate compares on.
     prefer
         Names of back ends, best first; `ORT_CPU` always stands last, being the reference.
+    plans
+        The folder that keeps compiled plans (see `engines.plans`); None compiles without keeping.
+    fell
+        Is told, by the thread that ran, of a back end that failed in service.
 
     Raises
     ------
@@ -84,32 +203,20 @@ def open_session(model: bytes, probes: Sequence[Inputs], prefer: Sequence[str] =
     """
     if unknown := [name for name in prefer if name not in ORDER]:
         raise ValueError(f"unknown back end {', '.join(unknown)}; expected some of {', '.join(ORDER)}")
-    skipped: list[Skip] = []
-    reference, version = _ort_cpu(model)
-    for name in prefer:
-        if name == ORT_CPU:
-            break
-        try:
-            run, found_version = _OPEN[name](model)
-            difference = parity(run, reference, probes)
-        except Unavailable as reason:
-            skipped.append(Skip(name, str(reason)))
-            continue
-        return Session(name, found_version, "fp32", "tolerance", difference, tuple(skipped), run)
-    return Session(ORT_CPU, version, "fp32", "reference", 0.0, tuple(skipped), reference)
+    return Session(model, probes, prefer, plans, fell)
 
 
 def parity(run: Run, reference: Run, probes: Sequence[Inputs]) -> float:
-    """Return the largest difference from the reference; raise `Unavailable` beyond tolerance or if bits wander."""
+    """Return the largest difference from the reference; raise `Disagrees` beyond tolerance or if bits wander."""
     worst = 0.0
     for inputs in probes:
         expected, found, again = reference(inputs), run(inputs), run(inputs)
         for want, got, repeat in zip(expected, found, again, strict=True):
             if got.tobytes() != repeat.tobytes():
-                raise Unavailable("gives other bits for the same input when asked again")
+                raise Disagrees("gives other bits for the same input when asked again")
             difference = float(np.max(np.abs(got.astype(np.float64) - want.astype(np.float64))))
             if not difference <= TOLERANCE:  # NaN is not
-                raise Unavailable(f"differs from the reference by {difference:.2g}, allowed is {TOLERANCE:.2g}")
+                raise Disagrees(f"differs from the reference by {difference:.2g}, allowed is {TOLERANCE:.2g}")
             worst = max(worst, difference)
     return worst
 
@@ -140,16 +247,16 @@ def _ort_cpu(model: bytes) -> tuple[Run, str]:
     return _ort(model, [("CPUExecutionProvider", {})])
 
 
-def _ort_cuda(model: bytes) -> tuple[Run, str]:
+def _ort_cuda(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
     import onnxruntime as ort
 
     if "CUDAExecutionProvider" not in ort.get_available_providers():
         raise Unavailable("the ONNX Runtime installed has no CUDA provider (extra: cuda)")
-    _cuda_driver()
+    cuda.device()
     return _ort(model, [("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})])
 
 
-def _openvino(model: bytes) -> tuple[Run, str]:
+def _openvino(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
     if importlib.util.find_spec("openvino") is None:
         raise Unavailable("not installed (extra: openvino)")
     import openvino as ov
@@ -172,32 +279,20 @@ def _openvino(model: bytes) -> tuple[Run, str]:
     return run, str(ov.__version__).split("-")[0]
 
 
-def _tensorrt(module: str) -> Callable[[bytes], tuple[Run, str]]:
-    def open_model(model: bytes) -> tuple[Run, str]:
-        if importlib.util.find_spec(module) is None:
-            raise Unavailable(f"package {module} is not installed")
-        _cuda_driver()
-        raise Unavailable("installed, but this version of Tocsin has no runner for it")
+def _tensorrt(flavour: str) -> Open:
+    def open_model(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
+        if plans is not None:
+            return tensorrt.open_plan(flavour, model, plans, may_build=may_build)
+        with tempfile.TemporaryDirectory(prefix="tocsin-plans-") as folder:
+            return tensorrt.open_plan(flavour, model, Path(folder), may_build=may_build)
 
     return open_model
 
 
-def _cuda_driver() -> None:
-    """Raise `Unavailable` unless a CUDA driver answers and sees a device: some runtimes crash without one."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        raise Unavailable("no CUDA driver (libcuda.so.1)") from None
-    if code := driver.cuInit(0):
-        raise Unavailable(f"the CUDA driver does not start (cuInit gives {code})")
-    count = ctypes.c_int()
-    if driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
-        raise Unavailable("the CUDA driver sees no device")
-
-
-_OPEN: dict[str, Callable[[bytes], tuple[Run, str]]] = {
+#: Each back end's opener but the reference's; what it raises is why the back end is skipped.
+OPENERS: dict[str, Open] = {
     TENSORRT: _tensorrt("tensorrt"),
-    TENSORRT_RTX: _tensorrt("tensorrt_rtx"),
+    TENSORRT_RTX: _tensorrt("tensorrt-rtx"),
     ORT_CUDA: _ort_cuda,
     OPENVINO: _openvino,
 }

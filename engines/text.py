@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from engines.bundle import Bundle, BundleError
-from engines.inference import ORDER, Array, Session, open_session
+from engines.inference import ORDER, Array, Fallback, Session, open_session
 
 LABELS = ("bearish", "bullish", "neutral")
 
@@ -41,6 +42,14 @@ class TextSpec(msgspec.Struct, frozen=True, kw_only=True):
     lengths: list[int]
     max_chars: int
     probes: list[str]
+
+
+def spec_of(bundle: Bundle) -> TextSpec:
+    """Return what text.json holds; raise `BundleError` where it is malformed."""
+    try:
+        return msgspec.json.decode(bundle.read("text.json"), type=TextSpec)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{bundle.path / 'text.json'}: {error}") from error
 
 
 class Encoded(NamedTuple):
@@ -68,6 +77,10 @@ class TextEncoder:
         A checked bundle.
     prefer
         Back ends, best first (see `engines.inference`).
+    plans
+        The folder that keeps compiled plans; None compiles without keeping.
+    fell
+        Is told of a back end that failed in service.
 
     Raises
     ------
@@ -83,12 +96,16 @@ class TextEncoder:
 
     session: Session
 
-    def __init__(self, bundle: Bundle, prefer: Sequence[str] = ORDER) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        prefer: Sequence[str] = ORDER,
+        *,
+        plans: Path | None = None,
+        fell: Callable[[Fallback], None] = lambda _: None,
+    ) -> None:
         where = bundle.path / "text.json"
-        try:
-            self._spec = msgspec.json.decode(bundle.read("text.json"), type=TextSpec)
-        except msgspec.DecodeError as error:
-            raise BundleError(f"{where}: {error}") from error
+        self._spec = spec_of(bundle)
         if tuple(self._spec.labels) != LABELS:
             raise BundleError(f"{where} has labels {self._spec.labels}, expected {list(LABELS)}")
         self._tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
@@ -100,8 +117,19 @@ class TextEncoder:
         probes = [self._inputs(self._tokens(text).ids) for text in self._spec.probes]
         if lengths := sorted(set(self._spec.lengths) - {probe["ids"].shape[1] for probe in probes}):
             raise BundleError(f"{where} has no probe of length {lengths}: the parity gate would not see it")
+        # A table that ends before the tokenizer does would be read beyond its end, by back ends that do not look.
+        last = {"ids": np.full((1, self._spec.lengths[0]), max(self._tokenizer.get_vocab().values()), np.int64)}
+        last["mask"] = np.ones_like(last["ids"])
         together = [self._variants(probe, [[i % probe["ids"].size] for i in range(TOGETHER)]) for probe in probes]
-        self.session = open_session(bundle.read("encoder.onnx"), probes + together, prefer)
+        model = bundle.read("encoder.onnx")
+        self.session = open_session(model, [*probes, last, *together], prefer, plans=plans, fell=fell)
+        try:
+            self.session.run(last)
+        except Exception as error:  # ONNX Runtime's own have no other base
+            found = int(last["ids"][0, 0])
+            raise BundleError(
+                f"{bundle.path / 'encoder.onnx'} does not take token id {found}, which tokenizer.json has: {error}"
+            ) from error
 
     def encode(self, text: str) -> Encoded:
         """Return what the encoder says of ``text``; any string will do, also an empty one."""

@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "deadletters": "deadletters",
     "train": "train",
     "evaluate": "evaluate",
+    "engines": "engines",
+    "compile": "compile",
     "check-config": "check_config",
 }
 

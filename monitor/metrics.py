@@ -41,6 +41,9 @@ class Metrics:
         self._scores = counter("scores", "Score records sent.")
         self._dead_letters = counter("dead_letters", "Messages refused.", "topic", "reason")
         self._skipped = counter("texts_skipped", "Texts that the ladder's last level left unheard.")
+        self._fallbacks = counter(
+            "engine_fallbacks", "Back ends that failed in service, and which took over.", "failed", "serves"
+        )
         self._rows = counter("rows_set_aside", "Ticks that cleaning set aside, mended or found late.", "reason")
         stage = Histogram("tocsin_stage_seconds", "Latency by stage.", ["stage"], buckets=_LATENCY_S, registry=registry)
         self._stages = {name: stage.labels(name) for name in ("buffer", "apply", "journal", "turn")}
@@ -73,6 +76,10 @@ class Metrics:
     def text_skipped(self) -> None:
         """Count a text that was not heard."""
         self._skipped.inc()
+
+    def fell_back(self, failed: str, serves: str) -> None:
+        """Count a back end that failed in service; ``serves`` took over."""
+        self._fallbacks.labels(failed, serves).inc()
 
     def alert(self, alert: Alert) -> None:
         """Count an alert."""

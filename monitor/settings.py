@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,12 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from monitor.errors import StartupError
+
+
+def _cache() -> Path:
+    """Return the user's folder of what can be made again, as XDG's Base Directory Specification has it."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache")) / "tocsin"
 
 
 class Settings(BaseSettings):
@@ -28,6 +35,10 @@ class Settings(BaseSettings):
 
     bundle: Path | None = Field(None, description="Folder of the model bundle; default: the one that ships.")
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
+
+    cache: Path = Field(
+        default_factory=_cache, description="Folder of what can be made again: plans that were compiled."
+    )
 
     clock: Literal["wall", "data"] = Field(
         "wall", description="What moves time on where inputs are idle; `data` is for streams played from the past."

@@ -19,7 +19,9 @@ from agents.text import words
 from engines import anomaly
 from engines.bundle import DEFAULT, Bundle, BundleError
 from engines.fusion import FusionModel
+from engines.inference import Fallback
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+from engines.plans import PLANS
 from engines.text import TextEncoder
 from engines.ticks import TickConfig, TickEngine
 from engines.tracks import Embedding
@@ -66,6 +68,7 @@ def load_stages(
     count: Callable[[dict[str, int]], None],
     *,
     skipped: Callable[[], None] = lambda: None,
+    fell: Callable[[str, str], None] = lambda failed, serves: None,
     mode: str = "live",
 ) -> Stages:
     """Load what the agents are closed over.
@@ -76,6 +79,8 @@ def load_stages(
         Takes what cleaning set aside, by reason.
     skipped
         Is told of each text that the ladder's last level left unheard.
+    fell
+        Is told of a back end that failed in service, and of the one that serves from then on, by an encoding thread.
     mode
         "live" or "replay": what alerts say of their run.
 
@@ -84,9 +89,16 @@ def load_stages(
     StartupError
         The bundle fails its digests, or the symbol master cannot be read.
     """
+    about: dict[str, Any] = {}
+
+    def fallen(fallback: Fallback) -> None:
+        log.error("back end failed in service", backend=fallback.failed, reason=fallback.reason, serves=fallback.serves)
+        about["backend"] = fallback.serves
+        fell(fallback.failed, fallback.serves)
+
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
-        encoder = TextEncoder(bundle)
+        encoder = TextEncoder(bundle, plans=settings.cache / PLANS, fell=fallen)
         fusion = FusionModel(bundle)
         master = SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
         config = TickConfig(
@@ -111,6 +123,15 @@ def load_stages(
         mode=cast(Any, mode),
         run_id=uuid.uuid4().hex[:12],
     )
+
+    def made(told: Provenance) -> Provenance:
+        serving = session.serving
+        if serving.backend == told.backend:
+            return told
+        return msgspec.structs.replace(
+            told, engine=serving.version, backend=serving.backend, precision=serving.precision
+        )
+
     engines = Engines(
         ticks=TickEngine(config),
         fusion=fusion,
@@ -119,6 +140,7 @@ def load_stages(
         provenance=provenance,
         count=count,
         skipped=skipped,
+        made=made,
         forget_ns=forget_ns,
     )
 
@@ -145,6 +167,12 @@ def load_stages(
             spans=[(span.start, span.end, span.weight) for span in encoder.explain(said, encoded)] if telling else [],
         )
 
+    about |= {
+        "bundle": bundle.id,
+        "backend": session.backend,
+        "config": decides,
+        "symbols": str(Path(settings.symbols or DEFAULT_SYMBOLS).name),
+    }
     return Stages(
         instrument=Stage(
             name="instrument",
@@ -165,12 +193,7 @@ def load_stages(
             agent=market_agent,
             unpack=MarketState.unpack,
         ),
-        about={
-            "bundle": bundle.id,
-            "backend": session.backend,
-            "config": decides,
-            "symbols": str(Path(settings.symbols or DEFAULT_SYMBOLS).name),
-        },
+        about=about,
     )
 
 

@@ -15,3 +15,7 @@ Data = Annotated[
     Path,
     typer.Option(help="Folder that holds the tasks' folders [TOCSIN_DATA]", envvar="TOCSIN_DATA", show_envvar=False),
 ]
+BundleFolder = Annotated[
+    Path | None, typer.Option("--bundle", help="Another model bundle [TOCSIN_BUNDLE]", show_default=False)
+]
+Cache = Annotated[Path | None, typer.Option(help="Folder that keeps compiled plans [TOCSIN_CACHE]", show_default=False)]

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engines.bundle import Bundle
-from engines.inference import ORT_CPU, TENSORRT, TOLERANCE, Inputs, Unavailable, open_session, parity
+from engines.inference import (
+    OPENERS,
+    ORT_CPU,
+    TENSORRT,
+    TENSORRT_RTX,
+    TOLERANCE,
+    Array,
+    Fallback,
+    Inputs,
+    Open,
+    Run,
+    Skip,
+    Unavailable,
+    open_session,
+    parity,
+)
 from tests.conftest import ROOT
 
 PROBES: list[Inputs] = [{"x": np.arange(3, dtype=np.float32)}]
@@ -47,3 +66,90 @@ def test_what_is_not_here_is_skipped_with_its_reason_and_the_reference_serves() 
     assert session.equality == "reference"
     assert [skip.backend for skip in session.skipped] == [TENSORRT]
     assert "tensorrt" in session.skipped[0].reason or "CUDA" in session.skipped[0].reason
+
+
+def failing_at(call: int, how: Callable[[Inputs], tuple[Array, ...]]) -> Open:
+    """Return the opener of a back end that serves as the reference does, and does ``how`` from that call on."""
+
+    def open_model(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
+        reference, calls = open_session(model, [], [ORT_CPU]), itertools.count(1)
+        return lambda inputs: how(inputs) if next(calls) >= call else reference.run(inputs), "1.0"
+
+    return open_model
+
+
+def breaks(inputs: Inputs) -> tuple[Array, ...]:
+    raise OSError("the device fell off the bus")
+
+
+def nan(inputs: Inputs) -> tuple[Array, ...]:
+    return (np.full((1, 384), np.nan, np.float32), np.zeros((1, 3), np.float32))
+
+
+MODEL = Bundle.load(ROOT / "bundles" / "default").read("encoder.onnx")
+TOKENS: Inputs = {"ids": np.full((1, 16), 2000), "mask": np.ones((1, 16), np.int64)}
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [(breaks, "OSError: the device fell off the bus"), (nan, "gives what is not finite")],
+)
+def test_a_back_end_that_fails_in_service_is_replaced_by_the_next_and_loses_nothing(
+    how: Callable[[Inputs], tuple[Array, ...]], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each is asked twice by the gate: the first fails at its third text, the second at its first.
+    monkeypatch.setitem(OPENERS, TENSORRT, failing_at(5, how))
+    monkeypatch.setitem(OPENERS, TENSORRT_RTX, failing_at(3, how))
+    told: list[Fallback] = []
+    session = open_session(MODEL, [TOKENS], [TENSORRT, TENSORRT_RTX], fell=told.append)
+    expected = [output.tobytes() for output in open_session(MODEL, [], [ORT_CPU]).run(TOKENS)]
+    served = []
+    for _ in range(4):
+        assert [output.tobytes() for output in session.run(TOKENS)] == expected
+        served.append(session.backend)
+    assert served == [TENSORRT, TENSORRT, ORT_CPU, ORT_CPU]
+    assert told == [Fallback(TENSORRT, reason, TENSORRT_RTX), Fallback(TENSORRT_RTX, reason, ORT_CPU)]
+    assert session.skipped == tuple(Skip(fall.failed, f"failed in service: {reason}", ran=True) for fall in told)
+    assert session.equality == "reference"
+
+
+def test_threads_that_fail_together_change_over_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    meet = threading.Barrier(4)
+
+    def together(inputs: Inputs) -> tuple[Array, ...]:
+        meet.wait(10)
+        raise RuntimeError("lost")
+
+    monkeypatch.setitem(OPENERS, TENSORRT, failing_at(1, together))
+    told: list[Fallback] = []
+    session = open_session(MODEL, [], [TENSORRT], fell=told.append)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(session.run, [TOKENS] * 4))) == 4
+    assert told == [Fallback(TENSORRT, "RuntimeError: lost", ORT_CPU)]
+
+
+def test_there_is_time_to_build_before_serving_and_none_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def noting(name: str, opener: Open) -> Open:
+        def open_model(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
+            asked.append((name, may_build))
+            return opener(model, plans, may_build)
+
+        return open_model
+
+    monkeypatch.setitem(OPENERS, TENSORRT, noting(TENSORRT, failing_at(1, breaks)))
+    monkeypatch.setitem(OPENERS, TENSORRT_RTX, noting(TENSORRT_RTX, failing_at(1, breaks)))
+    open_session(MODEL, [], [TENSORRT, TENSORRT_RTX]).run(TOKENS)
+    assert asked == [(TENSORRT, True), (TENSORRT_RTX, False)]
+
+
+def test_a_back_end_that_fails_as_it_is_opened_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPENERS, TENSORRT, failing_at(1, breaks))
+    session = open_session(MODEL, [TOKENS], [TENSORRT])
+    assert session.skipped == (Skip(TENSORRT, "OSError: the device fell off the bus"),)
+
+
+def test_what_the_reference_refuses_is_raised() -> None:
+    with pytest.raises(Exception, match="indices element out of data bounds"):
+        open_session(MODEL, [], [ORT_CPU]).run({**TOKENS, "ids": np.full((1, 16), 10**6)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,17 @@ def test_labels_in_another_order_are_refused(tmp_path_factory: pytest.TempPathFa
     bundle = Bundle.load(write_bundle(tmp_path_factory.mktemp("labels") / "bundle", text_json=spec))
     with pytest.raises(BundleError, match=r"has labels \['bullish'.*expected \['bearish', 'bullish', 'neutral'\]"):
         TextEncoder(bundle)
+
+
+def test_a_tokenizer_with_more_words_than_the_encoder_is_refused_by_name(tmp_path: Path) -> None:
+    default = Bundle.load(ROOT / "bundles" / "default")
+    tokenizer = json.loads(default.read("tokenizer.json"))
+    tokenizer["model"]["vocab"]["unheardof"] = (beyond := max(tokenizer["model"]["vocab"].values()) + 1)
+    folder = write_bundle(
+        tmp_path / "bundle",
+        encoder_onnx=default.read("encoder.onnx"),
+        tokenizer_json=json.dumps(tokenizer).encode(),
+        text_json=default.read("text.json"),
+    )
+    with pytest.raises(BundleError, match=rf"encoder\.onnx does not take token id {beyond}, which tokenizer\.json has"):
+        TextEncoder(Bundle.load(folder), [ORT_CPU])

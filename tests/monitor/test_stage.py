@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
-from agents.flow import Item
+import msgspec
+import onnxruntime
+import pytest
+import structlog
+
+from agents.flow import Arrival, Item
+from engines.inference import OPENERS, ORDER, ORT_CPU, TENSORRT, Array, Inputs, Run, Unavailable, open_session
+from monitor.metrics import Metrics
 from monitor.settings import Settings
 from monitor.stage import load_stages
 from monitor.state import StateTable
+from schemas.alerts import Alert
 from schemas.journal import Clock
 from tests.agents.streams import BEGIN, S, arrivals, news
 
@@ -28,3 +37,66 @@ def test_days_after_which_instruments_are_forgotten_are_obeyed_and_decide() -> N
         return len(table)
 
     assert [asyncio.run(kept(*case)) for case in ((1, 86_399), (1, 86_400), (0, 864_000))] == [1, 0, 1]
+
+
+def test_a_back_end_that_fails_in_service_is_told_and_no_text_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opener(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
+        reference, failed = open_session(model, [], [ORT_CPU]), False
+
+        def run(inputs: Inputs) -> tuple[Array, ...]:
+            if failed:
+                raise RuntimeError("the device is gone")
+            return reference.run(inputs)
+
+        def fail() -> None:
+            nonlocal failed
+            failed = True
+
+        fails.append(fail)
+        return run, "9.9"
+
+    fails: list[Callable[[], None]] = []
+    for name in ORDER[1:-1]:  # what may be installed here shall not come between
+        monkeypatch.setitem(OPENERS, name, absent)
+    monkeypatch.setitem(OPENERS, TENSORRT, opener)
+    metrics = Metrics()
+    stages = load_stages(Settings(), metrics.set_aside, fell=metrics.fell_back)
+    encode = stages.instrument.encode
+    assert encode is not None
+    plunge = msgspec.structs.replace(news(0.0), headline="Shares plunge as the auditor resigns and fraud is alleged")
+
+    def alerted() -> Alert:
+        arrival = Arrival("news", 0, 0, plunge.instrument, plunge.ts_available, 0, plunge, bytes(32), encode(plunge))
+
+        async def items() -> AsyncIterator[Item]:
+            yield arrival
+
+        async def alerts() -> list[Alert]:
+            table: StateTable[Any] = StateTable()
+            return [made async for made in stages.instrument.agent(items(), table) if isinstance(made, Alert)]
+
+        return asyncio.run(alerts())[0]
+
+    before = alerted()
+    assert (before.provenance.backend, before.provenance.engine) == (TENSORRT, "9.9")
+    assert stages.about["backend"] == TENSORRT
+    fails[0]()
+    with structlog.testing.capture_logs() as logged:
+        after = alerted()
+    assert (after.provenance.backend, after.provenance.engine) == (ORT_CPU, onnxruntime.__version__)
+    assert (after.alert_id, after.finding.score) == (before.alert_id, before.finding.score)
+    assert stages.about["backend"] == ORT_CPU
+    assert b'tocsin_engine_fallbacks_total{failed="tensorrt",serves="onnxruntime-cpu"} 1.0' in metrics.expose()
+    assert [line for line in logged if line["log_level"] == "error"] == [
+        {
+            "event": "back end failed in service",
+            "log_level": "error",
+            "backend": TENSORRT,
+            "reason": "RuntimeError: the device is gone",
+            "serves": ORT_CPU,
+        }
+    ]
+
+
+def absent(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
+    raise Unavailable("not here")
