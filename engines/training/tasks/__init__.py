@@ -18,6 +18,7 @@ from engines.bundle import Metric
 TASKS = {
     "financial_phrasebank": "texts",
     "fomc": "texts",
+    "maec": "maec",
     "nab": "nab",
     "speech_fsdd": "speech",
     "twitter_fin_news": "texts",
