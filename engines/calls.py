@@ -58,8 +58,36 @@ LEAST_SQUARE = 1e-7
 
 
 def trading_days(dates: npt.NDArray[np.datetime64]) -> Ints:
-    """Return the number of each date, counted in weekdays."""
-    return np.busday_count("1970-01-01", dates.astype("datetime64[D]")).astype(np.int64)
+    """Return the number of each date, counted in days on which the New York Stock Exchange trades."""
+    years = range(int(str(dates.min())[:4]) - 1, int(str(dates.max())[:4]) + 2)
+    closed = [date for year in years for date in closures(year)]
+    return np.busday_count("1970-01-01", dates.astype("datetime64[D]"), holidays=closed).astype(np.int64)
+
+
+def closures(year: int) -> list[np.datetime64]:
+    """Return the holidays of the New York Stock Exchange, by its Rule 7.2; days of mourning and storms are not known.
+
+    Easter is by the anonymous Gregorian algorithm (Meeus, Astronomical Algorithms, 1991, chapter 8).
+    """
+    a, (b, c) = year % 19, divmod(year, 100)
+    h = (19 * a + b - b // 4 - (b - (b + 8) // 25 + 1) // 3 + 15) % 30
+    w = (32 + 2 * (b % 4) + 2 * (c // 4) - h - c % 4) % 7
+    after = h + w - 7 * ((a + 11 * h + 22 * w) // 451)  # days from 22 March to Easter
+    dates = [np.datetime64(f"{year}-03-20") + after]  # Good Friday
+    for month, nth, weekday in (
+        ("01", 2, "Mon"),
+        ("02", 2, "Mon"),
+        ("06", -1, "Mon"),
+        ("09", 0, "Mon"),
+        ("11", 3, "Thu"),
+    ):
+        dates.append(np.busday_offset(f"{year}-{month}", nth, roll="forward", weekmask=weekday))
+    for day in ("01-01", "07-04", "12-25", *(["06-19"] if year >= 2022 else [])):
+        date = np.datetime64(f"{year}-{day}")
+        saturday, sunday = np.is_busday(date, weekmask="Sat"), np.is_busday(date, weekmask="Sun")
+        if not (saturday and day == "01-01"):
+            dates.append(date - int(saturday) + int(sunday))
+    return dates
 
 
 def squares_of_volatilities(log_volatility: Floats) -> Floats:

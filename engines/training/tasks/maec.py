@@ -76,7 +76,7 @@ class Calls(NamedTuple):
 
     def take(self, rows: Ints) -> Calls:
         """Return some of the calls."""
-        return self._make(column[rows] for column in self)
+        return Calls._make(column[rows] for column in self)
 
 
 def read(folder: Path) -> Calls:
