@@ -129,14 +129,13 @@ def market_levels(day: Ints, squares: Floats) -> Floats:
     return levels
 
 
-def price_features(ticker: npt.NDArray[np.str_], day: Ints, squares: Floats, price: Floats) -> Floats:
-    """Return what prices up to each call say (n, 5): level, reaction, market, log price, the company's habit.
+def price_features(ticker: npt.NDArray[np.str_], day: Ints, squares: Floats, market: Floats, price: Floats) -> Floats:
+    """Return what prices up to each call say of the company (n, 4): level, reaction, log price, habit.
 
-    The level is the company's log volatility with the market's taken out and without its largest days, the reaction
-    that of the call's day against the days before, the market its level in the last days. The habit is how far the
-    company's levels before earlier calls were from this one, shrunk. NaN where there is no past.
+    The level is its log volatility without its largest days, the ``market`` (n, 30) of `market_levels` taken out; the
+    reaction that of the call's day against the days before. The habit is how far the company's levels before earlier
+    calls were from this one, shrunk. NaN where there is no past.
     """
-    market = market_levels(day, squares)
     own = np.sort(squares[:, 1:] / np.exp(2 * market[:, 1:]), axis=1)
     level = _logs(own[:, :-NEWS].mean(1))
     reaction = _logs(squares[:, 0]) - _logs(squares[:, 1:].mean(1))
@@ -146,7 +145,7 @@ def price_features(ticker: npt.NDArray[np.str_], day: Ints, squares: Floats, pri
         earlier = day[calls][None, :] < day[calls][:, None] - QUARTER  # (call, earlier call)
         apart = level[calls][None, :] - level[calls][:, None]
         habit[calls] = (apart * earlier).sum(1) / (earlier.sum(1) + 1.0)
-    return np.column_stack([level, reaction, market[:, 1:10].mean(1), np.log(price), habit])
+    return np.column_stack([level, reaction, np.log(price), habit])
 
 
 def voice_summary(sentences: Floats) -> Floats:
