@@ -139,11 +139,9 @@ def _last_number(column: str) -> int:
 
 def _numbers(rows: pl.DataFrame, columns: tuple[str, ...]) -> Floats:
     """Return columns (row, column) as numbers, NaN for what is empty, not finite or not there."""
-    found = rows.select(
-        (pl.col(c).cast(pl.Float64, strict=False) if c in rows.columns else pl.lit(None, pl.Float64)).alias(c)
-        for c in columns
-    )
-    numbers = found.fill_null(np.nan).to_numpy()
+    unknown = pl.repeat(None, len(rows), dtype=pl.Float64, eager=True)
+    found = [rows[c].cast(pl.Float64, strict=False) if c in rows.columns else unknown for c in columns]
+    numbers = np.column_stack([column.fill_null(np.nan).to_numpy() for column in found])
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
