@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TASKS = {
     "financial_phrasebank": "texts",
     "fomc": "texts",
+    "maec": "maec",
     "nab": "nab",
     "speech_fsdd": "speech",
     "twitter_fin_news": "texts",
