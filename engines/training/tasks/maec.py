@@ -20,7 +20,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from rich.progress import Progress
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
@@ -37,6 +36,7 @@ from engines.calls import (
     voice_summary,
 )
 from engines.training.measures import Measure, judge
+from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError, read_table
 
 Bools = npt.NDArray[np.bool_]
@@ -150,7 +150,7 @@ def _volatilities(squares: Floats) -> Floats:
     return np.asarray(0.5 * np.log(np.maximum(sums / np.arange(DAYS, 0, -1), 1e-12)))
 
 
-def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Metric]:
+def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     """Learn the calls of ``train``, write call_id and four forecasts for the calls of ``test`` to ``out``; see `Task`.
 
     Where both are one folder, the first third of its calls is learnt from only and the others are forecast month by
@@ -168,6 +168,7 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
     FolderError
         There are no calls in a folder, or fewer than 100 with targets in ``train``.
     """
+    progress = run.progress
     task = progress.add_task("calls", total=4)
     calls, asked = read(train), read(test)
     same = train.resolve() == test.resolve()
@@ -216,7 +217,7 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
 
     rows = np.flatnonzero(ask & ~np.isnan(calls.target).any(1))
     if not len(rows):
-        return {}
+        return Outcome({})
     companies, company = np.unique(ticker, return_inverse=True)
     fold = np.random.default_rng(SEED).permutation(len(companies))[company] % FOLDS
     told |= dict(zip((f"{name} of other companies" for name in MODELS), forecasts(fold), strict=True))
@@ -229,7 +230,7 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
     told["mean"] = np.tile(mean, (len(day), 1))
     progress.advance(task)
     week = (date.astype(np.int64) + 3) // 7
-    return measure({name: (one - calls.target)[rows] ** 2 for name, one in told.items()}, week[rows])
+    return Outcome(measure({name: (one - calls.target)[rows] ** 2 for name, one in told.items()}, week[rows]))
 
 
 def forecast(inputs: Floats, target: Floats, known: Bools, rows: Ints) -> Floats:

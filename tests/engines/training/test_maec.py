@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from engines.bundle import Metric
 from engines.calls import VOICE
-from engines.training.tasks import maec
+from engines.training.tasks import Run, maec
 from engines.training.tasks.tables import FolderError
 
 COUNT = 420
@@ -24,7 +24,7 @@ WEEKS = np.datetime64("2015-01-05") + 7 * np.arange(100)
 
 
 def run(train: Path, test: Path, out: Path) -> dict[str, Metric]:
-    return maec.run(train, test, out, Progress(console=Console(quiet=True), disable=True))
+    return maec.run(train, test, out, Run(Progress(console=Console(quiet=True), disable=True))).metrics
 
 
 @pytest.fixture(scope="module")
