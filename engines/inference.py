@@ -27,8 +27,12 @@ OPENVINO = "openvino"
 ORT_CPU = "onnxruntime-cpu"
 ORDER = (TENSORRT, TENSORRT_RTX, ORT_CUDA, OPENVINO, ORT_CPU)
 
-#: Largest absolute difference from the reference, on outputs of order 1, at which a back end may serve.
+#: Largest absolute difference from the reference, on outputs of order 1, at which a back end may serve in fp32.
 TOLERANCE = 1e-4
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+#: Largest change of the score that a coarser precision may bring. INT8 runs a graph of its own, with Q/DQ nodes.
+SCORE_TOLERANCE: Mapping[Precision, float] = {"fp16": 1e-3, "bf16": 1e-3, "int8": 0.02}
 
 
 class Unavailable(RuntimeError):
@@ -59,7 +63,15 @@ class Session:
     run: Run
 
 
-def open_session(model: bytes, probes: Sequence[Inputs], prefer: Sequence[str] = ORDER) -> Session:
+def open_session(
+    model: bytes,
+    probes: Sequence[Inputs],
+    prefer: Sequence[str] = ORDER,
+    *,
+    precision: Precision = "fp32",
+    int8: bytes | None = None,
+    score: Run | None = None,
+) -> Session:
     """Return a session of the first back end in ``prefer`` that is here and passes the parity gate.
 
     Parameters
@@ -70,11 +82,19 @@ def open_session(model: bytes, probes: Sequence[Inputs], prefer: Sequence[str] =
         Real inputs, one for each shape that will be served: what the gate compares on.
     prefer
         Names of back ends, best first; `ORT_CPU` always stands last, being the reference.
+    precision
+        What back ends compute in; one that has it not, or does not pass with it, is skipped. The reference is fp32.
+    int8
+        The model again with Q/DQ nodes, an ONNX file's bytes: what precision "int8" runs.
+    score
+        Takes the model's outputs by their numbers ("0", "1", …), returns the scores that precisions other than fp32
+        are judged by (see `SCORE_TOLERANCE`); None: the outputs themselves.
 
     Raises
     ------
     ValueError
-        ``prefer`` names an unknown back end.
+        ``prefer`` names an unknown back end, or precision and graph do not belong together: INT8 without Q/DQ nodes, or
+        Q/DQ nodes in bf16 or fp16, which would round twice.
 
     Example
     -------
@@ -84,32 +104,44 @@ def open_session(model: bytes, probes: Sequence[Inputs], prefer: Sequence[str] =
     """
     if unknown := [name for name in prefer if name not in ORDER]:
         raise ValueError(f"unknown back end {', '.join(unknown)}; expected some of {', '.join(ORDER)}")
+    asked = model if precision != "int8" else int8 or b""
+    if (_QUANTIZED in asked) != (precision == "int8"):
+        raise ValueError(f"precision {precision} with{'out' if precision == 'int8' else ''} Q/DQ nodes in the graph")
+    tolerance = SCORE_TOLERANCE.get(precision, TOLERANCE)
     skipped: list[Skip] = []
     reference, version = _ort_cpu(model)
     for name in prefer:
         if name == ORT_CPU:
             break
         try:
-            run, found_version = _OPEN[name](model)
-            difference = parity(run, reference, probes)
+            run, found_version = _open(name, asked, precision)
+            judged = score if precision != "fp32" else None
+            difference = parity(run, reference, probes, tolerance, judged)
         except Unavailable as reason:
             skipped.append(Skip(name, str(reason)))
             continue
-        return Session(name, found_version, "fp32", "tolerance", difference, tuple(skipped), run)
+        return Session(name, found_version, precision, "tolerance", difference, tuple(skipped), run)
     return Session(ORT_CPU, version, "fp32", "reference", 0.0, tuple(skipped), reference)
 
 
-def parity(run: Run, reference: Run, probes: Sequence[Inputs]) -> float:
-    """Return the largest difference from the reference; raise `Unavailable` beyond tolerance or if bits wander."""
+def parity(
+    run: Run, reference: Run, probes: Sequence[Inputs], tolerance: float = TOLERANCE, score: Run | None = None
+) -> float:
+    """Return the largest difference from the reference; raise `Unavailable` beyond tolerance or if bits wander.
+
+    With ``score`` it is the difference of what that makes of the outputs (see `open_session`).
+    """
     worst = 0.0
     for inputs in probes:
         expected, found, again = reference(inputs), run(inputs), run(inputs)
-        for want, got, repeat in zip(expected, found, again, strict=True):
-            if got.tobytes() != repeat.tobytes():
-                raise Unavailable("gives other bits for the same input when asked again")
+        if any(got.tobytes() != repeat.tobytes() for got, repeat in zip(found, again, strict=True)):
+            raise Unavailable("gives other bits for the same input when asked again")
+        if score is not None:
+            expected, found = (score({str(i): x for i, x in enumerate(outputs)}) for outputs in (expected, found))
+        for want, got in zip(expected, found, strict=True):
             difference = float(np.max(np.abs(got.astype(np.float64) - want.astype(np.float64))))
-            if not difference <= TOLERANCE:  # NaN is not
-                raise Unavailable(f"differs from the reference by {difference:.2g}, allowed is {TOLERANCE:.2g}")
+            if not difference <= tolerance:  # NaN is not
+                raise Unavailable(f"differs from the reference by {difference:.2g}, allowed is {tolerance:.2g}")
             worst = max(worst, difference)
     return worst
 
@@ -149,16 +181,27 @@ def _ort_cuda(model: bytes) -> tuple[Run, str]:
     return _ort(model, [("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})])
 
 
-def _openvino(model: bytes) -> tuple[Run, str]:
+def _open(name: str, model: bytes, precision: Precision) -> tuple[Run, str]:
+    if name == OPENVINO:
+        return _openvino(model, precision)
+    if precision != "fp32":
+        raise Unavailable(f"runs in fp32 here, asked for was {precision}")
+    return _OPEN[name](model)
+
+
+def _openvino(model: bytes, precision: Precision = "fp32") -> tuple[Run, str]:
     if importlib.util.find_spec("openvino") is None:
         raise Unavailable("not installed (extra: openvino)")
     import openvino as ov
 
     core = ov.Core()
+    hint, capability = _HINTS[precision]
+    if capability not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise Unavailable(f"this CPU has no {precision}")
     compiled = core.compile_model(
         core.read_model(model, b""),
         "CPU",
-        {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1},
+        {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1},
     )
     own = threading.local()  # a request is one thread's
 
@@ -170,6 +213,17 @@ def _openvino(model: bytes) -> tuple[Run, str]:
         return tuple(request.get_output_tensor(i).data.copy() for i in range(len(compiled.outputs)))
 
     return run, str(ov.__version__).split("-")[0]
+
+
+#: What OpenVINO is told, and what the CPU must have. What of an INT8 graph is not INT8 stays in fp32.
+_HINTS: Mapping[Precision, tuple[str, str]] = {
+    "fp32": ("f32", "FP32"),
+    "fp16": ("f16", "FP16"),
+    "bf16": ("bf16", "BF16"),
+    "int8": ("f32", "INT8"),
+}
+#: An operator's name: where it stands in an ONNX file, the graph has Q/DQ nodes.
+_QUANTIZED = b"QuantizeLinear"
 
 
 def _tensorrt(module: str) -> Callable[[bytes], tuple[Run, str]]:

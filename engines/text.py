@@ -17,13 +17,15 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from engines.bundle import Bundle, BundleError
-from engines.inference import ORDER, Array, Session, open_session
+from engines.inference import ORDER, Array, Inputs, Precision, Session, open_session
 
 LABELS = ("bearish", "bullish", "neutral")
 
 #: Variants of a text that run together when it is explained. Always as many, filled up where there are fewer: how many
 #: there are may change a sum's bits, and each shape is one that back ends prepare for and the parity gate looks at.
 TOGETHER = 6
+#: The encoder's file for precision "int8", where a bundle has one.
+INT8 = "encoder.int8.onnx"
 #: Variants that one explanation may cost.
 MAX_VARIANTS = 2 * TOGETHER
 
@@ -68,11 +70,14 @@ class TextEncoder:
         A checked bundle.
     prefer
         Back ends, best first (see `engines.inference`).
+    precision
+        What they compute in; "int8" wants a file encoder.int8.onnx in the bundle.
 
     Raises
     ------
     BundleError
-        text.json or tokenizer.json does not hold what this version expects.
+        text.json or tokenizer.json does not hold what this version expects, or there is no INT8 file where one is asked
+        for.
 
     Example
     -------
@@ -83,7 +88,7 @@ class TextEncoder:
 
     session: Session
 
-    def __init__(self, bundle: Bundle, prefer: Sequence[str] = ORDER) -> None:
+    def __init__(self, bundle: Bundle, prefer: Sequence[str] = ORDER, precision: Precision = "fp32") -> None:
         where = bundle.path / "text.json"
         try:
             self._spec = msgspec.json.decode(bundle.read("text.json"), type=TextSpec)
@@ -101,7 +106,16 @@ class TextEncoder:
         if lengths := sorted(set(self._spec.lengths) - {probe["ids"].shape[1] for probe in probes}):
             raise BundleError(f"{where} has no probe of length {lengths}: the parity gate would not see it")
         together = [self._variants(probe, [[i % probe["ids"].size] for i in range(TOGETHER)]) for probe in probes]
-        self.session = open_session(bundle.read("encoder.onnx"), probes + together, prefer)
+        if precision == "int8" and INT8 not in bundle.manifest.files:
+            raise BundleError(f"{bundle.path} has no {INT8}: build one with it, or ask for another precision")
+        self.session = open_session(
+            bundle.read("encoder.onnx"),
+            probes + together,
+            prefer,
+            precision=precision,
+            int8=bundle.read(INT8) if precision == "int8" else None,
+            score=self._scores,
+        )
 
     def encode(self, text: str) -> Encoded:
         """Return what the encoder says of ``text``; any string will do, also an empty one."""
@@ -163,6 +177,11 @@ class TextEncoder:
     def _run(self, ids: Sequence[int]) -> Encoded:
         vector, logits = (np.asarray(out[0], np.float32) for out in self.session.run(self._inputs(ids)))
         return Encoded(vector, logits, self._probabilities(logits)[0])
+
+    def _scores(self, outputs: Inputs) -> tuple[Array]:
+        """Return the scores (n,) of the session's outputs."""
+        logits = np.asarray(outputs["1"], np.float32)  # (n, 3)
+        return (np.array([self._probabilities(row)[0] for row in logits]),)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> list[float]:
         scaled = [float(logit) / self._spec.temperature for logit in logits]

@@ -86,7 +86,7 @@ def load_stages(
     """
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
-        encoder = TextEncoder(bundle)
+        encoder = TextEncoder(bundle, precision=settings.precision)
         fusion = FusionModel(bundle)
         master = SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
         config = TickConfig(

@@ -161,16 +161,25 @@ class Schedule:
 
 
 def fine_tune(
-    encoder: Encoder, tokenizer: Tokenizer, posts: Posts, schedule: Schedule, seed: int, progress: Progress
+    encoder: Encoder,
+    tokenizer: Tokenizer,
+    posts: Posts,
+    schedule: Schedule,
+    seed: int,
+    progress: Progress,
+    soft: Floats | None = None,
 ) -> Encoder:
-    """Return the encoder as it was after its best epoch, with weights rounded to fp16."""
+    """Return the encoder as it was after its best epoch, with weights rounded to fp16.
+
+    ``soft`` (n, 3) are probabilities to learn in place of the n labels of the part "train".
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     texts, labels = posts.of("train")
     rows = [e.ids for e in tokenizer.encode_batch(texts)]
     stop_texts, stop_labels = posts.of("stop")
     stop_rows = [e.ids for e in tokenizer.encode_batch(stop_texts)]
-    targets = torch.tensor(labels)
+    targets = torch.tensor(labels) if soft is None else torch.tensor(soft, dtype=torch.float32)
     head = list(encoder.head.parameters())
     body = [p for p in encoder.parameters() if all(p is not q for q in head)]
     optimizer = torch.optim.AdamW(

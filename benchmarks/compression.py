@@ -1,0 +1,183 @@
+"""What each way to make the text encoder smaller or cheaper costs and gives: size, speed, accuracy, change of the score.
+
+    python -m benchmarks.compression --data ../shared/data
+
+Judged on the bundle's test part, on which nothing is chosen. Speed is CPU time of one thread, the median of rounds in
+which all contenders take turns; the ratio is to torch eager with the bundle's encoder. Changes of the score are against
+the same weights in fp32. A teacher of six layers and what learns from it are trained here, each alike, on ``--share`` of
+the bundle's training part: their accuracy compares with each other, not with the bundle's, which saw all of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import Progress
+from sklearn.metrics import f1_score
+
+from benchmarks.harness import close, table
+from engines.bundle import DEFAULT, Bundle
+from engines.inference import OPENVINO, ORT_CPU, SCORE_TOLERANCE, TOLERANCE, Inputs, Precision, Run, open_session
+from engines.text import TextSpec
+from engines.training import compress, text
+from engines.training.encoder import Encoder, from_onnx, onnx_bytes
+from engines.typologies import adverse_text
+
+SEED = 0
+EAGER = "torch eager"
+RUNS, WARM = 15, 3
+TOKENS, BATCHES = 32, (1, 8)
+HEADS, WIDE = 8, 1024
+CALIBRATION = 300
+
+
+class Contender(NamedTuple):
+    """A graph and what it runs on; ``whole`` is its weights' encoder in fp32 (None: the row changes no bits)."""
+
+    name: str
+    model: bytes
+    backend: str
+    precision: Precision
+    whole: Encoder | None
+
+
+def main() -> None:
+    """Train, compress, measure, print the table and a line of JSON."""
+    parser = argparse.ArgumentParser(prog="benchmarks.compression", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds twitter_fin_news")
+    parser.add_argument("--share", type=float, default=0.5, help="of the training part that is learned from")
+    parser.add_argument("--epochs", type=int, default=2)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    bundle = Bundle.load(DEFAULT)
+    temperature = msgspec.json.decode(bundle.read("text.json"), type=TextSpec).temperature
+    posts = text.load_posts(chosen.data / "twitter_fin_news", SEED)
+    shipped = from_onnx(bundle.read("encoder.onnx"))
+    contenders = _contenders(shipped, posts, chosen.share, chosen.epochs)
+    sessions = {c.name: _session(c) for c in contenders}
+    ms = _speed(sessions, shipped)
+    tokenizer = text.make_tokenizer()
+    texts, labels = posts.of("test")
+    rows = [e.ids for e in tokenizer.encode_batch(texts)]
+    lines: list[list[object]] = []
+    figures: dict[str, float] = {}
+    for name, model, _, precision, whole in contenders:
+        logits = _logits(sessions[name], rows)
+        line: list[object] = [name, len(model) / 1e6]
+        for n in BATCHES:
+            line += [ms[name, n], ms[EAGER, n] / ms[name, n]]
+        line.append(round(float(f1_score(labels, logits.argmax(1), average="macro")), 3))
+        if whole is None:
+            lines.append([*line, "–", "–", "–", "–"])
+            continue
+        want = text.softmax(text.predict(whole, rows)[1], temperature)
+        got = text.softmax(logits, temperature)
+        change = np.abs(want - got)[:, 0]
+        beyond = int((change > SCORE_TOLERANCE.get(precision, TOLERANCE)).sum())
+        same = np.mean(want.argmax(1) == got.argmax(1))
+        decided = np.mean((want[:, 0] >= adverse_text.SPEC.open) == (got[:, 0] >= adverse_text.SPEC.open))
+        lines.append([*line, f"{change.max():.1e}", beyond, f"{same:.2%}", f"{decided:.2%}"])
+        figures[name] = float(change.max())
+    speeds = [head for n in BATCHES for head in (f"ms, {n} x {TOKENS}", "ratio")]
+    table(
+        f"bundle {bundle.id}: {len(rows):,} test texts; {EAGER}: {', '.join(f'{ms[EAGER, n]:.1f} ms' for n in BATCHES)}",
+        ["", "MB", *speeds, "macro-F1", "change", "beyond", "same class", "same decision"],
+        lines,
+    )
+    close(share=chosen.share, epochs=chosen.epochs, **figures)
+
+
+def _contenders(shipped: Encoder, posts: text.Posts, share: float, epochs: int) -> list[Contender]:
+    tokenizer = text.make_tokenizer()
+    known = posts.of("train")[0]
+    calibration = known[:: max(1, len(known) // CALIBRATION)]
+    whole = onnx_bytes(shipped)
+    int8 = compress.int8_bytes(shipped, tokenizer, calibration)
+    plain = compress.int8_bytes(shipped, tokenizer, calibration, plain=True)
+    found = [
+        Contender("as shipped, ONNX Runtime", whole, ORT_CPU, "fp32", None),
+        Contender("as shipped, OpenVINO", whole, OPENVINO, "fp32", shipped),
+        Contender("OpenVINO fp16", whole, OPENVINO, "fp16", shipped),
+        Contender("OpenVINO bf16", whole, OPENVINO, "bf16", shipped),
+        Contender("fp16 products, ONNX Runtime", compress.fp16_bytes(shipped), ORT_CPU, "fp16", shipped),
+        Contender("INT8 without the three, OpenVINO", plain, OPENVINO, "int8", shipped),
+        Contender("INT8, OpenVINO", int8, OPENVINO, "int8", shipped),
+        Contender("INT8, ONNX Runtime", int8, ORT_CPU, "int8", shipped),
+    ]
+    drawn = (posts.part != "train") | (np.random.default_rng(SEED).random(len(posts.part)) < share)
+    few = text.Posts(
+        [t for t, kept in zip(posts.texts, drawn, strict=True) if kept], posts.labels[drawn], posts.part[drawn]
+    )
+    schedule = text.Schedule(epochs=epochs)
+    with Progress() as progress:
+
+        def learn(start: Encoder, schedule: text.Schedule = schedule) -> Encoder:
+            return text.fine_tune(start, tokenizer, few, schedule, SEED, progress)
+
+        teacher = learn(text.pretrained(tuple(range(6))))
+        alone = learn(text.pretrained())
+        student = compress.distil(teacher, text.pretrained(), tokenizer, few, schedule, SEED, progress)
+        dropped = compress.keep_layers(teacher, text.LAYERS)
+        pruned = compress.prune(teacher, tokenizer, few, heads=HEADS, wide=WIDE)
+        again = learn(pruned, replace(schedule, epochs=1))
+    trained = {
+        "six layers": teacher,
+        "three layers, from labels": alone,
+        "three layers, distilled": student,
+        "six layers, three dropped": dropped,
+        f"six layers, {HEADS} heads, {WIDE} columns": pruned,
+        f"six layers, {HEADS} heads, {WIDE} columns, tuned": again,
+    }
+    return found + [Contender(name, onnx_bytes(e), ORT_CPU, "fp32", None) for name, e in trained.items()]
+
+
+def _session(c: Contender) -> Run:
+    """Return what runs the contender, with no gate before it."""
+    if c.backend == ORT_CPU:
+        return open_session(c.model, [], [ORT_CPU]).run
+    return open_session(c.model, [], [OPENVINO], precision=c.precision, int8=c.model).run
+
+
+def _speed(sessions: Mapping[str, Run], eager: Encoder) -> dict[tuple[str, int], float]:
+    """Return ms of CPU by contender, torch eager among them, and batch."""
+
+    def torch_run(inputs: Inputs) -> None:
+        with torch.inference_mode():
+            eager(torch.from_numpy(inputs["ids"]), torch.from_numpy(inputs["mask"]))
+
+    works: dict[str, Callable[[Inputs], object]] = {EAGER: torch_run, **sessions}
+    rng = np.random.default_rng(SEED)
+    taken: dict[tuple[str, int], list[float]] = {(name, n): [] for name in works for n in BATCHES}
+    for _ in range(WARM + RUNS):
+        for (name, n), times in taken.items():
+            inputs = {"ids": rng.integers(1000, 20_000, (n, TOKENS)), "mask": np.ones((n, TOKENS), np.int64)}
+            times.append(min(_cpu_ms(works[name], inputs) for _ in range(3)))
+    return {key: statistics.median(times[WARM:]) for key, times in taken.items()}
+
+
+def _cpu_ms(work: Callable[[Inputs], object], inputs: Inputs) -> float:
+    before = time.process_time_ns()
+    work(inputs)
+    return (time.process_time_ns() - before) / 1e6
+
+
+def _logits(run: Run, rows: list[list[int]]) -> npt.NDArray[np.float64]:
+    """Return logits (n, 3) of tokenized texts, each run alone."""
+    logits = np.zeros((len(rows), 3))
+    for ids, mask, group in text.batches(rows, 1):
+        logits[group] = run({"ids": ids.numpy(), "mask": mask.numpy()})[1]
+    return logits
+
+
+if __name__ == "__main__":
+    main()
