@@ -1,11 +1,12 @@
-"""What each way to make the text encoder smaller or cheaper costs and gives: size, speed, accuracy, change of the score.
+"""What each way to make the text encoder smaller or cheaper gives: size, speed, accuracy, change of the score.
 
     python -m benchmarks.compression --data ../shared/data
 
 Judged on the bundle's test part, on which nothing is chosen. Speed is CPU time of one thread, the median of rounds in
-which all contenders take turns; the ratio is to torch eager with the bundle's encoder. Changes of the score are against
-the same weights in fp32. A teacher of six layers and what learns from it are trained here, each alike, on ``--share`` of
-the bundle's training part: their accuracy compares with each other, not with the bundle's, which saw all of it.
+which all contenders take turns; the ratio is to torch eager with the bundle's encoder. Changes of the score P(bearish)
+are against the same weights in fp32, "beyond" counts the texts that change by more than the precision may. A teacher of
+six layers and what learns from it are trained here, each alike, on ``--share`` of the bundle's training part: their
+accuracy compares with each other, not with the bundle's, which saw all of it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def main() -> None:
     """Train, compress, measure, print the table and a line of JSON."""
     parser = argparse.ArgumentParser(prog="benchmarks.compression", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds twitter_fin_news")
-    parser.add_argument("--share", type=float, default=0.5, help="of the training part that is learned from")
+    parser.add_argument(
+        "--share", type=float, default=0.25, help="of the training part that is learned from; 0: no training"
+    )
     parser.add_argument("--epochs", type=int, default=2)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -63,49 +66,22 @@ def main() -> None:
     temperature = msgspec.json.decode(bundle.read("text.json"), type=TextSpec).temperature
     posts = text.load_posts(chosen.data / "twitter_fin_news", SEED)
     shipped = from_onnx(bundle.read("encoder.onnx"))
-    contenders = _contenders(shipped, posts, chosen.share, chosen.epochs)
-    sessions = {c.name: _session(c) for c in contenders}
-    ms = _speed(sessions, shipped)
-    tokenizer = text.make_tokenizer()
-    texts, labels = posts.of("test")
-    rows = [e.ids for e in tokenizer.encode_batch(texts)]
-    lines: list[list[object]] = []
-    figures: dict[str, float] = {}
-    for name, model, _, precision, whole in contenders:
-        logits = _logits(sessions[name], rows)
-        line: list[object] = [name, len(model) / 1e6]
-        for n in BATCHES:
-            line += [ms[name, n], ms[EAGER, n] / ms[name, n]]
-        line.append(round(float(f1_score(labels, logits.argmax(1), average="macro")), 3))
-        if whole is None:
-            lines.append([*line, "–", "–", "–", "–"])
-            continue
-        want = text.softmax(text.predict(whole, rows)[1], temperature)
-        got = text.softmax(logits, temperature)
-        change = np.abs(want - got)[:, 0]
-        beyond = int((change > SCORE_TOLERANCE.get(precision, TOLERANCE)).sum())
-        same = np.mean(want.argmax(1) == got.argmax(1))
-        decided = np.mean((want[:, 0] >= adverse_text.SPEC.open) == (got[:, 0] >= adverse_text.SPEC.open))
-        lines.append([*line, f"{change.max():.1e}", beyond, f"{same:.2%}", f"{decided:.2%}"])
-        figures[name] = float(change.max())
-    speeds = [head for n in BATCHES for head in (f"ms, {n} x {TOKENS}", "ratio")]
-    table(
-        f"bundle {bundle.id}: {len(rows):,} test texts; {EAGER}: {', '.join(f'{ms[EAGER, n]:.1f} ms' for n in BATCHES)}",
-        ["", "MB", *speeds, "macro-F1", "change", "beyond", "same class", "same decision"],
-        lines,
-    )
-    close(share=chosen.share, epochs=chosen.epochs, **figures)
+    measure = Measure(shipped, temperature, *posts.of("test"))
+    figures = measure.show(f"bundle {bundle.id}, fewer bits", _coarser(shipped, posts))
+    if chosen.share:
+        measure.show(f"learned from {chosen.share:.0%}, {chosen.epochs} epochs", _smaller(posts, chosen))
+    close(texts=len(measure.texts), **figures)
 
 
-def _contenders(shipped: Encoder, posts: text.Posts, share: float, epochs: int) -> list[Contender]:
+def _coarser(shipped: Encoder, posts: text.Posts) -> list[Contender]:
     tokenizer = text.make_tokenizer()
     known = posts.of("train")[0]
     calibration = known[:: max(1, len(known) // CALIBRATION)]
     whole = onnx_bytes(shipped)
     int8 = compress.int8_bytes(shipped, tokenizer, calibration)
     plain = compress.int8_bytes(shipped, tokenizer, calibration, plain=True)
-    found = [
-        Contender("as shipped, ONNX Runtime", whole, ORT_CPU, "fp32", None),
+    return [
+        Contender("as shipped, ONNX Runtime", whole, ORT_CPU, "fp32", shipped),
         Contender("as shipped, OpenVINO", whole, OPENVINO, "fp32", shipped),
         Contender("OpenVINO fp16", whole, OPENVINO, "fp16", shipped),
         Contender("OpenVINO bf16", whole, OPENVINO, "bf16", shipped),
@@ -114,38 +90,77 @@ def _contenders(shipped: Encoder, posts: text.Posts, share: float, epochs: int) 
         Contender("INT8, OpenVINO", int8, OPENVINO, "int8", shipped),
         Contender("INT8, ONNX Runtime", int8, ORT_CPU, "int8", shipped),
     ]
-    drawn = (posts.part != "train") | (np.random.default_rng(SEED).random(len(posts.part)) < share)
+
+
+def _smaller(posts: text.Posts, chosen: argparse.Namespace) -> list[Contender]:
+    tokenizer = text.make_tokenizer()
+    drawn = (posts.part != "train") | (np.random.default_rng(SEED).random(len(posts.part)) < chosen.share)
     few = text.Posts(
         [t for t, kept in zip(posts.texts, drawn, strict=True) if kept], posts.labels[drawn], posts.part[drawn]
     )
-    schedule = text.Schedule(epochs=epochs)
+    schedule = text.Schedule(epochs=chosen.epochs)
     with Progress() as progress:
 
         def learn(start: Encoder, schedule: text.Schedule = schedule) -> Encoder:
             return text.fine_tune(start, tokenizer, few, schedule, SEED, progress)
 
         teacher = learn(text.pretrained(tuple(range(6))))
-        alone = learn(text.pretrained())
-        student = compress.distil(teacher, text.pretrained(), tokenizer, few, schedule, SEED, progress)
-        dropped = compress.keep_layers(teacher, text.LAYERS)
         pruned = compress.prune(teacher, tokenizer, few, heads=HEADS, wide=WIDE)
-        again = learn(pruned, replace(schedule, epochs=1))
-    trained = {
-        "six layers": teacher,
-        "three layers, from labels": alone,
-        "three layers, distilled": student,
-        "six layers, three dropped": dropped,
-        f"six layers, {HEADS} heads, {WIDE} columns": pruned,
-        f"six layers, {HEADS} heads, {WIDE} columns, tuned": again,
-    }
-    return found + [Contender(name, onnx_bytes(e), ORT_CPU, "fp32", None) for name, e in trained.items()]
+        found = {
+            "six layers": teacher,
+            "three layers, from labels": learn(text.pretrained()),
+            "three layers, distilled": compress.distil(
+                teacher, text.pretrained(), tokenizer, few, schedule, SEED, progress
+            ),
+            "six layers, three dropped": compress.keep_layers(teacher, text.LAYERS),
+            f"six layers, {HEADS} heads, {WIDE} columns": pruned,
+            f"six layers, {HEADS} heads, {WIDE} columns, tuned": learn(pruned, replace(schedule, epochs=1)),
+        }
+    return [Contender(name, onnx_bytes(encoder), ORT_CPU, "fp32", None) for name, encoder in found.items()]
+
+
+class Measure(NamedTuple):
+    """What contenders are measured against and on."""
+
+    shipped: Encoder
+    temperature: float
+    texts: list[str]
+    labels: npt.NDArray[np.int64]
+
+    def show(self, title: str, contenders: list[Contender]) -> dict[str, float]:
+        """Print a table of the contenders; return each one's greatest change of the score, where it has one."""
+        sessions = {c.name: _session(c) for c in contenders}
+        ms = _speed(sessions, self.shipped)
+        rows = [e.ids for e in text.make_tokenizer().encode_batch(self.texts)]
+        lines: list[list[object]] = []
+        figures: dict[str, float] = {}
+        for name, model, _, precision, whole in contenders:
+            logits = _logits(sessions[name], rows)
+            line: list[object] = [name, len(model) / 1e6]
+            for n in BATCHES:
+                line += [ms[name, n], ms[EAGER, n] / ms[name, n]]
+            line.append(round(float(f1_score(self.labels, logits.argmax(1), average="macro")), 3))
+            if whole is None:
+                lines.append(line)
+                continue
+            want = text.softmax(text.predict(whole, rows)[1], self.temperature)
+            got = text.softmax(logits, self.temperature)
+            change = np.abs(want - got)[:, 0]
+            beyond = int((change > SCORE_TOLERANCE.get(precision, TOLERANCE)).sum())
+            same = np.mean(want.argmax(1) == got.argmax(1))
+            decided = np.mean((want[:, 0] >= adverse_text.SPEC.open) == (got[:, 0] >= adverse_text.SPEC.open))
+            lines.append([*line, f"{change.max():.1e}", beyond, f"{same:.2%}", f"{decided:.2%}"])
+            figures[name] = float(change.max())
+        speeds = [head for n in BATCHES for head in (f"ms, {n} x {TOKENS}", "ratio")]
+        heads = ["", "MB", *speeds, "macro-F1", "change", "beyond", "same class", "same decision"]
+        eager = ", ".join(f"{ms[EAGER, n]:.1f} ms" for n in BATCHES)
+        table(f"{title}: {len(rows):,} texts; {EAGER}: {eager}", heads[: len(lines[0])], lines)
+        return figures
 
 
 def _session(c: Contender) -> Run:
     """Return what runs the contender, with no gate before it."""
-    if c.backend == ORT_CPU:
-        return open_session(c.model, [], [ORT_CPU]).run
-    return open_session(c.model, [], [OPENVINO], precision=c.precision, int8=c.model).run
+    return open_session(c.model, [], [c.backend], precision=c.precision, int8=c.model).run
 
 
 def _speed(sessions: Mapping[str, Run], eager: Encoder) -> dict[tuple[str, int], float]:
