@@ -56,9 +56,7 @@ def main() -> None:
     """Train, compress, measure, print the table and a line of JSON."""
     parser = argparse.ArgumentParser(prog="benchmarks.compression", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds twitter_fin_news")
-    parser.add_argument(
-        "--share", type=float, default=0.25, help="of the training part that is learned from; 0: no training"
-    )
+    parser.add_argument("--share", type=float, default=0.25, help="of the training part to learn from; 0: none")
     parser.add_argument("--epochs", type=int, default=2)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
