@@ -34,7 +34,7 @@ from engines.training.encoder import Encoder, from_onnx, onnx_bytes
 T = TypeVar("T")
 K = TypeVar("K")
 
-RUNS, WARM = 30, 3
+RUNS, WARM = 15, 2
 TOKENS = 32
 BATCHES = (1, 8)
 ROWS = (1, 8, 500)

