@@ -17,7 +17,7 @@ lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-ur
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .PHONY: help demo test test-fast test-faults check lock bundle schemas clean \
-	bench-ticks bench-gateway bench-latency bench-pump venv venv-dev
+	bench-ticks bench-gateway bench-latency bench-pump bench-engines venv venv-dev
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ bench-latency: $(dev)/.ready ## from tick or news item to alert
 
 bench-pump: $(dev)/.ready ## pump and dump on real trades
 	$(dev)/python -m benchmarks.pump $(ARGS)
+
+bench-engines: $(dev)/.ready ## encoders by precision beside torch, fusion, the full event, the daemon's start
+	$(dev)/python -m benchmarks.engines $(ARGS)
 
 venv: $(run)/.ready ## the runtime's environment, build/venv
 venv-dev: $(dev)/.ready ## the developer's environment, build/venv-dev

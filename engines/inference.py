@@ -35,8 +35,12 @@ OPENVINO = "openvino"
 ORT_CPU = "onnxruntime-cpu"
 ORDER = (TENSORRT, TENSORRT_RTX, ORT_CUDA, OPENVINO, ORT_CPU)
 
-#: Largest absolute difference from the reference, on outputs of order 1, at which a back end may serve.
+#: Largest absolute difference from the reference, on outputs of order 1, at which a back end may serve in fp32.
 TOLERANCE = 1e-4
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+#: Largest change of the score that a coarser precision may bring. INT8 runs a graph of its own, with Q/DQ nodes.
+SCORE_TOLERANCE: Mapping[Precision, float] = {"fp16": 1e-3, "bf16": 1e-3, "int8": 0.02}
 
 
 class Unavailable(RuntimeError):
@@ -94,8 +98,12 @@ class Session:
         order: Sequence[str],
         plans: Path | None,
         fell: Callable[[Fallback], None],
+        precision: Precision,
+        int8: bytes | None,
+        score: Run | None,
     ) -> None:
         self._model, self._probes, self._plans, self._fell = model, probes, plans, fell
+        self._precision, self._int8, self._score = precision, int8, score
         self._left = list(order)
         self._change = threading.Lock()
         self.skipped = ()
@@ -155,16 +163,26 @@ class Session:
         reference, version = _ort_cpu(self._model)
         while self._left and (name := self._left.pop(0)) != ORT_CPU:
             try:
-                run, found_version = OPENERS[name](self._model, self._plans, may_build)
-                difference = parity(run, reference, self._probes)
+                run, found_version, difference = self._open(name, reference, may_build)
             except (Unavailable, PlanError, cuda.CudaError) as reason:
                 self.skipped += (Skip(name, str(reason), isinstance(reason, Disagrees)),)
             except Exception as error:  # the same: one that fails as it is opened is one that is not there
                 self.skipped += (Skip(name, f"{type(error).__name__}: {error}"),)
             else:
-                return Serving(name, found_version, "fp32", "tolerance", difference, run)
-        self._model, self._probes, self._left = b"", (), []  # nobody comes after the reference
+                return Serving(name, found_version, self._precision, "tolerance", difference, run)
+        self._model, self._int8, self._probes, self._left = b"", None, (), []  # nobody comes after the reference
         return Serving(ORT_CPU, version, "fp32", "reference", 0.0, reference)
+
+    def _open(self, name: str, reference: Run, may_build: bool) -> tuple[Run, str, float]:
+        """Return what runs the model on a back end, its version and the difference that the parity gate found."""
+        if self._precision == "fp32":
+            run, version = OPENERS[name](self._model, self._plans, may_build)
+            return run, version, parity(run, reference, self._probes)
+        if name not in COARSER:
+            raise Unavailable(f"runs in fp32 here, asked for was {self._precision}")
+        run, version = COARSER[name](self._int8 or self._model, self._precision)
+        tolerance = SCORE_TOLERANCE[self._precision]
+        return run, version, parity(run, reference, self._probes, tolerance, self._score)
 
 
 def open_session(
@@ -174,6 +192,9 @@ def open_session(
     *,
     plans: Path | None = None,
     fell: Callable[[Fallback], None] = lambda _: None,
+    precision: Precision = "fp32",
+    int8: bytes | None = None,
+    score: Run | None = None,
 ) -> Session:
     """Return a session of the first back end in ``prefer`` that is here and passes the parity gate.
 
@@ -189,11 +210,19 @@ def open_session(
         The folder that keeps compiled plans (see `engines.plans`); None compiles without keeping.
     fell
         Is told, by the thread that ran, of a back end that failed in service.
+    precision
+        What back ends compute in; one that has it not, or does not pass with it, is skipped. The reference is fp32.
+    int8
+        The model again with Q/DQ nodes, an ONNX file's bytes: what precision "int8" runs.
+    score
+        Takes the model's outputs by their numbers ("0", "1", …), returns the scores that precisions other than fp32
+        are judged by (see `SCORE_TOLERANCE`); None: the outputs themselves.
 
     Raises
     ------
     ValueError
-        ``prefer`` names an unknown back end.
+        ``prefer`` names an unknown back end, or precision and graph do not belong together: INT8 without Q/DQ nodes, or
+        Q/DQ nodes in bf16 or fp16, which would round twice.
 
     Example
     -------
@@ -203,20 +232,30 @@ def open_session(
     """
     if unknown := [name for name in prefer if name not in ORDER]:
         raise ValueError(f"unknown back end {', '.join(unknown)}; expected some of {', '.join(ORDER)}")
-    return Session(model, probes, prefer, plans, fell)
+    asked = model if precision != "int8" else int8 or b""
+    if (_QUANTIZED in asked) != (precision == "int8"):
+        raise ValueError(f"precision {precision} with{'out' if precision == 'int8' else ''} Q/DQ nodes in the graph")
+    return Session(model, probes, prefer, plans, fell, precision, int8 if precision == "int8" else None, score)
 
 
-def parity(run: Run, reference: Run, probes: Sequence[Inputs]) -> float:
-    """Return the largest difference from the reference; raise `Disagrees` beyond tolerance or if bits wander."""
+def parity(
+    run: Run, reference: Run, probes: Sequence[Inputs], tolerance: float = TOLERANCE, score: Run | None = None
+) -> float:
+    """Return the largest difference from the reference; raise `Disagrees` beyond tolerance or if bits wander.
+
+    With ``score`` it is the difference of what that makes of the outputs (see `open_session`).
+    """
     worst = 0.0
     for inputs in probes:
         expected, found, again = reference(inputs), run(inputs), run(inputs)
-        for want, got, repeat in zip(expected, found, again, strict=True):
-            if got.tobytes() != repeat.tobytes():
-                raise Disagrees("gives other bits for the same input when asked again")
+        if any(got.tobytes() != repeat.tobytes() for got, repeat in zip(found, again, strict=True)):
+            raise Disagrees("gives other bits for the same input when asked again")
+        if score is not None:
+            expected, found = (score({str(i): x for i, x in enumerate(outputs)}) for outputs in (expected, found))
+        for want, got in zip(expected, found, strict=True):
             difference = float(np.max(np.abs(got.astype(np.float64) - want.astype(np.float64))))
-            if not difference <= TOLERANCE:  # NaN is not
-                raise Disagrees(f"differs from the reference by {difference:.2g}, allowed is {TOLERANCE:.2g}")
+            if not difference <= tolerance:  # NaN is not
+                raise Disagrees(f"differs from the reference by {difference:.2g}, allowed is {tolerance:.2g}")
             worst = max(worst, difference)
     return worst
 
@@ -256,16 +295,19 @@ def _ort_cuda(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, s
     return _ort(model, [("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})])
 
 
-def _openvino(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, str]:
+def _openvino(model: bytes, precision: Precision) -> tuple[Run, str]:
     if importlib.util.find_spec("openvino") is None:
         raise Unavailable("not installed (extra: openvino)")
     import openvino as ov
 
     core = ov.Core()
+    hint, capability = _HINTS[precision]
+    if capability not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise Unavailable(f"this CPU has no {precision}")
     compiled = core.compile_model(
         core.read_model(model, b""),
         "CPU",
-        {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1},
+        {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1},
     )
     own = threading.local()  # a request is one thread's
 
@@ -277,6 +319,17 @@ def _openvino(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, s
         return tuple(request.get_output_tensor(i).data.copy() for i in range(len(compiled.outputs)))
 
     return run, str(ov.__version__).split("-")[0]
+
+
+#: What OpenVINO is told, and what the CPU must have. What of an INT8 graph is not INT8 stays in fp32.
+_HINTS: Mapping[Precision, tuple[str, str]] = {
+    "fp32": ("f32", "FP32"),
+    "fp16": ("f16", "FP16"),
+    "bf16": ("bf16", "BF16"),
+    "int8": ("f32", "INT8"),
+}
+#: An operator's name: where it stands in an ONNX file, the graph has Q/DQ nodes.
+_QUANTIZED = b"QuantizeLinear"
 
 
 def _tensorrt(flavour: str) -> Open:
@@ -294,5 +347,7 @@ OPENERS: dict[str, Open] = {
     TENSORRT: _tensorrt("tensorrt"),
     TENSORRT_RTX: _tensorrt("tensorrt-rtx"),
     ORT_CUDA: _ort_cuda,
-    OPENVINO: _openvino,
+    OPENVINO: lambda model, plans, may_build: _openvino(model, "fp32"),
 }
+#: Those of the back ends that serve in coarser precisions.
+COARSER: dict[str, Callable[[bytes, Precision], tuple[Run, str]]] = {OPENVINO: _openvino}

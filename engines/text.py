@@ -18,13 +18,15 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from engines.bundle import Bundle, BundleError
-from engines.inference import ORDER, Array, Fallback, Session, open_session
+from engines.inference import ORDER, Array, Fallback, Inputs, Precision, Session, open_session
 
 LABELS = ("bearish", "bullish", "neutral")
 
 #: Variants of a text that run together when it is explained. Always as many, filled up where there are fewer: how many
 #: there are may change a sum's bits, and each shape is one that back ends prepare for and the parity gate looks at.
 TOGETHER = 6
+#: The encoder's file for precision "int8", where a bundle has one.
+INT8 = "encoder.int8.onnx"
 #: Variants that one explanation may cost.
 MAX_VARIANTS = 2 * TOGETHER
 
@@ -81,11 +83,14 @@ class TextEncoder:
         The folder that keeps compiled plans; None compiles without keeping.
     fell
         Is told of a back end that failed in service.
+    precision
+        What back ends compute in; "int8" wants a file encoder.int8.onnx in the bundle.
 
     Raises
     ------
     BundleError
-        text.json or tokenizer.json does not hold what this version expects.
+        text.json or tokenizer.json does not hold what this version expects, or there is no INT8 file where one is asked
+        for.
 
     Example
     -------
@@ -103,6 +108,7 @@ class TextEncoder:
         *,
         plans: Path | None = None,
         fell: Callable[[Fallback], None] = lambda _: None,
+        precision: Precision = "fp32",
     ) -> None:
         where = bundle.path / "text.json"
         self._spec = spec_of(bundle)
@@ -121,8 +127,18 @@ class TextEncoder:
         last = {"ids": np.full((1, self._spec.lengths[0]), max(self._tokenizer.get_vocab().values()), np.int64)}
         last["mask"] = np.ones_like(last["ids"])
         together = [self._variants(probe, [[i % probe["ids"].size] for i in range(TOGETHER)]) for probe in probes]
-        model = bundle.read("encoder.onnx")
-        self.session = open_session(model, [*probes, last, *together], prefer, plans=plans, fell=fell)
+        if precision == "int8" and INT8 not in bundle.manifest.files:
+            raise BundleError(f"{bundle.path} has no {INT8}: build one with it, or ask for another precision")
+        self.session = open_session(
+            bundle.read("encoder.onnx"),
+            [*probes, last, *together],
+            prefer,
+            plans=plans,
+            fell=fell,
+            precision=precision,
+            int8=bundle.read(INT8) if precision == "int8" else None,
+            score=self._scores,
+        )
         try:
             self.session.run(last)
         except Exception as error:  # ONNX Runtime's own have no other base
@@ -191,6 +207,11 @@ class TextEncoder:
     def _run(self, ids: Sequence[int]) -> Encoded:
         vector, logits = (np.asarray(out[0], np.float32) for out in self.session.run(self._inputs(ids)))
         return Encoded(vector, logits, self._probabilities(logits)[0])
+
+    def _scores(self, outputs: Inputs) -> tuple[Array]:
+        """Return the scores (n,) of the session's outputs."""
+        logits = np.asarray(outputs["1"], np.float32)  # (n, 3)
+        return (np.array([self._probabilities(row)[0] for row in logits]),)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> list[float]:
         scaled = [float(logit) / self._spec.temperature for logit in logits]

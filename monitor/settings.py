@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     worker_name: str = Field("", description="Stable name of this worker; default: host name and process id.")
 
     bundle: Path | None = Field(None, description="Folder of the model bundle; default: the one that ships.")
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
+        "fp32", description="What encoders compute in, where a back end can and passes the parity gate; else fp32."
+    )
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
 
     cache: Path = Field(

@@ -98,7 +98,7 @@ def load_stages(
 
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
-        encoder = TextEncoder(bundle, plans=settings.cache / PLANS, fell=fallen)
+        encoder = TextEncoder(bundle, plans=settings.cache / PLANS, fell=fallen, precision=settings.precision)
         fusion = FusionModel(bundle)
         master = SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
         config = TickConfig(

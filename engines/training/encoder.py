@@ -7,7 +7,7 @@ paths), is the same file for the same weights, and reads like the module.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,15 @@ from torch.nn import functional as F
 
 HEADS = 12
 DIM = 384
+HEAD = DIM // HEADS
 WIDE = 4 * DIM
 LABELS = 3
 OPSET = 20
 EPSILON = 1e-12
 #: Added to the attention of padding: exp() of it is exactly 0 in fp32.
 MASKED = -10_000.0
+
+Weights = Mapping[str, npt.NDArray[np.float32]]
 
 
 class Layer(nn.Module):
@@ -42,9 +45,9 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, bias: Tensor, dropout: float) -> Tensor:
         """Return the layer's output for ``x`` (batch, time, dim), attention ``bias`` (batch, 1, 1, time)."""
         b, t, _ = x.shape
-        q, k, v = self.qkv(x).view(b, t, 3, HEADS, DIM // HEADS).permute(2, 0, 3, 1, 4)  # each (batch, head, time, 32)
+        q, k, v = self.qkv(x).view(b, t, 3, -1, HEAD).permute(2, 0, 3, 1, 4)  # each (batch, head, time, 32)
         weights = torch.softmax(q @ k.transpose(-1, -2) + bias, -1)  # (batch, head, time, time)
-        mixed = (weights @ v).transpose(1, 2).reshape(b, t, DIM)  # (batch, time, dim)
+        mixed = (weights @ v).transpose(1, 2).flatten(2)  # (batch, time, head * 32)
         x = self.norm1(x + F.dropout(self.out(mixed), dropout, self.training))
         return self.norm2(x + F.dropout(self.down(F.gelu(self.up(x))), dropout, self.training))
 
@@ -85,7 +88,7 @@ def from_bert(weights: Mapping[str, Tensor], keep: Sequence[int], positions: int
     word = weights["embeddings.word_embeddings.weight"]
     encoder = Encoder(word.shape[0], positions, len(keep))
     segment = weights["embeddings.token_type_embeddings.weight"][0]
-    scale = 1 / math.sqrt(DIM // HEADS)
+    scale = 1 / math.sqrt(HEAD)
     state = {
         "word.weight": word,
         "position.weight": weights["embeddings.position_embeddings.weight"][:positions] + segment,
@@ -115,9 +118,12 @@ def round_to_fp16(encoder: Encoder) -> None:
             parameter.copy_(parameter.half().float())
 
 
-def onnx_bytes(encoder: Encoder) -> bytes:
-    """Return the encoder as an ONNX file: weights in fp16, each cast to fp32 before it is used (exact)."""
-    graph = _Graph({name: tensor.detach().numpy() for name, tensor in encoder.state_dict().items()})
+def onnx_bytes(encoder: Encoder, write: Callable[[Weights], Graph] | None = None) -> bytes:
+    """Return the encoder as an ONNX file: weights in fp16, each cast to fp32 before it is used (exact).
+
+    ``write`` makes a graph of another kind of the weights.
+    """
+    graph = (write or Graph)({name: tensor.detach().numpy() for name, tensor in encoder.state_dict().items()})
     model = helper.make_model(
         graph.build(len(encoder.layers)), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10
     )
@@ -126,10 +132,10 @@ def onnx_bytes(encoder: Encoder) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-class _Graph:
+class Graph:
     """Collects nodes; every method returns the name of its result."""
 
-    def __init__(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: dict[str, onnx.TensorProto] = {}
@@ -191,15 +197,16 @@ class _Graph:
         return helper.make_graph(self.nodes, "text_encoder", tokens, outputs, list(self.tensors.values()))
 
     def layer(self, x: str, bias: str, name: str) -> str:
-        heads = self.ints(0, 0, 3, HEADS, DIM // HEADS)
-        split = self.op("Reshape", [self.linear(x, f"{name}.qkv"), heads])  # (batch, time, 3, head, 32)
+        heads = self.weights[f"{name}.out.weight"].shape[1] // HEAD
+        shape = self.ints(0, 0, 3, heads, HEAD)
+        split = self.op("Reshape", [self.linear(x, f"{name}.qkv"), shape])  # (batch, time, 3, head, 32)
         split = self.op("Transpose", [split], perm=[2, 0, 3, 1, 4])  # (3, batch, head, time, 32)
         q, k, v = (self.op("Gather", [split, self.constant(f"pick_{i}", np.int64(i))], axis=0) for i in range(3))
         k = self.op("Transpose", [k], perm=[0, 1, 3, 2])  # (batch, head, 32, time)
         scores = self.op("Add", [self.op("MatMul", [q, k]), bias])  # (batch, head, time, time)
         mixed = self.op("MatMul", [self.op("Softmax", [scores], axis=-1), v])  # (batch, head, time, 32)
         mixed = self.op("Transpose", [mixed], perm=[0, 2, 1, 3])  # (batch, time, head, 32)
-        mixed = self.op("Reshape", [mixed, self.ints(0, 0, DIM)])  # (batch, time, dim)
+        mixed = self.op("Reshape", [mixed, self.ints(0, 0, heads * HEAD)])  # (batch, time, head * 32)
         x = self.norm(self.op("Add", [x, self.linear(mixed, f"{name}.out")]), f"{name}.norm1")
         wide = self.op("Gelu", [self.linear(x, f"{name}.up")])  # (batch, time, wide)
         return self.norm(self.op("Add", [x, self.linear(wide, f"{name}.down")]), f"{name}.norm2")

@@ -155,16 +155,18 @@ def fine_tune(
     seed: int,
     progress: Progress,
     checkpoint: Path | None = None,
+    soft: Floats | None = None,
 ) -> list[Epoch]:
     """Leave the encoder as it was after its best epoch, weights rounded to fp16, and return the learning curve.
 
-    The score is macro-F1 on the part "stop". ``checkpoint`` is as in `engines.training.loop.fit`.
+    The score is macro-F1 on the part "stop". ``checkpoint`` is as in `engines.training.loop.fit`; ``soft`` (n, 3) are
+    probabilities to learn in place of the n labels of the part "train".
     """
     texts, labels = posts.of("train")
     rows = [e.ids for e in tokenizer.encode_batch(texts)]
     stop_texts, stop_labels = posts.of("stop")
     stop_rows = [e.ids for e in tokenizer.encode_batch(stop_texts)]
-    targets = torch.tensor(labels)
+    targets = torch.tensor(labels) if soft is None else torch.tensor(soft, dtype=torch.float32)
 
     def loss(batch: Batch, nudge: Tensor | None) -> Tensor:
         ids, mask, group = batch

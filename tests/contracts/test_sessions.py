@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engines.bundle import Bundle
-from engines.inference import ORDER, ORT_CPU, TOLERANCE
+from engines.inference import OPENVINO, ORDER, ORT_CPU, TOLERANCE
 from engines.text import TextEncoder
 from tests.conftest import ROOT
 
@@ -64,6 +64,17 @@ def test_a_text_has_the_same_bits_in_another_process(encoder: TextEncoder) -> No
     command = [sys.executable, "-c", _DIGEST, str(DEFAULT), encoder.session.backend]
     told = subprocess.run(command, cwd=ROOT, input="\x1e".join(TEXTS), capture_output=True, text=True, check=True)
     assert told.stdout.strip() == hashlib.sha256(b"".join(bits(encoder, text) for text in TEXTS)).hexdigest()
+
+
+def test_openvino_gives_a_row_the_same_bits_alone_and_in_a_batch() -> None:
+    pytest.importorskip("openvino", reason="openvino: not installed (extra: openvino)")
+    run = TextEncoder(Bundle.load(DEFAULT), [OPENVINO]).session.run
+    ids = np.random.default_rng(0).integers(1000, 20_000, (8, 16))
+    mask = (np.arange(16) < np.arange(9, 17)[:, None]).astype(np.int64)
+    alone = [[out.tobytes() for out in run({"ids": ids[i : i + 1], "mask": mask[i : i + 1]})] for i in range(8)]
+    for n in (2, 3, 5, 8):
+        together = run({"ids": ids[:n], "mask": mask[:n]})
+        assert [[out[i].tobytes() for out in together] for i in range(n)] == alone[:n]
 
 
 def test_an_encoder_agrees_with_the_reference_within_tolerance(encoder: TextEncoder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.bundle import Bundle
+from engines.bundle import Bundle, BundleError
 from engines.inference import (
     OPENERS,
+    OPENVINO,
     ORT_CPU,
+    SCORE_TOLERANCE,
     TENSORRT,
     TENSORRT_RTX,
     TOLERANCE,
@@ -22,12 +25,14 @@ from engines.inference import (
     Fallback,
     Inputs,
     Open,
+    Precision,
     Run,
     Skip,
     Unavailable,
     open_session,
     parity,
 )
+from engines.text import TextEncoder
 from tests.conftest import ROOT
 
 PROBES: list[Inputs] = [{"x": np.arange(3, dtype=np.float32)}]
@@ -153,3 +158,59 @@ def test_a_back_end_that_fails_as_it_is_opened_is_skipped(monkeypatch: pytest.Mo
 def test_what_the_reference_refuses_is_raised() -> None:
     with pytest.raises(Exception, match="indices element out of data bounds"):
         open_session(MODEL, [], [ORT_CPU]).run({**TOKENS, "ids": np.full((1, 16), 10**6)})
+
+
+def test_a_coarser_precision_is_judged_by_the_score_and_its_own_tolerance() -> None:
+    shares = {"wide": 1000.0, "narrow": 0.001}
+
+    def off_by_a_half(inputs: Inputs) -> tuple[np.ndarray]:
+        return (inputs["x"] + np.float32(0.5),)
+
+    found = parity(off_by_a_half, lambda i: (i["x"],), PROBES, 1e-3, lambda out: (out["0"] * shares["narrow"],))
+    assert found == pytest.approx(0.0005)
+    with pytest.raises(Unavailable, match=r"differs from the reference by 5e\+02, allowed is 0\.001"):
+        parity(off_by_a_half, lambda i: (i["x"],), PROBES, 1e-3, lambda out: (out["0"] * shares["wide"],))
+
+
+def test_bits_that_wander_are_refused_though_the_score_stays() -> None:
+    step = itertools.count()
+    with pytest.raises(Unavailable, match="other bits for the same input"):
+        parity(lambda i: (i["x"] + np.float32(next(step)),), lambda i: (i["x"],), PROBES, 1, lambda out: (np.zeros(1),))
+
+
+def test_int8_without_a_graph_of_its_own_is_forbidden() -> None:
+    model = Bundle.load(ROOT / "bundles" / "default").read("encoder.onnx")
+    for graph in (None, model):
+        with pytest.raises(ValueError, match="precision int8 without Q/DQ nodes in the graph"):
+            open_session(model, [], precision="int8", int8=graph)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_an_int8_graph_in_another_precision_is_forbidden(precision: Precision) -> None:
+    with pytest.raises(ValueError, match=f"precision {precision} with Q/DQ nodes in the graph"):
+        open_session(b"\x22\x0eQuantizeLinear", [], precision=precision)
+
+
+def test_a_bundle_without_an_int8_file_says_so_where_one_is_asked_for() -> None:
+    with pytest.raises(BundleError, match=r"has no encoder\.int8\.onnx"):
+        TextEncoder(Bundle.load(ROOT / "bundles" / "default"), precision="int8")
+
+
+def test_a_precision_that_the_gate_refuses_leaves_the_reference_in_fp32() -> None:
+    model = Bundle.load(ROOT / "bundles" / "default").read("encoder.onnx")
+    probe = {"ids": np.array([[101, 2194, 4212, 102]]), "mask": np.ones((1, 4), np.int64)}
+    session = open_session(model, [probe], [OPENVINO], precision="bf16", score=lambda out: (out["1"] * 1000,))
+    assert (session.backend, session.precision, session.equality) == (ORT_CPU, "fp32", "reference")
+    # What is not installed or not in the CPU says so instead.
+    assert re.search("differs from the reference|no bf16|not installed", session.skipped[0].reason)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_precision_serves_only_within_its_tolerance_of_the_score(precision: Precision) -> None:
+    pytest.importorskip("openvino", reason="openvino: not installed (extra: openvino)")
+    session = TextEncoder(Bundle.load(ROOT / "bundles" / "default"), [OPENVINO], precision=precision).session
+    if session.backend == OPENVINO:
+        assert (session.precision, session.equality) == (precision, "tolerance")
+        assert 0 < session.difference <= SCORE_TOLERANCE[precision]
+    else:
+        assert (session.precision, session.skipped[0].backend) == ("fp32", OPENVINO)

@@ -12,6 +12,7 @@ import structlog
 
 from agents.flow import Arrival, Item
 from engines.inference import OPENERS, ORDER, ORT_CPU, TENSORRT, Array, Inputs, Run, Unavailable, open_session
+from monitor.errors import StartupError
 from monitor.metrics import Metrics
 from monitor.settings import Settings
 from monitor.stage import load_stages
@@ -19,6 +20,11 @@ from monitor.state import StateTable
 from schemas.alerts import Alert
 from schemas.journal import Clock
 from tests.agents.streams import BEGIN, S, arrivals, news
+
+
+def test_the_precision_asked_for_reaches_the_encoder() -> None:
+    with pytest.raises(StartupError, match=r"has no encoder\.int8\.onnx"):
+        load_stages(Settings(precision="int8"), lambda _: None)
 
 
 def test_days_after_which_instruments_are_forgotten_are_obeyed_and_decide() -> None:
