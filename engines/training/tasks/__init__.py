@@ -16,10 +16,13 @@ from engines.bundle import Metric
 
 #: Tasks by name, and the module of each.
 TASKS = {
+    "credit": "credit",
     "financial_phrasebank": "texts",
     "fomc": "texts",
     "nab": "nab",
+    "sec_litigation": "litigation",
     "speech_fsdd": "speech",
+    "stocknet": "stocknet",
     "twitter_fin_news": "texts",
 }
 

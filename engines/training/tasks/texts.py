@@ -111,7 +111,7 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
     if not asked.label or not set(asked.label) <= set(classes):
         return {}
     # A text that was trained on, or nearly so, would prove nothing.
-    new = ~_near(asked.text, known.text)
+    new = ~text.near_copies(asked.text, known.text)
     truth = np.array([number[name] for name in asked.label])[new]
     blocks = np.flatnonzero(new) // RUN
     return {
@@ -131,13 +131,6 @@ def _held_out(texts: Texts) -> npt.NDArray[np.bool_]:
     )
     chosen = np.random.default_rng(SEED).random(group.max() + 1) < HELD_OUT
     return np.asarray(chosen[group])
-
-
-def _near(texts: list[str], others: list[str]) -> npt.NDArray[np.bool_]:
-    """Return which of ``texts`` are nearly one of ``others`` (cosine of character 4-grams at least `text.NEAR`)."""
-    grams = text.copy_grams().fit(others)
-    nearest = (grams.transform(texts) @ grams.transform(others).T).max(axis=1)
-    return np.asarray(nearest.toarray()).ravel() >= text.NEAR
 
 
 def _stacked(known: list[str], labels: Ints, asked: list[str], progress: Progress) -> dict[str, Floats]:
