@@ -284,7 +284,7 @@ def _words(texts: list[str], truth: Ints) -> Member:
     def tell(learn: Ints, rows: Ints) -> Floats:
         model = make_pipeline(
             TfidfVectorizer(ngram_range=(1, 2), min_df=20, sublinear_tf=True, max_features=30_000),
-            LogisticRegression(C=0.3, max_iter=500),
+            LogisticRegression(C=0.05, max_iter=500),
         ).fit([plain[i] for i in learn], truth[learn])
         return np.asarray(model.predict_proba([plain[i] for i in rows])[:, 1], np.float64)
 
