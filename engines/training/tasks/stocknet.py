@@ -250,9 +250,11 @@ def predict(known: Days, asked: Days, progress: Progress) -> dict[str, Floats]:
         "bars and posts, trees": _TREES.on(np.hstack([bars, posts]), truth),
         "bars and posts, logistic": _LOGISTIC.on(np.hstack([bars, posts]), truth),
     }
+    alone = ("bars, trees", "bars, logistic")
     stacks = {
-        "tocsin": tuple(members),
-        "bars": ("bars, trees", "bars, logistic"),
+        # Words by themselves, weighed on one stretch of the days to learn, made the next stretch worse.
+        "tocsin": (*alone, "bars and posts, trees", "bars and posts, logistic"),
+        "bars": alone,
         "posts": ("posts, trees", "words"),
     }
     bar = progress.add_task("days", total=len(members) * (FOLDS + 1))
