@@ -294,14 +294,18 @@ def _words(texts: list[str], truth: Ints) -> Member:
 
 
 _TREES = Learner(
-    lambda seed: HistGradientBoostingClassifier(
-        learning_rate=0.04,
-        max_iter=150,
-        max_leaf_nodes=8,
-        min_samples_leaf=100,
-        l2_regularization=20,
-        max_features=0.3,
-        random_state=seed,
+    lambda seed: make_pipeline(
+        # Trees refuse a column that is nowhere known, as last year's is where a folder has no last year.
+        SimpleImputer(strategy="constant", fill_value=-99.0),
+        HistGradientBoostingClassifier(
+            learning_rate=0.04,
+            max_iter=150,
+            max_leaf_nodes=8,
+            min_samples_leaf=100,
+            l2_regularization=20,
+            max_features=0.3,
+            random_state=seed,
+        ),
     ),
     seeds=2,
 )
