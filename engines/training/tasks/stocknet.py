@@ -296,7 +296,7 @@ def _words(texts: list[str], truth: Ints) -> Member:
 _TREES = Learner(
     lambda seed: make_pipeline(
         # Trees refuse a column that is nowhere known, as last year's is where a folder has no last year.
-        SimpleImputer(strategy="constant", fill_value=-99.0),
+        SimpleImputer(strategy="constant", fill_value=-99.0, keep_empty_features=True),
         HistGradientBoostingClassifier(
             learning_rate=0.04,
             max_iter=150,
