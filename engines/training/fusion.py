@@ -14,16 +14,15 @@ import polars as pl
 import torch
 from rich.progress import Progress
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engines import features
-from engines.bundle import Metric, Part
+from engines.bundle import Part
 from engines.fusion import FusionSpec, age_input
 from engines.training.encoder import Encoder
-from engines.training.measures import BINARY, judge
+from engines.training.measures import BINARY, gain, judge
 from engines.training.text import predict
 from engines.windows import NOTIONAL, SQUARE, TRADES, VOLUME, BarSpec, OpenBar
 
@@ -318,11 +317,12 @@ def _report(days: Days, model: Fusion, inputs: Inputs, slope: float, intercept: 
         "prevalence": np.tile([1 - prevalence, prevalence], (len(labels), 1)),
     }
     metrics = {name: judge(BINARY, labels, p, weeks, seed) for name, p in contenders.items()}
-    gain = _gain(labels, contenders["fusion, ticks and text"], contenders["fusion, text withheld"], weeks, seed)
-    metrics["gain by text"] = {"auc": gain}
+    both, alone = contenders["fusion, ticks and text"], contenders["fusion, text withheld"]
+    by_text = gain(BINARY["auc"], labels, both, alone, weeks, seed)
+    metrics["gain by text"] = {"auc": by_text}
     risk = contenders["fusion, ticks and text"][:, 1]
     tops = [(share, float(np.quantile(risk, 1 - share))) for share in (0.1, 0.01)]
-    verdict = "adds" if gain.low > 0 else "adds nothing that can be told from chance"
+    verdict = "adds" if by_text.low > 0 else "adds nothing that can be told from chance"
     parts = {name: int((days.part == name).sum()) for name in PARTS if name}
     share = float((days.post[test] >= 0).mean())
     return Part(
@@ -332,7 +332,8 @@ def _report(days: Days, model: Fusion, inputs: Inputs, slope: float, intercept: 
         metrics=metrics,
         notes=[
             f"Large days: {prevalence:.1%} of train, {float(labels.mean()):.1%} of test.",
-            f"Text {verdict} to the bars: AUC {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], by paired weeks.",
+            f"Text {verdict} to the bars: AUC {by_text.value:+.4f} [{by_text.low:+.4f}, {by_text.high:+.4f}], "
+            "by paired weeks.",
             "Risk in test: "
             + "; ".join(
                 f"the top {s:.0%} from {bound:.3f} up, {labels[risk >= bound].mean():.0%} large" for s, bound in tops
@@ -343,16 +344,3 @@ def _report(days: Days, model: Fusion, inputs: Inputs, slope: float, intercept: 
             "features, and its probabilities are not calibrated.",
         ],
     )
-
-
-def _gain(labels: Ints, a: Floats, b: Floats, blocks: Ints, seed: int) -> Metric:
-    """Return the AUC of ``a`` less that of ``b``, with a bootstrap over the same blocks for both."""
-    rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
-    draws = []
-    for _ in range(500):
-        rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        draws.append(roc_auc_score(labels[rows], a[rows, 1]) - roc_auc_score(labels[rows], b[rows, 1]))
-    low, high = np.quantile(draws, (0.025, 0.975))
-    value = roc_auc_score(labels, a[:, 1]) - roc_auc_score(labels, b[:, 1])
-    return Metric(*(round(float(x), 4) for x in (value, low, high)))

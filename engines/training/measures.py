@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,17 +87,34 @@ def judge(measures: Mapping[str, Measure], y: Ints, p: Floats, blocks: Ints, see
 
     ``blocks`` (n,) numbers what is drawn together: a document, or all that happened in one week.
     """
-    rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
-    draws: dict[str, list[float]] = {name: [] for name in measures}
-    for _ in range(500):
-        rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        for name, measure in measures.items():
-            draws[name].append(measure(y[rows], p[rows]))
+    drawn = [[measure(y[rows], p[rows]) for measure in measures.values()] for rows in _draws(blocks, seed)]
     return {
-        name: Metric(round(measure(y, p), 4), *(round(float(q), 4) for q in np.quantile(draws[name], (0.025, 0.975))))
-        for name, measure in measures.items()
+        name: _metric(measure(y, p), found)
+        for (name, measure), found in zip(measures.items(), zip(*drawn, strict=True), strict=True)
     }
+
+
+def gain(measure: Measure, y: Ints, a: Floats, b: Floats, blocks: Ints, seed: int) -> Metric:
+    """Return the measure of probabilities ``a`` less that of ``b``, both (n, k); both are drawn by the same blocks."""
+    drawn = [measure(y[rows], a[rows]) - measure(y[rows], b[rows]) for rows in _draws(blocks, seed)]
+    return _metric(measure(y, a) - measure(y, b), drawn)
+
+
+def _draws(blocks: Ints, seed: int) -> Iterator[Ints]:
+    rng = np.random.default_rng(seed)
+    order = np.argsort(blocks, kind="stable")
+    _, starts, counts = np.unique(blocks[order], return_index=True, return_counts=True)
+    for _ in range(500):
+        drawn = rng.integers(0, len(starts), len(starts))
+        sizes = counts[drawn]
+        # Each drawn block's rows one after the other: its start in ``order``, and on from there.
+        yield order[np.repeat(starts[drawn] - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())]
+
+
+def _metric(value: float, drawn: Sequence[float]) -> Metric:
+    # A draw may lack a class, where there is no such measure.
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    return Metric(*(round(float(x), 4) for x in (value, low, high)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,3 +137,10 @@ class Judged:
             for contender, p in self.told.items()
             for measure, value in judge(measures, self.truth, p, self.blocks, seed).items()
         }
+
+    def gain(
+        self, name: str, measure: str, measures: Mapping[str, Measure], best: str, other: str, seed: int
+    ) -> dict[str, Metric]:
+        """Return how far one contender's measure is above another's, by the same draws, as "name measure"."""
+        gained = gain(measures[measure], self.truth, self.told[best], self.told[other], self.blocks, seed)
+        return {f"{name} {measure}": gained}

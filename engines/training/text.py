@@ -78,6 +78,13 @@ def copy_grams() -> TfidfVectorizer:
     return TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), min_df=2)
 
 
+def near_copies(texts: list[str], others: list[str]) -> npt.NDArray[np.bool_]:
+    """Return which of ``texts`` are nearly one of ``others`` (cosine of character 4-grams at least `NEAR`)."""
+    grams = copy_grams().fit(others)
+    nearest = (grams.transform(texts) @ grams.transform(others).T).max(axis=1)
+    return np.asarray(nearest.toarray()).ravel() >= NEAR
+
+
 def _deal(labels: Ints, seed: int) -> npt.NDArray[np.str_]:
     """Return the part of each run. The file has stretches of one label, so runs are dealt out by their mean label."""
     rng = np.random.default_rng(seed)

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 #: Tasks by name, and the module of each.
 TASKS = {
+    "credit": "credit",
     "financial_phrasebank": "texts",
     "fomc": "texts",
     "maec": "maec",
     "nab": "nab",
+    "sec_litigation": "litigation",
     "speech_fsdd": "speech",
+    "stocknet": "stocknet",
     "twitter_fin_news": "texts",
 }
 

@@ -17,7 +17,7 @@ def read_table(folder: Path, *columns: str) -> pl.DataFrame:
     Raises
     ------
     FolderError
-        No CSV (plain or gzip) or Parquet file there has them.
+        No CSV (plain or gzip), Parquet or .data file (separated by spaces) there has them.
     """
     found = []
     for path in sorted(folder.iterdir()):
@@ -25,6 +25,8 @@ def read_table(folder: Path, *columns: str) -> pl.DataFrame:
             table = pl.read_parquet(path)
         elif path.name.endswith((".csv", ".csv.gz")):
             table = pl.read_csv(path, infer_schema_length=None)
+        elif path.suffix == ".data":
+            table = pl.read_csv(path, separator=" ", infer_schema_length=None)
         else:
             continue
         if set(columns) <= set(table.columns):

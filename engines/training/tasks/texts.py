@@ -124,7 +124,7 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     if not asked.label or not set(asked.label) <= set(classes):
         return Outcome({})
     # A text that was trained on, or nearly so, would prove nothing.
-    new = np.ones(len(rows), np.bool_) if same else ~_near(asked.text, known.text)
+    new = np.ones(len(rows), np.bool_) if same else ~text.near_copies(asked.text, known.text)
     truth = np.array([number[asked.label[row]] for row in rows])[new]
     judged = Judged(tuple(classes), truth, {name: p[new] for name, p in told.items()}, np.flatnonzero(new) // RUN)
     return Outcome(judged.metrics(MEASURES, SEED), judged)
@@ -144,13 +144,6 @@ def _folds(texts: Texts, folds: int) -> list[tuple[Ints, Ints]]:
     )
     part = np.random.default_rng(SEED).integers(0, round(1 / HELD_OUT), group.max() + 1)[group]
     return [(np.flatnonzero(part != fold), np.flatnonzero(part == fold)) for fold in range(folds)]
-
-
-def _near(texts: list[str], others: list[str]) -> npt.NDArray[np.bool_]:
-    """Return which of ``texts`` are nearly one of ``others`` (cosine of character 4-grams at least `text.NEAR`)."""
-    grams = text.copy_grams().fit(others)
-    nearest = (grams.transform(texts) @ grams.transform(others).T).max(axis=1)
-    return np.asarray(nearest.toarray()).ravel() >= text.NEAR
 
 
 def _stacked(known: list[str], labels: Ints, asked: list[str], run: Run) -> dict[str, Floats]:

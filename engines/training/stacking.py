@@ -1,0 +1,125 @@
+"""Stacking: what weighs members is fitted on rows that they have not learnt from, which calibrates them too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+#: A member learns the rows (n,) and tells the probability (m,) of the rows (m,).
+Member = Callable[[Ints, Ints], Floats]
+#: Rows to learn and later, or other, rows to tell.
+Fold = tuple[Ints, Ints]
+
+#: A member's probability counts no further than this from 0 and 1.
+SURE = 1e-4
+
+
+class Classifier(Protocol):
+    """What scikit-learn calls so."""
+
+    def fit(self, x: Floats, y: Ints, /) -> Self:
+        """Learn from rows and their classes."""
+        ...
+
+    def predict_proba(self, x: Floats, /) -> Floats:
+        """Return the probability of each class for each row."""
+        ...
+
+
+class Learner(NamedTuple):
+    """How a classifier is made of a seed, and of how many seeds the probabilities are averaged."""
+
+    make: Callable[[int], Classifier]
+    seeds: int = 1
+
+    def on(self, features: Floats, truth: Ints) -> Member:
+        """Return the member that reads ``features`` (rows, F) and learns ``truth`` (rows,)."""
+
+        def tell(learn: Ints, rows: Ints) -> Floats:
+            made = [self.make(seed).fit(features[learn], truth[learn]) for seed in range(self.seeds)]
+            return np.asarray(np.mean([one.predict_proba(features[rows])[:, 1] for one in made], axis=0), np.float64)
+
+        return tell
+
+
+def stacked(
+    members: Mapping[str, Member],
+    truth: Ints,
+    known: Ints,
+    asked: Ints,
+    folds: Sequence[Fold],
+    advance: Callable[[], None] = lambda: None,
+    stacks: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Floats]:
+    """Return the probabilities (m, 2) of the rows ``asked`` (m,) by each member and each stack of members.
+
+    Parameters
+    ----------
+    members
+        What is stacked, by name; they say which columns of a row they read.
+    truth
+        0 or 1 for every row, (rows,); read at ``known`` only.
+    known
+        Rows whose truth is known.
+    folds
+        Parts of ``known``: members learn the first of each pair and tell the second, and a logistic regression of the
+        truth on what they tell weighs them (Wolpert 1992, *Stacked generalization*; with one member it is Platt's
+        scaling).
+    advance
+        Called after each fit: ``len(members) * (len(folds) + 1)`` times.
+    stacks
+        Which members each stack is of, by name; "tocsin" of all of them unless said.
+
+    """
+
+    def tell(member: Member, learn: Ints, rows: Ints) -> Floats:
+        told = member(learn, rows)
+        advance()
+        return told
+
+    weighed = np.concatenate([rows for _, rows in folds])
+    unseen = {name: np.concatenate([tell(member, *fold) for fold in folds]) for name, member in members.items()}
+    told = {name: tell(member, known, asked) for name, member in members.items()}
+    found = {name: pair(p) for name, p in told.items()}
+    for stack, names in (stacks or {"tocsin": tuple(members)}).items():
+        weights = LogisticRegression(C=1.0, max_iter=1000).fit(_odds(unseen, names), truth[weighed])
+        found[stack] = np.asarray(weights.predict_proba(_odds(told, names)), np.float64)
+    return found
+
+
+def pair(p: Floats) -> Floats:
+    """Return probabilities (n,) as those of both classes, (n, 2)."""
+    return np.stack([1 - p, p], 1)
+
+
+def grouped_folds(rows: Ints, groups: Ints, count: int, seed: int) -> list[Fold]:
+    """Return ``rows`` in ``count`` folds that keep a group together; ``groups`` (rows,) numbers each row's."""
+    names, of = np.unique(groups, return_inverse=True)
+    part = (np.random.default_rng(seed).permutation(len(names)) % count)[of]
+    return [(rows[part != i], rows[part == i]) for i in range(count)]
+
+
+def later_folds(rows: Ints, time: Ints, count: int, first: float = 0.5) -> list[Fold]:
+    """Return folds of ``rows`` in which the later is told by all before it; ``time`` (rows,) orders them.
+
+    The earliest share ``first`` is only learnt from, the rest told in ``count`` parts; what is of one time stays
+    together.
+    """
+    bounds = np.quantile(time, np.linspace(first, 1, count + 1), method="higher")
+    folds = [
+        (rows[time < low], rows[(time >= low) & ((time < high) | (i == count - 1))])
+        for i, (low, high) in enumerate(pairwise(bounds))
+    ]
+    return [(learn, told) for learn, told in folds if len(learn) and len(told)]
+
+
+def _odds(told: Mapping[str, Floats], names: Sequence[str]) -> Floats:
+    p = np.clip(np.stack([told[name] for name in names], 1), SURE, 1 - SURE)
+    return np.asarray(np.log(p / (1 - p)), np.float64)
