@@ -118,12 +118,17 @@ def pretrained(layers: tuple[int, ...] = LAYERS) -> Encoder:
     return encoder
 
 
+def padded(tokens: int) -> int:
+    """Return the length that a text of so many tokens is padded to."""
+    return next(n for n in LENGTHS if n >= tokens)
+
+
 Batch = tuple[Tensor, Tensor, Ints]
 
 
 def batches(rows: list[list[int]], size: int, rng: np.random.Generator | None = None) -> Iterator[Batch]:
     """Yield ids, mask (both int64 (batch, time)) and the rows' numbers; texts of one length go together."""
-    length = np.array([next(n for n in LENGTHS if n >= len(row)) for row in rows])
+    length = np.array([padded(len(row)) for row in rows])
     order = np.arange(len(rows)) if rng is None else rng.permutation(len(rows))
     order = order[np.argsort(length[order], kind="stable")]
     groups = [part for n in LENGTHS for part in _chunks(order[length[order] == n], size)]

@@ -51,7 +51,7 @@ def test_a_trained_model_lies_in_its_folder_with_its_curve_and_goes_on_from_ther
     code, said, told = tocsin(*arguments, "--adversary", "fgm", "--optimizer", "adam")
     assert code == 0, told
     names = {"checkpoint.pt", "curve.svg", "encoder.onnx", "tokenizer.json"}
-    for member in range(2):
+    for member in range(5):
         assert {path.name for path in (out / f"member-{member}").iterdir()} == names
     assert (out / "predictions.csv").is_file()
     assert "tocsin macro_f1" in said
