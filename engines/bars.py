@@ -18,7 +18,6 @@ NAMES = (
     "range",  # log of the high over the low, likewise
     "location",  # where the close lies between low (-1) and high (+1)
     "volume",  # log of the volume over the window's mean
-    "market",  # the market's return, in deviations of its own
 )
 CLIP = 6.0
 
@@ -56,19 +55,17 @@ def trailing(values: Floats, first: Ints, length: int) -> tuple[Floats, Floats]:
     return mean + level, spread
 
 
-def features(bars: Floats, market: Floats) -> Singles:
+def features(bars: Floats) -> Singles:
     """Return features of bars, 0 where there is no bar.
 
     Parameters
     ----------
     bars
         Shape (row, time + 1, 5), oldest first: open, high, low, close, volume; NaN where there is no bar.
-    market
-        Shape (row, time): the market's log-returns from close to close.
 
     Returns
     -------
-    Shape (row, time, 6), float32: `NAMES`, cut to [-`CLIP`, `CLIP`].
+    Shape (row, time, 5), float32: `NAMES`, cut to [-`CLIP`, `CLIP`].
     """
     with np.errstate(divide="ignore"):
         open_, high, low, close = np.moveaxis(np.log(bars[:, :, :4]), 2, 0)  # (row, time + 1) each
@@ -85,11 +82,10 @@ def features(bars: Floats, market: Floats) -> Singles:
             spread / scale,
             (2 * close - high - low)[:, 1:] / spread,
             known - mean,
-            market / _deviation(market),
         ],
         axis=2,
     )  # (row, time, feature)
-    return np.nan_to_num(np.clip(told, -CLIP, CLIP)).astype(np.float32)
+    return np.asarray(np.nan_to_num(np.clip(told, -CLIP, CLIP)), np.float32)
 
 
 def _mean(x: Floats) -> Floats:

@@ -34,6 +34,7 @@ class Style(NamedTuple):
 #: What networks are trained on: 20 bars are 60 pixels wide.
 PLAIN = Style("bars", 3, 64, 12, (0, 255, 255, 255, 255, 255))
 BARS = 20
+NUMBERS = 6  # that are drawn of a bar: open, high, low, close, the average, volume
 HEIGHT_PX, WIDTH_PX = PLAIN.height_px, BARS * PLAIN.bar_px
 
 
@@ -56,7 +57,7 @@ def draw(bars: Floats, style: Style, average: Floats | None = None) -> Bytes:
 
     Example
     -------
-    >>> bars = np.array([[[1.0, 2.0, 1.0, 2.0, 5.0], [2.0, 2.0, 1.0, 1.0, 9.0]]])
+    >>> bars = np.array([[[1.0, 2.0, 1.0, 2.0, 4.0], [2.0, 2.0, 1.0, 1.0, 9.0]]])
     >>> draw(bars, Style("candles", 1, 6, 2, (0, 1, 2, 3, 4, 5)))[0]
     array([[3, 2],
            [3, 2],
@@ -73,8 +74,8 @@ def draw(bars: Floats, style: Style, average: Floats | None = None) -> Bytes:
     last = height - style.volume_px - 2  # row of the lowest price; one row is left free below it
     scale = np.fmax(top - bottom, 1e-9)  # (chart, 1)
 
-    def row_of(price: Floats) -> Floats:
-        return np.asarray(np.round((top - price) / scale * last)).astype(np.float32)[:, :, None]  # (chart, time, 1)
+    def row_of(price: Floats) -> npt.NDArray[np.float32]:
+        return np.asarray(np.round((top - price) / scale * last), np.float32)[:, :, None]  # (chart, time, 1)
 
     rows = np.arange(height, dtype=np.float32)  # (row,)
     at_open, at_close = row_of(open_), row_of(close)
@@ -119,6 +120,20 @@ def _paint(columns: Bytes, where: npt.NDArray[np.bool_], what: int) -> None:
     np.copyto(columns, what, where=where[:, :, None])
 
 
+def numbers(bars: Floats, average: Floats) -> npt.NDArray[np.float32]:
+    """Return the numbers that `draw` draws of ``bars`` (chart, time, 5): prices, average, volume, (chart, time, 6).
+
+    They are in [-1, 1]: what is lowest and highest in the picture. 0 stands for what is not drawn.
+    """
+    prices = np.concatenate([bars[:, :, :4], average[:, :, None]], 2)  # (chart, time, 5)
+    top = np.fmax.reduce(prices, (1, 2), keepdims=True)  # (chart, 1, 1)
+    bottom = np.fmin.reduce(prices, (1, 2), keepdims=True)  # (chart, 1, 1)
+    volume = bars[:, :, 4:]  # (chart, time, 1)
+    most = np.fmax.reduce(volume, 1, keepdims=True)  # (chart, 1, 1)
+    share = np.concatenate([(prices - bottom) / np.fmax(top - bottom, 1e-9), volume / np.fmax(most, 1e-9)], 2)
+    return np.asarray(np.nan_to_num(2 * share - 1), np.float32)
+
+
 def see(pictures: Bytes) -> Bytes:
     """Return what a network looks at: ink alone, bright on black, in the size it knows.
 
@@ -145,17 +160,12 @@ def see(pictures: Bytes) -> Bytes:
     return np.asarray(np.round(ink * (255 / most))).astype(np.uint8)
 
 
-def shares(before: int, after: int, start: float = 0.0, end: float = 1.0) -> npt.NDArray[np.float32]:
-    """Return how much of each of ``before`` pixels is in each of ``after`` that cover [start, end) of them.
-
-    Returns
-    -------
-    Shape (after, before), float32; rows sum to 1 where what they cover lies within [0, 1).
-    """
-    edges = np.linspace(start * before, end * before, after + 1)  # (after + 1,)
+def shares(before: int, after: int) -> npt.NDArray[np.float32]:
+    """Return how much of each of ``before`` pixels is in each of ``after`` that cover as much, (after, before)."""
+    edges = np.linspace(0, before, after + 1)  # (after + 1,)
     pixels = np.arange(before)  # (before,)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)  # (after, before)
-    return (np.maximum(overlap, 0) / (edges[1:, None] - edges[:-1, None])).astype(np.float32)
+    return np.asarray(np.maximum(overlap, 0) * (after / before)).astype(np.float32)
 
 
 def png(picture: Bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Ticks: bars in a row to a logit, through dilated convolutions or an LSTM, with masked bars to learn from beforehand."""
+"""Ticks: bars in a row to a logit, through dilated convolutions or an LSTM; hidden bars to learn from beforehand."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ WIDTH = 16
 LAYERS = 4  # of convolutions: dilations 1, 2, 4, 8 see 61 bars
 HIDDEN = 0.2  # share of bars that pretraining hides
 BATCH = 256
+EPOCHS = 2
 PEAK_RATE = 3e-3
 
 
@@ -52,26 +53,29 @@ class Memory(nn.Module):
         return self.lstm(bars)[0]  # (row, time, width)
 
 
-BODIES = {"tcn": Convolutions, "lstm": Memory}
+BODIES: dict[str, type[nn.Module]] = {"tcn": Convolutions, "lstm": Memory}
 
 
 class Encoder(nn.Module):
-    """Bars and what else is known about the row, to an embedding and a logit."""
+    """Bars to an embedding, and to what it adds to a logit that is known without them."""
 
-    def __init__(self, body: Literal["tcn", "lstm"], features: int, context: int) -> None:
+    def __init__(self, body: Literal["tcn", "lstm"], features: int) -> None:
         super().__init__()
         self.body = BODIES[body](features)
         self.restore = nn.Linear(WIDTH, features)
-        self.head = nn.Linear(2 * WIDTH + context, 1)
+        self.head = nn.Linear(2 * WIDTH, 1)
+        nn.init.zeros_(self.head.weight)  # what is known already is where learning begins
+        nn.init.zeros_(self.head.bias)
 
-    def embed(self, bars: Tensor, context: Tensor) -> Tensor:
-        """Return (row, 2 width + context) of ``bars`` (row, time, feature) and ``context`` (row, context)."""
+    def embed(self, bars: Tensor) -> Tensor:
+        """Return (row, 2 width) of ``bars`` (row, time, feature)."""
         x = self.body(bars)  # (row, time, width)
-        return torch.cat([x[:, -1], x.mean(1), context], 1)  # (row, 2 width + context)
+        return torch.cat([x[:, -1], x.mean(1)], 1)  # (row, 2 width)
 
-    def forward(self, bars: Tensor, context: Tensor) -> Tensor:
-        """Return logits (row,)."""
-        return self.head(F.dropout(self.embed(bars, context), 0.3, self.training))[:, 0]  # (row,)
+    def forward(self, bars: Tensor, known: Tensor) -> Tensor:
+        """Return logits (row,) of ``bars`` (row, time, feature) and the logits ``known`` beforehand (row,)."""
+        embedded = F.dropout(self.embed(bars), 0.5, self.training)  # (row, 2 width)
+        return known + self.head(embedded)[:, 0]  # (row,)
 
 
 def pretrain(model: Encoder, bars: Singles, *, seed: int, epochs: int, every: int) -> None:
@@ -95,46 +99,46 @@ def pretrain(model: Encoder, bars: Singles, *, seed: int, epochs: int, every: in
 
 
 def fit(
-    model: Encoder,
+    body: Literal["tcn", "lstm"],
     bars: Singles,
-    context: Singles,
+    known: Singles,
     labels: Ints,
-    *,
     seed: int,
-    epochs: int,
     every: int,
     step: Callable[[], None],
 ) -> Encoder:
-    """Return ``model``, which now tells ``labels`` (row,) from ``bars`` (row, time, feature) and ``context`` (row, k).
+    """Return an encoder that tells ``labels`` (row,) from ``bars`` (row, time, feature) and logits ``known`` (row,).
 
     An epoch takes one row of ``every``, another one each time. ``step`` is called after each epoch.
     """
     torch.manual_seed(seed)
+    model = Encoder(body, bars.shape[2])
     rng = np.random.default_rng(seed)
     steps = -(-len(labels) // every // BATCH) + 1
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps * epochs)
-    torch.nn.init.constant_(model.head.bias, float(np.log(labels.mean() / (1 - labels.mean()))))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps * EPOCHS)
     model.train()
-    for epoch in range(epochs):
+    for epoch in range(EPOCHS):
         rows = rng.permutation(np.arange(epoch % every, len(labels), every))  # (row,)
         for batch in np.array_split(rows, max(1, len(rows) // BATCH)):
-            told = model(torch.from_numpy(bars[batch]), torch.from_numpy(context[batch]))  # (batch,)
+            told = model(torch.from_numpy(bars[batch]), torch.from_numpy(known[batch]))  # (batch,)
             loss = F.binary_cross_entropy_with_logits(told, torch.from_numpy(labels[batch]).float())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
         step()
-    return model.eval()
+    model.eval()
+    return model
 
 
 @torch.no_grad()
-def logits(model: Encoder, bars: Singles, context: Singles) -> Floats:
-    """Return the logit of each row, shape (row,)."""
-    told = [
-        model(torch.from_numpy(bars[at : at + 4 * BATCH]), torch.from_numpy(context[at : at + 4 * BATCH]))
-        for at in range(0, len(bars), 4 * BATCH)
-    ]
+def logits(model: Encoder, bars: Singles, known: Singles) -> Floats:
+    """Return the logit of each row, (row,), of ``bars`` (row, time, feature) and the logits ``known`` (row,)."""
+    together = 4 * BATCH
+    told = [torch.zeros(0)]
+    for at in range(0, len(bars), together):
+        rows = slice(at, at + together)
+        told.append(model(torch.from_numpy(bars[rows]), torch.from_numpy(known[rows])))  # (row,)
     found: Floats = torch.cat(told).double().numpy()
     return found

@@ -18,6 +18,7 @@ from engines.bundle import Metric
 TASKS = {
     "financial_phrasebank": "texts",
     "fomc": "texts",
+    "kdd17_prices": "kdd17",
     "nab": "nab",
     "speech_fsdd": "speech",
     "twitter_fin_news": "texts",

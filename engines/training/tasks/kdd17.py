@@ -12,9 +12,10 @@ anew from all rows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ import polars as pl
 from rich.progress import Progress
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from engines import bars as barlib
 from engines import charts
@@ -35,14 +38,19 @@ Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-SEED = 0
+SEEDS = (0,)  # of the networks whose logits are averaged
+BODY: Literal["tcn", "lstm"] = "tcn"
+FEWEST = 500  # rows to learn from, and to be told, at each moment
 AHEAD = 20  # rows that an outcome looks ahead, and back for its volatility
 WORST = 0.1
 PRICES = ("open", "high", "low", "close", "adj_close")
+YEAR = 250
 WINDOW = 60  # bars that the ticks' encoder sees
 LEAST = WINDOW + 1  # bars of a ticker up to a row that models are asked about; before, the prevalence stands
-EVERY = 5  # an epoch takes one row of so many: windows of neighbours are nearly the same
-MOMENTS = (0.4, 0.6, 0.8)  # shares of the training dates after which members are asked about what follows
+EVERY = 10  # an epoch takes one row of so many: windows of neighbours are nearly the same
+MOMENTS = (0.5, 0.75)  # shares of the training dates after which members are asked about what follows
+#: Which members' logits (columns of `tell`) each contender weighs.
+STACKS = {"tocsin": [0, 2, 3], "chart": [2], "ticks": [0, 3], "same_numbers": [4], "levels": [0], "trailing": [1]}
 HELD_OUT = 0.2  # latest share of the dates that is predicted where a folder is to predict itself
 
 
@@ -60,18 +68,18 @@ class Table(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What models see of rows: the bars and average of charts, the numbers on them, the ticks' features, the context."""
+    """What models see of rows: charts' bars and average, the numbers on a chart, the ticks' features and context."""
 
     bars: Floats  # (row, 20, 5)
     average: Floats  # (row, 20)
     numbers: Singles  # (row, 20, 6)
-    ticks: Singles  # (row, 60, 6)
+    ticks: Singles  # (row, 60, 5)
     context: Singles  # (row, k)
     simple: Floats  # (row, 4)
 
     def at(self, rows: Ints | Mask) -> Seen:
         """Return some of the rows."""
-        return Seen(*(part[rows] for part in self))
+        return Seen._make(part[rows] for part in self)
 
 
 def read(folder: Path) -> pl.DataFrame:
@@ -141,19 +149,14 @@ def look(table: Table) -> Seen:
     """Return what models see of each row, known at its close."""
     moves, first = returns(table), table.first
     _, day = np.unique(table.day, return_inverse=True)  # (row,)
-    known = np.isfinite(moves)
-    market = np.bincount(day, np.where(known, moves, 0.0)) / np.maximum(np.bincount(day, known), 1)  # (day,)
     average, _ = barlib.trailing(table.bars[:, 3], first, charts.BARS)  # (row,)
-    mean, deviation = {}, {}
-    for length in (5, 20, 60, 250):
-        mean[length], deviation[length] = barlib.trailing(moves, first, length)
-    _, market_deviation = zip(*(barlib.trailing(market, np.zeros(len(market), np.int64), n) for n in (20, 60, 250)), strict=True)
-    log = {length: np.log(np.maximum(deviation[length], 1e-6)) for length in deviation}
-    mlog = [np.log(np.maximum(x, 1e-6))[day] for x in market_deviation]
-    momentum = {n: mean[n] * np.sqrt(n) / np.maximum(deviation[60], 1e-6) for n in mean}
-    simple = np.stack([log[20], momentum[5], momentum[20], momentum[60]], 1)  # (row, 4)
-    context = np.stack([log[20], log[20] - log[60], log[60] - log[250], momentum[5], momentum[20], momentum[60], momentum[250],
-       mlog[0], mlog[0]-mlog[1], mlog[1]-mlog[2]], 1)
+    deviation = [barlib.trailing(moves, first, length)[1] for length in (AHEAD, 3 * AHEAD, YEAR)]
+    short, middle, long = (np.log(np.maximum(known, 1e-6)) for known in deviation)  # (row,) each
+    momentum = [barlib.trailing(moves, first, n)[0] * np.sqrt(n) / np.exp(middle) for n in (5, AHEAD, 3 * AHEAD)]
+    simple = np.nan_to_num(np.stack([short, *momentum], 1))  # (row, 4)
+    ratios = np.nan_to_num(np.stack([short - middle, middle - long], 1))  # (row, 2)
+    usual = np.stack([np.bincount(day, ratio) / np.bincount(day) for ratio in ratios.T], 1)  # (day, 2)
+    context = np.concatenate([simple[:, :1], ratios - usual[day]], 1)  # (row, 3)
     parts = []
     for rows in np.array_split(np.arange(len(moves)), max(1, len(moves) // 10_000)):
         bars = barlib.windows(table.bars, first, rows, charts.BARS)  # (row, 20, 5)
@@ -162,24 +165,148 @@ def look(table: Table) -> Seen:
             Seen(
                 bars,
                 line,
-                numbers(bars, line),
-                barlib.features(
-                    barlib.windows(table.bars, first, rows, WINDOW + 1),
-                    barlib.windows(market[day], first, rows, WINDOW),
-                ),
-                np.nan_to_num(context[rows]).astype(np.float32),
-                np.nan_to_num(simple[rows]),
+                charts.numbers(bars, line),
+                barlib.features(barlib.windows(table.bars, first, rows, WINDOW + 1)),
+                context[rows].astype(np.float32),
+                simple[rows],
             )
         )
-    return Seen(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return Seen._make(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
-def numbers(bars: Floats, average: Floats) -> Singles:
-    """Return what a chart of ``bars`` (row, 20, 5) shows, as numbers: prices, average, volume in [-1, 1], (row, 20, 6)."""
-    prices = np.concatenate([bars[:, :, :4], average[:, :, None]], 2)  # (row, 20, 5)
-    top = np.fmax.reduce(prices, (1, 2), keepdims=True)  # (row, 1, 1)
-    bottom = np.fmin.reduce(prices, (1, 2), keepdims=True)  # (row, 1, 1)
-    volume = bars[:, :, 4:]  # (row, 20, 1)
-    most = np.fmax.reduce(volume, 1, keepdims=True)  # (row, 1, 1)
-    share = np.concatenate([(prices - bottom) / np.fmax(top - bottom, 1e-9), volume / np.fmax(most, 1e-9)], 2)
-    return np.nan_to_num(2 * share - 1).astype(np.float32)
+def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Metric]:
+    """Learn from ``train``, write ``ticker,date,p_adverse`` for the rows of ``test`` to ``out``, in order; see `Task`.
+
+    Where both are one folder, the earlier dates predict the later, whose rows are written. History before a row comes
+    from either folder; with too little of it, `WORST` is what is told. Intervals are of 500 bootstraps over months.
+
+    Returns
+    -------
+    Measures of the chart's and the ticks' networks stacked ("tocsin"), of the chart's network on charts as others draw
+    them ("chart_redrawn"), of either network alone, of one that is given the numbers that the chart shows
+    ("same_numbers"), of a regression on trailing volatility and momentum, and of the prevalence; and what "tocsin"
+    gains in AUC over either network.
+
+    Raises
+    ------
+    FolderError
+        A folder has no prices that can be used, or ``train`` too few to learn from.
+    """
+    known = asked = read(train)
+    if train.resolve() == test.resolve():
+        later = pl.col("date") >= int(np.quantile(known["date"].unique().to_numpy(), 1 - HELD_OUT))
+        known, asked = known.filter(~later), known.filter(later)
+    else:
+        asked = read(test)
+    table = assemble(known, asked)
+    outcome, ends = outcomes(table)
+    seen = look(table)
+    learned = np.flatnonzero(np.isfinite(outcome) & (table.asked < 0))
+    parts = walk(table.day[learned], ends[learned])
+    if any(len(rows) < FEWEST for pair in parts for rows in pair):
+        raise FolderError(f"{train}: expected a few years of prices of several tickers, found {len(known)} rows")
+    task = progress.add_task("training", total=(len(parts) + 1) * len(SEEDS) * (chart.EPOCHS + 2 * ticks.EPOCHS))
+
+    def learn_from(rows: Ints) -> tuple[Models, float]:
+        bound = float(np.quantile(outcome[rows], WORST))
+        adverse = (outcome[rows] <= bound).astype(np.int64)  # (row,)
+        return learn(seen.at(rows), adverse, lambda: progress.advance(task)), bound
+
+    told, happened = [], []
+    for before, after in parts:
+        models, bound = learn_from(learned[before])
+        told.append(tell(models, seen.at(learned[after])))
+        happened.append(outcome[learned[after]] <= bound)
+    models, bound = learn_from(learned)
+    rows = np.flatnonzero((table.asked >= 0) & (np.arange(len(outcome)) - table.first >= LEAST - 1))
+    logits = tell(models, seen.at(rows))  # (row, member)
+    guesses = {}
+    for name, columns in STACKS.items():
+        judge_of_all = LogisticRegression().fit(np.concatenate(told)[:, columns], np.concatenate(happened))
+        guesses[name] = judge_of_all.predict_proba(logits[:, columns])[:, 1]  # (row,)
+        if name == "chart":
+            redrawn = tell(models, seen.at(rows), np.random.default_rng(SEEDS[0]))[:, columns]
+            guesses["chart_redrawn"] = judge_of_all.predict_proba(redrawn)[:, 1]
+    guesses["prevalence"] = np.full(len(rows), WORST)
+
+    p_adverse = np.full(len(asked), WORST)
+    p_adverse[table.asked[rows]] = guesses["tocsin"]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    asked.select("ticker", date="written").with_columns(p_adverse=p_adverse).write_csv(out)
+    judged = np.isfinite(outcome[rows])
+    month = table.day[rows][judged].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return measure((outcome[rows][judged] <= bound).astype(np.int64), {n: p[judged] for n, p in guesses.items()}, month)
+
+
+def walk(day: Ints, ends: Ints) -> list[tuple[Ints, Ints]]:
+    """Return for each of `MOMENTS` which rows are learnt from, and which told: up to the next, or the last, moment.
+
+    ``day`` (row,) is when a row is known, ``ends`` (row,) when its outcome is: that of no row that is learnt from lies
+    within what is told.
+    """
+    days = np.unique(day)
+    bounds = [*(int(days[int(len(days) * moment)]) for moment in MOMENTS if len(days)), int(days.max(initial=0)) + 1]
+    return [
+        (np.flatnonzero(ends < start), np.flatnonzero((day >= start) & (day < end)))
+        for start, end in itertools.pairwise(bounds)
+    ]
+
+
+class Models(NamedTuple):
+    """What has been learnt: regressions on the context and on the simple figures, and the networks, once a seed."""
+
+    levels: Pipeline
+    trailing: Pipeline
+    charts: list[chart.Network]
+    ticks: list[ticks.Encoder]
+    numbers: list[ticks.Encoder]
+
+
+def learn(seen: Seen, adverse: Ints, step: Callable[[], None]) -> Models:
+    """Return models that know whether rows were ``adverse`` (row,); ``step`` is called after each network's epoch."""
+    levels, trailing = (
+        make_pipeline(StandardScaler(), LogisticRegression()).fit(x, adverse) for x in (seen.context, seen.simple)
+    )
+    known = levels.decision_function(seen.context).astype(np.float32)  # (row,)
+    nothing = prior(len(adverse))  # (row,)
+    models = Models(levels, trailing, [], [], [])
+    for seed in SEEDS:
+        models.charts.append(chart.fit(seen.bars, seen.average, adverse, seed, EVERY, step))
+        models.ticks.append(ticks.fit(BODY, seen.ticks, known, adverse, seed, EVERY // 2, step))
+        models.numbers.append(ticks.fit(BODY, seen.numbers, nothing, adverse, seed, EVERY // 2, step))
+    return models
+
+
+def prior(count: int) -> Singles:
+    """Return the logit of `WORST` for each of ``count`` rows."""
+    return np.full(count, np.log(WORST / (1 - WORST)), np.float32)
+
+
+def tell(models: Models, seen: Seen, redrawn: np.random.Generator | None = None) -> Floats:
+    """Return logits (row, member) in the order of `Models`; with ``redrawn``, charts are drawn as others might."""
+    known = models.levels.decision_function(seen.context)  # (row,)
+    given, nothing = known.astype(np.float32), prior(len(known))  # (row,) each
+    told = [
+        [known],
+        [models.trailing.decision_function(seen.simple)],
+        [chart.logits(model, seen.bars, seen.average, redrawn) for model in models.charts],
+        [ticks.logits(model, seen.ticks, given) for model in models.ticks],
+        [ticks.logits(model, seen.numbers, nothing) for model in models.numbers],
+    ]
+    return np.stack([np.mean(member, axis=0) for member in told], 1)
+
+
+def measure(adverse: Ints, guesses: dict[str, Floats], month: Ints) -> dict[str, Metric]:
+    """Return what ``guesses`` (row,) of ``adverse`` (row,) are worth; nothing where all rows are alike, or none."""
+    if len(set(adverse.tolist())) < 2:
+        return {}
+    found = {
+        f"{name} {measured}": metric
+        for name, p in guesses.items()
+        for measured, metric in judge(BINARY, adverse, np.stack([1 - p, p], 1), month, SEEDS[0]).items()
+    }
+    gain = {"auc": lambda y, p: float(roc_auc_score(y, p[:, 1]) - roc_auc_score(y, p[:, 0]))}
+    for name in ("chart", "ticks"):
+        both = np.stack([guesses[name], guesses["tocsin"]], 1)  # (row, 2)
+        found[f"gain_over_{name} auc"] = judge(gain, adverse, both, month, SEEDS[0])["auc"]
+    return found
