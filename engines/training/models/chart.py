@@ -22,6 +22,7 @@ BATCH = 128
 EPOCHS = 3
 TOGETHER = 32  # charts of a batch that are drawn in one foreign style
 PEAK_RATE = 2e-3
+ALIKE = 0.1  # weight of the squared difference of a chart's logits in two styles
 CONTRAST = 60  # greys that anything drawn is at least away from the background
 
 
@@ -155,7 +156,8 @@ def fit(bars: Floats, average: Floats, labels: Ints, seed: int, every: int, step
             known = torch.from_numpy(labels[batch]).float().repeat(2)  # (2 batch,)
             shown = torch.from_numpy(numbers(some, line)).flatten(1).repeat(2, 1)  # (2 batch, 120)
             plain, other = told.chunk(2)  # (batch,) each
-            loss = F.binary_cross_entropy_with_logits(told, known) + F.mse_loss(read, shown) + F.mse_loss(other, plain)
+            loss = F.binary_cross_entropy_with_logits(told, known) + F.mse_loss(read, shown)
+            loss = loss + ALIKE * F.mse_loss(other, plain)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

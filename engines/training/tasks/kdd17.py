@@ -44,6 +44,7 @@ FEWEST = 500  # rows to learn from, and to be told, at each moment
 AHEAD = 20  # rows that an outcome looks ahead, and back for its volatility
 WORST = 0.1
 PRICES = ("open", "high", "low", "close", "adj_close")
+GAP_DAYS = 30  # without a price; what was before says nothing about what comes after
 YEAR = 250
 WINDOW = 60  # bars that the ticks' encoder sees
 LEAST = WINDOW + 1  # bars of a ticker up to a row that models are asked about; before, the prevalence stands
@@ -57,8 +58,9 @@ HELD_OUT = 0.2  # latest share of the dates that is predicted where a folder is 
 class Table(NamedTuple):
     """Prices of both folders by ticker and date, one row a day.
 
-    ``bars`` (row, 5) are adjusted for splits and dividends; ``first`` (row,) the first row of the ticker; ``day``
-    (row,) days since 1970; ``asked`` (row,) the place in the folder to predict, -1 for rows of the other.
+    ``bars`` (row, 5) are adjusted for splits and dividends; ``first`` (row,) the first row of the ticker,
+    or after a gap; ``day`` (row,) days since 1970; ``asked`` (row,) the place in the folder to predict, -1 for rows of
+    the other.
     """
 
     bars: Floats
@@ -74,8 +76,8 @@ class Seen(NamedTuple):
     average: Floats  # (row, 20)
     numbers: Singles  # (row, 20, 6)
     ticks: Singles  # (row, 60, 5)
-    context: Singles  # (row, k)
-    simple: Floats  # (row, 4)
+    context: Floats  # (row, 3): see `look`
+    simple: Floats  # (row, 4): log of volatility, momentum of 5, 20 and 60 days
 
     def at(self, rows: Ints | Mask) -> Seen:
         """Return some of the rows."""
@@ -114,12 +116,13 @@ def assemble(known: pl.DataFrame, asked: pl.DataFrame) -> Table:
     rest = known.join(asked, on=["ticker", "date"], how="anti").with_columns(asked=pl.lit(-1, pl.Int64))
     table = pl.concat([rest, asked], how="diagonal").sort("ticker", "date")
     adjusted = table.with_columns(pl.col("open", "high", "low", "close") * pl.col("adj_close") / pl.col("close"))
-    ticker = table["ticker"].rle_id().to_numpy()  # (row,)
-    first = np.searchsorted(ticker, ticker).astype(np.int64)  # (row,)
+    ticker, day = table["ticker"].rle_id().to_numpy(), table["date"].to_numpy()  # (row,) each
+    begins = (np.diff(ticker, prepend=-1) != 0) | (np.diff(day, prepend=0) > GAP_DAYS)  # (row,)
+    series = np.cumsum(begins)  # (row,)
     return Table(
         adjusted.select("open", "high", "low", "close", "volume").to_numpy(),
-        first,
-        table["date"].to_numpy(),
+        np.searchsorted(series, series).astype(np.int64),
+        day,
         table["asked"].to_numpy(),
     )
 
@@ -146,7 +149,12 @@ def returns(table: Table) -> Floats:
 
 
 def look(table: Table) -> Seen:
-    """Return what models see of each row, known at its close."""
+    """Return what models see of each row, known at its close.
+
+    The context is the log of the volatility of 20 days; and the logs of its ratio to that of 60 days and of that to that
+    of 250, each less its mean over all tickers on that day: volatility returns to its level, so that after days that
+    were calm for this ticker the same move weighs more.
+    """
     moves, first = returns(table), table.first
     _, day = np.unique(table.day, return_inverse=True)  # (row,)
     average, _ = barlib.trailing(table.bars[:, 3], first, charts.BARS)  # (row,)
@@ -167,7 +175,7 @@ def look(table: Table) -> Seen:
                 line,
                 charts.numbers(bars, line),
                 barlib.features(barlib.windows(table.bars, first, rows, WINDOW + 1)),
-                context[rows].astype(np.float32),
+                context[rows],
                 simple[rows],
             )
         )
@@ -184,8 +192,8 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
     -------
     Measures of the chart's and the ticks' networks stacked ("tocsin"), of the chart's network on charts as others draw
     them ("chart_redrawn"), of either network alone, of one that is given the numbers that the chart shows
-    ("same_numbers"), of a regression on trailing volatility and momentum, and of the prevalence; and what "tocsin"
-    gains in AUC over either network.
+    ("same_numbers"), of a regression on the ticks' context ("levels") and one on trailing volatility and momentum
+    ("trailing"), and of the prevalence; and what "tocsin" gains in AUC over chart and ticks.
 
     Raises
     ------
@@ -222,11 +230,12 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
     logits = tell(models, seen.at(rows))  # (row, member)
     guesses = {}
     for name, columns in STACKS.items():
-        judge_of_all = LogisticRegression().fit(np.concatenate(told)[:, columns], np.concatenate(happened))
-        guesses[name] = judge_of_all.predict_proba(logits[:, columns])[:, 1]  # (row,)
+        weigh = make_pipeline(StandardScaler(), LogisticRegression())
+        weigh.fit(np.concatenate(told)[:, columns], np.concatenate(happened))
+        guesses[name] = weigh.predict_proba(logits[:, columns])[:, 1]  # (row,)
         if name == "chart":
             redrawn = tell(models, seen.at(rows), np.random.default_rng(SEEDS[0]))[:, columns]
-            guesses["chart_redrawn"] = judge_of_all.predict_proba(redrawn)[:, 1]
+            guesses["chart_redrawn"] = weigh.predict_proba(redrawn)[:, 1]
     guesses["prevalence"] = np.full(len(rows), WORST)
 
     p_adverse = np.full(len(asked), WORST)

@@ -45,7 +45,7 @@ def test_others_draw_differently_each_time_and_alike_by_the_seed() -> None:
         assert np.mean(some > 100) < 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_pattern_is_learnt_and_still_seen_where_others_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chart, "EPOCHS", 6)
     torch.set_num_threads(1)

@@ -31,7 +31,7 @@ def test_an_encoder_begins_with_what_is_known(kind: str) -> None:
     assert model.embed(torch.from_numpy(bars)).shape == (5, 2 * ticks.WIDTH)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_bars_and_context_tell_together_is_learnt(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ticks, "EPOCHS", 12)
@@ -42,7 +42,7 @@ def test_what_bars_and_context_tell_together_is_learnt(kind: str, monkeypatch: p
     assert np.mean((ticks.logits(model, bars, known) > 0) == label) > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_hidden_bars_are_restored_from_those_around_them(kind: str) -> None:
     torch.set_num_threads(1)
