@@ -151,9 +151,9 @@ def returns(table: Table) -> Floats:
 def look(table: Table) -> Seen:
     """Return what models see of each row, known at its close.
 
-    The context is the log of the volatility of 20 days; and the logs of its ratio to that of 60 days and of that to that
-    of 250, each less its mean over all tickers on that day: volatility returns to its level, so that after days that
-    were calm for this ticker the same move weighs more.
+    The context is the log of the volatility of 20 days; and the logs of its ratio to that of 60 days, and of that to
+    that of 250, each less its mean over all tickers on that day: volatility returns to its level, so that after days
+    that were calm for this ticker the same move weighs more.
     """
     moves, first = returns(table), table.first
     _, day = np.unique(table.day, return_inverse=True)  # (row,)
@@ -234,8 +234,9 @@ def run(train: Path, test: Path, out: Path, progress: Progress) -> dict[str, Met
         weigh.fit(np.concatenate(told)[:, columns], np.concatenate(happened))
         guesses[name] = weigh.predict_proba(logits[:, columns])[:, 1]  # (row,)
         if name == "chart":
-            redrawn = tell(models, seen.at(rows), np.random.default_rng(SEEDS[0]))[:, columns]
-            guesses["chart_redrawn"] = weigh.predict_proba(redrawn)[:, 1]
+            others = np.random.default_rng(SEEDS[0])
+            redrawn = [chart.logits(one, seen.bars[rows], seen.average[rows], others) for one in models.charts]
+            guesses["chart_redrawn"] = weigh.predict_proba(np.mean(redrawn, axis=0)[:, None])[:, 1]
     guesses["prevalence"] = np.full(len(rows), WORST)
 
     p_adverse = np.full(len(asked), WORST)
@@ -291,14 +292,14 @@ def prior(count: int) -> Singles:
     return np.full(count, np.log(WORST / (1 - WORST)), np.float32)
 
 
-def tell(models: Models, seen: Seen, redrawn: np.random.Generator | None = None) -> Floats:
-    """Return logits (row, member) in the order of `Models`; with ``redrawn``, charts are drawn as others might."""
+def tell(models: Models, seen: Seen) -> Floats:
+    """Return logits (row, member) in the order of `Models`."""
     known = models.levels.decision_function(seen.context)  # (row,)
     given, nothing = known.astype(np.float32), prior(len(known))  # (row,) each
     told = [
         [known],
         [models.trailing.decision_function(seen.simple)],
-        [chart.logits(model, seen.bars, seen.average, redrawn) for model in models.charts],
+        [chart.logits(model, seen.bars, seen.average) for model in models.charts],
         [ticks.logits(model, seen.ticks, given) for model in models.ticks],
         [ticks.logits(model, seen.numbers, nothing) for model in models.numbers],
     ]
@@ -309,12 +310,20 @@ def measure(adverse: Ints, guesses: dict[str, Floats], month: Ints) -> dict[str,
     """Return what ``guesses`` (row,) of ``adverse`` (row,) are worth; nothing where all rows are alike, or none."""
     if len(set(adverse.tolist())) < 2:
         return {}
+
+    def auc(y: Ints, p: Floats) -> float:  # of a draw in which all rows are alike: chance
+        return float(roc_auc_score(y, p)) if 0 < y.sum() < len(y) else 0.5
+
+    def precision(y: Ints, p: Floats) -> float:
+        return BINARY["average_precision"](y, p) if y.any() else 0.0
+
+    measures = {**BINARY, "auc": lambda y, p: auc(y, p[:, 1]), "average_precision": precision}
     found = {
         f"{name} {measured}": metric
         for name, p in guesses.items()
-        for measured, metric in judge(BINARY, adverse, np.stack([1 - p, p], 1), month, SEEDS[0]).items()
+        for measured, metric in judge(measures, adverse, np.stack([1 - p, p], 1), month, SEEDS[0]).items()
     }
-    gain = {"auc": lambda y, p: float(roc_auc_score(y, p[:, 1]) - roc_auc_score(y, p[:, 0]))}
+    gain = {"auc": lambda y, p: auc(y, p[:, 1]) - auc(y, p[:, 0])}
     for name in ("chart", "ticks"):
         both = np.stack([guesses[name], guesses["tocsin"]], 1)  # (row, 2)
         found[f"gain_over_{name} auc"] = judge(gain, adverse, both, month, SEEDS[0])["auc"]
