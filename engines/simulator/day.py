@@ -8,8 +8,9 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 
+from engines import charts
 from engines.labels import Label
-from engines.simulator import charts, people, words
+from engines.simulator import people, words
 from engines.simulator.events import ALL, BENIGN, PLAN, Event, place
 from engines.simulator.flow import SECOND_NS, Floats, background, ticks_of
 from engines.simulator.words import Company, Text
@@ -17,6 +18,8 @@ from schemas.frames import Frame, Kind
 from schemas.records import ChartSnapshot, News, OrderEvent, TranscriptSegment, Transfer
 
 _CHART_EVERY_S = 1_800
+_CHART_BARS = 64
+_CHART = charts.Style("candles", 1, 64, 14, (0, 110, 170, 255, 110, 0))  # a pixel a minute
 _SENTENCES = 3
 
 
@@ -297,8 +300,11 @@ def _charts(rng: np.random.Generator, ticks: list[Frame], seconds: int, open_ns:
         bars = people.minute_bars(frame, open_ns, seconds)
         offset_s = int(rng.integers(0, 60))
         for at_s in range(_CHART_EVERY_S, seconds, _CHART_EVERY_S):
-            seen = bars[max(0, at_s // 60 - charts.WIDTH) : at_s // 60]
-            picture = charts.draw(seen[~np.isnan(seen[:, 3])])
+            seen = bars[max(0, at_s // 60 - _CHART_BARS) : at_s // 60]
+            traded = seen[~np.isnan(seen[:, 3])]
+            shown = np.full((1, _CHART_BARS, 5), np.nan)
+            shown[0, _CHART_BARS - len(traded) :] = traded
+            (picture,) = charts.draw(shown, _CHART)
             at_ns = open_ns + at_s * SECOND_NS
             made.append(
                 ChartSnapshot(
@@ -306,8 +312,8 @@ def _charts(rng: np.random.Generator, ticks: list[Frame], seconds: int, open_ns:
                     ts_available=at_ns + (10 + offset_s) * SECOND_NS,
                     instrument=frame.instrument,
                     media_type="image/png",
-                    width=charts.WIDTH,
-                    height=charts.HEIGHT,
+                    width=_CHART_BARS,
+                    height=_CHART.height_px,
                     interval_s=60,
                     payload=charts.png(picture),
                 )

@@ -52,8 +52,8 @@ MULTICLASS: Mapping[str, Measure] = {
     "brier": brier,
 }
 BINARY: Mapping[str, Measure] = {
-    "auc": lambda y, p: float(roc_auc_score(y, p[:, 1])),
-    "average_precision": lambda y, p: float(average_precision_score(y, p[:, 1])),
+    "auc": lambda y, p: _where_both(roc_auc_score, y == 1, p[:, 1]),
+    "average_precision": lambda y, p: _where_both(average_precision_score, y == 1, p[:, 1]),
     "ece": calibration_error,
     "brier": lambda y, p: float(np.mean((p[:, 1] - y) ** 2)),
 }
@@ -78,8 +78,15 @@ def _average(p: Floats) -> str:
 
 def _by_class(measure: Callable[[npt.NDArray[np.bool_], Floats], float], y: Ints, p: Floats) -> float:
     """Return the mean of a measure of each class against the rest (of two classes, of the second alone)."""
-    asked = [1] if p.shape[1] == 2 else [k for k in range(p.shape[1]) if 0 < np.mean(y == k) < 1]
-    return float(np.mean([measure(y == k, p[:, k]) for k in asked]))
+    asked = [1] if p.shape[1] == 2 else range(p.shape[1])
+    return float(np.nanmean([_where_both(measure, y == k, p[:, k]) for k in asked]))
+
+
+def _where_both(
+    measure: Callable[[npt.NDArray[np.bool_], Floats], float], happened: npt.NDArray[np.bool_], p: Floats
+) -> float:
+    """Return a measure of probabilities ``p`` (n,), NaN where all rows are alike: a draw may lack one kind."""
+    return float(measure(happened, p)) if 0 < happened.sum() < len(happened) else float("nan")
 
 
 def judge(measures: Mapping[str, Measure], y: Ints, p: Floats, blocks: Ints, seed: int) -> dict[str, Metric]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from dataclasses import replace
 from datetime import date
@@ -13,7 +12,6 @@ import pytest
 
 from engines.instruments import SymbolMaster
 from engines.labels import Label
-from engines.simulator import charts
 from engines.simulator.day import Config, Day, simulate
 from engines.simulator.events import BENIGN, PLAN
 from engines.simulator.words import Company
@@ -258,26 +256,6 @@ def test_charts_are_pictures_of_what_was_known(day: Day) -> None:
         media.check_chart(chart)
         assert chart.ts_available > chart.ts_event
     assert len(day.charts) == 12 * len(COMPANIES)
-
-
-def test_a_rising_bar_is_drawn_bright_and_a_falling_one_dim() -> None:
-    bars = np.array([[1.0, 2.0, 1.0, 2.0, 5.0], [2.0, 2.0, 1.0, 1.0, 10.0]])
-    picture = charts.draw(bars)
-    assert picture.shape == (64, 64)
-    assert not picture[:, :62].any()
-    assert set(picture[:49, 62]) == {255}
-    assert set(picture[:49, 63]) == {170}
-    assert (picture[50:, 63] == 110).sum() == 13  # the larger volume fills its rows
-    assert (picture[50:, 62] == 110).sum() == 6  # half of it, rounded to even
-
-
-def test_a_png_holds_the_picture() -> None:
-    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    data = charts.png(picture)
-    start = data.index(b"IDAT") + 4
-    length = int.from_bytes(data[start - 8 : start - 4], "big")
-    rows = zlib.decompress(data[start : start + length])
-    assert list(rows) == [0, 0, 1, 2, 3, 0, 4, 5, 6, 7, 0, 8, 9, 10, 11]  # each row behind its filter byte
 
 
 def test_impossible_days_are_refused_with_a_sentence() -> None:

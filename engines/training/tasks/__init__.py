@@ -26,6 +26,7 @@ TASKS = {
     "credit": "credit",
     "financial_phrasebank": "texts",
     "fomc": "texts",
+    "kdd17_prices": "kdd17",
     "maec": "maec",
     "nab": "nab",
     "sec_litigation": "litigation",
