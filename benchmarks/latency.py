@@ -41,8 +41,8 @@ from benchmarks import harness
 from benchmarks.harness import Usage, percentile
 from benchmarks.ticks import address_of, is_ready
 from engines.bundle import DEFAULT, Bundle
+from engines.charts import Style, draw, png
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
-from engines.simulator.charts import draw, png
 from engines.text import TextEncoder
 from engines.typologies import adverse_text
 from monitor import kafka
@@ -51,6 +51,7 @@ from schemas import codec, frames
 from schemas.alerts import AlertEvent
 from schemas.records import ChartSnapshot, Document, Quote, Trade, TranscriptSegment
 
+CHART = Style("candles", 1, 64, 14, (0, 110, 170, 255, 110, 0))  # a pixel a minute, as the simulator draws
 S = 1_000_000_000
 RATES = {"trade": 1_850, "quote": 100, "post": 40, "segment": 8, "chart": 2}
 HISTORY_NS = 45 * 60 * S
@@ -150,7 +151,7 @@ class Load(threading.Thread):
         self._chance = random.Random(11)
         self._sent = 0
         self._bursts: list[tuple[str, float]] = []
-        self._chart = png(draw(np.abs(np.random.default_rng(3).normal(100.0, 1.0, (64, 5)))))
+        self._chart = png(draw(np.abs(np.random.default_rng(3).normal(100.0, 1.0, (1, 64, 5))), CHART)[0])
         self._producer = Producer(
             {
                 "bootstrap.servers": settings.bootstrap,

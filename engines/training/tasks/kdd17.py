@@ -1,8 +1,9 @@
 """Adverse moves of stocks: how probable it is that the next 20 trading days are among the worst tenth for their risk.
 
 A row's outcome is its log-return over the next 20 rows of its ticker, by adjusted closes, divided by its trailing
-volatility: the standard deviation of the last 20 daily log-returns, times √20. It was adverse where that is at most the
-10 % quantile of all outcomes (all tickers pooled) of the rows that were trained on. Rows whose 20 days lie not wholly
+volatility times √20: the geometric mean of the standard deviations of the last 20 and the last 60 daily log-returns (by
+the first alone, what is told is mostly that a calm month does not last). It was adverse where that is at most the 10 %
+quantile of all outcomes (all tickers pooled) of the rows that were trained on. Rows whose 20 days lie not wholly
 in the same folder have no outcome, and no row of training has one that reaches into what it is judged by.
 
 Members learn from rows up to a moment and predict the rows after it, for several moments; from what they told so, a
@@ -128,7 +129,8 @@ def assemble(known: pl.DataFrame, asked: pl.DataFrame) -> Table:
 def outcomes(table: Table) -> tuple[Floats, Ints]:
     """Return each row's outcome (row,), NaN where it has none, and the day it ends (row,)."""
     close = np.log(table.bars[:, 3])  # (row,)
-    _, deviation = barlib.trailing(returns(table), table.first, AHEAD)  # (row,)
+    month, quarter = (barlib.trailing(returns(table), table.first, n * AHEAD)[1] for n in (1, 3))  # (row,) each
+    deviation = np.sqrt(month * quarter)  # (row,)
     run = np.cumsum(np.diff(table.first + (table.asked >= 0) * len(close), prepend=-1) != 0)  # (row,)
     later = np.minimum(np.arange(len(close)) + AHEAD, len(close) - 1)  # (row,)
     whole = (run[later] == run) & (np.arange(len(close)) + AHEAD < len(close))  # (row,)

@@ -49,12 +49,13 @@ def joined(path: Path, train: pl.DataFrame, test: pl.DataFrame) -> kdd17.Table:
     return kdd17.assemble(kdd17.read(folder(path / "train", train)), kdd17.read(folder(path / "test", test)))
 
 
-def test_an_outcome_is_the_move_of_20_days_over_the_volatility_of_the_20_before(tmp_path: Path) -> None:
+def test_an_outcome_is_the_move_of_20_days_over_the_volatility_of_20_and_60_before(tmp_path: Path) -> None:
     table = prices(1, 100)
     outcome, ends = kdd17.outcomes(joined(tmp_path, table, table.clear()))
     close = np.log(table["close"].to_numpy())
-    moves = np.diff(close)[50:70]  # into days 51 … 70
-    assert outcome[70] == pytest.approx((close[90] - close[70]) / (moves.std() * np.sqrt(20)))
+    moves = np.diff(close)[10:70]  # into days 11 … 70
+    volatility = np.sqrt(moves[-20:].std() * moves.std())
+    assert outcome[70] == pytest.approx((close[90] - close[70]) / (volatility * np.sqrt(20)))
     assert ends[70] - ends[69] == 1
     assert np.flatnonzero(np.isfinite(outcome)).tolist() == list(range(60, 80))
 
