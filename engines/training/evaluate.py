@@ -5,6 +5,7 @@ A task's result is a file, so that one task can be evaluated again without the o
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluate(task: str, data: Path, folder: Path, folds: int | None, progress: Progress) -> Result:
-    """Return what ``task`` reaches inside ``data``/TASK; predictions and the picture are left in ``folder``.
+    """Return what ``task`` reaches inside ``data``/TASK; its picture is left in ``folder``, its predictions nowhere.
 
     Raises
     ------
@@ -71,7 +72,8 @@ def evaluate(task: str, data: Path, folder: Path, folds: int | None, progress: P
         The data are not there, or not what the task reads.
     """
     run = Run(progress, folds=FOLDS.get(task, 1) if folds is None else folds)
-    found = load_task(task)(data / task, data / task, folder / f"{task}.csv", run)
+    with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
+        found = load_task(task)(data / task, data / task, Path(scratch) / "predictions.csv", run)
     judged = found.judged
     if judged is not None:
         pictures.judged(judged, folder / f"{task}.svg")
