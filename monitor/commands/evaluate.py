@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from monitor.commands import training
 from monitor.commands.options import Data
+from monitor.commands.training import Task
 from monitor.errors import StartupError
 
 app = typer.Typer()
@@ -18,7 +20,7 @@ app = typer.Typer()
 @app.command()
 def evaluate(
     data: Data,
-    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks to run again.", show_default="all")] = None,
+    tasks: Annotated[list[Task] | None, typer.Argument(help="Tasks to run again.", show_default="all")] = None,
     out: Annotated[Path, typer.Option(help="The page; its figures and pictures lie beside it.")] = Path(
         "docs/evaluation.md"
     ),
@@ -32,24 +34,20 @@ def evaluate(
     all tasks that were ever run into its folder, so `tocsin evaluate nab` renews one section of it. Needs the extra
     `train`; the texts take most of the time.
     """
-    from monitor.commands import training
-
     with training.extra():
         import msgspec
 
         from engines.training.evaluate import Result, page
         from engines.training.evaluate import evaluate as run
-        from engines.training.tasks import TASKS
         from engines.training.tasks.tables import FolderError
     folder = out.with_suffix("")
-    if unknown := [name for name in tasks or () if name not in TASKS]:
-        raise StartupError(f"no task {', '.join(unknown)}: expected some of {', '.join(sorted(TASKS))}")
-    if missing := [name for name in tasks or TASKS if not (data / name).is_dir()]:
+    chosen = [task.value for task in tasks or Task]
+    if missing := [name for name in chosen if not (data / name).is_dir()]:
         raise StartupError(f"{data / missing[0]} is no folder: expected the data of {missing[0]}")
     folder.mkdir(parents=True, exist_ok=True)
     with training.bar() as progress:
-        whole = progress.add_task("tasks", total=len(tasks or TASKS))
-        for name in tasks or TASKS:
+        whole = progress.add_task("tasks", total=len(chosen))
+        for name in chosen:
             began_s = time.monotonic()
             try:
                 result = run(name, data, folder, folds, progress)
@@ -62,4 +60,4 @@ def evaluate(
             progress.advance(whole)
     found = [msgspec.json.decode(path.read_bytes(), type=Result) for path in sorted(folder.glob("*.json"))]
     out.write_text(page(found, folder.name))
-    typer.echo(f"{out}: {len(found)} of {len(TASKS)} tasks")
+    typer.echo(f"{out}: {len(found)} of {len(Task)} tasks")

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from monitor.commands import training
 from monitor.commands.options import Data
+from monitor.commands.training import Task
 from monitor.errors import StartupError
 
 app = typer.Typer()
@@ -35,7 +37,7 @@ PGD_STEPS = 3
 
 @app.command()
 def train(
-    task: Annotated[str, typer.Argument(help="Which task; `tocsin evaluate --help` says what there is.")],
+    task: Annotated[Task, typer.Argument(help="Which task.")],
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the model, its learning curve, checkpoints and predictions.")],
     test: Annotated[
@@ -67,18 +69,14 @@ def train(
     The same command goes on where it was stopped, from the checkpoints in OUT. Splits are by time where rows have
     dates, else by groups of near copies. Needs the extra `train`.
     """
-    from monitor.commands import training
-
     with training.extra():
         from engines.training.adversary import Adversary
         from engines.training.loop import CheckpointError
-        from engines.training.tasks import TASKS, Run, load_task, schedule_of
+        from engines.training.tasks import Run, load_task, schedule_of
         from engines.training.tasks.tables import FolderError
     from rich.console import Console
     from rich.table import Table
 
-    if task not in TASKS:
-        raise StartupError(f"no task {task}: expected one of {', '.join(sorted(TASKS))}")
     given = {"epochs": epochs, "patience": patience, "batch": batch, "rate": rate, "decay": decay}
     changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     if freeze:

@@ -1,15 +1,20 @@
-"""What the commands that train share: the extra that they need, and a progress bar."""
+"""What the commands that train share: the names of tasks, the extra that they need, and a progress bar."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from engines.training.tasks import TASKS
 from monitor.errors import StartupError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+#: The tasks that there are, as a choice of the command line.
+Task = StrEnum("Task", {name: name for name in sorted(TASKS)})  # type: ignore[misc]
 
 
 @contextmanager

@@ -76,10 +76,10 @@ def test_a_page_is_written_from_all_results_and_one_can_be_renewed(data: Path, t
 
 def test_mistakes_are_sentences(data: Path, tmp_path: Path) -> None:
     for arguments, sentence in (
-        (("train", "tea_leaves", "--data", str(data), "--out", str(tmp_path)), "no task tea_leaves: expected one of "),
+        (("train", "tea_leaves", "--data", str(data), "--out", str(tmp_path)), "'tea_leaves' is not one of"),
         (("train", "nab", "--data", str(data), "--out", str(tmp_path), "--epochs", "2"), "leave out --epochs"),
         (("train", "nab", "--data", str(tmp_path / "no"), "--out", str(tmp_path)), "no is no folder"),
-        (("evaluate", "tea_leaves", "--data", str(data)), "no task tea_leaves"),
+        (("evaluate", "tea_leaves", "--data", str(data)), "'tea_leaves' is not one of"),
         (("evaluate", "fomc", "--data", str(data), "--out", str(tmp_path / "e.md")), "fomc is no folder"),
     ):
         code, _, told = tocsin(*arguments)
