@@ -31,7 +31,8 @@ Written by `tocsin evaluate`, from the files in docs/evaluation. Each task train
 has. Thresholds and hyper-parameters are chosen before the predicted part is touched. Brackets hold 95 % intervals of a
 bootstrap over whole blocks (documents, runs of neighbours, speakers, weeks). Beside every figure of Tocsin's stand a
 simple baseline's and a dummy's. Precision, recall and F1 are macro averages, of two classes the second's at 0.5;
-MCC is Matthews' correlation; AUC and PR-AUC are means over each class against the rest.
+MCC is Matthews' correlation; AUC and PR-AUC are means over each class against the rest; Brier is the
+squared error of probabilities, summed over classes where there are more than two.
 
 `python -m benchmarks.accuracy TASK --train DIR --test DIR --out PATH` does the same from one folder to another.
 """

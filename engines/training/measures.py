@@ -67,7 +67,7 @@ EVERY: Mapping[str, Measure] = {
     "mcc": lambda y, p: float(matthews_corrcoef(y, p.argmax(1))),
     "auc": lambda y, p: _by_class(roc_auc_score, y, p),
     "pr_auc": lambda y, p: _by_class(average_precision_score, y, p),
-    "brier": brier,
+    "brier": lambda y, p: BINARY["brier"](y, p) if p.shape[1] == 2 else brier(y, p),
     "ece": calibration_error,
 }
 

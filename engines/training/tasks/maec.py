@@ -160,7 +160,7 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     -------
     The mean squared error over the horizons of the four `MODELS`, of the volatility of the past 30 days, of that
     without the call's day and of the mean; how much text and audio take off the price's error; and the same, "of other
-    companies", where each company's calls are forecast by what was learnt from others. "tocsin mse 3d" and so on are
+    companies", where each company's calls are forecast by what was learnt from others. "tocsin mse_3d" and so on are
     the horizons.
 
     Raises
@@ -244,13 +244,13 @@ def forecast(inputs: Floats, target: Floats, known: Bools, rows: Ints) -> Floats
 def measure(errors: dict[str, Floats], week: Ints) -> dict[str, Metric]:
     """Return the means of squared errors (call, horizon) by name, and what text and audio take off them."""
     means = {f"{name} mse": error.mean(1) for name, error in errors.items()}
-    means |= {f"tocsin mse {n}d": errors["tocsin"][:, i] for i, n in enumerate(HORIZONS)}
+    means |= {f"tocsin mse_{n}d": errors["tocsin"][:, i] for i, n in enumerate(HORIZONS)}
     for others in ("", " of other companies"):
         price = means[f"price{others} mse"]
         means |= {
-            f"text gain{others}": price - means[f"price+text{others} mse"],
-            f"audio gain{others}": price - means[f"price+audio{others} mse"],
-            f"text and audio gain{others}": price - means[f"tocsin{others} mse"],
+            f"gain by text{others} mse": price - means[f"price+text{others} mse"],
+            f"gain by audio{others} mse": price - means[f"price+audio{others} mse"],
+            f"gain by both{others} mse": price - means[f"tocsin{others} mse"],
         }
     table = np.column_stack(list(means.values()))  # (call, measure)
 

@@ -79,8 +79,8 @@ def test_the_past_tells_more_than_the_mean_and_trailing_volatility(folders: tupl
         np.mean([told[f"tocsin mse {n}d"].value for n in maec.HORIZONS]), abs=1e-4
     )
     # Chance has said and voiced everything here.
-    assert abs(told["text gain"].value) < 0.01
-    assert abs(told["audio gain of other companies"].value) < 0.01
+    assert abs(told["gain by text mse"].value) < 0.01
+    assert abs(told["gain by audio of other companies mse"].value) < 0.01
 
 
 def test_targets_of_the_calls_asked_for_are_not_needed_and_not_used(
