@@ -44,11 +44,15 @@ class TextSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Encoded(NamedTuple):
-    """``vector`` float32 (dim,), of length 1; ``logits`` float32 (3,) as `LABELS`; ``score`` calibrated P(bearish)."""
+    """What a text says: ``vector`` float32 (dim,), of length 1; ``logits`` float32 (3,) as `LABELS`.
+
+    ``score`` is calibrated P(bearish), ``tone`` P(bullish) - P(bearish).
+    """
 
     vector: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
     score: float
+    tone: float
 
 
 class Attribution(NamedTuple):
@@ -162,7 +166,8 @@ class TextEncoder:
 
     def _run(self, ids: Sequence[int]) -> Encoded:
         vector, logits = (np.asarray(out[0], np.float32) for out in self.session.run(self._inputs(ids)))
-        return Encoded(vector, logits, self._probabilities(logits)[0])
+        bearish, bullish, _ = self._probabilities(logits)
+        return Encoded(vector, logits, bearish, bullish - bearish)
 
     def _probabilities(self, logits: npt.NDArray[np.float32]) -> list[float]:
         scaled = [float(logit) / self._spec.temperature for logit in logits]

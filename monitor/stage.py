@@ -119,6 +119,7 @@ def load_stages(
         provenance=provenance,
         count=count,
         skipped=skipped,
+        sector=master.sector,
         forget_ns=forget_ns,
     )
 
@@ -143,6 +144,7 @@ def load_stages(
             score=encoded.score,
             logits=encoded.logits.tolist(),
             spans=[(span.start, span.end, span.weight) for span in encoder.explain(said, encoded)] if telling else [],
+            tone=encoded.tone,
         )
 
     return Stages(
