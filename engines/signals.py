@@ -33,7 +33,8 @@ WEIGHTS = (0.15, 0.35, 0.35, 0.15)
 THROWS = 256
 #: A log range further than this from the trailing mean is taken for one so far: a price that stands still has none.
 WINSOR = math.log(10.0)
-SHARE = 0.8
+#: One past error in so many lies below the interval told, and one in as many above.
+EITHER_SIDE = 10
 #: A smaller p-value has no meaning: it is a difference of sums near 1.
 LEAST_P = 1e-12
 
@@ -61,10 +62,10 @@ class SignalConfig(msgspec.Struct, frozen=True, kw_only=True):
     vectors_kept: int = 16
 
     def __post_init__(self) -> None:
-        if self.horizon_ns < 1 or not 10 <= self.least <= self.kept:
+        if self.horizon_ns < 1 or not EITHER_SIDE <= self.least <= self.kept:
             raise ValueError(
-                f"expected horizon_ns of at least 1, least from 10 to kept, found {self.horizon_ns}, {self.least} and"
-                f" {self.kept}: an interval of {SHARE:.0%} needs errors on both sides"
+                f"expected horizon_ns of at least 1, least from {EITHER_SIDE} to kept, found {self.horizon_ns},"
+                f" {self.least} and {self.kept}: an interval needs errors on both sides"
             )
 
 
@@ -200,9 +201,9 @@ def forecast(config: SignalConfig, moves: Moves) -> Forecast | None:
     returns = np.frombuffer(moves.returns, "<f4").astype(np.float64)  # (m,)
     if min(len(errors), len(returns)) < config.least:
         return None
-    # Of n + 1 exchangeable errors the next is as likely to be any: these ranks leave a tenth on either side.
-    tail = 0.5 * (1.0 - SHARE) * (len(errors) + 1)
-    low, high = errors[math.floor(tail) - 1], errors[len(errors) - math.floor(tail)]
+    # Among n + 1 exchangeable errors the next is as likely to have any rank.
+    tail = (len(errors) + 1) // EITHER_SIDE
+    low, high = errors[tail - 1], errors[-tail]
     fall = -config.adverse * math.sqrt(moves.square)
     return Forecast(
         made_at=moves.made_at,
@@ -297,12 +298,12 @@ def sentiment(config: SignalConfig, opinion: Opinion, now_ns: int, novelty: floa
         window_ns=config.window_ns,
         texts=count,
         expected=rate * config.window_ns if rate else None,
-        burst=_at_least(others, texts + 0.5, config.window_ns / (span_ns + config.window_ns)) if rate else None,
+        burst=at_least(others, texts + 0.5, config.window_ns / (span_ns + config.window_ns)) if rate else None,
         novelty=novelty,
     )
 
 
-def _at_least(count: int, shape: float, share: float) -> float:
+def at_least(count: int, shape: float, share: float) -> float:
     """Return the probability of ``count`` texts or more in a window, their rate known by those before only.
 
     With Jeffreys' prior the rate is a gamma variable of ``shape`` (texts before + 1/2), and the number a negative

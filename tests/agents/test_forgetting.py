@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from agents.flow import Arrival, Item
 from agents.instrument import instrument
 from agents.state import INPUTS_KEPT, InstrumentState
+from engines.signals import SignalState
 from monitor.state import StateTable
 from schemas.alerts import Alert
 from schemas.frames import frame_of
