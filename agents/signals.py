@@ -48,11 +48,13 @@ async def signals(
         yield item
         if isinstance(item, Ticked) and (bars := item.update.bars) is not None:
             kept = state[item.key]
-            times = zip(bars.start.tolist(), bars.end.tolist(), bars.ts_available.tolist(), strict=True)
-            for (start, end, available), prices in zip(times, bars.prices.tolist(), strict=True):
-                if period := engine.bar(config, kept.signals.moves, start, end, *prices):
-                    yield told(item.key, kept, period.start, period.end, end, available, None)
+            found = [
+                told(item.key, kept, period.start, period.end, end, available, None)
+                for period, end, available in engine.bars(config, kept.signals.moves, bars)
+            ]
             state[item.key] = kept
+            for signal in found:
+                yield signal
         elif isinstance(item, Heard):
             kept, one = state[item.key], item.embedding
             novelty = engine.hear(config, kept.signals.opinion, one.ts_event, one.tone, one.vector)

@@ -6,9 +6,10 @@ that it is judged by. What the engine is made of was chosen on kdd17_prices befo
 later there, and of stocknet.
 
 *Volatility* is Parkinson's, of the day's range and the close before. QLIKE is that of its square against the forecast's
-(Patton 2011), MSE is of logarithms. Beside the forecast: the mean square of the last 22 days, of about the last 256, and
-the last day alone. *Coverage* is the share of days inside the interval of 80 %. *Probabilities* are judged by Brier's
-score against the share among the same days, which nobody could know beforehand, and by the area under the curve.
+(Patton 2011), MSE is of logarithms. Beside the forecast: the mean square of the last 22 days, of about the last 256,
+and the last day alone. *Coverage* is the share of days inside the interval of 80 %. *Probabilities* are judged by the
+area under the curve and by Brier's score, of which skill is the part that they take away from that of the share among
+the same days, which nobody could know beforehand: 0 is the dummy, below 0 worse.
 *Bursts* are of stocknet's posts: the share of them that come with a p-value at or below 5 and 1 %, beside that of as
 many posts thrown over the same days by chance. Intervals, 95 %: 500 bootstraps over whole weeks.
 """

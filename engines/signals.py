@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right, insort
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engines.tracks import ClosedBars
 from schemas.records import Forecast, Sentiment
 
 LN2 = math.log(2.0)
@@ -131,6 +133,22 @@ class Period(NamedTuple):
 # How far it may move.
 
 
+def bars(config: SignalConfig, moves: Moves, closed: ClosedBars) -> Iterator[tuple[Period, int, int]]:
+    """Take closed bars as `bar` takes one; yield each period once it is complete, and before the next bar is taken.
+
+    With it come the end (ns) of the bar that completed it and when that was available.
+    """
+    highs, lows, closes = closed.prices.tolist()
+    if moves.high and moves.start <= closed.start.item(0) and closed.end.item(-1) < moves.start + config.horizon_ns:
+        # Nearly always all of them are of the open period.
+        moves.high, moves.low, moves.close = max(moves.high, *highs), min(moves.low, *lows), closes[-1]
+        return
+    times = zip(closed.start.tolist(), closed.end.tolist(), closed.ts_available.tolist(), strict=True)
+    for (start, end, available), *prices in zip(times, highs, lows, closes, strict=True):
+        if period := bar(config, moves, start, end, *prices):
+            yield period, end, available
+
+
 def bar(
     config: SignalConfig, moves: Moves, start: int, end: int, high: float, low: float, close: float
 ) -> Period | None:
@@ -197,10 +215,10 @@ def _kept(config: SignalConfig, ring: bytes, value: float) -> bytes:
 
 def forecast(config: SignalConfig, moves: Moves) -> Forecast | None:
     """Return what is foretold of the next period with a trade; None while too few forecasts have been tried."""
+    if min(len(moves.errors), len(moves.returns)) < 4 * config.least:
+        return None
     errors = np.sort(np.frombuffer(moves.errors, "<f4").astype(np.float64))  # (n,)
     returns = np.frombuffer(moves.returns, "<f4").astype(np.float64)  # (m,)
-    if min(len(errors), len(returns)) < config.least:
-        return None
     # Among n + 1 exchangeable errors the next is as likely to have any rank.
     tail = (len(errors) + 1) // EITHER_SIDE
     low, high = errors[tail - 1], errors[-tail]

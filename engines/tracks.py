@@ -32,8 +32,8 @@ class ClosedBars(msgspec.Struct, frozen=True, eq=False):
     """Bars that closed, oldest first: ``end`` and ``ts_available`` int64 ns of shape (n,), ``start`` likewise.
 
     ``features`` has shape (n, F), float32, scale-free (in units of the instrument's own trailing spread), as
-    `engines.features.NAMES` lists them; ``anomaly`` has shape (n,), float64 in [0, 1]; ``prices`` has shape (n, 3),
-    float64: high, low and close.
+    `engines.features.NAMES` lists them; ``anomaly`` has shape (n,), float64 in [0, 1]; ``prices`` has shape (3, n),
+    float64: high, low, close.
     """
 
     start: npt.NDArray[np.int64]

@@ -66,7 +66,7 @@ def test_the_forecast_comes_once_enough_were_tried_and_stands_until_the_next() -
     assert known == sorted(known)
     first = known.index(True)
     least = SignalConfig().least
-    assert first == least + 1 + 1  # one period that nothing was foretold of, and the first text
+    assert first == least + 1  # from the period after the first on, and a text in between
     text = next(n for n, signal in enumerate(day()) if n > first and signal.window_start == signal.window_end)
     assert day()[text].forecast == day()[text - 1].forecast != day()[text + 1].forecast
     # A trade in ten seconds varies by 2e-4: 30 of them by 1.1e-3, of which their range shows most.
@@ -116,6 +116,16 @@ def test_a_text_that_is_heard_twice_is_told_once_and_a_call_like_news() -> None:
 def test_no_framing_of_the_same_ticks_changes_a_signal(size: int) -> None:
     texts = [(news(3_600), 0.9), (news(21_000, "d2"), 0.9)]
     assert tuple(told(arrivals(cut(ticks(), [size]), texts))) == day()
+
+
+@pytest.mark.parametrize("rows", [7, 500, 5_000])
+def test_many_periods_in_one_frame_are_told_as_one_by_one(rows: int) -> None:
+    def framed(rows: int) -> list[Signal]:
+        parts = [ticks()[at : at + rows] for at in range(0, len(ticks()), rows)]
+        return told(Arrival("frames", 0, n, KEY, BEGIN, n, part, bytes(32)) for n, part in enumerate(parts))
+
+    assert framed(rows) == framed(1)
+    assert sum(signal.forecast is not None for signal in framed(rows)) > 10
 
 
 def test_what_is_told_can_be_read_back() -> None:
