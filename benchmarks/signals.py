@@ -3,13 +3,14 @@
 `python -m benchmarks.signals --data ../shared/data`. The engine runs over daily bars (periods of a day, prices adjusted
 for splits and dividends by their adjusted close) as it does over those of minutes: each forecast is made before the bar
 that it is judged by. What the engine is made of was chosen on kdd17_prices before 2012; the tables are of what came
-later there, and of stocknet.
+later there, and of stocknet; the third is of pump_trades, as shipped: trades, bars of five seconds, periods of five
+minutes.
 
 *Volatility* is Parkinson's, of the day's range and the close before. QLIKE is that of its square against the forecast's
-(Patton 2011), MSE is of logarithms. Beside the forecast: the mean square of the last 22 days, of about the last 256,
-and the last day alone. *Coverage* is the share of days inside the interval of 80 %. *Probabilities* are judged by the
-area under the curve and by Brier's score, of which skill is the part that they take away from that of the share among
-the same days, which nobody could know beforehand: 0 is the dummy, below 0 worse.
+(Patton 2011), MSE is of logarithms. Beside the forecast: the mean square of the last 22 periods, of about the last
+256, and the last alone. *Coverage* is the share of periods inside the interval of 80 %. *Probabilities* are judged by
+the area under the curve and by Brier's score, of which skill is the part that they take away from that of the share
+among the same periods, which nobody could know beforehand: 0 is the dummy, below 0 worse.
 *Bursts* are of stocknet's posts: the share of them that come with a p-value at or below 5 and 1 %, beside that of as
 many posts thrown over the same days by chance. Intervals, 95 %: 500 bootstraps over whole weeks.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,11 +29,14 @@ import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.harness import close, table
+from benchmarks.pump import load
 from engines import signals
 from engines.signals import Moves, Opinion, SignalConfig
+from engines.ticks import TickConfig, TickEngine
+from schemas.records import Forecast
 
 DAY_NS = 86_400 * 10**9
-CONFIG = SignalConfig(horizon_ns=DAY_NS)
+DAILY = SignalConfig(horizon_ns=DAY_NS)
 #: Where the engine's constants were looked for; what is reported of kdd17_prices begins here.
 CHOSEN_BEFORE = np.datetime64("2012-01-01")
 DRAWS = 500
@@ -41,10 +45,20 @@ Ints = npt.NDArray[np.int64]
 Measure = Callable[[Floats], float]
 
 
-class Day(NamedTuple):
-    """A day that was foretold: what came, and what had been said. Volatilities and returns are log."""
+class Bar(NamedTuple):
+    """A bar ``[start, end)``, int64 ns, and its prices."""
 
-    week: int
+    start: int
+    end: int
+    high: float
+    low: float
+    close: float
+
+
+class Told(NamedTuple):
+    """A period that was foretold: what came, and what had been said. Volatilities and returns are log."""
+
+    block: int
     volatility: float
     change: float
     forecast: float
@@ -53,16 +67,16 @@ class Day(NamedTuple):
     p_up: float
     p_adverse: float
     adverse_move: float
-    days22: float
-    days256: float
+    mean22: float
+    mean256: float
     last: float
 
 
-COLUMN = {name: at for at, name in enumerate(Day._fields)}
+COLUMN = {name: at for at, name in enumerate(Told._fields)}
 
 
-def series(path: Path) -> Iterator[tuple[Ints, Floats]]:
-    """Yield each ticker's days (n,), int64 ns, and adjusted high, low and close (n, 3)."""
+def series(path: Path) -> Iterator[list[Bar]]:
+    """Yield each ticker's days as bars of adjusted prices."""
     read = pq.read_table(path)
     tickers = np.array(read["ticker"].to_pylist())
     days = np.array(read["date"].to_pylist(), "datetime64[D]")
@@ -72,34 +86,51 @@ def series(path: Path) -> Iterator[tuple[Ints, Floats]]:
         rows = np.flatnonzero(tickers == ticker)
         rows = rows[np.argsort(days[rows], kind="stable")]
         rows = rows[(prices[rows, 1] > 0) & (prices[rows, 0] >= prices[rows, 1])]
-        yield days[rows].astype("datetime64[ns]").astype(np.int64), prices[rows]
+        starts = days[rows].astype("datetime64[ns]").astype(np.int64).tolist()
+        yield [Bar(at, at + DAY_NS, *three) for at, three in zip(starts, prices[rows].tolist(), strict=True)]
 
 
-def judged(days: Ints, prices: Floats, since_ns: int = 0) -> Iterator[Day]:
-    """Yield the days from ``since_ns`` on of one ticker that a whole forecast was made of."""
-    moves, past = Moves(), [0.0]
-    for at, (high, low, last) in zip(days.tolist(), prices.tolist(), strict=True):
-        told = signals.forecast(CONFIG, moves) if at >= since_ns else None
-        before, slow = moves.close, math.sqrt(moves.square)
-        found = signals.bar(CONFIG, moves, at, at + DAY_NS, high, low, last)
-        if found is None:
-            continue
-        if told is not None and found.volatility > 0 and past[-1] > 0:
-            yield Day(
-                week=at // (7 * DAY_NS),
-                volatility=found.volatility,
-                change=math.log(last / before),
-                forecast=told.volatility,
-                low=told.low,
-                high=told.high,
-                p_up=told.p_up,
-                p_adverse=told.p_adverse,
-                adverse_move=told.adverse_move,
-                days22=math.sqrt(sum(one * one for one in past[-22:]) / 22),
-                days256=slow,
-                last=past[-1],
-            )
-        past.append(found.volatility)
+def trades(path: Path) -> list[Bar]:
+    """Return the tick engine's bars of five seconds of one file of trades."""
+    engine = TickEngine(TickConfig())
+    state, ticks, found = engine.new_state(), load(path), list[Bar]()
+    for at in range(0, len(ticks), 500):
+        if closed := engine.apply(state, ticks[at : at + 500]).bars:
+            found += map(Bar, closed.start.tolist(), closed.end.tolist(), *closed.prices.tolist())
+    return found
+
+
+def judged(config: SignalConfig, bars: Iterable[Bar], block: int | None = None, since_ns: int = 0) -> Iterator[Told]:
+    """Yield the periods from ``since_ns`` on of one instrument that a whole forecast was made of.
+
+    ``block`` numbers what is drawn together, None for the week.
+    """
+    moves, past, closing, before, ended = Moves(), [0.0], 0.0, 0.0, 0
+    told: Forecast | None = None
+    for one in bars:
+        slow = math.sqrt(moves.square)
+        found = signals.bar(config, moves, *one)
+        if found is not None:
+            last = one.close if one.start < found.end else closing
+            near = found.start - ended <= config.max_gap * config.horizon_ns
+            if told is not None and near and found.start >= since_ns and found.volatility > 0 and past[-1] > 0:
+                yield Told(
+                    block=found.start // (7 * DAY_NS) if block is None else block,
+                    volatility=found.volatility,
+                    change=math.log(last / before),
+                    forecast=told.volatility,
+                    low=told.low,
+                    high=told.high,
+                    p_up=told.p_up,
+                    p_adverse=told.p_adverse,
+                    adverse_move=told.adverse_move,
+                    mean22=math.sqrt(sum(one * one for one in past[-22:]) / 22),
+                    mean256=slow,
+                    last=past[-1],
+                )
+            told, before, ended = signals.forecast(config, moves), last, found.end
+            past.append(found.volatility)
+        closing = one.close
 
 
 def qlike(name: str) -> Measure:
@@ -118,13 +149,13 @@ def log_error(name: str) -> Measure:
 
 
 def happened(rows: Floats, name: str) -> npt.NDArray[np.bool_]:
-    """Return which days (n,) had what ``p_up`` or ``p_adverse`` speaks of."""
+    """Return which periods (n,) had what ``p_up`` or ``p_adverse`` speaks of."""
     change = rows[:, COLUMN["change"]]
     return change > 0.0 if name == "p_up" else change < rows[:, COLUMN["adverse_move"]]
 
 
 def coverage(rows: Floats) -> float:
-    """Return the share of days inside the interval."""
+    """Return the share of periods inside the interval."""
     volatility = rows[:, COLUMN["volatility"]]
     return float(np.mean((rows[:, COLUMN["low"]] <= volatility) & (volatility <= rows[:, COLUMN["high"]])))
 
@@ -145,9 +176,9 @@ def area(name: str) -> Measure:
 
 
 MEASURES: Mapping[str, Measure] = {
-    **{f"QLIKE, {name}": qlike(name) for name in ("forecast", "days22", "days256", "last")},
-    "QLIKE, forecast less days22": lambda rows: qlike("forecast")(rows) - qlike("days22")(rows),
-    **{f"MSE of logs, {name}": log_error(name) for name in ("forecast", "days22", "days256", "last")},
+    **{f"QLIKE, {name}": qlike(name) for name in ("forecast", "mean22", "mean256", "last")},
+    "QLIKE, forecast less mean22": lambda rows: qlike("forecast")(rows) - qlike("mean22")(rows),
+    **{f"MSE of logs, {name}": log_error(name) for name in ("forecast", "mean22", "mean256", "last")},
     "coverage of the 80 % interval": coverage,
     "adverse moves: share": lambda rows: float(happened(rows, "p_adverse").mean()),
     "adverse moves: mean p": lambda rows: float(rows[:, COLUMN["p_adverse"]].mean()),
@@ -160,6 +191,7 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
+#: Of the p-values of posts.
 SURPRISES: Mapping[str, Measure] = {
     "share with p <= 0.05": lambda rows: float(np.mean(rows[:, 1] <= 0.05)),
     "share with p <= 0.01": lambda rows: float(np.mean(rows[:, 1] <= 0.01)),
@@ -167,7 +199,7 @@ SURPRISES: Mapping[str, Measure] = {
 
 
 def intervals(measures: Mapping[str, Measure], rows: Floats, seed: int = 1) -> dict[str, tuple[float, float, float]]:
-    """Return each measure of rows (n, columns), the week first, and its 95 % interval over whole weeks."""
+    """Return each measure of rows (n, columns), the block first, and its 95 % interval over whole blocks."""
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(rows[:, 0] == week) for week in np.unique(rows[:, 0])]
     drawn: dict[str, list[float]] = {name: [] for name in measures}
@@ -185,8 +217,8 @@ def bursts(times: Ints) -> Iterator[tuple[int, float]]:
     """Yield the week of each post (n,), int64 ns ascending, of one ticker, and its p-value where it has one."""
     opinion = Opinion()
     for at in times.tolist():
-        signals.hear(CONFIG, opinion, at, 0.0, bytes(4))
-        found = signals.sentiment(CONFIG, opinion, at, 0.0)
+        signals.hear(DAILY, opinion, at, 0.0, bytes(4))
+        found = signals.sentiment(DAILY, opinion, at, 0.0)
         if found is not None and found.burst is not None:
             yield at // (7 * DAY_NS), found.burst
 
@@ -203,7 +235,7 @@ def posts(path: Path) -> Iterator[Ints]:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with kdd17_prices and stocknet")
+    parser.add_argument("--data", type=Path, required=True, help="folder with kdd17_prices, pump_trades, stocknet")
     options = parser.parse_args()
 
     since_ns = int(CHOSEN_BEFORE.astype("datetime64[ns]").astype(np.int64))
@@ -216,8 +248,11 @@ def main() -> None:
 
     for name, begin_ns in (("kdd17_prices", since_ns), ("stocknet", 0)):
         path = options.data / name / "prices_daily.parquet"
-        rows = np.array([day for days, prices in series(path) for day in judged(days, prices, begin_ns)])
+        rows = np.array([told for bars in series(path) for told in judged(DAILY, bars, since_ns=begin_ns)])
         show(f"{name}: {len(rows):,} days foretold", MEASURES, rows)
+    paths = sorted((options.data / "pump_trades" / "trades").glob("*.parquet"))
+    rows = np.array([told for n, path in enumerate(paths) for told in judged(SignalConfig(), trades(path), n)])
+    show(f"pump_trades: {len(rows):,} periods of five minutes foretold", MEASURES, rows)
 
     rng = np.random.default_rng(1)
     real, chance = [], []
