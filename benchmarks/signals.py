@@ -113,7 +113,7 @@ def judged(config: SignalConfig, bars: Iterable[Bar], block: int | None = None, 
         if found is not None:
             last = one.close if one.start < found.end else closing
             near = found.start - ended <= config.max_gap * config.horizon_ns
-            if told is not None and near and found.start >= since_ns and found.volatility > 0 and past[-1] > 0:
+            if told is not None and near and found.start >= since_ns:
                 yield Told(
                     block=found.start // (7 * DAY_NS) if block is None else block,
                     volatility=found.volatility,
@@ -133,11 +133,24 @@ def judged(config: SignalConfig, bars: Iterable[Bar], block: int | None = None, 
         closing = one.close
 
 
+def moved(rows: Floats) -> Floats:
+    """Return the periods (n, columns) in which the price moved, after one in which it did: others have no logarithm."""
+    return rows[(rows[:, COLUMN["volatility"]] > 0) & (rows[:, COLUMN["last"]] > 0)]
+
+
+def told_of(rows: Floats, name: str) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return ``p_up`` or ``p_adverse`` (n,), and where what it speaks of came; a return of 0 is no rise and no fall."""
+    if name == "p_up":
+        rows = rows[rows[:, COLUMN["change"]] != 0.0]
+        return rows[:, COLUMN[name]], rows[:, COLUMN["change"]] > 0.0
+    return rows[:, COLUMN[name]], rows[:, COLUMN["change"]] < rows[:, COLUMN["adverse_move"]]
+
+
 def qlike(name: str) -> Measure:
     """Return the measure of a column as a forecast of the square."""
 
     def measure(rows: Floats) -> float:
-        ratio = (rows[:, COLUMN["volatility"]] / rows[:, COLUMN[name]]) ** 2
+        ratio = moved(rows)[:, COLUMN["volatility"]] ** 2 / moved(rows)[:, COLUMN[name]] ** 2
         return float(np.mean(ratio - np.log(ratio) - 1.0))
 
     return measure
@@ -145,13 +158,7 @@ def qlike(name: str) -> Measure:
 
 def log_error(name: str) -> Measure:
     """Return the measure of a column as a forecast of the logarithm."""
-    return lambda rows: float(np.mean(np.log(rows[:, COLUMN["volatility"]] / rows[:, COLUMN[name]]) ** 2))
-
-
-def happened(rows: Floats, name: str) -> npt.NDArray[np.bool_]:
-    """Return which periods (n,) had what ``p_up`` or ``p_adverse`` speaks of."""
-    change = rows[:, COLUMN["change"]]
-    return change > 0.0 if name == "p_up" else change < rows[:, COLUMN["adverse_move"]]
+    return lambda rows: float(np.mean(np.log(moved(rows)[:, COLUMN["volatility"]] / moved(rows)[:, COLUMN[name]]) ** 2))
 
 
 def coverage(rows: Floats) -> float:
@@ -164,15 +171,30 @@ def skill(name: str) -> Measure:
     """Return the measure of a probability: the part of the Brier score of the share itself that it takes away."""
 
     def measure(rows: Floats) -> float:
-        came = happened(rows, name)
-        return 1.0 - float(np.mean((rows[:, COLUMN[name]] - came) ** 2) / np.mean((came.mean() - came) ** 2))
+        p, came = told_of(rows, name)
+        return 1.0 - float(np.mean((p - came) ** 2) / np.mean((came.mean() - came) ** 2))
 
     return measure
 
 
 def area(name: str) -> Measure:
     """Return the measure of a probability's order."""
-    return lambda rows: float(roc_auc_score(happened(rows, name), rows[:, COLUMN[name]]))
+
+    def measure(rows: Floats) -> float:
+        p, came = told_of(rows, name)
+        return float(roc_auc_score(came, p))
+
+    return measure
+
+
+def share(name: str) -> Measure:
+    """Return how often came what a probability speaks of."""
+    return lambda rows: float(told_of(rows, name)[1].mean())
+
+
+def mean(name: str) -> Measure:
+    """Return the mean of a probability."""
+    return lambda rows: float(told_of(rows, name)[0].mean())
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -180,12 +202,12 @@ MEASURES: Mapping[str, Measure] = {
     "QLIKE, forecast less mean22": lambda rows: qlike("forecast")(rows) - qlike("mean22")(rows),
     **{f"MSE of logs, {name}": log_error(name) for name in ("forecast", "mean22", "mean256", "last")},
     "coverage of the 80 % interval": coverage,
-    "adverse moves: share": lambda rows: float(happened(rows, "p_adverse").mean()),
-    "adverse moves: mean p": lambda rows: float(rows[:, COLUMN["p_adverse"]].mean()),
+    "adverse moves: share": share("p_adverse"),
+    "adverse moves: mean p": mean("p_adverse"),
     "adverse moves: AUC": area("p_adverse"),
     "adverse moves: Brier skill": skill("p_adverse"),
-    "rises: share": lambda rows: float(happened(rows, "p_up").mean()),
-    "rises: mean p": lambda rows: float(rows[:, COLUMN["p_up"]].mean()),
+    "rises: share": share("p_up"),
+    "rises: mean p": mean("p_up"),
     "rises: AUC": area("p_up"),
     "rises: Brier skill": skill("p_up"),
 }

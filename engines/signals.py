@@ -77,7 +77,7 @@ class Moves(msgspec.Struct, array_like=True):
     ``start`` (ns, -1 for none), ``high``, ``low`` and ``close`` are of the period that is open, ``before`` is the close
     before it (0: none, or too long ago). ``means`` are those of `RATES`, ``square`` is the slowest of squared
     volatilities, ``bias`` that of the squared ratio of what came to what the logs foretold. ``forecast`` is of the open
-    period, made at ``made_at`` (ns). ``errors`` (log realised over forecast) and ``returns`` (over forecast) are
+    period, made at ``made_at`` (ns). ``errors`` (log realised over forecast, -inf where nothing moved) and ``returns`` (over forecast) are
     float32, little-endian, oldest first.
     """
 
@@ -184,8 +184,8 @@ def _complete(config: SignalConfig, moves: Moves, now_ns: int) -> Period:
     if moves.forecast:
         if moves.before:
             moves.returns = _kept(config, moves.returns, math.log(moves.close / moves.before) / moves.forecast)
-        error = math.log(volatility / moves.forecast) if volatility else -2.0 * WINSOR
-        moves.errors = _kept(config, moves.errors, min(max(error, -2.0 * WINSOR), 2.0 * WINSOR))
+        # Where more than a tenth of periods stand still, the interval begins at 0.
+        moves.errors = _kept(config, moves.errors, math.log(volatility / moves.forecast) if volatility else -math.inf)
     if moves.means:
         foretold, slow = _foretold(moves), moves.means[-1]
         log = min(max(math.log(volatility) if volatility else -math.inf, slow - WINSOR), slow + WINSOR)

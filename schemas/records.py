@@ -237,9 +237,10 @@ Volatility = Annotated[float, Meta(ge=0, description="Standard deviation of the 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is foretold of the next stretch of ``horizon_ns`` in which the instrument trades, made at ``made_at``.
 
-    ``volatility`` is in log return units per horizon (0.01: one per cent); with four chances in five what comes lies in
-    ``[low, high]``, a tenth on either side. ``p_up`` is the probability of a log return above 0, ``p_adverse`` that of
-    one below ``adverse_move`` (negative, two trailing volatilities of the instrument's own).
+    ``volatility``, by Parkinson's measure of the range, is in log return units per horizon (0.01: one per cent); with
+    four chances in five what comes lies in ``[low, high]``, a tenth on either side. ``p_up`` is the probability of a
+    log return above 0, one of 0 counted half; ``p_adverse`` that of one below ``adverse_move`` (negative, two trailing
+    volatilities of the instrument's own).
     """
 
     made_at: Nanoseconds
