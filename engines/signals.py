@@ -77,8 +77,8 @@ class Moves(msgspec.Struct, array_like=True):
     ``start`` (ns, -1 for none), ``high``, ``low`` and ``close`` are of the period that is open, ``before`` is the close
     before it (0: none, or too long ago). ``means`` are those of `RATES`, ``square`` is the slowest of squared
     volatilities, ``bias`` that of the squared ratio of what came to what the logs foretold. ``forecast`` is of the open
-    period, made at ``made_at`` (ns). ``errors`` (log realised over forecast, -inf where nothing moved) and ``returns`` (over forecast) are
-    float32, little-endian, oldest first.
+    period, made at ``made_at`` (ns). ``errors`` (log of realised over forecast, -inf where nothing moved) and
+    ``returns`` (over forecast) are float32, little-endian, oldest first.
     """
 
     start: int = -1

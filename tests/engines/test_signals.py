@@ -136,7 +136,7 @@ def test_a_price_that_stands_still_has_a_forecast_all_the_same() -> None:
         period(moves, number, 0.01 if number % 2 else 0.0)
     found = signals.forecast(MINUTE, moves)
     assert found is not None
-    assert 0.0 == found.low < found.volatility < found.high < 0.1
+    assert found.low == 0.0 < found.volatility < found.high < 0.1
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(1e-15, 1e15), st.floats(1e-15, 1e15)), max_size=60))
