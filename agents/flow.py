@@ -11,6 +11,7 @@ from schemas.records import (
     AudioSegment,
     ChartSnapshot,
     News,
+    Opening,
     OrderEvent,
     Score,
     Signal,
@@ -18,7 +19,7 @@ from schemas.records import (
 )
 
 SECOND_NS = 1_000_000_000
-Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot | Signal
+Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot | Opening
 
 
 class Arrival(msgspec.Struct, frozen=True, eq=False):
@@ -67,7 +68,7 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
     arrival: Arrival | None
 
 
-Item = Arrival | Clock | Ladder | Ticked | Lapsed | Heard | Scored | Score | Signal
+Item = Arrival | Clock | Ladder | Ticked | Lapsed | Heard | Scored | Score | Signal | Opening
 
 
 def first_clock(ns: int) -> int:

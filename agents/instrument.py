@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agents.flow import Item
 from agents.forgetting import forgetting
 from agents.fusion import fusion
+from agents.signals import signals
 from agents.state import InstrumentState
 from agents.text import text
 from agents.ticks import ticks
 from agents.triage import triage
 from engines.fusion import FusionModel
+from engines.signals import SignalConfig
 from engines.ticks import TickEngine
 from engines.typologies import TypologySpec
 from schemas.alerts import Alert, Provenance, Subject
-from schemas.records import Signal
+from schemas.records import Opening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,8 @@ class Engines:
     """What the agents are closed over.
 
     ``specs`` maps a track's head to its typology; ``count`` takes what cleaning set aside, by reason; ``skipped`` is
-    told of each text that was not heard; ``made`` brings the provenance up to date for an alert. An instrument is
-    forgotten ``forget_ns`` after it was last heard of, 0: never.
+    told of each text that was not heard; ``sector`` names an instrument's; ``made`` brings the provenance up to date for
+    an alert. An instrument is forgotten ``forget_ns`` after it was last heard of, 0: never.
     """
 
     ticks: TickEngine
@@ -35,30 +37,33 @@ class Engines:
     provenance: Provenance
     count: Callable[[dict[str, int]], None]
     skipped: Callable[[], None]
+    sector: Callable[[str], str]
     made: Callable[[Provenance], Provenance] = lambda told: told
+    signals: SignalConfig = field(default_factory=SignalConfig)
     forget_ns: int = 0
 
 
 def instrument(
     arrivals: AsyncIterator[Item], state: MutableMapping[str, InstrumentState], engines: Engines
 ) -> AsyncIterator[Item | Alert]:
-    """Ticks, then words, then fusion, then triage: scores, alerts and signals come out, among what passed through."""
+    """Ticks, words, fusion, signals, triage: what each has to say comes out, among what passed through."""
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
     ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
     heard = text(ticked, state, adverse=engines.specs["adverse_text"].open, skipped=engines.skipped)
     fused = fusion(heard, state, model=engines.fusion, bundle=engines.provenance.bundle)
+    told = signals(fused, state, config=engines.signals, sector=engines.sector, bundle=engines.provenance.bundle)
     judged = triage(
-        fused, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance, made=engines.made
+        told, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance, made=engines.made
     )
-    return signals(judged)
+    return openings(judged)
 
 
-async def signals(items: AsyncIterator[Item | Alert]) -> AsyncIterator[Item | Alert]:
+async def openings(items: AsyncIterator[Item | Alert]) -> AsyncIterator[Item | Alert]:
     """Tell the market's scope of every episode that opens."""
     async for item in items:
         yield item
         if isinstance(item, Alert) and item.activity == "create":
-            yield Signal(
+            yield Opening(
                 ts_event=item.times.event_end,
                 ts_available=item.times.available_at,
                 instrument=item.subject.instrument,

@@ -15,7 +15,7 @@ from engines.typologies import TypologySpec, market_wide
 from engines.typologies.market_wide import Crowd, CrowdConfig
 from schemas.alerts import Alert, Provenance, Subject
 from schemas.journal import Clock
-from schemas.records import Signal
+from schemas.records import Opening
 
 #: The typology of instruments whose openings are counted.
 COUNTS = "market_anomaly"
@@ -39,15 +39,15 @@ async def crowds(
 ) -> AsyncIterator[Item]:
     """Score the crowd at each opening of an anomaly, and whenever one leaves its window."""
     async for item in items:
-        if isinstance(item, Arrival) and isinstance(item.value, Signal):
+        if isinstance(item, Arrival) and isinstance(item.value, Opening):
             yield item
-            signal = item.value
-            if signal.typology.partition("@")[0] != COUNTS:
+            opening = item.value
+            if opening.typology.partition("@")[0] != COUNTS:
                 continue
             kept = state[item.key] = state.get(item.key) or MarketState()
-            for due_ns in _departures(kept, config, signal.ts_event):
+            for due_ns in _departures(kept, config, opening.ts_event):
                 yield _scored(item.key, kept.crowd, config, due_ns, item.ts_available, item)
-            if market_wide.join(config, kept.crowd, signal.ts_event, signal.instrument, signal.episode_id):
+            if market_wide.join(config, kept.crowd, opening.ts_event, opening.instrument, opening.episode_id):
                 kept.remember(Seen(item.topic, item.partition, item.offset, item.ts_available, item.sha256))
                 yield _scored(item.key, kept.crowd, config, kept.crowd.newest_ns, item.ts_available, item)
         elif isinstance(item, Clock):

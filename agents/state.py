@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from engines.episodes import Episode
+from engines.signals import SignalState
 from engines.state import TickState
 from engines.tracks import Embedding
 from engines.typologies.market_wide import Crowd
@@ -94,7 +95,7 @@ class InstrumentState(Watched):
     is the greatest ``ts_available`` of what came.
     """
 
-    __slots__ = ("bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "ticks")
+    __slots__ = ("bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "signals", "ticks")
 
     def __init__(self, ticks: TickState) -> None:
         super().__init__()
@@ -105,6 +106,7 @@ class InstrumentState(Watched):
         self.bar_end = 0
         self.bar_anomaly = 0.0
         self.latest_ns = 0
+        self.signals = SignalState()
 
     def remember(self, seen: Seen) -> None:
         """Keep an input as possible evidence."""
@@ -146,7 +148,7 @@ class InstrumentState(Watched):
         return True
 
     def pack(self) -> bytes:
-        """Return the state as bytes, at most a few kB more than its ticks'."""
+        """Return the state as bytes, at most some 15 kB more than its ticks'."""
         return _encode(
             _Packed(
                 self.ticks.pack(),
@@ -159,6 +161,7 @@ class InstrumentState(Watched):
                 self.bar_end,
                 self.bar_anomaly,
                 self.latest_ns,
+                self.signals,
             )
         )
 
@@ -177,6 +180,7 @@ class InstrumentState(Watched):
         state.inputs_count, state.documents = packed.inputs_count, packed.documents
         state.bar, state.bar_end, state.bar_anomaly = packed.bar, packed.bar_end, packed.bar_anomaly
         state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
+        state.signals = packed.signals
         return state
 
 
@@ -239,6 +243,7 @@ class _Packed(msgspec.Struct, array_like=True):
     bar_end: int
     bar_anomaly: float
     latest_ns: int = 0  # 0.1.0 did not write it
+    signals: SignalState = msgspec.field(default_factory=SignalState)  # nor this
 
 
 _encode = msgspec.msgpack.Encoder().encode

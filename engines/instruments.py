@@ -172,6 +172,11 @@ class SymbolMaster:
             instrument=instrument, symbol=listing.symbol, mic=listing.venue, isin=listing.isin, figi=listing.figi
         )
 
+    def sector(self, instrument: str) -> str:
+        """Return an instrument's sector, "" where it is not known."""
+        listing = self.listings.get(instrument)
+        return listing.sector if listing else ""
+
     def _index(self, listing: Listing) -> None:
         instrument = listing.instrument
         names = {name for full in (listing.name, *listing.aliases) if full for name in (full, _short_name(full))}

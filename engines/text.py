@@ -55,11 +55,15 @@ def spec_of(bundle: Bundle) -> TextSpec:
 
 
 class Encoded(NamedTuple):
-    """``vector`` float32 (dim,), of length 1; ``logits`` float32 (3,) as `LABELS`; ``score`` calibrated P(bearish)."""
+    """What a text says: ``vector`` float32 (dim,), of length 1; ``logits`` float32 (3,) as `LABELS`.
+
+    ``score`` is calibrated P(bearish), ``tone`` P(bullish) - P(bearish).
+    """
 
     vector: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
     score: float
+    tone: float
 
 
 class Attribution(NamedTuple):
@@ -206,7 +210,8 @@ class TextEncoder:
 
     def _run(self, ids: Sequence[int]) -> Encoded:
         vector, logits = (np.asarray(out[0], np.float32) for out in self.session.run(self._inputs(ids)))
-        return Encoded(vector, logits, self._probabilities(logits)[0])
+        bearish, bullish, _ = self._probabilities(logits)
+        return Encoded(vector, logits, bearish, bullish - bearish)
 
     def _scores(self, outputs: Inputs) -> tuple[Array]:
         """Return the scores (n,) of the session's outputs."""

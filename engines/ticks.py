@@ -332,6 +332,7 @@ class TickEngine:
             times = np.array(
                 [(bar.start, bar.end, available) for _, work in closings for bar, available in work.closed], np.int64
             ).T
+            prices = np.array([(bar.high, bar.low, bar.close) for _, work in closings for bar, _ in work.closed]).T
         end = 0
         for state, work in closings:
             ranks = [state.bar_anomaly]
@@ -343,7 +344,7 @@ class TickEngine:
             ranks += [anomaly.rank(state.ranks, score) for score in scores.tolist()]
             state.bar_anomaly = ranks[-1]
             starts, ends, available = times[:, own]
-            said.append((ClosedBars(starts, ends, available, kept[own], np.array(ranks[1:])), ranks))
+            said.append((ClosedBars(starts, ends, available, kept[own], np.array(ranks[1:]), prices[:, own]), ranks))
         return said
 
     def _tracks(self, work: _Work, ranks: list[float]) -> tuple[Track, ...]:

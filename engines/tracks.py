@@ -32,7 +32,8 @@ class ClosedBars(msgspec.Struct, frozen=True, eq=False):
     """Bars that closed, oldest first: ``end`` and ``ts_available`` int64 ns of shape (n,), ``start`` likewise.
 
     ``features`` has shape (n, F), float32, scale-free (in units of the instrument's own trailing spread), as
-    `engines.features.NAMES` lists them; ``anomaly`` has shape (n,), float64 in [0, 1].
+    `engines.features.NAMES` lists them; ``anomaly`` has shape (n,), float64 in [0, 1]; ``prices`` has shape (3, n),
+    float64: high, low, close.
     """
 
     start: npt.NDArray[np.int64]
@@ -40,6 +41,7 @@ class ClosedBars(msgspec.Struct, frozen=True, eq=False):
     ts_available: npt.NDArray[np.int64]
     features: npt.NDArray[np.float32]
     anomaly: npt.NDArray[np.float64]
+    prices: npt.NDArray[np.float64]
 
 
 class TickUpdate(msgspec.Struct, frozen=True, eq=False):
@@ -53,7 +55,8 @@ class TickUpdate(msgspec.Struct, frozen=True, eq=False):
 class Embedding(msgspec.Struct, frozen=True):
     """A kept embedding: ``vector`` is float32, little-endian; ``score`` calibrated in [0, 1].
 
-    ``spans`` are the places of the input that the score rests on: (start, end, weight in log odds).
+    ``spans`` are the places of the input that the score rests on: (start, end, weight in log odds). ``tone`` is
+    P(bullish) - P(bearish).
     """
 
     ts_event: int
@@ -62,3 +65,4 @@ class Embedding(msgspec.Struct, frozen=True):
     score: float
     logits: list[float]
     spans: list[tuple[int, int, float]] = []
+    tone: float = 0.0  # 0.1.0 did not write it

@@ -1,6 +1,6 @@
 """The daemon: topics bound to agents.
 
-frames, orders, news, transcripts, audio, charts ─► instrument stage ─► alerts, scores, dead letters
+frames, orders, news, transcripts, audio, charts ─► instrument stage ─► alerts, scores, signals, dead letters
                                                             └─► market ─► market stage ─► alerts
                         (one lane a stage and partition, see `monitor.lane`)
 """
@@ -45,7 +45,7 @@ ENCODERS, ENCODERS_NICE = 2, 5
 TOPICS = (
     *(*INSTRUMENT_INPUTS, "journal", "checkpoints"),
     *(*MARKET_INPUTS, "market.journal", "market.checkpoints"),
-    *("scores", "alerts", "deadletters"),
+    *("scores", "signals", "alerts", "deadletters"),
 )
 
 

@@ -3,10 +3,10 @@
     push ─► buffers ─► sequencer ─► journal ─► agents ─► effects ─► checkpoint ─► acknowledgement
 
 A *turn* is what the sequencer can order at once. Its steps are written to the journal, its messages go through the
-agents while that write is on its way, and its effects (alerts, scores, dead letters) are sent once it has arrived. A
-checkpoint takes a snapshot between two turns, waits for the effects before it, writes what changed and lets the
-messages that it covers be acknowledged. Recovery loads the last checkpoint, reads the journal to its end, applies what
-that names, keeps back the alerts that are already there, and goes on live.
+agents while that write is on its way, and its effects (alerts, scores, signals, dead letters) are sent once it has
+arrived. A checkpoint takes a snapshot between two turns, waits for the effects before it, writes what changed and lets
+the messages that it covers be acknowledged. Recovery loads the last checkpoint, reads the journal to its end, applies
+what that names, keeps back the alerts that are already there, and goes on live.
 
 An exception ends the process: nothing here is caught and logged.
 """
@@ -33,7 +33,7 @@ from monitor.sequencer import JournalMismatchError, Pending, Sequencer, Taken
 from monitor.state import State, StateTable
 from schemas.alerts import Alert
 from schemas.journal import RULES_ONLY, Clock, Entry, Ladder, Run, Step
-from schemas.records import DeadLetter, Score, Signal
+from schemas.records import DeadLetter, Opening, Score, Signal
 
 log = structlog.get_logger(__name__)
 TURN_MESSAGES = 64
@@ -409,6 +409,8 @@ class Lane:
                 effects.scores.append(output)
             elif isinstance(output, Signal):
                 effects.signals.append(output)
+            elif isinstance(output, Opening):
+                effects.openings.append(output)
             elif isinstance(output, DeadLetter):
                 effects.dead_letters.append(output)
         if effects.alerts:

@@ -39,6 +39,7 @@ class Metrics:
         self._ticks = counter("ticks", "Ticks applied.")
         self._alerts = counter("alerts", "Alerts sent.", "typology", "severity", "activity")
         self._scores = counter("scores", "Score records sent.")
+        self._signals = counter("signals", "Signal records sent.")
         self._dead_letters = counter("dead_letters", "Messages refused.", "topic", "reason")
         self._skipped = counter("texts_skipped", "Texts that the ladder's last level left unheard.")
         self._fallbacks = counter(
@@ -93,6 +94,10 @@ class Metrics:
     def scored(self, count: int) -> None:
         """Count score records that were sent."""
         self._scores.inc(count)
+
+    def signalled(self, count: int) -> None:
+        """Count signal records that were sent."""
+        self._signals.inc(count)
 
     def event_loop(self, fence: Fence) -> None:
         """Read how long the event loop has stood still at worst since this was last asked."""

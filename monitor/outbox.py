@@ -1,4 +1,4 @@
-"""What leaves a lane: alerts, scores, signals, dead letters and checkpoints, packed into batches by the lane itself.
+"""What leaves a lane: alerts, scores, signals, openings, dead letters and checkpoints, packed into batches by itself.
 
 Building the record batch here costs a tenth of handing the producer one message at a time. Deliveries are awaited by
 the checkpoint that follows them, and a failed one ends the lane.
@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 
 from monitor.checkpoints import to_broker
 from schemas.alerts import Activity, Alert, AlertEvent
-from schemas.records import DeadLetter, Score, Signal
+from schemas.records import DeadLetter, Opening, Score, Signal
 from schemas.topics import MARKET
 
 #: Batches that may be on their way before a lane waits for the oldest.
@@ -41,6 +41,7 @@ class Effects:
     alerts: list[Alert] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
+    openings: list[Opening] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
 
@@ -96,6 +97,7 @@ class Outbox:
         on_alert: Callable[[Alert], None] | None = None,
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
         on_scores: Callable[[int], None] | None = None,
+        on_signals: Callable[[int], None] | None = None,
     ) -> None:
         self._producer = producer
         self._prefix = prefix
@@ -106,6 +108,7 @@ class Outbox:
         self._on_alert = on_alert
         self._on_dead_letter = on_dead_letter
         self._on_scores = on_scores
+        self._on_signals = on_signals
         self._pending: list[asyncio.Future[object]] = []
         self.alerts_end = 0
 
@@ -128,8 +131,12 @@ class Outbox:
             if self._on_scores:
                 self._on_scores(len(effects.scores))
         if effects.signals:
+            await self._send("signals", [(s.instrument.encode(), _encode(s), _PLAIN) for s in effects.signals])
+            if self._on_signals:
+                self._on_signals(len(effects.signals))
+        if effects.openings:
             # One partition, whatever the lane's own: there they all meet.
-            told = [(MARKET.encode(), _encode(signal), _PLAIN) for signal in effects.signals]
+            told = [(MARKET.encode(), _encode(opening), _PLAIN) for opening in effects.openings]
             self._pending += await self._batches("market", told, partition=0)
         for letter in effects.dead_letters:
             self._pending.append(

@@ -28,7 +28,7 @@ from monitor.worker import Stage
 from schemas import codec
 from schemas.alerts import Alert, AlertEvent
 from schemas.journal import RULES_ONLY, Clock, Ladder, Run
-from schemas.records import DeadLetter, News, Score, Signal, TranscriptSegment
+from schemas.records import DeadLetter, News, Opening, Score, Signal, TranscriptSegment
 from schemas.topics import MARKET, MARKET_INPUTS
 
 _event = msgspec.json.Decoder(AlertEvent)
@@ -42,8 +42,9 @@ class Replayed:
 
     alerts: list[Alert] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    signals: list[Signal] = field(default_factory=list)
+    openings: list[Opening] = field(default_factory=list)
     scores: int = 0
+    signals: int = 0
     messages: int = 0
     clock_ns: int = 0
     table: StateTable[State] = field(default_factory=StateTable)
@@ -56,7 +57,9 @@ async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -
         elif isinstance(output, Score):
             replayed.scores += 1
         elif isinstance(output, Signal):
-            replayed.signals.append(output)
+            replayed.signals += 1
+        elif isinstance(output, Opening):
+            replayed.openings.append(output)
     return replayed
 
 
@@ -134,7 +137,7 @@ async def by_history(
     What is returned is the instrument stage's, and the market stage's alerts after its own.
     """
     replayed = await _history(messages, stages.instrument, progress)
-    told = sorted((s.ts_available, s.instrument, s.episode_id, codec.encode(s)) for s in replayed.signals)
+    told = sorted((o.ts_available, o.instrument, o.episode_id, codec.encode(o)) for o in replayed.openings)
     market = (
         Message(MARKET_INPUTS[0], MARKET.encode(), value, ts, ts, ts // 1_000_000 + 1, offset=offset)
         for offset, (ts, _, _, value) in enumerate(told)

@@ -141,6 +141,7 @@ def load_stages(
         count=count,
         skipped=skipped,
         made=made,
+        sector=master.sector,
         forget_ns=forget_ns,
     )
 
@@ -165,6 +166,7 @@ def load_stages(
             score=encoded.score,
             logits=encoded.logits.tolist(),
             spans=[(span.start, span.end, span.weight) for span in encoder.explain(said, encoded)] if telling else [],
+            tone=encoded.tone,
         )
 
     about |= {

@@ -295,6 +295,7 @@ class Worker:
                     on_alert=self._alert,
                     on_dead_letter=self._metrics.dead_letter,
                     on_scores=self._metrics.scored,
+                    on_signals=self._metrics.signalled,
                 ),
                 agent=self.stage.agent,
                 on_turn=self._metrics.turn,

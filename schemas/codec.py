@@ -26,6 +26,7 @@ from schemas.records import (
     DeadLetter,
     Document,
     News,
+    Opening,
     OrderEvent,
     Record,
     Score,
@@ -69,6 +70,7 @@ Value = (
     | Transfer
     | Score
     | Signal
+    | Opening
     | DeadLetter
     | AlertEvent
     | journal.Entry
@@ -85,7 +87,8 @@ _TYPES: dict[str, Any] = {
     "charts": ChartSnapshot,
     "transfers": Transfer,
     "scores": Score,
-    "market": Signal,
+    "signals": Signal,
+    "market": Opening,
     "deadletters": DeadLetter,
     "alerts": AlertEvent,
     "journal": journal.Entry | journal.Claim,
@@ -94,7 +97,7 @@ _TYPES: dict[str, Any] = {
 _DECODERS: dict[str, Callable[[bytes], Any]] = {topic: msgspec.json.Decoder(of).decode for topic, of in _TYPES.items()}
 _WORDS = frozenset({"documents", "news", "transcripts"})
 #: What the monitor itself writes: its times are its own.
-_OWN = frozenset({"scores", "market", "deadletters", "alerts", "journal", "market.journal"})
+_OWN = frozenset({"scores", "signals", "market", "deadletters", "alerts", "journal", "market.journal"})
 #: topic → the record's field that the message's key repeats; no entry: any key will do.
 _KEYS = {
     "orders": "instrument",
@@ -104,6 +107,7 @@ _KEYS = {
     "charts": "instrument",
     "transfers": "account",
     "scores": "instrument",
+    "signals": "instrument",
     "deadletters": "topic",
 }
 

@@ -230,7 +230,68 @@ class Score(Record, frozen=True, kw_only=True):
     bundle: str = ""
 
 
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Volatility = Annotated[float, Meta(ge=0, description="Standard deviation of the log return over the horizon.")]
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is foretold of the next stretch of ``horizon_ns`` in which the instrument trades, made at ``made_at``.
+
+    ``volatility``, by Parkinson's measure of the range, is in log return units per horizon (0.01: one per cent); with
+    four chances in five what comes lies in ``[low, high]``, a tenth on either side. ``p_up`` is the probability of a
+    log return above 0, one of 0 counted half; ``p_adverse`` that of one below ``adverse_move`` (negative, two trailing
+    volatilities of the instrument's own).
+    """
+
+    made_at: Nanoseconds
+    horizon_ns: Nanoseconds
+    volatility: Volatility
+    low: Volatility
+    high: Volatility
+    p_up: Probability
+    p_adverse: Probability
+    adverse_move: Annotated[float, Meta(le=0, description="Log return.")]
+
+
+class Sentiment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is being said of the instrument; ``newest`` is the time of the latest text.
+
+    ``index`` is the mean of P(bullish) - P(bearish) over all texts, each weighted by 1/2 for every ``half_life_ns`` of
+    its age; ``weight`` is the sum of those weights at the record's ``ts_event``. So the index of a group is the mean of
+    its instruments' by weight, brought to one moment. ``texts`` is the number in the last ``window_ns``, ``expected``
+    what the instrument's own past makes of a window, ``burst`` the probability of at least so many (a text that the
+    record tells of is not counted in it): small is surprising. ``novelty`` of that text is 1 - the highest cosine to
+    the instrument's texts before it: 0 says that it was heard before.
+    """
+
+    newest: Nanoseconds
+    half_life_ns: Nanoseconds
+    index: Annotated[float, Meta(ge=-1, le=1)]
+    weight: Annotated[float, Meta(ge=0)]
+    window_ns: Nanoseconds
+    texts: Annotated[int, Meta(ge=0)]
+    expected: Annotated[float, Meta(ge=0)] | None = None
+    burst: Probability | None = None
+    novelty: Probability | None = None
+
+
 class Signal(Record, frozen=True, kw_only=True):
+    """What a desk is told of an instrument: at a period's close what may come, at a new text what is being said.
+
+    ``[window_start, window_end)`` is the period that closed, or the moment of the text. A group is missing where not
+    enough is known. ``sector`` is the symbol master's, for those who group.
+    """
+
+    instrument: Instrument
+    window_start: int
+    window_end: int
+    sector: Label = ""
+    forecast: Forecast | None = None
+    sentiment: Sentiment | None = None
+    bundle: str = ""
+
+
+class Opening(Record, frozen=True, kw_only=True):
     """An episode opened at an instrument: what the market's scope is told of it, once or more often.
 
     ``typology`` is name@version; ``episode_id`` tells one that is told again.

@@ -153,6 +153,15 @@ TOPICS: tuple[Topic, ...] = (
         doc="What the models say.",
     ),
     Topic(
+        name="signals",
+        key="instrument",
+        records=(records.Signal,),
+        codec="json",
+        scope="instrument",
+        retention_ms=7 * DAY_MS,
+        doc="Forecasts of volatility, direction and adverse moves, and what is being said: for trading desks.",
+    ),
+    Topic(
         name="alerts",
         key="episode_id",
         records=(alerts.AlertEvent,),
@@ -164,7 +173,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         name="market",
         key="market",
-        records=(records.Signal,),
+        records=(records.Opening,),
         codec="json",
         scope="market",
         retention_ms=7 * DAY_MS,

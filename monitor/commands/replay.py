@@ -89,6 +89,7 @@ async def _journals(settings: Settings, out: Path | None) -> bool:
         whole.alerts += found.alerts
         whole.dead_letters += found.dead_letters
         whole.scores += found.scores
+        whole.signals += found.signals
         whole.messages += found.messages
     for partition in range(partitions):
         sent += await alerts_on_broker(settings, partition)
@@ -119,7 +120,8 @@ def _report(replayed: Replayed, out: Path | None) -> None:
     for typology, count in sorted(opened.items()):
         typer.echo(f"{count:6,}  episodes of {typology}")
     typer.echo(
-        f"{replayed.messages:,} messages, {replayed.scores:,} scores, {len(replayed.alerts):,} alerts, "
-        f"{len(replayed.dead_letters):,} dead letters, {time.process_time():.1f} s of CPU"
+        f"{replayed.messages:,} messages, {replayed.scores:,} scores, {replayed.signals:,} signals, "
+        f"{len(replayed.alerts):,} alerts, {len(replayed.dead_letters):,} dead letters, "
+        f"{time.process_time():.1f} s of CPU"
     )
     typer.echo(f"digest {digest(replayed.alerts)}")

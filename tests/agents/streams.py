@@ -48,6 +48,7 @@ def engines(count: dict[str, int] | None = None) -> Engines:
         provenance=Provenance(code_version="test", config="test"),
         count=add,
         skipped=lambda: None,
+        sector=lambda _: "energy",
     )
 
 

@@ -57,6 +57,7 @@ def engines(config: str = "c", skipped: Callable[[], None] = lambda: None) -> En
         provenance=Provenance(code_version="test", config=config, bundle="b"),
         count=lambda _: None,
         skipped=skipped,
+        sector=lambda _: "energy",
     )
 
 

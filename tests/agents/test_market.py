@@ -12,7 +12,7 @@ from engines.typologies import market_wide
 from engines.typologies.market_wide import CrowdConfig
 from schemas.alerts import Alert, Provenance, Subject, digest
 from schemas.journal import Clock
-from schemas.records import Signal
+from schemas.records import Opening
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
@@ -39,7 +39,7 @@ def run(items: Iterable[Item], state: dict[str, MarketState]) -> list[Alert]:
 
 def opening(second: float, instrument: str, offset: int, typology: str = "market_anomaly@1") -> Arrival:
     at = T0 + int(second * S)
-    signal = Signal(
+    opening = Opening(
         ts_event=at,
         ts_available=at + S,
         instrument=instrument,
@@ -48,7 +48,7 @@ def opening(second: float, instrument: str, offset: int, typology: str = "market
         severity="warning",
         score=0.95,
     )
-    return Arrival("market", 0, offset, "market", at + S, offset, signal, bytes(32))
+    return Arrival("market", 0, offset, "market", at + S, offset, opening, bytes(32))
 
 
 def crowd(n: int) -> list[Item]:

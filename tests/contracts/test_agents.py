@@ -17,8 +17,9 @@ import pytest
 
 from agents.flow import Arrival
 from agents.fusion import fusion
-from agents.instrument import instrument, signals
+from agents.instrument import instrument, openings
 from agents.market import crowds
+from agents.signals import signals
 from agents.state import InstrumentState, MarketState
 from agents.text import text
 from agents.ticks import ticks
@@ -59,10 +60,11 @@ INSTRUMENT: dict[str, Agent] = {
     "ticks": lambda items, state: ticks(items, state, engine=MADE.ticks, count=MADE.count),
     "text": lambda items, state: text(items, state, adverse=MADE.specs["adverse_text"].open, skipped=MADE.skipped),
     "fusion": lambda items, state: fusion(items, state, model=MADE.fusion, bundle="b"),
+    "signals": lambda items, state: signals(items, state, config=MADE.signals, sector=MADE.sector, bundle="b"),
     "triage": lambda items, state: triage(
         items, state, specs=MADE.specs, subject=MADE.subject, provenance=MADE.provenance
     ),
-    "signals": lambda items, _: signals(items),
+    "openings": lambda items, _: openings(items),
 }
 MARKET: dict[str, Agent] = {
     "crowds": lambda items, state: crowds(items, state, config=CrowdConfig()),
@@ -209,7 +211,7 @@ def test_the_day_gives_every_agent_something_to_do(name: str) -> None:
     found, _ = whole(name)
     assert len(found.told) > len(found.given)
     told = {(item.finding.typology, item.activity) for item in found.told if isinstance(item, Alert)}
-    assert len(told) >= {"triage": 5, "signals": 5, "instrument": 5, "triage of the market": 2}.get(name, 0)
+    assert len(told) >= {"triage": 5, "openings": 5, "instrument": 5, "triage of the market": 2}.get(name, 0)
 
 
 def test_whatever_goes_in_comes_out_once_and_in_order(name: str) -> None:

@@ -372,11 +372,12 @@ def before_the_end(alerts: Iterable[Alert], end_ns: int | None = None) -> list[A
 class Account:
     """What stands in the topics against the replay of the journals, over all stages and partitions.
 
-    ``messages``, ``scores`` and ``late`` are the instrument stage's.
+    ``messages``, ``scores``, ``signals`` and ``late`` are the instrument stage's.
     """
 
     messages: int = 0
     scores: int = 0
+    signals: int = 0
     late: int = 0
     alerts: list[Alert] = field(default_factory=list)
     replayed: list[Alert] = field(default_factory=list)
@@ -418,6 +419,7 @@ async def _account(settings: Settings) -> Account:
         if stage is instrument:
             account.messages += replayed.messages
             account.scores += replayed.scores
+            account.signals += replayed.signals
             account.alerts += await alerts_on_broker(settings, partition)
             account.late += sum(state.late for state in replayed.table.values())  # type: ignore[attr-defined]
         async with kafka.reader(settings) as consumer:

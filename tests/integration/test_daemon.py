@@ -16,7 +16,7 @@ from monitor.recordings import Message
 from monitor.settings import Settings
 from schemas import frames
 from schemas.alerts import AlertEvent, digest
-from schemas.records import Score
+from schemas.records import Score, Signal
 from schemas.topics import INSTRUMENT_INPUTS
 from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
 
@@ -67,6 +67,11 @@ def test_a_day_goes_through_and_is_proved_by_its_journal(
         assert event.data.times.detected_at > event.data.times.available_at
     scores = [msgspec.json.decode(value, type=Score) for _, _, value in asyncio.run(values(settings, "scores"))]
     assert len(scores) == found.scores
+    told = [
+        (key, msgspec.json.decode(value, type=Signal)) for _, key, value in asyncio.run(values(settings, "signals"))
+    ]
+    assert len(told) == found.signals > 0
+    assert all(signal.instrument == key.decode() for key, signal in told)
     for topic in INSTRUMENT_INPUTS:
         sent = sum(message.topic == topic for message in day())
         assert not sent or f'tocsin_messages_total{{topic="{topic}"}} {float(sent)}' in metrics

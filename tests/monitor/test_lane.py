@@ -26,7 +26,7 @@ from monitor.outbox import Outbox
 from monitor.sequencer import Pending
 from schemas.alerts import Alert, AlertEvent
 from schemas.journal import Clock, Entry, Ladder, Run
-from schemas.records import DeadLetter, News, Score
+from schemas.records import DeadLetter, News, Score, Signal
 from tests.golden.examples import EXAMPLES
 
 TOPICS = ("frames", "news")
@@ -235,6 +235,10 @@ async def counting(items: AsyncIterator[Item], table: Any, config: str = "") -> 
                     ts_event=item.ts_available, ts_available=item.ts_available, instrument=item.key,
                     window_start=0, window_end=1, scores={"n": 0.5}, ages_ns={}, bundle="b",
                 )  # fmt: skip
+                yield Signal(
+                    ts_event=item.ts_available, ts_available=item.ts_available, instrument=item.key,
+                    window_start=0, window_end=1,
+                )  # fmt: skip
                 if kept.n % 3 == 0:
                     name = f"{item.key}-{kept.n}-{kept.chain.hex()[:8]}{config}"
                     yield msgspec.structs.replace(ALERT, alert_id=name, episode_id=name)
@@ -416,6 +420,16 @@ def test_an_effect_leaves_only_once_its_journal_entry_is_there() -> None:
         await life.crash()
 
     asyncio.run(live())
+
+
+def test_what_is_said_of_an_instrument_goes_under_its_key() -> None:
+    messages = inputs(random.Random(3))
+    logs = undisturbed(messages)
+    good = sorted(message.key for topic in TOPICS for message in messages[topic] if message.value is not None)
+    for topic, record in (("scores", Score), ("signals", Signal)):
+        found = [(key.decode(), msgspec.json.decode(value, type=record)) for key, value in logs.of[topic]]
+        assert sorted(key for key, _ in found) == good
+        assert all(one.instrument == key for key, one in found)
 
 
 def test_a_checkpoint_names_what_it_includes() -> None:

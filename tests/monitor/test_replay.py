@@ -27,7 +27,7 @@ from schemas import codec, frames, journal
 from schemas.alerts import Alert
 from schemas.frames import Frame, frame_of
 from schemas.journal import Claim, Entry, Run
-from schemas.records import News, Score, TranscriptSegment
+from schemas.records import News, Score, Signal, TranscriptSegment
 from tests.golden.day import RECORDING
 from tests.integration.daemon import stages
 
@@ -96,14 +96,14 @@ def moved(ts: Any, t: int, pace: float) -> Any:
     return t + int((ts - t) * pace)
 
 
-def said(messages: Sequence[Message]) -> tuple[list[Alert], list[Score]]:
-    """Return the alerts and scores of a stream."""
-    scores: list[Score] = []
+def said(messages: Sequence[Message]) -> tuple[list[Alert], list[Score | Signal]]:
+    """Return the alerts of a stream, and its scores and signals."""
+    scores: list[Score | Signal] = []
     instrument = stages().instrument
 
     async def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Any]:
         async for output in instrument.agent(items, table):
-            if isinstance(output, Score):
+            if isinstance(output, Score | Signal):
                 scores.append(output)
             yield output
 

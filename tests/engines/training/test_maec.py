@@ -76,7 +76,7 @@ def test_the_past_tells_more_than_the_mean_and_trailing_volatility(folders: tupl
     assert told["tocsin mse"].value < told["mean mse"].value
     assert told["tocsin mse"].value < told["trailing 30 days mse"].value
     assert told["tocsin mse"].value == pytest.approx(
-        np.mean([told[f"tocsin mse {n}d"].value for n in maec.HORIZONS]), abs=1e-4
+        np.mean([told[f"tocsin mse_{n}d"].value for n in maec.HORIZONS]), abs=1e-4
     )
     # Chance has said and voiced everything here.
     assert abs(told["gain by text mse"].value) < 0.01
