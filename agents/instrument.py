@@ -26,8 +26,8 @@ class Engines:
     """What the agents are closed over.
 
     ``specs`` maps a track's head to its typology; ``count`` takes what cleaning set aside, by reason; ``skipped`` is
-    told of each text that was not heard; ``sector`` names an instrument's; ``made`` brings the provenance up to date for
-    an alert. An instrument is forgotten ``forget_ns`` after it was last heard of, 0: never.
+    told of each text that was not heard; ``sector`` names an instrument's; ``made`` brings an alert's provenance up to
+    date. An instrument is forgotten ``forget_ns`` after it was last heard of, 0: never.
     """
 
     ticks: TickEngine
