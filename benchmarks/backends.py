@@ -217,7 +217,7 @@ def page(record: Record) -> str:
         "# Back ends",
         "",
         f"Written by `{COMMAND}`; what it found on other devices before is kept in [backends.json](backends.json).",
-        "The order is the daemon's. `fp32` is without TF32; the daemon takes nothing else.",
+        "The order is the daemon's. `fp32` is without TF32; the daemon takes coarser ones of OpenVINO only.",
         "",
         "| back end | precision | version | device | compiled | deserialised | executed | parity | a text, ms | when |",
         "|---|---|---|---|---|---|---|---|---|---|",

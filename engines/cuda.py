@@ -1,6 +1,6 @@
 """The CUDA driver through ctypes: what device is here, and the few calls that a runner needs.
 
-The driver is there or not, whatever Python has installed: a binding would be a dependency for twelve functions.
+The driver is there or not, whatever Python has installed: a binding would be a dependency for sixteen functions.
 """
 
 from __future__ import annotations

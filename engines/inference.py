@@ -103,8 +103,9 @@ class Session:
         score: Run | None,
     ) -> None:
         self._model, self._probes, self._plans, self._fell = model, probes, plans, fell
-        self._precision, self._int8, self._score = precision, int8, score
-        self._left = list(order)
+        self._int8, self._score = int8, score
+        # A back end that has not the precision asked for, or disagrees in it, serves in fp32 rather than not at all.
+        self._left = [(name, coarse) for name in order for coarse in dict.fromkeys((precision, "fp32"))]
         self._change = threading.Lock()
         self.skipped = ()
         self.serving = self._next(may_build=True)
@@ -161,27 +162,30 @@ class Session:
     def _next(self, may_build: bool) -> Serving:
         """Return the first of those left that is here and passes the parity gate, at last the reference."""
         reference, version = _ort_cpu(self._model)
-        while self._left and (name := self._left.pop(0)) != ORT_CPU:
+        while self._left:
+            name, precision = self._left.pop(0)
+            if name == ORT_CPU:
+                break
             try:
-                run, found_version, difference = self._open(name, reference, may_build)
+                run, found_version, difference = self._open(name, precision, reference, may_build)
             except (Unavailable, PlanError, cuda.CudaError) as reason:
                 self.skipped += (Skip(name, str(reason), isinstance(reason, Disagrees)),)
             except Exception as error:  # the same: one that fails as it is opened is one that is not there
                 self.skipped += (Skip(name, f"{type(error).__name__}: {error}"),)
             else:
-                return Serving(name, found_version, self._precision, "tolerance", difference, run)
+                return Serving(name, found_version, precision, "tolerance", difference, run)
         self._model, self._int8, self._probes, self._left = b"", None, (), []  # nobody comes after the reference
         return Serving(ORT_CPU, version, "fp32", "reference", 0.0, reference)
 
-    def _open(self, name: str, reference: Run, may_build: bool) -> tuple[Run, str, float]:
+    def _open(self, name: str, precision: Precision, reference: Run, may_build: bool) -> tuple[Run, str, float]:
         """Return what runs the model on a back end, its version and the difference that the parity gate found."""
-        if self._precision == "fp32":
+        if precision == "fp32":
             run, version = OPENERS[name](self._model, self._plans, may_build)
             return run, version, parity(run, reference, self._probes)
         if name not in COARSER:
-            raise Unavailable(f"runs in fp32 here, asked for was {self._precision}")
-        run, version = COARSER[name](self._int8 or self._model, self._precision)
-        tolerance = SCORE_TOLERANCE[self._precision]
+            raise Unavailable(f"runs in fp32 here, asked for was {precision}")
+        run, version = COARSER[name](self._int8 or self._model, precision)
+        tolerance = SCORE_TOLERANCE[precision]
         return run, version, parity(run, reference, self._probes, tolerance, self._score)
 
 
@@ -211,7 +215,7 @@ def open_session(
     fell
         Is told, by the thread that ran, of a back end that failed in service.
     precision
-        What back ends compute in; one that has it not, or does not pass with it, is skipped. The reference is fp32.
+        What back ends compute in; one that has it not, or does not pass with it, computes in fp32.
     int8
         The model again with Q/DQ nodes, an ONNX file's bytes: what precision "int8" runs.
     score
@@ -253,6 +257,8 @@ def parity(
         if score is not None:
             expected, found = (score({str(i): x for i, x in enumerate(outputs)}) for outputs in (expected, found))
         for want, got in zip(expected, found, strict=True):
+            if want.shape != got.shape:
+                raise Disagrees(f"gives outputs of shape {got.shape}, the reference {want.shape}")
             difference = float(np.max(np.abs(got.astype(np.float64) - want.astype(np.float64))))
             if not difference <= tolerance:  # NaN is not
                 raise Disagrees(f"differs from the reference by {difference:.2g}, allowed is {tolerance:.2g}")

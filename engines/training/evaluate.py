@@ -28,7 +28,8 @@ _INTRODUCTION = """\
 
 Written by `tocsin evaluate`, from the files in docs/evaluation. Each task trains on one part of its folder in
 ../shared/data and predicts the rest: later rows where rows have dates, else groups of near copies that no other part
-has. Thresholds and hyper-parameters are chosen before the predicted part is touched. Brackets hold 95 % intervals of a
+has. No model chooses anything by the part that it predicts; what people settled who had seen figures of it is told in
+[benchmarks](benchmarks.md). Brackets hold 95 % intervals of a
 bootstrap over whole blocks (documents, runs of neighbours, speakers, weeks). Beside every figure of Tocsin's stand a
 simple baseline's and a dummy's. Precision, recall and F1 are macro averages, of two classes the second's at 0.5;
 MCC is Matthews' correlation; AUC and PR-AUC are means over each class against the rest; Brier is the
@@ -80,7 +81,7 @@ def evaluate(task: str, data: Path, folder: Path, folds: int | None, progress: P
         pictures.judged(judged, folder / f"{task}.svg")
     return Result(
         task=task,
-        command=f"tocsin evaluate {task}" + ("" if folds is None else f" --folds {folds}"),
+        command=f"tocsin evaluate {task} --data ../shared/data" + ("" if folds is None else f" --folds {folds}"),
         date="",
         seconds=0.0,
         rows=0 if judged is None else len(judged.truth),

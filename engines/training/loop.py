@@ -19,6 +19,10 @@ from engines.training.adversary import Adversary, nudge_from
 Batch = TypeVar("Batch")
 
 
+class ScheduleError(ValueError):
+    """A schedule does not fit the model; the message says why."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint is not of this run; the message says what differs."""
 
@@ -62,10 +66,11 @@ class Lesson(Generic[Batch]):
 
     ``batches`` yields one epoch of at most ``steps`` batches in an order that the generator decides; ``loss`` of a
     batch may be asked with a nudge of ``nudged(batch)``'s shape on its inputs; ``score`` judges the model as it is, on
-    data that are in no batch.
+    data that are in no batch. ``data`` is a digest of what is learnt: a checkpoint of other data is not taken up.
     """
 
     name: str
+    data: str
     steps: int
     batches: Callable[[np.random.Generator], Iterable[Batch]]
     loss: Callable[[Batch, Tensor | None], Tensor]
@@ -86,16 +91,22 @@ def fit(
     """Train ``model``, of which ``head`` is a part, leave it as it was after the epoch that is kept, return the curve.
 
     With ``checkpoint`` the state is written there after each epoch, and taken up from there where the file exists: the
-    same weights come out, to the bit on the same machine, however often the run was stopped, and a run that began on a
-    GPU may end on a CPU.
+    same weights come out, to the bit on the same machine, however often the run was stopped, and wherever its
+    tensors lay, they are taken up on the CPU.
 
     Raises
     ------
     CheckpointError
-        The file there is of a run with another schedule, seed or lesson.
+        The file there is of a run with another schedule, seed, lesson or other data.
+    ScheduleError
+        What is to be frozen is not there.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
+    for prefix in schedule.freeze:
+        if not any(name.startswith(prefix) for name, _ in model.named_parameters()):
+            names = ", ".join(name for name, _ in model.named_parameters())
+            raise ScheduleError(f"no parameter's name begins with {prefix}, to be frozen: there are {names}")
     for name, parameter in model.named_parameters():
         if name.startswith(schedule.freeze):
             parameter.requires_grad_(False)
@@ -105,7 +116,7 @@ def fit(
     plan = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
     )
-    identity = {"lesson": lesson.name, "steps": lesson.steps, "seed": seed} | asdict(schedule)
+    identity = {"lesson": lesson.name, "data": lesson.data, "steps": lesson.steps, "seed": seed} | asdict(schedule)
     best, curve = copy.deepcopy(model.state_dict()), list[Epoch]()
     if checkpoint is not None and checkpoint.is_file():
         best, curve = _resume(checkpoint, identity, model, optimizer, plan, rng)

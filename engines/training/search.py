@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engines.training.adversary import Adversary
 from engines.training.loop import Schedule
 
 
 class Trial(NamedTuple):
-    """A schedule that was tried, and the score of its best epoch."""
+    """A schedule that was tried, and its score."""
 
     schedule: Schedule
     score: float
@@ -22,8 +21,8 @@ class Trial(NamedTuple):
 def search(start: Schedule, trials: int, seed: int, score: Callable[[Schedule], float]) -> list[Trial]:
     """Return ``trials`` schedules, best first: ``start`` itself and neighbours of it, each scored once.
 
-    Rates go from a quarter to four times the start's, evenly in logarithms; batches, decay and the adversary are drawn
-    from a few values. Of equals the earlier is first.
+    Rates go from a quarter to four times the start's, evenly in logarithms; decay, and the radius of an adversary where
+    there is one, from a third to three times. Of equals the earlier is first.
     """
     rng = np.random.default_rng(seed)
     drawn = [start, *(_neighbour(start, rng) for _ in range(trials - 1))]
@@ -31,12 +30,12 @@ def search(start: Schedule, trials: int, seed: int, score: Callable[[Schedule], 
 
 
 def _neighbour(start: Schedule, rng: np.random.Generator) -> Schedule:
-    radius = float(rng.choice([0.0, 0.5, 1.0, 2.0]))
+    rate, head_rate = (2 ** rng.uniform(-2, 2) for _ in range(2))
+    decay, radius = (3 ** rng.uniform(-1, 1) for _ in range(2))
     return replace(
         start,
-        rate=start.rate * float(2 ** rng.uniform(-2, 2)),
-        head_rate=start.head_rate * float(2 ** rng.uniform(-2, 2)),
-        batch=int(rng.choice([16, 32, 64])),
-        decay=float(rng.choice([0.0, 0.01, 0.1])),
-        adversary=Adversary(radius) if radius else None,
+        rate=start.rate * float(rate),
+        head_rate=start.head_rate * float(head_rate),
+        decay=start.decay * float(decay),
+        adversary=start.adversary and replace(start.adversary, radius=start.adversary.radius * float(radius)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +193,7 @@ def fine_tune(
 
     lesson = Lesson(
         name="text encoder",
+        data=hashlib.sha256(repr((rows, labels.tolist(), stop_rows, stop_labels.tolist())).encode()).hexdigest(),
         steps=sum(1 for _ in batches(rows, schedule.batch)),
         batches=lambda rng: batches(rows, schedule.batch, rng),
         loss=loss,

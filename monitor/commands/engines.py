@@ -17,6 +17,7 @@ from monitor.settings import load
 
 if TYPE_CHECKING:
     from engines.bundle import Bundle
+    from engines.inference import Precision
 
 app = typer.Typer()
 TOKENS = 32
@@ -70,7 +71,7 @@ def engines(
     try:
         loaded = Bundle.load(settings.bundle or DEFAULT)
         with console.status("") as status:
-            found = survey(loaded, settings.cache, runs, lambda name: status.update(f"{name} …"))
+            found = survey(loaded, settings.cache, runs, lambda name: status.update(f"{name} …"), settings.precision)
     except (BundleError, OSError) as error:
         raise StartupError(str(error)) from error
     if as_json:
@@ -105,7 +106,13 @@ def engines(
     console.print(f"[green]✓[/] {chosen} serves: {why} (a text: {TOKENS} tokens, median of {runs})", soft_wrap=True)
 
 
-def survey(bundle: Bundle, cache: Path, runs: int, doing: Callable[[str], None] = lambda _: None) -> list[Found]:
+def survey(
+    bundle: Bundle,
+    cache: Path,
+    runs: int,
+    doing: Callable[[str], None] = lambda _: None,
+    precision: Precision = "fp32",
+) -> list[Found]:
     """Return what each back end is, in the order of `engines.inference`; ``doing`` is told the name of the next."""
     from engines.bundle import BundleError
     from engines.inference import ORDER
@@ -121,20 +128,23 @@ def survey(bundle: Bundle, cache: Path, runs: int, doing: Callable[[str], None] 
     for name in ORDER:
         doing(name)
         began_s = time.perf_counter()
-        encoder = TextEncoder(bundle, [name], plans=cache / PLANS)
+        encoder = TextEncoder(bundle, [name], plans=cache / PLANS, precision=precision)
         open_s, session = time.perf_counter() - began_s, encoder.session
         mine = [
             f"sm{p.key.compute_capability.replace('.', '')}-{p.key.precision}" for p in plans if p.key.flavour == name
         ]
-        if session.backend != name:
-            skip = session.skipped[0]
+        version = session.version
+        taken_s: list[float] = []
+        while session.backend == name and len(taken_s) < _WARM + runs:
+            taken_s.append(_seconds(lambda encoder=encoder: encoder.encode(text)))  # type: ignore[misc]
+        if session.backend != name:  # it is not here, does not agree, or failed at one of these texts
+            skip = session.skipped[-1]
             found.append(Found(backend=name, reason=skip.reason, ran=skip.ran, plans=mine))
             continue
-        taken_s = [_seconds(lambda encoder=encoder: encoder.encode(text)) for _ in range(_WARM + runs)]  # type: ignore[misc]
         found.append(
             Found(
                 backend=name,
-                version=session.version,
+                version=version,
                 precision=session.precision,
                 difference=session.difference,
                 open_s=round(open_s, 3),

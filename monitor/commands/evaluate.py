@@ -45,6 +45,12 @@ def evaluate(
     if missing := [name for name in chosen if not (data / name).is_dir()]:
         raise StartupError(f"{data / missing[0]} is no folder: expected the data of {missing[0]}")
     folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found[path.stem] = msgspec.json.decode(path.read_bytes(), type=Result)
+        except msgspec.DecodeError as error:
+            raise StartupError(f"{path} is no result of this version ({error}): remove it") from error
     with training.bar() as progress:
         whole = progress.add_task("tasks", total=len(chosen))
         for name in chosen:
@@ -56,8 +62,14 @@ def evaluate(
             told = msgspec.structs.replace(
                 result, date=datetime.datetime.now(datetime.UTC).date().isoformat(), seconds=time.monotonic() - began_s
             )
-            (folder / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
+            found[name] = told
+            _replace(folder / f"{name}.json", msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
+            _replace(out, page(list(found.values()), folder.name).encode())
             progress.advance(whole)
-    found = [msgspec.json.decode(path.read_bytes(), type=Result) for path in sorted(folder.glob("*.json"))]
-    out.write_text(page(found, folder.name))
     typer.echo(f"{out}: {len(found)} of {len(Task)} tasks")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    fresh.replace(path)

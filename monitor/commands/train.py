@@ -39,15 +39,16 @@ PGD_STEPS = 3
 def train(
     task: Annotated[Task, typer.Argument(help="Which task.")],
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for the model, its learning curve, checkpoints and predictions.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for predictions; of tasks of texts also the models, learning curves and checkpoints."
+        ),
+    ],
     test: Annotated[
         Path | None, typer.Option(help="Folder to predict.", show_default="the later part of the task's own")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs at most.", show_default="the task's")] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(min=0, help="Epochs without a better score before it stops.", show_default="the task's"),
-    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Rows a step.", show_default="the task's")] = None,
     rate: Annotated[float | None, typer.Option(min=0, help="Learning rate.", show_default="the task's")] = None,
     decay: Annotated[float | None, typer.Option(min=0, help="Weight decay.", show_default="the task's")] = None,
@@ -66,18 +67,19 @@ def train(
 ) -> None:
     """Train a task's model on DATA/TASK (or on DATA itself), and say how it does on what it has not seen.
 
-    The same command goes on where it was stopped, from the checkpoints in OUT. Splits are by time where rows have
+    Where the task is one of texts, the same command goes on where it was stopped, from the checkpoints in OUT, and the
+    options on how it learns hold; the others choose for themselves. Splits are by time where rows have
     dates, else by groups of near copies. Needs the extra `train`.
     """
     with training.extra():
         from engines.training.adversary import Adversary
-        from engines.training.loop import CheckpointError
+        from engines.training.loop import CheckpointError, ScheduleError
         from engines.training.tasks import Run, load_task, schedule_of
         from engines.training.tasks.tables import FolderError
     from rich.console import Console
     from rich.table import Table
 
-    given = {"epochs": epochs, "patience": patience, "batch": batch, "rate": rate, "decay": decay}
+    given = {"epochs": epochs, "batch": batch, "rate": rate, "decay": decay}
     changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     if freeze:
         changes["freeze"] = tuple(freeze)
@@ -95,8 +97,9 @@ def train(
     with training.bar() as progress:
         run = Run(progress, keep=out, changes=changes, trials=search)
         try:
-            found = load_task(task)(folder, test or folder, out / "predictions.csv", run)
-        except (FolderError, CheckpointError) as error:
+            with training.extra():
+                found = load_task(task)(folder, test or folder, out / "predictions.csv", run)
+        except (FolderError, CheckpointError, ScheduleError) as error:
             raise StartupError(str(error)) from error
     console = Console()
     if found.metrics:

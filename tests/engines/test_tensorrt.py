@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def test_a_plan_agrees_with_the_reference_and_with_itself(
     try:
         run, _ = open_plan(flavour, encoder, cache, precision)
     except (cuda.CudaError, plans.PlanError) as reason:
+        # What is not here is skipped; a plan that was built and does not open is a failure.
+        if not re.search("not installed|no CUDA driver|sees no device|does not build for|not supported", str(reason)):
+            raise
         pytest.skip(f"{flavour} {precision}: {reason}")
     reference = open_session(encoder, [], [ORT_CPU])
     shapes = [(1, 16), (1, 32), (6, 24), (32, 128), (1, 16)]

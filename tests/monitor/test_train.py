@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from typer.testing import CliRunner
 
+from engines.training.tasks import texts
 from monitor.cli import app
 
 pytestmark = pytest.mark.slow
@@ -45,13 +46,17 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_trained_model_lies_in_its_folder_with_its_curve_and_goes_on_from_there(data: Path, tmp_path: Path) -> None:
+def test_a_trained_model_lies_in_its_folder_with_its_curve_and_goes_on_from_there(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "MEMBERS", (2, 2))
+    monkeypatch.setattr(texts, "LAYERS", (0,))
     out = tmp_path / "model"
     arguments = ("train", "financial_phrasebank", "--data", str(data), "--out", str(out), "--epochs", "1")
     code, said, told = tocsin(*arguments, "--adversary", "fgm", "--optimizer", "adam")
     assert code == 0, told
     names = {"checkpoint.pt", "curve.svg", "encoder.onnx", "tokenizer.json"}
-    for member in range(5):
+    for member in range(2):
         assert {path.name for path in (out / f"member-{member}").iterdir()} == names
     assert (out / "predictions.csv").is_file()
     assert "tocsin macro_f1" in said

@@ -110,10 +110,17 @@ def read(folder: Path, book: Book) -> Borrowers | None:
     except FolderError:
         return None
     numbers = {
-        name: table[name].cast(pl.String).str.strip_prefix("A").cast(pl.Float64).to_numpy().astype(np.float64)
+        name: table[name]
+        .cast(pl.String)
+        .str.strip_prefix("A")
+        .cast(pl.Float64, strict=False)
+        .to_numpy()
+        .astype(np.float64)
         for name in table.columns
         if name in (*book.columns, *book.barred, book.label)
     }
+    with np.errstate(divide="ignore", invalid="ignore"):  # of what is 0 or unknown nothing is known
+        features = book.features(numbers)
     unknown = np.full(len(table), np.nan)
     barred = {name: numbers.get(name, unknown) for name in book.barred}
     label = numbers.get(book.label, unknown)
@@ -121,7 +128,7 @@ def read(folder: Path, book: Book) -> Borrowers | None:
     group = {f"sex={sex}": np.isin(barred[column], codes) for sex, (column, codes) in book.sex.items()}
     group |= {"age<30": age < 30, "age=30-44": (age >= 30) & (age < 45), "age>=45": age >= 45}
     return Borrowers(
-        book.features(numbers),
+        np.where(np.isfinite(features), features, np.nan),
         np.stack(list(barred.values()), 1),
         None if np.isnan(label).any() else (label == book.default).astype(np.int64),
         group,

@@ -212,7 +212,7 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     seen = look(table)
     learned = np.flatnonzero(np.isfinite(outcome) & (table.asked < 0))
     parts = walk(table.day[learned], ends[learned])
-    if any(len(rows) < FEWEST for pair in parts for rows in pair):
+    if not parts or any(len(rows) < FEWEST for pair in parts for rows in pair):
         raise FolderError(f"{train}: expected a few years of prices of several tickers, found {len(known)} rows")
     task = progress.add_task("training", total=(len(parts) + 1) * len(SEEDS) * (chart.EPOCHS + 2 * ticks.EPOCHS))
 

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from engines.training.measures import BINARY, Judged
-from engines.training.stacking import Member, later_folds, pair, stacked
+from engines.training.stacking import Member, grouped_folds, later_folds, pair, stacked
 from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError, read_table
 from engines.training.text import near_copies
@@ -82,7 +82,7 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
             f"{train}: expected {LEAST} releases or more of each label, and some in {test}"
             f" (later than {LAST_YEAR} where it is the same folder)"
         )
-    told = predict(texts, known.about, learn, asked, later_folds(learn, known.year[learn], FOLDS), run.progress)
+    told = predict(texts, known.about, learn, asked, _folds(known, learn), run.progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"lt_no": other.number, "p_enforcement": told["tocsin"][:, 1]}).write_csv(out)
     if about is None:
@@ -97,6 +97,17 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         | what.gain("gain over TF-IDF", "average_precision", BINARY, "tocsin", "TF-IDF", SEED),
         what,
     )
+
+
+def _folds(known: Releases, learn: Ints) -> list[tuple[Ints, Ints]]:
+    """Return years that are told by those before them, or where there are too few of both labels parts of all."""
+    assert known.year is not None
+    assert known.about is not None
+    about = known.about
+    later = later_folds(learn, known.year[learn], FOLDS)
+    if later and all(len(np.unique(about[rows])) == 2 for fold in later for rows in fold):
+        return later
+    return grouped_folds(learn, learn, FOLDS, SEED)
 
 
 def read(folder: Path) -> Releases:

@@ -168,7 +168,7 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], run: Run) -> dict
 
         def trial(one: Schedule) -> float:
             curve = text.fine_tune(text.pretrained(LAYERS), tokenizer, without[0], one, SEED, run.progress)
-            return max(epoch.score for epoch in curve)
+            return curve[-1].score
 
         tried = search(schedule, run.trials, SEED, trial)
         run.progress.print(*(f"{score:.4f} {one}" for one, score in tried), sep="\n")

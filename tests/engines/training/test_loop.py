@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engines.training.adversary import Adversary, nudge_from
-from engines.training.loop import CheckpointError, Epoch, Lesson, Schedule, fit
+from engines.training.loop import CheckpointError, Epoch, Lesson, Schedule, ScheduleError, fit
 from engines.training.search import search
 
 ROWS = torch.from_numpy(np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32))  # (row, feature)
@@ -37,7 +37,7 @@ class Small(nn.Module):
         return said
 
 
-def lesson(model: Small, name: str = "small", stop_after: int = 100) -> Lesson[Tensor]:
+def lesson(model: Small, name: str = "small", data: str = "rows", stop_after: int = 100) -> Lesson[Tensor]:
     asked = 0
 
     def batches(rng: np.random.Generator) -> Iterator[Tensor]:
@@ -55,12 +55,12 @@ def lesson(model: Small, name: str = "small", stop_after: int = 100) -> Lesson[T
         with torch.inference_mode():
             return float((model(ROWS).argmax(1) == TARGETS).float().mean())
 
-    return Lesson(name, 4, batches, loss, score, lambda rows: (len(rows), 4))
+    return Lesson(name, data, 4, batches, loss, score, lambda rows: (len(rows), 4))
 
 
-def train(model: Small, schedule: Schedule = QUICK, checkpoint: Path | None = None, **how: int) -> list[Epoch]:
+def train(model: Small, schedule: Schedule = QUICK, checkpoint: Path | None = None, **how: int | str) -> list[Epoch]:
     with Progress(disable=True) as progress:
-        told = lesson(model, stop_after=how.get("stop_after", 100))
+        told = lesson(model, **how)  # type: ignore[arg-type]
         return fit(model, model.head, told, schedule, seed=3, progress=progress, checkpoint=checkpoint)
 
 
@@ -81,6 +81,14 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     train(Small(), checkpoint=tmp_path / "run.pt")
     with pytest.raises(CheckpointError, match=r"run\.pt is of a run with rate 0\.05, this one has 0\.01"):
         train(Small(), replace(QUICK, rate=0.01), tmp_path / "run.pt")
+
+
+def test_a_checkpoint_of_other_data_is_refused_and_so_is_a_name_that_freezes_nothing(tmp_path: Path) -> None:
+    train(Small(), checkpoint=tmp_path / "run.pt")
+    with pytest.raises(CheckpointError, match="with data rows, this one has others"):
+        train(Small(), checkpoint=tmp_path / "run.pt", data="others")
+    with pytest.raises(ScheduleError, match="no parameter's name begins with bdy, to be frozen: there are body"):
+        train(Small(), replace(QUICK, freeze=("bdy",)))
 
 
 def test_it_learns_and_keeps_its_best_epoch() -> None:

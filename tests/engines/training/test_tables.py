@@ -233,3 +233,23 @@ def test_later_days_are_predicted_with_what_was_before_them(tmp_path: Path) -> N
     assert found["tocsin auc"].value > found["bars auc"].value
     assert found["posts auc"].value > 0.95
     assert found["prevalence auc"].value == 0.5
+
+
+@pytest.mark.slow
+def test_one_stock_is_asked_for_and_others_only_lend_their_past(tmp_path: Path) -> None:
+    (train := tmp_path / "train").mkdir()
+    (test := tmp_path / "test").mkdir()
+    whole = pl.concat([stock(f"S{i}", 200, list(range(75, 190, 5)), i) for i in range(3)])
+    posts = whole.select("ticker", created_at=pl.col("date") + "T15:30:00Z", text=pl.lit("nothing new"))
+    whole.write_parquet(train / "bars.parquet")
+    posts.write_csv(train / "said.csv")
+    days = whole["date"].unique().sort()[150:]
+    one = pl.col("ticker") == "S1"
+    asked = whole.filter(one, pl.col("date").is_in(days.to_list()))
+    asked.with_columns(pl.col("volume").cast(pl.Int64), pl.col("date").str.to_datetime()).write_parquet(
+        test / "x.parquet"
+    )
+    posts.filter(one, pl.col("created_at").str.slice(0, 10).is_in(days.to_list())).write_csv(test / "y.csv")
+    table, _ = told_by("stocknet", train, test, tmp_path / "out.csv")
+    assert table["ticker"].unique().to_list() == ["S1"]
+    assert table["date"].to_list() == days.to_list()
