@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -29,16 +30,18 @@ def _panels(count: int, path: Path) -> Iterator[list[Axes]]:
         figure.savefig(path, metadata={"Date": None})
 
 
-def learning_curve(curve: Sequence[Epoch], score: str, path: Path) -> None:
-    """Draw the loss and the score of each epoch to ``path``; ``score`` says what the score is."""
+def learning_curve(curve: Sequence[Epoch], keep: Literal["best", "last"], score: str, path: Path) -> None:
+    """Draw loss and score of each epoch to ``path``; ``score`` says what the score is, ``keep`` which epoch stays."""
     epochs = range(1, len(curve) + 1)
     with _panels(2, path) as (left, right):
         left.plot(epochs, [epoch.loss for epoch in curve], "o-")
         left.set(xlabel="epoch", ylabel="mean training loss")
         right.plot(epochs, [epoch.score for epoch in curve], "o-")
-        best = int(np.argmax([epoch.score for epoch in curve]))
-        right.axvline(best + 1, linestyle=":", color="grey")
+        kept = len(curve) if keep == "last" else 1 + int(np.argmax([epoch.score for epoch in curve]))
+        right.axvline(kept, linestyle=":", color="grey")
         right.set(xlabel="epoch (dotted: kept)", ylabel=score)
+        for panel in (left, right):
+            panel.set_xticks(epochs)
 
 
 def judged(what: Judged, path: Path) -> None:

@@ -197,7 +197,7 @@ def _member(
     curve = text.fine_tune(encoder, tokenizer, posts, schedule, seed, progress, keep and keep / "checkpoint.pt")
     bag = _bag().fit(*posts.of("train"))
     if keep:
-        pictures.learning_curve(curve, "macro-F1 on held-out texts", keep / "curve.svg")
+        pictures.learning_curve(curve, schedule.keep, "macro-F1 on held-out texts", keep / "curve.svg")
         (keep / "encoder.onnx").write_bytes(onnx_bytes(encoder))
         (keep / "tokenizer.json").write_text(tokenizer.to_str())
 
