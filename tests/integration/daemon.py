@@ -21,6 +21,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
@@ -346,9 +347,7 @@ def stages() -> Stages:
 
 
 def _at(embedding: Embedding, record: News | TranscriptSegment) -> Embedding:
-    return Embedding(
-        record.ts_event, record.ts_available, embedding.vector, embedding.score, embedding.logits, embedding.spans
-    )
+    return msgspec.structs.replace(embedding, ts_event=record.ts_event, ts_available=record.ts_available)
 
 
 @cache
