@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from engines.charts import BARS, HEIGHT_PX, NUMBERS, PLAIN, Bytes, Floats, Style, draw, numbers, see
+from engines.training.models import thinned
 
 Ints = npt.NDArray[np.int64]
 
@@ -140,30 +141,21 @@ def fit(bars: Floats, average: Floats, labels: Ints, seed: int, every: int, step
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = Network()
-    steps = -(-len(labels) // every // BATCH) + 1
-    optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps * EPOCHS)
     nn.init.zeros_(model.head.weight)
     nn.init.constant_(model.head.bias, float(np.log(labels.mean() / (1 - labels.mean()))))
-    model.train()
-    for epoch in range(EPOCHS):
-        rows = rng.permutation(np.arange(epoch % every, len(labels), every))  # (row,)
-        for batch in np.array_split(rows, max(1, len(rows) // BATCH)):
-            some, line = bars[batch], average[batch]  # (batch, time, 5), (batch, time)
-            groups = np.array_split(np.arange(len(batch)), max(1, len(batch) // TOGETHER))
-            others = [imitate(some[group], line[group], rng) for group in groups]
-            told, read = model(tensor(np.concatenate([draw(some, PLAIN, line), *others])))  # (2 batch,), (2 batch, 120)
-            known = torch.from_numpy(labels[batch]).float().repeat(2)  # (2 batch,)
-            shown = torch.from_numpy(numbers(some, line)).flatten(1).repeat(2, 1)  # (2 batch, 120)
-            plain, other = told.chunk(2)  # (batch,) each
-            loss = F.binary_cross_entropy_with_logits(told, known) + F.mse_loss(read, shown)
-            loss = loss + ALIKE * F.mse_loss(other, plain)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        step()
-    model.eval()
+
+    def loss(rows: Ints) -> Tensor:
+        some, line = bars[rows], average[rows]  # (batch, time, 5), (batch, time)
+        groups = np.array_split(np.arange(len(rows)), max(1, len(rows) // TOGETHER))
+        others = [imitate(some[group], line[group], rng) for group in groups]
+        told, read = model(tensor(np.concatenate([draw(some, PLAIN, line), *others])))  # (2 batch,), (2 batch, 120)
+        known = torch.from_numpy(labels[rows]).float().repeat(2)  # (2 batch,)
+        shown = torch.from_numpy(numbers(some, line)).flatten(1).repeat(2, 1)  # (2 batch, 120)
+        plain, other = told.chunk(2)  # (batch,) each
+        right = F.binary_cross_entropy_with_logits(told, known) + F.mse_loss(read, shown)
+        return right + ALIKE * F.mse_loss(other, plain)
+
+    thinned.fit(model, loss, len(labels), rng, every=every, epochs=EPOCHS, batch=BATCH, peak_rate=PEAK_RATE, step=step)
     return model
 
 

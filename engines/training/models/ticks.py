@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.training.models import thinned
+
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -113,22 +115,13 @@ def fit(
     """
     torch.manual_seed(seed)
     model = Encoder(body, bars.shape[2])
+
+    def loss(rows: Ints) -> Tensor:
+        told = model(torch.from_numpy(bars[rows]), torch.from_numpy(known[rows]))  # (batch,)
+        return F.binary_cross_entropy_with_logits(told, torch.from_numpy(labels[rows]).float())
+
     rng = np.random.default_rng(seed)
-    steps = -(-len(labels) // every // BATCH) + 1
-    optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps * EPOCHS)
-    model.train()
-    for epoch in range(EPOCHS):
-        rows = rng.permutation(np.arange(epoch % every, len(labels), every))  # (row,)
-        for batch in np.array_split(rows, max(1, len(rows) // BATCH)):
-            told = model(torch.from_numpy(bars[batch]), torch.from_numpy(known[batch]))  # (batch,)
-            loss = F.binary_cross_entropy_with_logits(told, torch.from_numpy(labels[batch]).float())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        step()
-    model.eval()
+    thinned.fit(model, loss, len(labels), rng, every=every, epochs=EPOCHS, batch=BATCH, peak_rate=PEAK_RATE, step=step)
     return model
 
 
