@@ -1,4 +1,4 @@
-"""A torch module as the ONNX graph that serves: nothing in it but the computation, the same file for the same weights."""
+"""A torch module as the ONNX graph that serves: nothing but the computation, the same file for the same weights."""
 
 from __future__ import annotations
 
@@ -53,4 +53,4 @@ def onnx_of(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[s
         tensor.ClearField("doc_string")
     del model.graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
