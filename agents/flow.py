@@ -6,7 +6,7 @@ import msgspec
 
 from engines.tracks import Embedding, TickUpdate, Track
 from schemas.frames import Frame
-from schemas.journal import Clock, Ladder
+from schemas.journal import RULES_ONLY, TEXT_AND_TICKS, Clock, Ladder
 from schemas.records import (
     AudioSegment,
     ChartSnapshot,
@@ -19,6 +19,14 @@ from schemas.records import (
 )
 
 SECOND_NS = 1_000_000_000
+#: The level of the ladder at which a modality is left out; ticks never are.
+SHED_AT = {
+    "ticks": RULES_ONLY + 1,
+    "text": RULES_ONLY,
+    "calls": RULES_ONLY,
+    "chart": TEXT_AND_TICKS,
+    "audio": TEXT_AND_TICKS,
+}
 Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot | Opening
 
 
@@ -52,7 +60,7 @@ class Lapsed(msgspec.Struct, frozen=True, eq=False):
 
 
 class Heard(msgspec.Struct, frozen=True, eq=False):
-    """A text that concerns an instrument was scored and its embedding kept under ``modality``."""
+    """A text, a chart or sound of an instrument was scored and its embedding kept under ``modality``."""
 
     key: str
     modality: str
@@ -68,7 +76,19 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
     arrival: Arrival | None
 
 
+_MODALITIES: dict[type, str] = {News: "text", TranscriptSegment: "calls", ChartSnapshot: "chart", AudioSegment: "audio"}
 Item = Arrival | Clock | Ladder | Ticked | Lapsed | Heard | Scored | Score | Signal | Opening
+
+
+def modality_of(value: Value) -> str:
+    """Return the modality of what an encoder takes, "" for the rest.
+
+    Example
+    -------
+    >>> modality_of(News(ts_event=1, ts_available=1, instrument="A", document_id="1", headline="", source=""))
+    'text'
+    """
+    return _MODALITIES.get(type(value), "")
 
 
 def first_clock(ns: int) -> int:

@@ -7,16 +7,31 @@ from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping, Se
 import numpy as np
 import numpy.typing as npt
 
-from agents.flow import Heard, Item, Lapsed, Scored, Ticked
+from agents.flow import SHED_AT, Heard, Item, Lapsed, Scored, Ticked
 from agents.state import InstrumentState
-from engines.fusion import MODALITIES, Fused, FusionModel
-from engines.tracks import Embedding, Track
+from engines.fusion import TICKS, Fused, FusionModel, Kept
+from engines.tracks import ClosedBars, Embedding, Track
 from engines.typologies import elevated_risk
-from schemas.alerts import Explanation, RuleResult
+from schemas.alerts import Attribution, Explanation, RuleResult
 from schemas.journal import RULES_ONLY, Ladder
 from schemas.records import Score
 
 Ints = npt.NDArray[np.int64]
+
+
+#: What a modality came by, and how a place in it is named.
+PLACES = {
+    "text": ("news", "chars"),
+    "calls": ("transcripts", "chars"),
+    "chart": ("charts", "columns"),
+    "audio": ("audio", "ms"),
+}
+#: What the score of a modality that has no typology of its own is called.
+HEADS = {"chart": "chart_risk", "audio": "voice_stress"}
+#: Places that an explanation names of each modality, those that weigh most.
+ATTRIBUTIONS = 2
+#: The model's modality that hears what was said, whether it was written or spoken: whichever came last.
+WORDS = ("text", ("text", "calls"))
 
 
 async def fusion(
@@ -26,7 +41,7 @@ async def fusion(
     model: FusionModel,
     bundle: str,
 ) -> AsyncIterator[Item]:
-    """Score the risk of each closed bar, and again when a text arrives; every score leaves as a record.
+    """Score the risk of each closed bar, and again when a text, a chart or sound arrives; scores leave as records.
 
     Under the ladder's last level nothing is fused: bars are kept, and their records hold what statistics say of them.
     """
@@ -38,79 +53,89 @@ async def fusion(
             level = item.level
         elif isinstance(item, Ticked | Lapsed):
             ticked = (item,) if isinstance(item, Ticked) else item.ticked
-            scores = _fused(model, ticked, state) if level < RULES_ONLY else [None] * len(ticked)
+            scores = _fused(model, ticked, state, level) if level < RULES_ONLY else [None] * len(ticked)
             for one, fused in zip(ticked, scores, strict=True):
                 if one is not item:
                     yield one
                 if one.update.bars is not None:
-                    for said in _said(one, fused, state[one.key], bundle):
+                    for said in _said(model, one, fused, state[one.key], level, bundle):
                         yield said
         elif isinstance(item, Heard):
             kept = state[item.key]
             now = np.array([item.embedding.ts_event], np.int64)
             available = np.array([item.arrival.ts_available], np.int64)
             bar = np.frombuffer(kept.bar, np.float32)[None] if kept.bar else None
-            fused = _fuse(model, bar, item.embedding, now)
+            held = _held(kept, level)
+            fused = model.score(bar, np.array([kept.bar_end]), _columns(held), now)
             anomaly = np.array([kept.bar_anomaly])
-            yield _record(item.key, kept, item.embedding, fused, 0, now, now, available, anomaly, bundle)
-            yield Scored(item.key, _track(fused, now, available, now), item.arrival)
+            yield _record(item.key, kept, fused, 0, now, now, available, anomaly, bundle)
+            yield Scored(item.key, _track(model, held, fused, now, available, now), item.arrival)
 
 
 def _fused(
-    model: FusionModel, ticked: Sequence[Ticked], state: Mapping[str, InstrumentState]
+    model: FusionModel, ticked: Sequence[Ticked], state: Mapping[str, InstrumentState], level: int
 ) -> Sequence[Fused | None]:
     """Return the scores of the bars that each item closed, None where it closed none.
 
-    The clock closes bars of many instruments at once: one pass over all that have no text costs little more than one
-    over a single bar, and a row's bits are the row's alone.
+    The clock closes bars of many instruments at once: one pass over all that have nothing but bars costs little more
+    than one over a single bar, and a row's bits are the row's alone.
     """
     found: dict[int, Fused] = {}
-    plain: list[tuple[int, npt.NDArray[np.float32]]] = []
+    plain: list[tuple[int, ClosedBars]] = []
     for at, item in enumerate(ticked):
         if (bars := item.update.bars) is None:
             continue
-        if newest := _newest(state[item.key]):
-            found[at] = _fuse(model, bars.features, newest, bars.end)
+        if held := _held(state[item.key], level):
+            found[at] = model.score(bars.features, bars.end, _columns(held), bars.end)
         else:
-            plain.append((at, bars.features))
-    if len(plain) == 1:
-        found[plain[0][0]] = model.score(plain[0][1])
-    elif plain:
-        risk, contribution, present = model.score(np.concatenate([rows for _, rows in plain]))
-        end = 0
-        for at, rows in plain:
-            start, end = end, end + len(rows)
-            found[at] = Fused(risk[start:end], contribution[start:end], present[start:end])
+            plain.append((at, bars))
+    if plain:
+        end = np.concatenate([bars.end for _, bars in plain])
+        risk, share, present = model.score(np.concatenate([bars.features for _, bars in plain]), end, {}, end)
+        last = 0
+        for at, bars in plain:
+            first, last = last, last + len(bars.end)
+            found[at] = Fused(risk[first:last], share[first:last], present[first:last])
     return [found.get(at) for at in range(len(ticked))]
 
 
-def _said(item: Ticked, fused: Fused | None, kept: InstrumentState, bundle: str) -> Iterator[Item]:
+def _held(kept: InstrumentState, level: int) -> dict[str, tuple[str, Embedding]]:
+    """Return what is kept for each of the model's modalities but bars, and which of the alert's modalities it is."""
+    left = {name: embedding for name, embedding in kept.kept.items() if level < SHED_AT[name]}
+    slot, names = WORDS
+    held = {name: (name, embedding) for name, embedding in left.items() if name not in names}
+    if words := [name for name in names if name in left]:
+        newest = max(words, key=lambda name: left[name].ts_event)
+        held[slot] = (newest, left[newest])
+    return held
+
+
+def _columns(held: Mapping[str, tuple[str, Embedding]]) -> dict[str, Kept]:
+    return {
+        slot: Kept(
+            np.concatenate([np.frombuffer(one.vector, np.float32), np.array(one.logits, np.float32)]), one.ts_event
+        )
+        for slot, (_, one) in held.items()
+    }
+
+
+def _said(
+    model: FusionModel, item: Ticked, fused: Fused | None, kept: InstrumentState, level: int, bundle: str
+) -> Iterator[Item]:
     bars = item.update.bars
     assert bars is not None
     kept.bar = bars.features[-1].tobytes()
     kept.bar_end, kept.bar_anomaly = int(bars.end[-1]), float(bars.anomaly[-1])
-    newest = _newest(kept)
     for row in range(len(bars.end)):
-        yield _record(item.key, kept, newest, fused, row, bars.start, bars.end, bars.ts_available, bars.anomaly, bundle)
+        yield _record(item.key, kept, fused, row, bars.start, bars.end, bars.ts_available, bars.anomaly, bundle)
     if fused is not None:
-        yield Scored(item.key, _track(fused, bars.end, bars.ts_available, bars.start), item.arrival)
-
-
-def _newest(kept: InstrumentState) -> Embedding | None:
-    return max(kept.kept.values(), key=lambda embedding: embedding.ts_event, default=None)
-
-
-def _fuse(model: FusionModel, bars: npt.NDArray[np.float32] | None, text: Embedding | None, now: Ints) -> Fused:
-    if text is None:
-        return model.score(bars)
-    age_ns = np.maximum(now - text.ts_event, 0)
-    return model.score(bars, np.frombuffer(text.vector, np.float32), np.array(text.logits, np.float32), age_ns)
+        track = _track(model, _held(kept, level), fused, bars.end, bars.ts_available, bars.start)
+        yield Scored(item.key, track, item.arrival)
 
 
 def _record(
     key: str,
     kept: InstrumentState,
-    newest: Embedding | None,
     fused: Fused | None,
     row: int,
     start: Ints,
@@ -123,8 +148,10 @@ def _record(
     scores = {"market_anomaly": float(anomaly[row])}
     if fused is not None:
         scores["elevated_risk"] = float(fused.risk[row])
-    if newest is not None:
-        scores["adverse_text"] = newest.score
+    words = [one for name in WORDS[1] if (one := kept.kept.get(name))]
+    if words:
+        scores["adverse_text"] = max(words, key=lambda one: one.ts_event).score
+    scores |= {head: one.score for name, head in HEADS.items() if (one := kept.kept.get(name))}
     return Score(
         ts_event=now,
         ts_available=int(available[row]),
@@ -137,16 +164,41 @@ def _record(
     )
 
 
-def _track(fused: Fused, ts: Ints, available: Ints, start: Ints) -> Track:
+def _track(
+    model: FusionModel,
+    held: Mapping[str, tuple[str, Embedding]],
+    fused: Fused,
+    ts: Ints,
+    available: Ints,
+    start: Ints,
+) -> Track:
     spec = elevated_risk.SPEC
 
-    def explain(row: int) -> Explanation:
-        shares = [
-            RuleResult(name=f"share_of_{name}", value=float(share), threshold=0.0, unit="log odds")
-            for name, share, present in zip(MODALITIES, fused.contribution[row], fused.present[row], strict=True)
+    def shares(row: int) -> dict[str, float]:
+        return {
+            TICKS if slot == TICKS else held[slot][0]: float(share)
+            for slot, share, present in zip(model.modalities, fused.share[row], fused.present[row], strict=True)
             if present
+        }
+
+    def weights(row: int) -> dict[str, float]:
+        found = shares(row)
+        whole = sum(map(abs, found.values()))
+        return {name: abs(share) / whole for name, share in found.items()} if whole else {}
+
+    def explain(row: int) -> Explanation:
+        found = shares(row)
+        rules = [
+            RuleResult(name=f"share_of_{name}", value=share, threshold=0.0, unit="log odds")
+            for name, share in found.items()
         ]
         risk = RuleResult(name="risk", value=float(fused.risk[row]), threshold=spec.open, unit="probability")
-        return Explanation(rules=[risk, *shares], clears=f"a risk below {spec.open:g}")
+        places = [
+            Attribution(topic=PLACES[name][0], locator=f"{PLACES[name][1]} {first}:{last}", weight=weight)
+            for name, one in held.values()
+            if name in found
+            for first, last, weight in sorted(one.spans, key=lambda span: -abs(span[2]))[:ATTRIBUTIONS]
+        ]
+        return Explanation(rules=[risk, *rules], attributions=places, clears=f"a risk below {spec.open:g}")
 
-    return Track("elevated_risk", ts, available, fused.risk, start, explain)
+    return Track("elevated_risk", ts, available, fused.risk, start, explain, weights)

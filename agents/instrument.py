@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from agents.flow import Item
 from agents.forgetting import forgetting
 from agents.fusion import fusion
+from agents.media import media
 from agents.signals import signals
 from agents.state import InstrumentState
 from agents.text import text
@@ -26,8 +27,9 @@ class Engines:
     """What the agents are closed over.
 
     ``specs`` maps a track's head to its typology; ``count`` takes what cleaning set aside, by reason; ``skipped`` is
-    told of each text that was not heard; ``sector`` names an instrument's; ``made`` brings an alert's provenance up to
-    date. An instrument is forgotten ``forget_ns`` after it was last heard of, 0: never.
+    told the modality of each text, chart and sound that the ladder left out; ``sector`` names an instrument's; ``made``
+    brings an alert's provenance up to date. An instrument is forgotten ``forget_ns`` after it was last heard of (0:
+    never).
     """
 
     ticks: TickEngine
@@ -36,7 +38,7 @@ class Engines:
     subject: Callable[[str], Subject]
     provenance: Provenance
     count: Callable[[dict[str, int]], None]
-    skipped: Callable[[], None]
+    skipped: Callable[[str], None]
     sector: Callable[[str], str]
     made: Callable[[Provenance], Provenance] = lambda told: told
     signals: SignalConfig = field(default_factory=SignalConfig)
@@ -46,11 +48,12 @@ class Engines:
 def instrument(
     arrivals: AsyncIterator[Item], state: MutableMapping[str, InstrumentState], engines: Engines
 ) -> AsyncIterator[Item | Alert]:
-    """Ticks, words, fusion, signals, triage: what each has to say comes out, among what passed through."""
+    """Ticks, words, media, fusion, signals, triage: what each has to say comes out, among what passed through."""
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
     ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
     heard = text(ticked, state, adverse=engines.specs["adverse_text"].open, skipped=engines.skipped)
-    fused = fusion(heard, state, model=engines.fusion, bundle=engines.provenance.bundle)
+    seen = media(heard, state, skipped=engines.skipped)
+    fused = fusion(seen, state, model=engines.fusion, bundle=engines.provenance.bundle)
     told = signals(fused, state, config=engines.signals, sector=engines.sector, bundle=engines.provenance.bundle)
     judged = triage(
         told, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance, made=engines.made

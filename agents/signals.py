@@ -8,7 +8,7 @@ from agents.flow import Heard, Item, Ticked
 from agents.state import InstrumentState
 from engines import signals as engine
 from engines.signals import SignalConfig
-from schemas.records import Signal
+from schemas.records import News, Signal, TranscriptSegment
 
 
 async def signals(
@@ -55,7 +55,7 @@ async def signals(
             state[item.key] = kept
             for signal in found:
                 yield signal
-        elif isinstance(item, Heard):
+        elif isinstance(item, Heard) and isinstance(item.arrival.value, News | TranscriptSegment):
             kept, one = state[item.key], item.embedding
             novelty = engine.hear(config, kept.signals.opinion, one.ts_event, one.tone, one.vector)
             state[item.key] = kept

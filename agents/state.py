@@ -88,6 +88,10 @@ class Watched(ABC):
         return {}
 
 
+#: What an alert tells of, in this order.
+MODALITIES = ("ticks", "text", "calls", "chart", "audio")
+
+
 class InstrumentState(Watched):
     """One instrument: its ticks, the embeddings kept by modality, its episodes by typology, its latest inputs.
 
@@ -136,7 +140,7 @@ class InstrumentState(Watched):
         }
         if bar.end:
             found["ticks"] = Modality(present=True, age_ns=max(0, now_ns - bar.end), score=bar.anomaly)
-        return {name: found.get(name, Modality(present=False)) for name in ("ticks", "text", "calls")}
+        return {name: found.get(name, Modality(present=False)) for name in MODALITIES}
 
     def first_time(self, document: int) -> bool:
         """Note a document; False where it was noted before."""

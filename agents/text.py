@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 
 import numpy as np
 
-from agents.flow import Arrival, Heard, Item, Scored
+from agents.flow import Arrival, Heard, Item, Scored, modality_of
 from agents.state import InstrumentState
 from engines.tracks import Embedding, Track
 from schemas.alerts import Attribution, Explanation, RuleResult
@@ -29,7 +29,7 @@ async def text(
     state: MutableMapping[str, InstrumentState],
     *,
     adverse: float,
-    skipped: Callable[[], None],
+    skipped: Callable[[str], None],
 ) -> AsyncIterator[Item]:
     """Keep embeddings of texts.
 
@@ -40,7 +40,7 @@ async def text(
     adverse
         The score from which a text speaks against the instrument, for the explanation.
     skipped
-        Is told of each text that came without an embedding.
+        Is told the modality of each text that came without an embedding.
     """
     async for item in items:
         yield item
@@ -48,24 +48,25 @@ async def text(
             continue
         record, embedding = item.value, item.embedding
         if embedding is None:
-            skipped()
+            skipped(modality_of(record))
             continue
         kept = state[item.key]
-        if not kept.first_time(_fingerprint(record)):
+        modality = modality_of(record)
+        if not kept.first_time(fingerprint(modality, _identity(record))):
             continue
-        modality = "text" if isinstance(record, News) else "calls"
         kept.kept[modality] = embedding
         state[item.key] = kept
         yield Heard(item.key, modality, embedding, item)
         yield Scored(item.key, _track(item, record, embedding, adverse), item)
 
 
-def _fingerprint(record: News | TranscriptSegment) -> int:
-    if isinstance(record, News):
-        identity = f"news\x1f{record.document_id}"
-    else:
-        identity = f"call\x1f{record.call_id}\x1f{record.segment}"
-    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") >> 1
+def _identity(record: News | TranscriptSegment) -> str:
+    return record.document_id if isinstance(record, News) else f"{record.call_id}\x1f{record.segment}"
+
+
+def fingerprint(modality: str, identity: str) -> int:
+    """Return what is remembered of a document, so that it is heard once."""
+    return int.from_bytes(hashlib.sha256(f"{modality}\x1f{identity}".encode()).digest()[:8], "big") >> 1
 
 
 def _track(item: Arrival, record: News | TranscriptSegment, embedding: Embedding, adverse: float) -> Track:
@@ -94,4 +95,5 @@ def _track(item: Arrival, record: News | TranscriptSegment, embedding: Embedding
         score=np.array([embedding.score], np.float64),
         window_start=np.array([record.ts_event], np.int64),
         explain=explain,
+        weights=lambda _: {modality_of(record): 1.0},
     )

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from agents.flow import Item, Scored, Ticked, first_clock
+from agents.flow import SHED_AT, Item, Scored, Ticked, first_clock
 from agents.state import HISTORY_KEPT, Bar, OpenEpisode, Watched
 from agents.ticks import note
 from engines import episodes
@@ -32,7 +32,7 @@ from schemas.alerts import (
     Times,
     identity,
 )
-from schemas.journal import RULES_ONLY, Clock, Ladder
+from schemas.journal import Clock, Ladder
 
 LEVELS: tuple[Level, ...] = ("full", "text and ticks", "rules only")
 #: How long after an episode's quiet time the clock closes it, so that what is still on its way can keep it open, ns.
@@ -144,6 +144,7 @@ class _Judge:
                     [bar for bar in bars if bar.ts_available <= available_at][-1],
                     trace,
                     Explanation() if transition.activity == "close" else track.explain(transition.index),
+                    track.weights(transition.index),
                 )
             )
         if not running.episode.firing:
@@ -159,7 +160,9 @@ class _Judge:
                 # Known with the first whole second of the clock after the patience, however far the clock leaps.
                 available_at = first_clock(transition.ts + PATIENCE_NS)
                 bar = kept.newest_bar
-                alerts.append(self._alert(key, kept, running, head, transition, available_at, bar, "", Explanation()))
+                alerts.append(
+                    self._alert(key, kept, running, head, transition, available_at, bar, "", Explanation(), {})
+                )
                 del kept.episodes[head]
         return alerts
 
@@ -182,6 +185,7 @@ class _Judge:
         bar: Bar,
         trace: str,
         explanation: Explanation,
+        weights: Mapping[str, float],
     ) -> Alert:
         spec = self._specs[head]
         typology = f"{spec.name}@{spec.version}"
@@ -207,7 +211,7 @@ class _Judge:
                 score=transition.score,
                 regulation=list(spec.regulation),
             ),
-            modalities=self._modalities(kept, bar, transition.ts),
+            modalities=self._modalities(kept, bar, transition.ts, weights),
             explanation=explanation,
             evidence=Evidence(
                 inputs=[
@@ -223,9 +227,12 @@ class _Judge:
             quality=Quality(ladder=LEVELS[self.level], late_events=kept.late),
         )
 
-    def _modalities(self, kept: Watched, bar: Bar, now_ns: int) -> dict[str, Modality]:
-        found = kept.modalities(bar, now_ns, self._provenance.bundle)
-        if self.level < RULES_ONLY:
-            return found
-        # No model has a say: what is kept of texts has no part in this alert.
-        return {name: one if name == "ticks" else Modality(present=False) for name, one in found.items()}
+    def _modalities(self, kept: Watched, bar: Bar, now_ns: int, weights: Mapping[str, float]) -> dict[str, Modality]:
+        found = {
+            name: msgspec.structs.replace(one, weight=round(weights.get(name, 0.0), 4))
+            if one.present and weights
+            else one
+            for name, one in kept.modalities(bar, now_ns, self._provenance.bundle).items()
+        }
+        # What the ladder's level leaves out has no part in this alert.
+        return {name: one if self.level < SHED_AT[name] else Modality(present=False) for name, one in found.items()}

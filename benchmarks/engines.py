@@ -25,7 +25,7 @@ import torch
 from benchmarks.harness import close, table
 from engines import features
 from engines.bundle import DEFAULT, Bundle
-from engines.fusion import FusionModel
+from engines.fusion import TICKS, FusionModel, Kept
 from engines.inference import OPENVINO, ORDER, ORT_CPU, Array, Precision, Run, open_session
 from engines.text import TextEncoder, TextSpec
 from engines.training import compress, text
@@ -135,15 +135,15 @@ def _beside_torch(title: str, encoder: Encoder, spec: TextSpec) -> dict[str, flo
 
 
 def _fusion(bundle: Bundle) -> dict[int, float]:
-    """Print µs a call of fusion on a kept embedding by rows; return rows a second."""
-    model, vector, logits = FusionModel(bundle), np.full(384, 384**-0.5, np.float32), np.zeros(3, np.float32)
-    rng = np.random.default_rng(0)
+    """Print µs a call of fusion on kept embeddings of all modalities by rows; return rows a second."""
+    model, rng = FusionModel(bundle), np.random.default_rng(0)
+    kept = _kept(model)
     calls = 50
 
     def work(rows: int) -> Callable[[], object]:
         bars = rng.normal(size=(rows, len(features.NAMES))).astype(np.float32)
-        age_ns = np.full(rows, HOUR_NS)
-        return lambda: [model.score(bars, vector, logits, age_ns) for _ in range(calls)]
+        now = np.full(rows, HOUR_NS)
+        return lambda: [model.score(bars, now, kept, now) for _ in range(calls)]
 
     us = {rows: ms * 1000 / calls for rows, ms in _turns({rows: work(rows) for rows in ROWS}).items()}
     rate = {rows: rows * 1e6 / cost for rows, cost in us.items()}
@@ -152,22 +152,29 @@ def _fusion(bundle: Bundle) -> dict[int, float]:
 
 
 def _events(bundle: Bundle, shipped: Encoder, spec: TextSpec) -> dict[str, float]:
-    """Print and return events a second: each a text of `TOKENS` tokens, read, encoded and fused with a bar."""
+    """Print and return events a second: each a text of `TOKENS` tokens, encoded and fused with all that is kept."""
     tokenizer, model = text.make_tokenizer(), FusionModel(bundle)
     said = spec.probes[spec.lengths.index(TOKENS)]
-    bars, age_ns = np.zeros((1, len(features.NAMES)), np.float32), np.array([HOUR_NS])
+    bars, now, kept = np.zeros((1, len(features.NAMES)), np.float32), np.array([HOUR_NS]), _kept(model)
 
     def event(run: Run) -> None:
         ids = np.zeros((1, TOKENS), np.int64)
         tokens = tokenizer.encode(said).ids
         ids[0, : len(tokens)] = tokens
         vector, logits = run({"ids": ids, "mask": (ids != 0).astype(np.int64)})
-        model.score(bars, np.asarray(vector[0], np.float32), np.asarray(logits[0], np.float32), age_ns)
+        text = np.concatenate([np.asarray(vector[0], np.float32), np.asarray(logits[0], np.float32)])
+        model.score(bars, now, kept | {"text": Kept(text, 0)}, now)
 
     ms = _turns({name: _bound(event, run) for name, run in _sessions(shipped, spec).items()})
     rate = {name: 1000 / cost for name, cost in ms.items()}
     table(f"an event: {TOKENS} tokens and fusion", ["", "events/s"], [[name, rate[name]] for name in ms])
     return rate
+
+
+def _kept(model: FusionModel) -> dict[str, Kept]:
+    """Return an embedding, an hour old, of each modality that the model fuses with bars."""
+    widths = {name: at.stop - at.start for name, at in model.columns.items() if name != TICKS}
+    return {name: Kept(np.full(width, width**-0.5, np.float32), 0) for name, width in widths.items()}
 
 
 def _bound(work: Callable[[T], object], argument: T) -> Callable[[], object]:

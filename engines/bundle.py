@@ -6,7 +6,7 @@
 | encoder.onnx | the text encoder and its head; weights stored in fp16, executed in fp32 |
 | tokenizer.json | the tokenizer, truncation included |
 | text.json | labels, temperature, lengths, sentences for the parity gate |
-| fusion.json | the fusion model's numbers |
+| fusion.onnx, fusion.json | the fusion model, and which modalities it fuses |
 | MODEL_CARD.md | for people |
 
 Nothing in it is unpickled, and nothing outside of it is read.
@@ -21,9 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
-REQUIRED = ("encoder.onnx", "tokenizer.json", "text.json", "fusion.json", "MODEL_CARD.md")
+REQUIRED = ("encoder.onnx", "tokenizer.json", "text.json", "fusion.json", "fusion.onnx", "MODEL_CARD.md")
 MAX_BYTES = 60_000_000
 
 _HERE = Path(__file__).resolve().parent
@@ -121,7 +121,7 @@ class Bundle:
         Example
         -------
         >>> Bundle.load("bundles/default").manifest.format
-        1
+        2
         """
         folder = Path(path)
         where = folder / MANIFEST

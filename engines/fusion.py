@@ -1,17 +1,14 @@
 """Fusion of what is kept of each modality into one risk score, missing and stale modalities being part of the input.
 
-A gated attention over modalities with an empty slot. Modality m that is present gives a weight s and a value y, both
-from one hidden layer; one that is missing gives a constant e:
-
-    log odds = b + Σ_present exp(s) y / (1 + Σ_present exp(s)) + Σ_missing e
-
-so that a row's share of each modality is the log odds with it less the log odds without it, exactly. Ilse et al. 2018
-(attention over a bag), with the gate's zero as in "attention is off by one".
+The network is the bundle's fusion.onnx: early, mid (gated attention with an empty slot) or late, as evaluation chose
+(`engines.training.models.fusion`). It says of each row what the risk is, and what each modality added to its log odds:
+with the modality less without it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -20,73 +17,83 @@ import numpy.typing as npt
 
 from engines import features
 from engines.bundle import Bundle, BundleError
+from engines.inference import ORT_CPU, Session, open_session
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
-MODALITIES = ("ticks", "text")
+TICKS = "ticks"
+#: Rows that run together, always as many, filled up where there are fewer: one shape, so that a row's bits are its own.
+BLOCK = 8
 _HOUR_NS = 3_600_000_000_000
 _AGE = math.log(240.0)
 
 
-class FusionSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What fusion.json holds; H is the width of a modality's hidden layer, P that of the projected text.
+class SlotSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One modality's place, of ``width`` columns.
 
-    ``features`` (F names out of `engines.features.NAMES`) are clipped to ``low``..``high`` and standardised by
-    ``mean``, ``scale``. ``projection`` (dim, P) is what of the text's vector is used; beside it stand its three logits.
-    Ages are clipped to ``min_age_ns``..``max_age_ns``; beyond, the text is missing. ``hidden_*`` (inputs, H) and
-    ``bias_*`` (H) make the hidden layers, ``gate_*`` and ``value_*`` (H) with their constants the weights and values.
-    ``slope`` and ``intercept`` calibrate the log odds.
+    Its age is taken for ``min_age_ns`` at least, and beyond ``max_age_ns`` it is missing.
     """
 
-    features: list[str]
-    low: list[float]
-    high: list[float]
-    mean: list[float]
-    scale: list[float]
-    projection: list[list[float]]
+    name: str
+    width: int
     min_age_ns: int
     max_age_ns: int
-    hidden_ticks: list[list[float]]
-    bias_ticks: list[float]
-    hidden_text: list[list[float]]
-    bias_text: list[float]
-    hidden_age: list[float]
-    gate: list[list[float]]
-    gate_bias: list[float]
-    value: list[list[float]]
-    value_bias: list[float]
-    missing: list[float]
-    bias: float
-    slope: float
-    intercept: float
+
+
+class FusionSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What fusion.json holds: which modalities, in the columns' order, and which features of a bar (`features.NAMES`).
+
+    ``heads`` name the answers, the risk first.
+    """
+
+    kind: str
+    slots: list[SlotSpec]
+    features: list[str]
+    heads: list[str]
+
+
+class Kept(NamedTuple):
+    """What is kept of a modality: its columns, float32 (width,), and when it was (ns)."""
+
+    values: Singles
+    ts_event: int
 
 
 class Fused(NamedTuple):
-    """``risk`` float64 (n,), calibrated; ``contribution`` float64 (n, 2) and ``present`` bool (n, 2) as `MODALITIES`.
+    """``risk`` float64 (n,), calibrated; ``share`` float64 (n, M) and ``present`` bool (n, M) by its modalities.
 
-    A contribution is in log odds: with the modality less without it, 0 where it is missing.
+    A share is in log odds: with the modality less without it, 0 where it is missing.
     """
 
     risk: Floats
-    contribution: Floats
+    share: Floats
     present: npt.NDArray[np.bool_]
 
 
 class FusionModel:
     """The bundle's fusion model: probability that the next bar moves by more than two trailing standard deviations.
 
+    It runs on the reference back end: a call costs less than the way to a device and back.
+
     Raises
     ------
     BundleError
-        fusion.json is malformed or was trained on features that this version does not compute.
+        fusion.json is malformed, was trained on features that this version does not compute, or fusion.onnx is of other
+        modalities than it says.
 
     Example
     -------
     >>> model = FusionModel(Bundle.load("bundles/default"))
     >>> bars = np.zeros((2, len(features.NAMES)), np.float32)
-    >>> model.score(bars).contribution.shape
-    (2, 2)
+    >>> model.score(bars, np.zeros(2, np.int64), {}, np.zeros(2, np.int64)).risk.shape
+    (2,)
     """
+
+    session: Session
+    #: Where each modality's columns lie.
+    columns: dict[str, slice]
 
     def __init__(self, bundle: Bundle) -> None:
         where = bundle.path / "fusion.json"
@@ -96,87 +103,83 @@ class FusionModel:
             raise BundleError(f"{where}: {error}") from error
         if unknown := [name for name in spec.features if name not in features.NAMES]:
             raise BundleError(f"{where} wants features {unknown}, this version computes {list(features.NAMES)}")
-        width = len(spec.bias_ticks)
-        self._width, self._ages = width, (spec.min_age_ns, spec.max_age_ns)
+        widths = {slot.name: slot.width for slot in spec.slots}
+        if len(widths) != len(spec.slots) or widths.get(TICKS) != len(spec.features):
+            raise BundleError(
+                f"{where}: expected modalities that differ, {TICKS} with a column for each of its {len(spec.features)} "
+                f"features; found {widths}"
+            )
+        self.modalities = tuple(widths)
         self._columns = np.array([features.NAMES.index(name) for name in spec.features])
-        self._low, self._high = np.array(spec.low), np.array(spec.high)
-        # Products of constants are taken once: the projection, standardising and the slope are part of the weights.
-        hidden_text, projection = np.array(spec.hidden_text), np.array(spec.projection)  # (P + 3, H), (dim, P)
-        self._vector = (projection @ hidden_text[: projection.shape[1]]).astype(np.float32)  # (dim, H)
-        self._logits = hidden_text[projection.shape[1] :].astype(np.float32)  # (3, H)
-        self._bias_text = np.array(spec.bias_text) - np.array(spec.hidden_age) * (math.log(_HOUR_NS) / _AGE)
-        # Both hidden layers at once: (F + 1, 2 H), features to the left half, the text's age to the right half.
-        ticks = np.array(spec.hidden_ticks) / np.array(spec.scale)[:, None]  # (F, H)
-        self._hidden = np.zeros((len(spec.features) + 1, 2 * width))
-        self._hidden[:-1, :width] = ticks
-        self._hidden[-1, width:] = np.array(spec.hidden_age) / _AGE
-        self._constant = np.zeros(2 * width)
-        self._constant[:width] = np.array(spec.bias_ticks) - np.array(spec.mean) @ ticks
-        # Gates and values of both: (2 H, 4), columns gate of ticks, gate of text, value of ticks, value of text.
-        self._heads = np.zeros((2 * width, 4))
-        for m in range(2):
-            half = slice(m * width, (m + 1) * width)
-            self._heads[half, m], self._heads[half, 2 + m] = spec.gate[m], spec.slope * np.array(spec.value[m])
-        self._heads_bias = np.array([*spec.gate_bias, *(spec.slope * value for value in spec.value_bias)])
-        self._missing = spec.slope * np.array(spec.missing)
-        self._intercept = spec.slope * (spec.bias + sum(spec.missing)) + spec.intercept
+        ends = np.cumsum(list(widths.values())).tolist()
+        self.columns = {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}
+        self._ages = {slot.name: (slot.min_age_ns, slot.max_age_ns) for slot in spec.slots}
+        self.session = open_session(bundle.read("fusion.onnx"), [], [ORT_CPU])
+        expected = [(BLOCK, len(spec.heads)), (BLOCK, len(widths))]
+        try:
+            found: object = [output.shape for output in self.session.run(self._empty(BLOCK))]
+        except Exception as error:  # ONNX Runtime's own have no other base
+            found = error
+        if found != expected:
+            raise BundleError(
+                f"{bundle.path / 'fusion.onnx'}: expected a graph that makes answers and shares {expected} of {widths} "
+                f"columns, as fusion.json says; found {found}"
+            )
 
-    def score(
-        self,
-        bars: npt.NDArray[np.float32] | None,
-        vector: npt.NDArray[np.float32] | None = None,
-        logits: npt.NDArray[np.float32] | None = None,
-        age_ns: npt.NDArray[np.int64] | None = None,
-    ) -> Fused:
-        """Return the risk of each row; a row's bits depend on nothing but the row and the text.
+    def score(self, bars: Singles | None, bars_end: Ints, kept: Mapping[str, Kept], now: Ints) -> Fused:
+        """Return the risk of each row; a row's bits depend on nothing but the row.
 
         Parameters
         ----------
         bars
             Features (n, F) as `engines.features.NAMES` lists them, or None where no bar has closed.
-        vector, logits
-            The kept embedding of the newest text, (dim,) and (3,), or None where there is none.
-        age_ns
-            How old that text was at each row, (n,); with a text and no bars it says how many rows there are.
+        bars_end
+            When each bar closed, ns (n,); of no meaning without bars.
+        kept
+            What is kept of other modalities, the same for all rows; those that the model does not know have no say,
+            nor has what an earlier bundle kept in another width.
+        now
+            The moment that each row speaks of, ns (n,).
 
         Raises
         ------
         ValueError
-            Neither bars nor a text were given.
+            A value is no number: it would spoil what is kept of it for good.
         """
-        if bars is None and age_ns is None:
-            raise ValueError("nothing to fuse: expected bars, or a text with its age")
-        n = len(bars) if bars is not None else len(age_ns)  # type: ignore[arg-type]
-        inputs = np.zeros((n, len(self._columns) + 1))
-        constant = self._constant
-        present = np.zeros((n, 2), np.bool_)
-        if bars is not None:
-            inputs[:, :-1] = np.minimum(np.maximum(bars.take(self._columns, axis=1), self._low), self._high)
-            present[:, 0] = True
-        if vector is not None and logits is not None and age_ns is not None:
-            low, high = self._ages
-            inputs[:, -1] = np.log(np.maximum(age_ns, low))
-            constant = constant.copy()
-            constant[self._width :] = vector @ self._vector + logits @ self._logits + self._bias_text
-            present[:, 1] = age_ns <= high
-        # Each row is a product of its own: the bits of one product of all rows would depend on n.
-        hidden = np.maximum((inputs[:, None, :] @ self._hidden)[:, 0] + constant, 0.0)  # (n, 2 H)
-        heads = (hidden[:, None, :] @ self._heads)[:, 0] + self._heads_bias  # (n, 4)
-        raw = np.exp(heads[:, :2])  # (n, 2)
-        if age_ns is None:  # ticks alone share with nothing: the same bits in half the steps
-            contribution = np.zeros((n, 2))
-            contribution[:, 0] = raw[:, 0] * heads[:, 2] / (1.0 + raw[:, 0]) - self._missing[0]
-            return Fused(1.0 / (1.0 + np.exp(-(contribution[:, 0] + self._intercept))), contribution, present)
-        weight = raw * present  # (n, 2)
-        pull = weight * heads[:, 2:]  # (n, 2)
-        joint = (pull[:, :1] + pull[:, 1:]) / (1.0 + weight[:, :1] + weight[:, 1:])  # (n, 1)
-        alone = pull / (1.0 + weight)  # (n, 2)
-        spared = self._missing * present  # (n, 2)
-        contribution = joint - alone[:, ::-1] - spared
-        odds = joint[:, 0] - spared[:, 0] - spared[:, 1] + self._intercept
-        return Fused(1.0 / (1.0 + np.exp(-odds)), contribution, present)
+        n = len(now)
+        inputs = self._empty(-(-n // BLOCK) * BLOCK)
+        x, age, present = inputs["x"], inputs["age"], inputs["present"]
+        for m, name in enumerate(self.modalities):
+            if name == TICKS:
+                if bars is None:
+                    continue
+                values, since = bars.take(self._columns, axis=1), now - bars_end
+            elif name in kept and len(kept[name].values) == self.columns[name].stop - self.columns[name].start:
+                values, since = kept[name].values[None], now - kept[name].ts_event
+            else:
+                continue
+            low, high = self._ages[name]
+            x[:n, self.columns[name]] = values
+            age[:n, m] = age_input(np.minimum(np.maximum(since, low), high))
+            present[:n, m] = since <= high
+        if not np.isfinite(x).all():
+            raise ValueError("fusion: expected finite numbers of every modality, found NaN or infinity")
+        found = [
+            self.session.run({name: array[i : i + BLOCK] for name, array in inputs.items()})
+            for i in range(0, len(x), BLOCK)
+        ]
+        answers, shares = (np.concatenate(part)[:n].astype(np.float64) for part in zip(*found, strict=True))
+        return Fused(answers[:, 0], shares, present[:n] > 0)
+
+    def _empty(self, rows: int) -> dict[str, Singles]:
+        m = len(self.modalities)
+        return {
+            "x": np.zeros((rows, self.columns[self.modalities[-1]].stop), np.float32),
+            "age": np.zeros((rows, m), np.float32),
+            "present": np.zeros((rows, m), np.float32),
+        }
 
 
-def age_input(age_ns: npt.NDArray[np.int64]) -> Floats:
+def age_input(age_ns: Ints) -> Floats:
     """Return what the model sees of ages: the logarithm of hours, in units of ten days' (float64, same shape)."""
     return np.asarray(np.log(age_ns / _HOUR_NS) / _AGE, np.float64)

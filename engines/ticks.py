@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -377,7 +377,7 @@ class TickEngine:
             return Explanation()
 
         return (
-            Track("anomaly", ts, available, surprise, starts, explain_jump, silent=not jumps),
+            Track("anomaly", ts, available, surprise, starts, explain_jump, _stands_on_ticks, silent=not jumps),
             Track(
                 "pump_and_dump",
                 ts,
@@ -385,9 +385,14 @@ class TickEngine:
                 pumped,
                 starts - config.pump.window_ns,
                 explain_rush,
+                _stands_on_ticks,
                 silent=not work.rushes,
             ),
         )
+
+
+def _stands_on_ticks(_: int) -> Mapping[str, float]:
+    return {"ticks": 1.0}
 
 
 def _runs(frame: Frame) -> Iterator[tuple[int, int]]:

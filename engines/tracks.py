@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
@@ -16,7 +16,8 @@ class Track(msgspec.Struct, frozen=True, eq=False):
 
     Arrays have shape (n,): ``ts_event`` and ``ts_available`` (int64 ns) of the tick, bar's end or text that completed
     the score, ``score`` (float64, calibrated, in [0, 1]), ``window_start`` (int64 ns) of the window it speaks of.
-    ``explain(i)`` tells why moment i scored more than 0; where ``silent``, none did.
+    ``explain(i)`` tells why moment i scored more than 0; where ``silent``, none did. ``weights(i)`` tells which
+    modalities the score stands on, shares that add up to 1.
     """
 
     head: str
@@ -25,6 +26,7 @@ class Track(msgspec.Struct, frozen=True, eq=False):
     score: npt.NDArray[np.float64]
     window_start: npt.NDArray[np.int64]
     explain: Callable[[int], Explanation]
+    weights: Callable[[int], Mapping[str, float]] = lambda _: {}
     silent: bool = False
 
 
@@ -55,8 +57,8 @@ class TickUpdate(msgspec.Struct, frozen=True, eq=False):
 class Embedding(msgspec.Struct, frozen=True):
     """A kept embedding: ``vector`` is float32, little-endian; ``score`` calibrated in [0, 1].
 
-    ``spans`` are the places of the input that the score rests on: (start, end, weight in log odds). ``tone`` is
-    P(bullish) - P(bearish).
+    ``spans`` are the places of the input that the score rests on: (start, end, weight in log odds), in characters of a
+    text, columns of pixels of a chart, milliseconds of sound. ``tone`` is P(bullish) - P(bearish).
     """
 
     ts_event: int

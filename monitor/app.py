@@ -61,7 +61,7 @@ async def serve(settings: Settings) -> None:
     trace = tracer()
     await kafka.require_topics(settings, TOPICS)
     metrics = Metrics()
-    loaded = load_stages(settings, metrics.set_aside, skipped=metrics.text_skipped, fell=metrics.fell_back)
+    loaded = load_stages(settings, metrics.set_aside, skipped=metrics.shed, fell=metrics.fell_back)
     fence = Fence(settings.session_timeout_ms / 2000)
     producer = fence.guard(
         AIOKafkaProducer(

@@ -13,7 +13,7 @@ from monitor.sequencer import Pending, Taken
 from schemas import codec
 from schemas.errors import BadMessage
 from schemas.frames import Frame
-from schemas.records import DeadLetter
+from schemas.records import AudioSegment, ChartSnapshot, DeadLetter
 
 KEPT_BYTES = 65_536
 KEY_BYTES = 1_024
@@ -30,7 +30,17 @@ def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int
         return refused(offset, key, value, timestamp_ms, headers, refusal)
     sha256 = hashlib.sha256(value).digest()
     available_ns = int(record.ts_available.max()) if isinstance(record, Frame) else record.ts_available
-    return Pending(offset, key.decode(), available_ns, record, sha256, headers=headers, sent_ms=timestamp_ms)
+    media = isinstance(record, ChartSnapshot | AudioSegment)
+    return Pending(
+        offset,
+        key.decode(),
+        available_ns,
+        record,
+        sha256,
+        raw=(key, value) if media else (b"", b""),  # its decoder has not seen it yet
+        headers=headers,
+        sent_ms=timestamp_ms,
+    )
 
 
 def refused(

@@ -23,7 +23,7 @@ from typing import Protocol
 
 import structlog
 
-from agents.flow import Item
+from agents.flow import SHED_AT, Item, modality_of
 from monitor import checkpoints, crashpoints
 from monitor.arrivals import arrival, dead_letter
 from monitor.checkpoints import Closing, Loaded, Span
@@ -32,6 +32,7 @@ from monitor.outbox import Effects, Outbox
 from monitor.sequencer import JournalMismatchError, Pending, Sequencer, Taken
 from monitor.state import State, StateTable
 from schemas.alerts import Alert
+from schemas.errors import BadMessage
 from schemas.journal import RULES_ONLY, Clock, Entry, Ladder, Run, Step
 from schemas.records import DeadLetter, Opening, Score, Signal
 
@@ -386,11 +387,16 @@ class Lane:
         self._ordinal += 1
         self._applied[item.topic] = message.offset + 1
         self.status.messages += 1
+        embedding = None
+        if message.value and message.embedding and self.status.level < SHED_AT[modality_of(message.value)]:
+            try:
+                embedding = await message.embedding()
+            except BadMessage as refusal:  # a picture or sound that its own header spoke well of
+                message.refuse(refusal)
         if message.value is None:
             self.status.refused += 1
             self._outputs.append(dead_letter(item, self._config.partition))
             return None
-        embedding = await message.embedding() if message.embedding and self.status.level < RULES_ONLY else None
         return arrival(item, self._config.partition, ordinal, embedding)
 
     # What leaves.

@@ -41,7 +41,7 @@ class Metrics:
         self._scores = counter("scores", "Score records sent.")
         self._signals = counter("signals", "Signal records sent.")
         self._dead_letters = counter("dead_letters", "Messages refused.", "topic", "reason")
-        self._skipped = counter("texts_skipped", "Texts that the ladder's last level left unheard.")
+        self._shed = counter("shed", "Texts, charts and sound that the ladder left out.", "modality")
         self._fallbacks = counter(
             "engine_fallbacks", "Back ends that failed in service, and which took over.", "failed", "serves"
         )
@@ -74,9 +74,9 @@ class Metrics:
         for reason, n in counts.items():
             self._rows.labels(reason).inc(n)
 
-    def text_skipped(self) -> None:
-        """Count a text that was not heard."""
-        self._skipped.inc()
+    def shed(self, modality: str) -> None:
+        """Count a text, chart or sound that the ladder left out."""
+        self._shed.labels(modality).inc()
 
     def fell_back(self, failed: str, serves: str) -> None:
         """Count a back end that failed in service; ``serves`` took over."""

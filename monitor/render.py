@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from schemas.alerts import Activity, Alert, RuleResult, Severity
+from schemas.alerts import Activity, Alert, Modality, RuleResult, Severity
 
 STYLES: dict[Severity, str] = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 MARKS: dict[Severity, str] = {"info": "·", "warning": "▲", "critical": "■"}
@@ -35,12 +35,29 @@ def why(rules: Iterable[RuleResult], most: int = 3) -> str:
     )
 
 
+def stands_on(modalities: Mapping[str, Modality]) -> str:
+    """Return which modalities an alert stands on as text, with their shares where there are several.
+
+    Example
+    -------
+    >>> stands_on({"ticks": Modality(present=True, weight=0.7), "text": Modality(present=True, weight=0.3)})
+    'on ticks 70 %, text 30 % '
+    """
+    shares = {name: held.weight for name, held in modalities.items() if held.weight}
+    if not shares:
+        return ""
+    if len(shares) == 1:
+        return f"on {next(iter(shares))} "
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    return f"on {', '.join(f'{name} {share:.0%}'.replace('%', ' %') for name, share in ordered)} "
+
+
 def _unit(unit: str) -> str:
     return f" {unit}" if unit else ""
 
 
 def alert_line(alert: Alert, form: str = "%Y-%m-%d %H:%M:%S") -> Text:
-    """Return an alert on one line: time, severity, instrument, typology, score, why, episode and revision.
+    """Return an alert on one line: time, severity, instrument, typology, score, why, modalities, episode, revision.
 
     A closed episode is dim, since it asks for nothing any more.
     """
@@ -55,6 +72,7 @@ def alert_line(alert: Alert, form: str = "%Y-%m-%d %H:%M:%S") -> Text:
         (f"{finding.title} ", "dim" if closed else ""),
         (f"{finding.score:.2f} ", style),
         (f"{why(alert.explanation.rules)} ", "dim"),
+        (stands_on(alert.modalities), "dim cyan"),
         (f"[{alert.episode_id[:8]} r{alert.revision}]", "dim"),
     )
 

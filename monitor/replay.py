@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from agents.flow import Item
+from agents.flow import SHED_AT, Item, modality_of
 from monitor import kafka
 from monitor.arrivals import arrival, dead_letter, header_texts, pending
 from monitor.journal import read_journal
@@ -27,8 +27,9 @@ from monitor.state import State, StateTable
 from monitor.worker import Stage
 from schemas import codec
 from schemas.alerts import Alert, AlertEvent
-from schemas.journal import RULES_ONLY, Clock, Ladder, Run
-from schemas.records import DeadLetter, News, Opening, Score, Signal, TranscriptSegment
+from schemas.errors import BadMessage
+from schemas.journal import Clock, Ladder, Run
+from schemas.records import DeadLetter, Opening, Score, Signal
 from schemas.topics import MARKET, MARKET_INPUTS
 
 _event = msgspec.json.Decoder(AlertEvent)
@@ -66,11 +67,18 @@ async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -
 def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Replayed) -> Item | None:
     message, ordinal = taken.message, replayed.messages
     replayed.messages += 1
+    embedding = None
+    if message.value is not None:
+        modality = modality_of(message.value)
+        encode = stage.encoders.get(modality)
+        if encode is not None and level < SHED_AT[modality]:
+            try:
+                embedding = encode(message.value)
+            except BadMessage as refusal:
+                message.refuse(refusal)
     if message.value is None:
         replayed.dead_letters.append(dead_letter(taken, partition))
         return None
-    text = stage.encode is not None and isinstance(message.value, News | TranscriptSegment) and level < RULES_ONLY
-    embedding = stage.encode(message.value) if text else None  # type: ignore[arg-type,misc]
     return arrival(taken, partition, ordinal, embedding)
 
 

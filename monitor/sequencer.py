@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from agents.flow import Value
 from engines.tracks import Embedding
+from schemas.errors import BadMessage
 from schemas.journal import Clock, Run, Step
 
 SECOND_NS = 1_000_000_000
@@ -25,7 +26,10 @@ HISTORY_NS = 7_200 * SECOND_NS
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A message in a buffer: decoded, or the reason why it could not be (``value`` None)."""
+    """A message in a buffer: decoded, or the reason why it could not be (``value`` None).
+
+    ``raw`` is kept where it may yet become a dead letter.
+    """
 
     offset: int
     key: str
@@ -39,6 +43,10 @@ class Pending:
     embedding: Callable[[], Awaitable[Embedding]] | None = None
     received_s: float = 0.0
     sent_ms: int = 0
+
+    def refuse(self, refusal: BadMessage) -> None:
+        """Hold that it cannot be used after all."""
+        self.value, self.refusal = None, (refusal.reason, refusal.detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,16 @@ from agents.flow import Item
 from agents.instrument import Engines, instrument
 from agents.market import market
 from agents.state import InstrumentState, MarketState
-from agents.text import words
 from engines import anomaly
 from engines.bundle import DEFAULT, Bundle, BundleError
 from engines.fusion import FusionModel
 from engines.inference import Fallback
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
-from engines.plans import PLANS
-from engines.text import TextEncoder
 from engines.ticks import TickConfig, TickEngine
-from engines.tracks import Embedding
 from engines.typologies import TypologySpec, adverse_text, elevated_risk, market_wide, pump_and_dump
 from engines.typologies.market_wide import CrowdConfig
 from engines.windows import BarSpec
+from monitor.encoding import load_members
 from monitor.errors import StartupError
 from monitor.lane import Output
 from monitor.recordings import code_version
@@ -35,7 +32,6 @@ from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
 from schemas.alerts import Provenance, identity
-from schemas.records import News, TranscriptSegment
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
@@ -67,7 +63,7 @@ def load_stages(
     settings: Settings,
     count: Callable[[dict[str, int]], None],
     *,
-    skipped: Callable[[], None] = lambda: None,
+    skipped: Callable[[str], None] = lambda modality: None,
     fell: Callable[[str, str], None] = lambda failed, serves: None,
     mode: str = "live",
 ) -> Stages:
@@ -78,7 +74,7 @@ def load_stages(
     count
         Takes what cleaning set aside, by reason.
     skipped
-        Is told of each text that the ladder's last level left unheard.
+        Is told the modality of each text, chart and sound that the ladder left out.
     fell
         Is told of a back end that failed in service, and of the one that serves from then on, by an encoding thread.
     mode
@@ -92,13 +88,12 @@ def load_stages(
     about: dict[str, Any] = {}
 
     def fallen(fallback: Fallback) -> None:
-        log.error("back end failed in service", backend=fallback.failed, reason=fallback.reason, serves=fallback.serves)
-        about["backend"] = fallback.serves
+        about["backend"] = members.sessions["text"].backend
         fell(fallback.failed, fallback.serves)
 
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
-        encoder = TextEncoder(bundle, plans=settings.cache / PLANS, fell=fallen, precision=settings.precision)
+        members = load_members(bundle, cache=settings.cache, precision=settings.precision, fell=fallen)
         fusion = FusionModel(bundle)
         master = SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
         config = TickConfig(
@@ -106,9 +101,7 @@ def load_stages(
         )
     except (BundleError, OSError, ValueError) as error:
         raise StartupError(str(error)) from error
-    session = encoder.session
-    for skip in session.skipped:
-        log.info("back end skipped", backend=skip.backend, reason=skip.reason)
+    session = members.sessions["text"]
     forget_ns = settings.forget_days * DAY_NS
     decides = identity(config.digest(), _digest(SPECS), bundle.id, forget_ns)
     crowd = CrowdConfig()
@@ -155,23 +148,10 @@ def load_stages(
         )
         return market(items, table, config=crowd, specs=MARKET_SPECS, subject=master.subject, provenance=told)
 
-    def encode(record: News | TranscriptSegment) -> Embedding:
-        said = words(record)
-        encoded = encoder.encode(said)
-        telling = encoded.score >= adverse_text.SPEC.open
-        return Embedding(
-            ts_event=record.ts_event,
-            ts_available=record.ts_available,
-            vector=encoded.vector.tobytes(),
-            score=encoded.score,
-            logits=encoded.logits.tolist(),
-            spans=[(span.start, span.end, span.weight) for span in encoder.explain(said, encoded)] if telling else [],
-            tone=encoded.tone,
-        )
-
     about |= {
         "bundle": bundle.id,
         "backend": session.backend,
+        "members": sorted(members.encoders),
         "config": decides,
         "symbols": str(Path(settings.symbols or DEFAULT_SYMBOLS).name),
     }
@@ -184,7 +164,7 @@ def load_stages(
             config=decides,
             agent=agent,
             unpack=InstrumentState.unpack,
-            encode=encode,
+            encoders=members.encoders,
         ),
         market=Stage(
             name="market",

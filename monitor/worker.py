@@ -11,17 +11,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from agents.flow import SHED_AT, Value, modality_of
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
 from monitor.arrivals import header_texts, pending
 from monitor.checkpoints import Loaded
+from monitor.encoding import Encode
 from monitor.fence import end_process, vital
 from monitor.journal import FencedError, JournalWriter, read_journal
 from monitor.lane import Agent, Lane, LaneConfig
@@ -32,8 +34,7 @@ from monitor.settings import Settings
 from monitor.state import State
 from monitor.tracing import Trace
 from schemas.alerts import Alert
-from schemas.journal import RULES_ONLY, Entry
-from schemas.records import News, TranscriptSegment
+from schemas.journal import Entry
 
 log = structlog.get_logger(__name__)
 EXIT_LANE = 70
@@ -175,7 +176,7 @@ class LaneBroker:
 class Stage:
     """A scope's inputs and what is done with them, in which topics it keeps its journal and its checkpoints.
 
-    ``config`` is the digest of all that decides. ``encode`` turns texts into embeddings, where the scope has any.
+    ``config`` is the digest of all that decides. ``encoders`` make embeddings of records, by modality.
     """
 
     name: str
@@ -185,7 +186,7 @@ class Stage:
     config: str
     agent: Agent
     unpack: Callable[[bytes], State]
-    encode: Callable[[News | TranscriptSegment], Embedding] | None = None
+    encoders: Mapping[str, Encode] = field(default_factory=dict)
 
 
 class Worker:
@@ -235,16 +236,15 @@ class Worker:
         try:
             headers = header_texts(message.headers or ())
             found = pending(topic, message.offset, message.key or b"", message.value or b"", message.timestamp, headers)
-            if isinstance(found.value, News | TranscriptSegment):
-                self._start_encoding(lane, found, found.value)
+            if found.value is not None and (modality := modality_of(found.value)) in self.stage.encoders:
+                self._start_encoding(lane, found, found.value, modality)
             lane.push(topic, found)
         except Exception as error:  # Faust would skip the batch and go on.
             self._fail(f"{topic}/{message.partition} offset {message.offset} could not be taken in", error)
 
-    def _start_encoding(self, lane: Lane, found: Pending, record: News | TranscriptSegment) -> None:
-        """Encode off the event loop; under the ladder's last level only where the journal asks for it after all."""
-        encode = self.stage.encode
-        assert encode is not None, f"the {self.stage.name} stage reads no texts"
+    def _start_encoding(self, lane: Lane, found: Pending, record: Value, modality: str) -> None:
+        """Encode off the event loop; what the ladder leaves out only where the journal asks for it after all."""
+        encode = self.stage.encoders[modality]
         started: asyncio.Future[Embedding] | None = None
 
         def start() -> asyncio.Future[Embedding]:
@@ -254,7 +254,7 @@ class Worker:
                 started.add_done_callback(lambda _: lane.wake())
             return started
 
-        if lane.status.level < RULES_ONLY:
+        if lane.status.level < SHED_AT[modality]:
             start()
         found.ready = lambda: started is None or started.done()
         found.embedding = start

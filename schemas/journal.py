@@ -23,7 +23,8 @@ class Clock(msgspec.Struct, frozen=True, array_like=True, tag="c"):
     now_ns: int
 
 
-#: The ladder's last level: no learned model is asked.
+#: The ladder's levels beyond 0, where all is done: charts and sound are left out; no learned model is asked.
+TEXT_AND_TICKS = 1
 RULES_ONLY = 2
 
 

@@ -73,7 +73,8 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
             text.fine_tune(encoder, tokenizer, posts, Schedule(), SEED, progress)
             temperature, text_part = text.report(posts, encoder, tokenizer, SEED)
         days = fusion.load_days(data / "stocknet")
-        fusion_spec, fusion_part = fusion.train(days, encoder, tokenizer, fusion.Schedule(), SEED, progress)
+        members = {"text": fusion.heard(days, encoder, tokenizer, progress)}
+        fused, fusion_part = fusion.train(days, members, SEED, progress)
     text_spec = TextSpec(
         labels=list(LABELS),
         temperature=temperature,
@@ -86,8 +87,7 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
         "encoder.onnx": onnx_bytes(encoder),
         "tokenizer.json": tokenizer.to_str().encode(),
         "text.json": msgspec.json.format(msgspec.json.encode(text_spec), indent=1),
-        "fusion.json": msgspec.json.encode(fusion_spec),
-    }
+    } | fused
     write(out, files, lineage(data), {"text": text_part, "fusion": fusion_part}, encoder, tokenizer)
     print(f"{out}: bundle {Bundle.load(out).id}")
 

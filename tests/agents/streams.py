@@ -47,7 +47,7 @@ def engines(count: dict[str, int] | None = None) -> Engines:
         subject=lambda key: Subject(instrument=key),
         provenance=Provenance(code_version="test", config="test"),
         count=add,
-        skipped=lambda: None,
+        skipped=lambda modality: None,
         sector=lambda _: "energy",
     )
 

@@ -48,7 +48,7 @@ SPECS = {
 FUSION = FusionModel(Bundle.load(ROOT / "bundles" / "default"))
 
 
-def engines(config: str = "c", skipped: Callable[[], None] = lambda: None) -> Engines:
+def engines(config: str = "c", skipped: Callable[[str], None] = lambda modality: None) -> Engines:
     return Engines(
         ticks=TickEngine(QUICK),
         fusion=FUSION,
@@ -127,7 +127,7 @@ def run(
     state: MutableMapping[str, InstrumentState] | None = None,
     config: str = "c",
     between: Any = lambda _: None,
-    skipped: Callable[[], None] = lambda: None,
+    skipped: Callable[[str], None] = lambda modality: None,
 ) -> tuple[list[Alert], list[Score]]:
     async def source() -> AsyncIterator[Item]:
         for item in items:
@@ -258,11 +258,11 @@ def unheard(arrival: Arrival) -> Arrival:
 def test_without_an_embedding_a_text_is_evidence_and_is_counted() -> None:
     inputs = Inputs()
     state: dict[str, InstrumentState] = {}
-    skipped: list[None] = []
+    skipped: list[str] = []
     text, same = inputs.news(0.99, T0), inputs.news(0.99, T0 + S)
-    assert run([unheard(text)], state, skipped=lambda: skipped.append(None)) == ([], [])
+    assert run([unheard(text)], state, skipped=skipped.append) == ([], [])
     assert state["ACME.XTOC"].inputs_count == 1
-    assert len(skipped) == 1
+    assert skipped == ["text"]
     # It was not heard: once the ladder has climbed back, it is new.
     assert story(run([same], state)[0]) == [("adverse_text", "create", 0)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.bundle import MAX_BYTES, REQUIRED, Bundle, BundleError, Entry
+from engines.bundle import FORMAT, MAX_BYTES, REQUIRED, Bundle, BundleError, Entry
 from tests.conftest import ROOT
 from tests.engines.bundles import write_bundle, write_manifest
 
@@ -79,8 +79,8 @@ def test_more_than_60_megabytes_are_refused_before_they_are_read(folder: Path) -
 
 
 def test_another_format_is_refused(folder: Path) -> None:
-    write_manifest(folder, {}, version=2)
-    with pytest.raises(BundleError, match="has format 2, this version of Tocsin reads format 1"):
+    write_manifest(folder, {}, version=FORMAT + 1)
+    with pytest.raises(BundleError, match="has format 3, this version of Tocsin reads format 2"):
         Bundle.load(folder)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from agents.flow import Value, modality_of
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.simulator.day import Config
 from engines.tracks import Embedding
@@ -337,13 +338,15 @@ def stages() -> Stages:
     made = load_stages(Settings(), lambda _: None, mode="replay")
     known: dict[tuple[str, ...], Embedding] = {}
 
-    def encode(record: News | TranscriptSegment) -> Embedding:
-        said = (record.headline, record.body) if isinstance(record, News) else (record.text,)
-        assert made.instrument.encode is not None
-        found = known.get(said) or known.setdefault(said, made.instrument.encode(record))
-        return _at(found, record)
+    encoders = made.instrument.encoders
 
-    return dataclasses.replace(made, instrument=dataclasses.replace(made.instrument, encode=encode))
+    def encode(record: Value) -> Embedding:
+        assert isinstance(record, News | TranscriptSegment)
+        said = (record.headline, record.body) if isinstance(record, News) else (record.text,)
+        return _at(known.get(said) or known.setdefault(said, encoders[modality_of(record)](record)), record)
+
+    words = {"text": encode, "calls": encode}
+    return dataclasses.replace(made, instrument=dataclasses.replace(made.instrument, encoders={**encoders, **words}))
 
 
 def _at(embedding: Embedding, record: News | TranscriptSegment) -> Embedding:

@@ -172,7 +172,7 @@ async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_com
         full_name=kafka.full_name, reader=reader, end_offsets=end_offsets, read_partition=read_partition
     )
     monkeypatch.setattr("monitor.replay.kafka", broker)
-    stage = replace(stages().instrument, topics=("news",), agent=agent, encode=None)
+    stage = replace(stages().instrument, topics=("news",), agent=agent, encoders={})
     replayed = await by_journal(Settings(), stage, 0)
     assert (replayed.messages, applied, ahead) == (count, count, 0)
 

@@ -30,7 +30,6 @@ def test_the_precision_asked_for_reaches_the_encoder() -> None:
 
 def test_a_texts_tone_and_its_instruments_sector_go_into_the_signal() -> None:
     stage = load_stages(Settings(), lambda _: None).instrument
-    assert stage.encode is not None
     bad = msgspec.structs.replace(news(0.0), headline="Shares plunge after the auditor resigns")
     good = msgspec.structs.replace(news(1.0, "d2"), headline="Profit beats expectations, shares soar to a record high")
     again = msgspec.structs.replace(news(2.0, "d3"), headline="Shares plunge as its auditor resigns")
@@ -40,7 +39,7 @@ def test_a_texts_tone_and_its_instruments_sector_go_into_the_signal() -> None:
             for item in arrivals([], [(bad, 0.0), (good, 0.0), (again, 0.0)]):
                 if isinstance(item, Arrival):
                     assert isinstance(item.value, News)
-                    item = msgspec.structs.replace(item, embedding=stage.encode(item.value))  # type: ignore[misc]
+                    item = msgspec.structs.replace(item, embedding=stage.encoders["text"](item.value))
                 yield item
 
         return [one async for one in stage.agent(items(), StateTable()) if isinstance(one, Signal)]

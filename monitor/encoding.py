@@ -1,0 +1,82 @@
+"""What is encoded, and by which member of the bundle: a record in, the embedding that is kept of it out.
+
+Encoders run off the event loop, in whichever thread; the same record gives the same embedding in any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from agents.flow import Value
+from agents.text import words
+from engines.bundle import Bundle
+from engines.inference import Fallback, Precision, Session
+from engines.plans import PLANS
+from engines.text import TextEncoder
+from engines.tracks import Embedding
+from engines.typologies import adverse_text
+from schemas.records import News, TranscriptSegment
+
+log = structlog.get_logger(__name__)
+Encode = Callable[[Value], Embedding]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """The members of a bundle: ``encoders`` by modality, the ``sessions`` that they run by their names."""
+
+    encoders: Mapping[str, Encode]
+    sessions: Mapping[str, Session]
+
+
+def load_members(
+    bundle: Bundle, *, cache: Path, precision: Precision, fell: Callable[[Fallback], None] = lambda _: None
+) -> Members:
+    """Return what encodes with ``bundle``; a modality that it has no member for has no encoder.
+
+    Parameters
+    ----------
+    cache
+        Where compiled plans are kept.
+    precision
+        What the text encoder computes in where its back end can; the small members compute in fp32.
+    fell
+        Is told of a back end that failed in service, by an encoding thread.
+
+    Raises
+    ------
+    BundleError
+        A member's file does not hold what this version expects.
+    """
+
+    def fallen(fallback: Fallback) -> None:
+        log.error("back end failed in service", backend=fallback.failed, reason=fallback.reason, serves=fallback.serves)
+        fell(fallback)
+
+    text = TextEncoder(bundle, plans=cache / PLANS, fell=fallen, precision=precision)
+
+    def encode_text(record: Value) -> Embedding:
+        assert isinstance(record, News | TranscriptSegment)
+        said = words(record)
+        encoded = text.encode(said)
+        telling = encoded.score >= adverse_text.SPEC.open
+        return Embedding(
+            ts_event=record.ts_event,
+            ts_available=record.ts_available,
+            vector=encoded.vector.tobytes(),
+            score=encoded.score,
+            logits=encoded.logits.tolist(),
+            spans=[(span.start, span.end, span.weight) for span in text.explain(said, encoded)] if telling else [],
+            tone=encoded.tone,
+        )
+
+    encoders: dict[str, Encode] = {"text": encode_text, "calls": encode_text}
+    sessions = {"text": text.session}
+    for name, session in sessions.items():
+        for skip in session.skipped:
+            log.info("back end skipped", member=name, backend=skip.backend, reason=skip.reason)
+    return Members(encoders=encoders, sessions=sessions)
