@@ -96,8 +96,7 @@ def test_a_back_end_that_fails_in_service_is_told_and_no_text_is_lost(monkeypatc
     monkeypatch.setitem(OPENERS, TENSORRT, opener)
     metrics = Metrics()
     stages = load_stages(Settings(), metrics.set_aside, fell=metrics.fell_back)
-    encode = stages.instrument.encode
-    assert encode is not None
+    encode = stages.instrument.encoders["text"]
     plunge = msgspec.structs.replace(news(0.0), headline="Shares plunge as the auditor resigns and fraud is alleged")
 
     def alerted() -> Alert:
