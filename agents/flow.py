@@ -6,7 +6,7 @@ import msgspec
 
 from engines.tracks import Embedding, TickUpdate, Track
 from schemas.frames import Frame
-from schemas.journal import RULES_ONLY, TEXT_AND_TICKS, Clock, Ladder
+from schemas.journal import RULES_ONLY, TEXT_AND_TICKS, Clock, Fallback, Ladder
 from schemas.records import (
     AudioSegment,
     ChartSnapshot,
@@ -77,7 +77,7 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
 
 
 _MODALITIES: dict[type, str] = {News: "text", TranscriptSegment: "calls", ChartSnapshot: "chart", AudioSegment: "audio"}
-Item = Arrival | Clock | Ladder | Ticked | Lapsed | Heard | Scored | Score | Signal | Opening
+Item = Arrival | Clock | Ladder | Fallback | Ticked | Lapsed | Heard | Scored | Score | Signal | Opening
 
 
 def modality_of(value: Value) -> str:

@@ -34,6 +34,7 @@ from monitor.settings import Settings
 from monitor.stage import load_stages
 from monitor.tracing import tracer
 from monitor.worker import Worker
+from schemas.journal import Fallback
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
@@ -61,7 +62,15 @@ async def serve(settings: Settings) -> None:
     trace = tracer()
     await kafka.require_topics(settings, TOPICS)
     metrics = Metrics()
-    loaded = load_stages(settings, metrics.set_aside, skipped=metrics.shed, fell=metrics.fell_back)
+    workers: list[Worker] = []
+    loop = asyncio.get_running_loop()
+
+    def fell(fallback: Fallback) -> None:
+        metrics.fell_back(fallback)
+        for worker in workers:
+            loop.call_soon_threadsafe(worker.note, fallback)
+
+    loaded = load_stages(settings, metrics.set_aside, skipped=metrics.shed, fell=fell)
     fence = Fence(settings.session_timeout_ms / 2000)
     producer = fence.guard(
         AIOKafkaProducer(
@@ -79,7 +88,7 @@ async def serve(settings: Settings) -> None:
         app = faust_app(settings, datadir)
         pool, source = ThreadPoolExecutor(ENCODERS, "encode", _step_back), Intake(app)
         name = settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"
-        workers = [
+        workers += [
             Worker(
                 settings,
                 name=name,

@@ -13,12 +13,14 @@ import structlog
 
 from agents.flow import Value
 from agents.text import words
+from engines import inference
 from engines.bundle import Bundle
-from engines.inference import Fallback, Precision, Session
+from engines.inference import Precision, Session
 from engines.plans import PLANS
 from engines.text import TextEncoder
 from engines.tracks import Embedding
 from engines.typologies import adverse_text
+from schemas.journal import Fallback
 from schemas.records import News, TranscriptSegment
 
 log = structlog.get_logger(__name__)
@@ -53,24 +55,30 @@ def load_members(
         A member's file does not hold what this version expects.
     """
 
-    def fallen(fallback: Fallback) -> None:
-        log.error("back end failed in service", backend=fallback.failed, reason=fallback.reason, serves=fallback.serves)
-        fell(fallback)
+    def telling(member: str) -> Callable[[inference.Fallback], None]:
+        def fallen(found: inference.Fallback) -> None:
+            told = Fallback(member, found.failed, found.serves, found.reason)
+            log.error(
+                "back end failed in service", member=member, backend=told.failed, reason=told.reason, serves=told.serves
+            )
+            fell(told)
 
-    text = TextEncoder(bundle, plans=cache / PLANS, fell=fallen, precision=precision)
+        return fallen
+
+    text = TextEncoder(bundle, plans=cache / PLANS, fell=telling("text"), precision=precision)
 
     def encode_text(record: Value) -> Embedding:
         assert isinstance(record, News | TranscriptSegment)
         said = words(record)
         encoded = text.encode(said)
-        telling = encoded.score >= adverse_text.SPEC.open
+        adverse = encoded.score >= adverse_text.SPEC.open
         return Embedding(
             ts_event=record.ts_event,
             ts_available=record.ts_available,
             vector=encoded.vector.tobytes(),
             score=encoded.score,
             logits=encoded.logits.tolist(),
-            spans=[(span.start, span.end, span.weight) for span in text.explain(said, encoded)] if telling else [],
+            spans=[(span.start, span.end, span.weight) for span in text.explain(said, encoded)] if adverse else [],
             tone=encoded.tone,
         )
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -33,7 +34,7 @@ from monitor.sequencer import JournalMismatchError, Pending, Sequencer, Taken
 from monitor.state import State, StateTable
 from schemas.alerts import Alert
 from schemas.errors import BadMessage
-from schemas.journal import RULES_ONLY, Clock, Entry, Ladder, Run, Step
+from schemas.journal import RULES_ONLY, Clock, Entry, Fallback, Ladder, Run, Step
 from schemas.records import DeadLetter, Opening, Score, Signal
 
 log = structlog.get_logger(__name__)
@@ -126,6 +127,7 @@ class Lane:
         self.sequencer = Sequencer(config.topics, overtake_ns=config.overtake_ns)
         self.status = LaneStatus()
         self._wake = asyncio.Event()
+        self._noted: deque[Fallback] = deque()
         self._stopping = False
         self._table: StateTable[State] = StateTable()
         self._outputs: list[Effect] = []
@@ -176,6 +178,11 @@ class Lane:
         if offset >= expected:
             self._begun.add(topic)
         return True
+
+    def note(self, fallback: Fallback) -> None:
+        """Have it written in the journal that another back end serves, before what is applied next."""
+        self._noted.append(fallback)
+        self._wake.set()
 
     def wake(self) -> None:
         """Look again: a text is encoded, or a topic's end may have been reached."""
@@ -307,7 +314,7 @@ class Lane:
                 else:
                     if isinstance(step, Clock):
                         self.sequencer.clock_ns = step.now_ns
-                    else:
+                    elif isinstance(step, Ladder):
                         self.status.level = step.level
                     yield step
             await self._publish()
@@ -338,9 +345,9 @@ class Lane:
                     f" ends before them: they are lost; keep inputs longer than it takes to recover, or reset the group"
                 )
 
-    async def _next_turn(self) -> tuple[list[Step], list[Clock | Taken | Ladder]]:
+    async def _next_turn(self) -> tuple[list[Step], list[Clock | Taken | Ladder | Fallback]]:
         self._wake.clear()
-        step = self._ladder_step()
+        step = self._noted.popleft() if self._noted else self._ladder_step()
         if step is not None:
             return [step], [step]
         idle = {t for t in self._config.topics if self._broker.at_end(t, self.sequencer.next_offset[t])}
@@ -380,7 +387,7 @@ class Lane:
             return Ladder(self.status.level, f"messages have waited for {waited_s:.1f} s")
         return None
 
-    async def _arrive(self, item: Clock | Taken | Ladder) -> Item | None:
+    async def _arrive(self, item: Clock | Taken | Ladder | Fallback) -> Item | None:
         if not isinstance(item, Taken):
             return item
         message, ordinal = item.message, self._ordinal

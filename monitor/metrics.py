@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from schemas.alerts import Alert
 from schemas.frames import Frame
+from schemas.journal import Fallback
 from schemas.records import DeadLetter
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ class Metrics:
         """Count a text, chart or sound that the ladder left out."""
         self._shed.labels(modality).inc()
 
-    def fell_back(self, failed: str, serves: str) -> None:
-        """Count a back end that failed in service; ``serves`` took over."""
-        self._fallbacks.labels(failed, serves).inc()
+    def fell_back(self, fallback: Fallback) -> None:
+        """Count a back end that failed in service."""
+        self._fallbacks.labels(fallback.failed, fallback.serves).inc()
 
     def alert(self, alert: Alert) -> None:
         """Count an alert."""

@@ -18,7 +18,6 @@ from agents.state import InstrumentState, MarketState
 from engines import anomaly
 from engines.bundle import DEFAULT, Bundle, BundleError
 from engines.fusion import FusionModel
-from engines.inference import Fallback
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.ticks import TickConfig, TickEngine
 from engines.typologies import TypologySpec, adverse_text, elevated_risk, market_wide, pump_and_dump
@@ -32,6 +31,7 @@ from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
 from schemas.alerts import Provenance, identity
+from schemas.journal import Fallback
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ def load_stages(
     count: Callable[[dict[str, int]], None],
     *,
     skipped: Callable[[str], None] = lambda modality: None,
-    fell: Callable[[str, str], None] = lambda failed, serves: None,
+    fell: Callable[[Fallback], None] = lambda fallback: None,
     mode: str = "live",
 ) -> Stages:
     """Load what the agents are closed over.
@@ -76,7 +76,7 @@ def load_stages(
     skipped
         Is told the modality of each text, chart and sound that the ladder left out.
     fell
-        Is told of a back end that failed in service, and of the one that serves from then on, by an encoding thread.
+        Is told of a back end that failed in service, by an encoding thread.
     mode
         "live" or "replay": what alerts say of their run.
 
@@ -89,7 +89,7 @@ def load_stages(
 
     def fallen(fallback: Fallback) -> None:
         about["backend"] = members.sessions["text"].backend
-        fell(fallback.failed, fallback.serves)
+        fell(fallback)
 
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)

@@ -34,7 +34,7 @@ from monitor.settings import Settings
 from monitor.state import State
 from monitor.tracing import Trace
 from schemas.alerts import Alert
-from schemas.journal import Entry
+from schemas.journal import Entry, Fallback
 
 log = structlog.get_logger(__name__)
 EXIT_LANE = 70
@@ -258,6 +258,11 @@ class Worker:
             start()
         found.ready = lambda: started is None or started.done()
         found.embedding = start
+
+    def note(self, fallback: Fallback) -> None:
+        """Have each lane's journal say that another back end serves, where this stage asks any."""
+        for lane in self.lanes.values() if self.stage.encoders else ():
+            lane.note(fallback)
 
     # What the group decides.
 

@@ -35,7 +35,16 @@ class Ladder(msgspec.Struct, frozen=True, array_like=True, tag="l"):
     reason: str
 
 
-Step = Run | Clock | Ladder
+class Fallback(msgspec.Struct, frozen=True, array_like=True, tag="f"):
+    """Back end ``failed`` ran a ``member`` of the bundle no more, for ``reason``; ``serves`` does from here on."""
+
+    member: str
+    failed: str
+    serves: str
+    reason: str
+
+
+Step = Run | Clock | Ladder | Fallback
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, tag="e"):

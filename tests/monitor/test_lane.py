@@ -25,7 +25,7 @@ from monitor.lane import Lane, LaneConfig, Output
 from monitor.outbox import Outbox
 from monitor.sequencer import Pending
 from schemas.alerts import Alert, AlertEvent
-from schemas.journal import Clock, Entry, Ladder, Run
+from schemas.journal import Clock, Entry, Fallback, Ladder, Run
 from schemas.records import DeadLetter, News, Score, Signal
 from tests.golden.examples import EXAMPLES
 
@@ -219,6 +219,8 @@ async def counting(items: AsyncIterator[Item], table: Any, config: str = "") -> 
         match item:
             case Ladder():
                 level = item.level
+            case Fallback():
+                pass
             case Clock():
                 for key in sorted(table):
                     kept = table[key]
@@ -494,6 +496,24 @@ def test_a_step_of_the_ladder_is_journalled_and_recovered() -> None:
     steps = [step for entry in logs.entries() for step in entry.steps if isinstance(step, Ladder)]
     assert [step.level for step in steps] == [1]
     assert "messages have waited for" in steps[0].reason
+
+
+def test_a_back_ends_fall_is_journalled_and_changes_nothing_else() -> None:
+    messages = inputs(random.Random(10))
+    logs, quiet = Logs(), Logs()
+    told = Fallback("text", "openvino", "onnxruntime-cpu", "the device is gone")
+
+    async def live() -> None:
+        life = Life(logs, messages, random.Random(11))
+        life.lane.note(told)
+        await life.finish(60)
+        await Life(quiet, messages, random.Random(11)).finish(60)
+        again = Life(logs, messages, random.Random(12))
+        await again.finish(60)
+
+    asyncio.run(live())
+    assert [step for entry in logs.entries() for step in entry.steps if isinstance(step, Fallback)] == [told]
+    assert logs.of["alerts"] == quiet.of["alerts"]
 
 
 def test_a_late_fetch_from_before_the_assignment_loses_nothing() -> None:

@@ -124,6 +124,7 @@ def test_a_back_end_that_fails_in_service_is_told_and_no_text_is_lost(monkeypatc
     assert [line for line in logged if line["log_level"] == "error"] == [
         {
             "event": "back end failed in service",
+            "member": "text",
             "log_level": "error",
             "backend": TENSORRT,
             "reason": "RuntimeError: the device is gone",
