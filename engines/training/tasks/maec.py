@@ -14,12 +14,14 @@ errors are a quarter of trigamma(n/2), which is 0.234, 0.083, 0.036 and 0.017, i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from rich.progress import Progress
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
@@ -35,7 +37,9 @@ from engines.calls import (
     trading_days,
     voice_summary,
 )
+from engines.training.ablation import fused
 from engines.training.measures import Measure, judge
+from engines.training.models.fusion import Head
 from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError, read_table
 
@@ -210,6 +214,7 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         return found
 
     told = dict(zip(MODELS, forecasts(np.full(len(day), -1)), strict=True))
+    told |= _fusions(parts, calls.target - LASTING * market, LASTING * market, learn, ask, day, date, progress)
     progress.advance(task)
     out.parent.mkdir(parents=True, exist_ok=True)
     columns = dict(zip(TARGETS, told["tocsin"][ask].T, strict=True))
@@ -231,6 +236,49 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     progress.advance(task)
     week = (date.astype(np.int64) + 3) // 7
     return Outcome(measure({name: (one - calls.target)[rows] ** 2 for name, one in told.items()}, week[rows]))
+
+
+def _fusions(
+    parts: Sequence[Floats],
+    left: Floats,
+    market: Floats,
+    learn: Bools,
+    ask: Bools,
+    day: Ints,
+    date: npt.NDArray[np.datetime64],
+    progress: Progress,
+) -> dict[str, Floats]:
+    """Return forecasts (call, horizon) of what the market leaves, (call, horizon), fused early, mid and late.
+
+    See `engines.training.ablation`. They learn anew each quarter, where the ridge does each month.
+    """
+    heads = [Head(name, "regression") for name in TARGETS]
+    quarter = date.astype("datetime64[M]").astype(np.int64) // 3
+    told: dict[str, Floats] = {}
+    for block in np.unique(quarter[ask]):
+        rows = np.flatnonzero(ask & (quarter == block))
+        known = _known(learn, ask, day, day[rows].min())
+        learnt = np.flatnonzero(known)[np.argsort(day[known], kind="stable")]
+        level, spread = left[known].mean(0), left[known].std(0)  # (horizon,)
+        order = np.concatenate([learnt, rows])
+        modalities = {}
+        for name, part in zip(("price", "market", "text", "audio"), parts, strict=True):
+            columns = _standard(part, known)
+            columns[np.isnan(part).all(1)] = np.nan
+            modalities[name] = columns[order]
+        truth = np.where(known[:, None], (left - level) / spread, np.nan)[order]
+        found = fused(
+            modalities,
+            heads,
+            truth,
+            np.arange(len(learnt)),
+            len(learnt) + np.arange(len(rows)),
+            seed=SEED,
+            progress=progress,
+        )
+        for name, said in found.items():
+            told.setdefault(name, np.full(left.shape, np.nan))[rows] = market[rows] + level + spread * said
+    return told
 
 
 def forecast(inputs: Floats, target: Floats, known: Bools, rows: Ints) -> Floats:

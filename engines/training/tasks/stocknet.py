@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from rich.progress import Progress
+from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
@@ -25,8 +26,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from engines.training.ablation import fused
 from engines.training.fusion import LARGE, TRAILING
 from engines.training.measures import BINARY, Judged
+from engines.training.models.fusion import Head
 from engines.training.stacking import Learner, Member, later_folds, pair, stacked
 from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError, read_table
@@ -38,6 +41,8 @@ SEED = 0
 FOLDS = 3
 HELD_OUT = 0.2
 LEAST = 30
+#: Directions in which posts' words differ most, as fusions see them.
+WORDS = 32
 PRICES = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume")
 POSTS = ("ticker", "created_at", "text")
 #: Reports come each quarter: days before the next one, from and to, whose largest surprise is told.
@@ -248,7 +253,11 @@ def of_posts(at: pl.DataFrame, posts: pl.DataFrame) -> pl.DataFrame:
 
 
 def predict(known: Days, asked: Days, progress: Progress) -> dict[str, Floats]:
-    """Return probabilities (asked, 2): "tocsin", "bars", "posts" (each a stack), "past volatility" and "prevalence"."""
+    """Return probabilities (asked, 2) by contender.
+
+    They are "tocsin", "bars", "posts" (each a stack), fusions of bars, posts and words with and without each of them
+    (see `engines.training.ablation`), "past volatility" and "prevalence".
+    """
     n = len(known.day)
     learn, rows = np.arange(n), n + np.arange(len(asked.day))
     bars, posts = np.vstack([known.bars, asked.bars]), np.vstack([known.posts, asked.posts])
@@ -272,8 +281,37 @@ def predict(known: Days, asked: Days, progress: Progress) -> dict[str, Floats]:
     folds = later_folds(learn, known.day, FOLDS)
     told = stacked(members, truth, learn, rows, folds, lambda: progress.advance(bar), stacks)
     past = _LOGISTIC.on(np.vstack([known.past, asked.past]), truth)(learn, rows)
+    told |= _fusions(known, asked, progress)
     baselines = {"past volatility": pair(past), "prevalence": pair(np.full(len(rows), truth.mean()))}
-    return {name: told[name] for name in stacks} | baselines
+    return {name: p for name, p in told.items() if name not in members} | baselines
+
+
+def _fusions(known: Days, asked: Days, progress: Progress) -> dict[str, Floats]:
+    order = np.argsort(known.day, kind="stable")
+    n = len(known.day)
+    rows = np.concatenate([order, n + np.arange(len(asked.day))])
+    vectorizer = TfidfVectorizer(min_df=20, sublinear_tf=True, max_features=30_000)
+    plain = [MASKS.sub(" ", text) for text in [*known.text, *asked.text]]
+    counted = vectorizer.fit(plain[:n]).transform(plain)
+    words = TruncatedSVD(WORDS, random_state=SEED).fit(counted[:n]).transform(counted)  # (row, WORDS)
+    words[[not text for text in plain]] = np.nan
+    modalities = {
+        "bars": np.vstack([known.bars, asked.bars]),
+        "posts": np.vstack([known.posts, asked.posts]),
+        "words": words,
+    }
+    truth = np.concatenate([known.large, asked.large]).astype(np.float64)[:, None]
+    truth[n:] = np.nan
+    odds = fused(
+        {name: columns[rows] for name, columns in modalities.items()},
+        [Head("large", "binary")],
+        truth[rows],
+        np.arange(n),
+        n + np.arange(len(asked.day)),
+        seed=SEED,
+        progress=progress,
+    )
+    return {name: pair(1 / (1 + np.exp(-found[:, 0]))) for name, found in odds.items()}
 
 
 def measure(asked: Days, told: dict[str, Floats]) -> Outcome:
