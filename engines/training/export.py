@@ -25,7 +25,7 @@ def onnx_of(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[s
         The names of what it returns, each (row, …).
     """
     module.eval()
-    rows = torch.export.Dim("rows", min=1)
+    rows = torch.export.Dim("batch", min=1)  # as `engines.plans.PROFILE` calls it
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not missed
     with warnings.catch_warnings(), io.BytesIO() as file:
         warnings.simplefilter("ignore")  # of its own deprecations, and of what it cannot name
