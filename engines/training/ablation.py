@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from rich.progress import Progress
 
-from engines.training.models.fusion import KINDS, Head, Rows, Slot, learn
+from engines.training.models.fusion import KINDS, SCHEDULE, Head, Rows, Slot, learn
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 #: Share of the rows to learn from, the latest, that says when to stop.
 STOP = 0.15
+#: Steps of an epoch, where there are few rows.
+STEPS = 40
 
 
 def fused(
@@ -47,9 +50,12 @@ def fused(
     tensors = (whole, np.zeros(present.shape), present, truth)
     rows = Rows(*(torch.tensor(x, dtype=torch.float32) for x in tensors))
     cut = int(len(learnt) * (1 - STOP))
+    schedule = replace(SCHEDULE, batch=int(np.clip(cut // STEPS, 16, SCHEDULE.batch)))
     told: dict[str, Floats] = {}
     for kind in KINDS:
-        model, _ = learn(kind, slots, heads, rows, learnt[:cut], learnt[cut:], seed=seed, progress=progress)
+        model, _ = learn(
+            kind, slots, heads, rows, learnt[:cut], learnt[cut:], schedule=schedule, seed=seed, progress=progress
+        )
         told[f"{kind} fusion"] = model.told(rows)[asked]
         told |= {f"{kind} fusion without {name}": model.told(rows, [name])[asked] for name in modalities}
     return told
