@@ -122,7 +122,7 @@ def embed(model: chart.Network, pictures: Bytes) -> tuple[Singles, Singles]:
 
 
 def onnx_bytes(model: chart.Network) -> bytes:
-    """Return the ONNX of what ships: ``charts`` (rows, 1, 64, 60) to ``vector`` (rows, 32), ``logits`` (rows, 1)."""
+    """Return the ONNX of what ships: ``charts`` (batch, 1, 64, 60) to ``vector`` (batch, 32), ``logits`` (batch, 1)."""
     example = torch.zeros(2, 1, charts.HEIGHT_PX, charts.WIDTH_PX)
     return onnx_of(Served(model), {"charts": example}, ["vector", "logits"])
 

@@ -68,7 +68,7 @@ def network(dim: int = 32, name: str = "charts") -> bytes:
         helper.make_node("Tanh", ["raw"], ["vector"]),
         helper.make_node("MatMul", ["vector", "head"], ["logits"]),
     ]
-    shapes = {name: ["rows", 1, 64, 60], "vector": ["rows", dim], "logits": ["rows", 1]}
+    shapes = {name: ["batch", 1, 64, 60], "vector": ["batch", dim], "logits": ["batch", 1]}
     taken, *given = (helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in shapes.items())
     kept = [numpy_helper.from_array(value, n) for n, value in scaled.items()]
     graph = helper.make_graph(nodes, "small", [taken], given, kept)

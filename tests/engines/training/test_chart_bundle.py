@@ -122,7 +122,17 @@ def test_calibration_undoes_what_is_known_and_takes_the_level_of_all_quarters() 
 def labelled(label: npt.NDArray[np.int64], part: npt.NDArray[np.str_]) -> fusion.Days:
     nothing = np.zeros(len(label), np.int64)
     zeros = np.zeros((len(label), 2))
-    return fusion.Days(zeros.astype(np.float32), nothing, nothing, label, zeros, nothing, part, [])
+    return fusion.Days(
+        bars=zeros.astype(np.float32),
+        post=nothing,
+        age_ns=nothing,
+        label=label,
+        size=zeros[:, 0],
+        trailing=zeros,
+        day=nothing,
+        part=part,
+        posts=[],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +142,7 @@ def trained(folder: Path) -> chart.Trained:
         return chart.train(folder, 0, progress)
 
 
+@pytest.mark.slow
 def test_the_report_has_every_contender_by_every_measure(trained: chart.Trained, days: fusion.Days) -> None:
     part = trained.part
     assert list(part.metrics) == [
@@ -148,6 +159,7 @@ def test_the_report_has_every_contender_by_every_measure(trained: chart.Trained,
     assert min(part.split.values()) > 100
 
 
+@pytest.mark.slow
 def test_the_file_says_what_the_network_says_of_a_picture(
     trained: chart.Trained, folder: Path, days: fusion.Days, tmp_path: Path
 ) -> None:
