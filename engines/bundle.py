@@ -7,6 +7,7 @@
 | tokenizer.json | the tokenizer, truncation included |
 | text.json | labels, temperature, lengths, sentences for the parity gate |
 | fusion.onnx, fusion.json | the fusion model, and which modalities it fuses |
+| chart.onnx, chart.json | the chart encoder and its calibration, both or neither |
 | MODEL_CARD.md | for people |
 
 Nothing in it is unpickled, and nothing outside of it is read.

@@ -131,7 +131,17 @@ def tensor(pictures: Bytes) -> Tensor:
     return torch.from_numpy(pictures).float()[:, None] / 255
 
 
-def fit(bars: Floats, average: Floats, labels: Ints, seed: int, every: int, step: Callable[[], None]) -> Network:
+def fit(
+    bars: Floats,
+    average: Floats,
+    labels: Ints,
+    seed: int,
+    step: Callable[[], None],
+    *,
+    every: int,
+    epochs: int,
+    peak_rate: float = PEAK_RATE,
+) -> Network:
     """Return a network that tells ``labels`` (row,) from charts of ``bars`` (row, time, 5) and ``average`` (row, time).
 
     An epoch takes one row of ``every``, another one each time, and draws each in the `PLAIN` style and in another's.
@@ -155,7 +165,7 @@ def fit(bars: Floats, average: Floats, labels: Ints, seed: int, every: int, step
         right = F.binary_cross_entropy_with_logits(told, known) + F.mse_loss(read, shown)
         return right + ALIKE * F.mse_loss(other, plain)
 
-    thinned.fit(model, loss, len(labels), rng, every=every, epochs=EPOCHS, batch=BATCH, peak_rate=PEAK_RATE, step=step)
+    thinned.fit(model, loss, len(labels), rng, every=every, epochs=epochs, batch=BATCH, peak_rate=peak_rate, step=step)
     return model
 
 

@@ -282,7 +282,7 @@ def learn(seen: Seen, adverse: Ints, step: Callable[[], None]) -> Models:
     nothing = prior(len(adverse))  # (row,)
     models = Models(levels, trailing, [], [], [])
     for seed in SEEDS:
-        models.charts.append(chart.fit(seen.bars, seen.average, adverse, seed, EVERY, step))
+        models.charts.append(chart.fit(seen.bars, seen.average, adverse, seed, step, every=EVERY, epochs=chart.EPOCHS))
         models.ticks.append(ticks.fit(BODY, seen.ticks, known, adverse, seed, EVERY // 2, step))
         models.numbers.append(ticks.fit(BODY, seen.numbers, nothing, adverse, seed, EVERY // 2, step))
     return models

@@ -46,11 +46,10 @@ def test_others_draw_differently_each_time_and_alike_by_the_seed() -> None:
 
 
 @pytest.mark.long
-def test_a_pattern_is_learnt_and_still_seen_where_others_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chart, "EPOCHS", 6)
+def test_a_pattern_is_learnt_and_still_seen_where_others_draw() -> None:
     torch.set_num_threads(1)
     bars, average, late = walks(900, 0)
-    model = chart.fit(bars, average, late, 0, 1, lambda: None)
+    model = chart.fit(bars, average, late, 0, lambda: None, every=1, epochs=6)
     bars, average, late = walks(300, 1)
     plain = chart.logits(model, bars, average)
     assert np.mean((plain > 0) == late) > 0.97
