@@ -71,8 +71,9 @@ def odds(heard: Heard) -> float:
 
 def test_a_clip_has_a_vector_a_logit_and_a_score_that_is_its_calibrated_log_odds(encoder: VoiceEncoder) -> None:
     heard = encoded(encoder, said(1, 2.5))
-    assert (heard.vector.shape, heard.vector.dtype) == ((32,), np.float32)
-    assert (heard.logits.shape, heard.logits.dtype) == ((1,), np.float32)
+    assert heard.vector.shape == (32,)
+    assert heard.vector.dtype == heard.logits.dtype == np.float32
+    assert heard.logits.shape == (1,)
     assert odds(heard) == pytest.approx(8.0 * float(heard.logits[0]) - 1.0, abs=1e-6)
     assert encoded(encoder, said(1, 2.5)).vector.tobytes() == heard.vector.tobytes()
     assert encoded(encoder, said(2, 2.5)).vector.tobytes() != heard.vector.tobytes()
@@ -131,7 +132,8 @@ def test_bytes_are_the_same_sound_in_every_form(encoder: VoiceEncoder) -> None:
 def test_l16_has_its_high_byte_first_and_its_channels_side_by_side() -> None:
     """RFC 3551: 0x4000 is half of full scale, in network byte order."""
     assert decode_l16(b"\x40\x00\x00\x40", 8_000, 1).samples.tolist() == [0.5, 2.0**-9]
-    assert decode_l16(b"\x40\x00\xc0\x00\x20\x00\x20\x00", 44_100, 2) == Sound(pytest.approx([0.0, 0.25]), 44_100)
+    samples, rate_hz = decode_l16(b"\x40\x00\xc0\x00\x20\x00\x20\x00", 44_100, 2)
+    assert (samples.tolist(), rate_hz) == ([0.0, 0.25], 44_100)
 
 
 def test_flac_is_the_sound_that_wav_is(encoder: VoiceEncoder) -> None:
@@ -235,5 +237,6 @@ def test_a_level_is_one_at_the_loudest_and_silence_follows() -> None:
     heard = np.full((2, MELS), -6.0)
     heard[0, 0] = -3.5
     seen = voice.level(heard, 4, 5.0)
-    assert (seen.shape, seen.dtype) == ((MELS, 4), np.float32)
+    assert seen.shape == (MELS, 4)
+    assert seen.dtype == np.float32
     assert seen[0].tolist() == pytest.approx([1.0, 0.0, -1.0, -1.0])  # 2.5 of 5 decades below are half way
