@@ -173,9 +173,9 @@ def write(out: Path, graph: bytes, spec: VoiceSpec) -> Bundle:
 
 
 def hear(encoder: VoiceEncoder, folder: Path, most: int = 20) -> dict[str, float]:
-    """Return the score of ``most`` WAV clips of a folder, evenly spread, and of its FLAC files, by file name."""
-    clips = sorted(folder.glob("*.wav"))
-    chosen = [*clips[:: max(1, len(clips) // most)][:most], *sorted(folder.glob("*.flac"))]
+    """Return the score of ``most`` WAV clips of a folder, drawn at random, and of its FLAC files, by file name."""
+    clips = np.random.default_rng(0).permutation(sorted(folder.glob("*.wav")))
+    chosen = [*sorted(clips[:most]), *sorted(folder.glob("*.flac"))]
     scores = {}
     for path in chosen:
         sound = audio.decode(path.read_bytes(), media := f"audio/{path.suffix[1:]}", audio.SAMPLE_RATE_HZ, 1)
