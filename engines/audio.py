@@ -1,7 +1,8 @@
-"""Audio: WAV bytes to samples, samples to a log-mel spectrogram; the daemon and training hear through the same ears."""
+"""Audio: bytes to samples, samples to a log-mel spectrogram; the daemon and training hear through the same ears."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import math
 import wave
@@ -20,6 +21,7 @@ FFT = 1 << (WINDOW - 1).bit_length()  # 256: the window, padded to the next powe
 BINS = FFT // 2 + 1  # 129, 31.25 Hz apart
 MELS = 40
 FRAMES_PER_SECOND = SAMPLE_RATE_HZ // HOP  # 100
+MAX_SAMPLES = 8 << 20  # that a compressed file may unfold to: what a message of 16 MB holds in 16 bits
 FLOOR = 1e-10  # of power: what digital silence is taken for
 
 
@@ -66,6 +68,72 @@ def decode_wav(data: bytes) -> Sound:
         wide[:, 4 - width :] = raw.reshape(-1, width)
         whole = wide.view("<i4").astype(np.int64)[:, 0]  # (sample,)
     return Sound(whole.reshape(-1, channels).mean(axis=1) / 2.0**31, rate_hz)
+
+
+def decode_l16(data: bytes, rate_hz: int, channels: int) -> Sound:
+    """Return the sound of bare samples of 16 bits, high byte first (RFC 3551, 4.5.11), its channels averaged.
+
+    Raises
+    ------
+    AudioError
+        There are no samples, or not as many for each channel.
+    """
+    if not data or len(data) % (2 * channels):
+        raise AudioError(f"expected samples of 2 bytes in {channels} channels, found {len(data)} bytes")
+    return Sound(np.frombuffer(data, ">i2").reshape(-1, channels).mean(axis=1) / 2.0**15, rate_hz)
+
+
+def decode_flac(data: bytes) -> Sound:
+    """Return the sound of a FLAC file (RFC 9639), its channels averaged.
+
+    Raises
+    ------
+    AudioError
+        It is no FLAC, is damaged or would unfold to more than `MAX_SAMPLES`; or the extra ``flac`` is not installed.
+    """
+    if importlib.util.find_spec("soundfile") is None:
+        raise AudioError("FLAC is read by soundfile, which is not installed: install the extra `flac`, or send WAV")
+    import soundfile
+
+    if not data.startswith(b"fLaC"):
+        raise AudioError(f"expected a FLAC file, found {data[:4]!r}")
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            if not 0 < file.frames * file.channels <= MAX_SAMPLES:
+                raise AudioError(f"expected 1 to {MAX_SAMPLES:,} samples, found {file.frames} × {file.channels}")
+            read, rate_hz, count = file.read(dtype="float64", always_2d=True), file.samplerate, file.frames
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"expected a FLAC file, found a damaged one: {error.error_string}") from error
+    if len(read) != count:
+        raise AudioError(f"expected {count} frames of FLAC, found {len(read)}")
+    return Sound(read.mean(axis=1), rate_hz)
+
+
+def decode(payload: bytes, media_type: str, sample_rate_hz: int, channels: int) -> Sound:
+    """Return the sound of a recording as `schemas.records.AudioSegment` declares it.
+
+    Raises
+    ------
+    AudioError
+        It is of another media type than audio/wav, audio/flac and audio/L16, or damaged.
+    """
+    match media_type:
+        case "audio/wav":
+            return decode_wav(payload)
+        case "audio/flac":
+            return decode_flac(payload)
+        case "audio/L16":
+            return decode_l16(payload, sample_rate_hz, channels)
+    raise AudioError(f"expected audio/wav, audio/flac or audio/L16, found {media_type}")
+
+
+def wav(samples: npt.NDArray[np.int16], rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
+    """Return samples (n,) of one channel as a WAV file of 16 bits."""
+    with io.BytesIO() as held:
+        with wave.open(held, "wb") as file:
+            file.setparams((1, 2, rate_hz, len(samples), "NONE", "not compressed"))
+            file.writeframes(samples.astype("<i2").tobytes())
+        return held.getvalue()
 
 
 def resample(sound: Sound, rate_hz: int = SAMPLE_RATE_HZ) -> Floats:

@@ -76,6 +76,7 @@ def _records(day: Day, single: bool) -> Iterator[tuple[str, Iterable[Input]]]:
     else:
         yield "news", (news for article in day.articles for news in article.news())
     yield "transcripts", day.transcripts
+    yield "audio", day.audio
     yield "charts", day.charts
     yield "orders", day.orders
     yield "transfers", day.transfers

@@ -1,21 +1,22 @@
-"""A simulated market day, whole: ticks, words, pictures, orders and payments, with the labels of what was injected."""
+"""A simulated market day, whole: ticks, words, voices, pictures, orders, payments, and labels of what was injected."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
 
 import numpy as np
 
-from engines import charts
+from engines import audio, charts
 from engines.labels import Label
-from engines.simulator import people, words
+from engines.simulator import people, voices, words
 from engines.simulator.events import ALL, BENIGN, PLAN, Event, place
 from engines.simulator.flow import SECOND_NS, Floats, background, ticks_of
 from engines.simulator.words import Company, Text
 from schemas.frames import Frame, Kind
-from schemas.records import ChartSnapshot, News, OrderEvent, TranscriptSegment, Transfer
+from schemas.records import AudioSegment, ChartSnapshot, News, OrderEvent, TranscriptSegment, Transfer
 
 _CHART_EVERY_S = 1_800
 _CHART_BARS = 64
@@ -80,6 +81,7 @@ class Day:
     ticks: list[Frame]
     articles: list[Article]
     transcripts: list[TranscriptSegment]
+    audio: list[AudioSegment]
     charts: list[ChartSnapshot]
     orders: list[OrderEvent]
     transfers: list[Transfer]
@@ -130,7 +132,7 @@ def _day(
 ) -> Day:
     seconds = int(config.hours * 3600)
     open_ns = int(datetime.combine(day, config.open_utc, UTC).timestamp()) * SECOND_NS
-    streams = np.random.SeedSequence([config.seed, 1 + number]).spawn(6 + len(companies))
+    streams = np.random.SeedSequence([config.seed, 1 + number]).spawn(7 + len(companies))
     market, plan, text, pictures, people_rng = (np.random.default_rng(s) for s in streams[:5])
     prefix = f"{day:%Y%m%d}"
 
@@ -142,7 +144,8 @@ def _day(
     ]
     plots = {k: (event, people.ring_of(k)) for k, event in enumerate(events) if event.typology == "pump_and_dump"}
     articles = _background_words(text, config, companies, seconds, open_ns)
-    aside = np.random.default_rng(streams[-1])  # so that what else is written and said does not change with it
+    # Streams of their own, so that what else is written and said does not change with them.
+    aside, voice = (np.random.default_rng(s) for s in streams[-2:])
     for event in events:
         articles += _words_about(aside if event.index == ALL else text, event, companies, open_ns)
     articles.sort(key=lambda article: article.ts_available)
@@ -151,11 +154,13 @@ def _day(
     for i, frame in enumerate(ticks):
         mine = [plot for plot in plots.values() if plot[0].index == i]
         orders += people.orders_of(people_rng, frame, mine, open_ns, prefix)
+    spoken = _calls(text, config, companies, seconds, open_ns, prefix)
     return Day(
         date=day,
         ticks=ticks,
         articles=articles,
-        transcripts=_calls(text, config, companies, seconds, open_ns, prefix),
+        transcripts=[part.segment for part in spoken],
+        audio=_sound(voice, spoken),
         charts=_charts(pictures, ticks, seconds, open_ns),
         orders=sorted(orders, key=lambda order: (order.ts_available, order.order_id)),
         transfers=people.transfers_of(people_rng, list(plots.values()), open_ns, seconds, prefix),
@@ -261,9 +266,16 @@ def _words_about(rng: np.random.Generator, event: Event, companies: list[Company
     return made
 
 
+class _Spoken(NamedTuple):
+    """A segment of a call, and the mean ``stress`` in [0, 1] with which such a thing is said in such a call."""
+
+    segment: TranscriptSegment
+    stress: float
+
+
 def _calls(
     rng: np.random.Generator, config: Config, companies: list[Company], seconds: int, open_ns: int, prefix: str
-) -> list[TranscriptSegment]:
+) -> list[_Spoken]:
     """Return segments of calls; each call has one mood, which most of what is said does not show."""
     made = []
     for index in rng.permutation(len(companies))[: config.calls]:
@@ -274,23 +286,51 @@ def _calls(
             at_ns += int(rng.uniform(15, 30) * SECOND_NS)
             if at_ns > open_ns + seconds * SECOND_NS:
                 break
-            said = []
+            said, adverse = [], 0
             for _ in range(_SENTENCES):
-                template = words.pick(rng, words.CALL[words.tone(rng, bearish, bullish)])
+                mood = words.tone(rng, bearish, bullish)
+                adverse += mood == "bearish"
+                template = words.pick(rng, words.CALL[mood])
                 said.append(words.write(rng, template, companies, (int(index),) * 3, spoken=True).text)
-            made.append(
-                TranscriptSegment(
-                    ts_event=at_ns,
-                    ts_available=at_ns + int(rng.integers(400_000_000, 1_500_000_000)),
-                    instrument=company.instrument,
-                    call_id=f"{prefix}-{company.symbol}",
-                    segment=segment,
-                    text=" ".join(said),
-                    speaker="chief executive" if segment % 3 else "chief financial officer",
-                    role="management",
-                )
+            heard = TranscriptSegment(
+                ts_event=at_ns,
+                ts_available=at_ns + int(rng.integers(400_000_000, 1_500_000_000)),
+                instrument=company.instrument,
+                call_id=f"{prefix}-{company.symbol}",
+                segment=segment,
+                text=" ".join(said),
+                speaker="chief executive" if segment % 3 else "chief financial officer",
+                role="management",
             )
-    return sorted(made, key=lambda segment: (segment.ts_available, segment.instrument))
+            made.append(_Spoken(heard, 0.2 + 1.2 * bearish + 0.3 * adverse / _SENTENCES))
+    return sorted(made, key=lambda part: (part.segment.ts_available, part.segment.instrument))
+
+
+def _sound(rng: np.random.Generator, spoken: list[_Spoken]) -> list[AudioSegment]:
+    """Return two to three seconds of sound of each segment, there before the recogniser has understood it."""
+    lines: dict[str, voices.Line] = {}
+    speakers: dict[tuple[str, str], voices.Speaker] = {}
+    made = []
+    for segment, mean in spoken:
+        if segment.call_id not in lines:
+            lines[segment.call_id] = voices.line(rng)
+        if (person := (segment.call_id, segment.speaker)) not in speakers:
+            speakers[person] = voices.speaker(rng)
+        stress = float(np.clip(rng.normal(mean, 0.1), 0.0, 1.0))
+        samples = voices.speak(rng, speakers[person], lines[segment.call_id], stress, float(rng.uniform(2.0, 3.0)))
+        made.append(
+            AudioSegment(
+                ts_event=segment.ts_event,
+                ts_available=segment.ts_event + int(rng.integers(50_000_000, 350_000_000)),
+                instrument=segment.instrument,
+                call_id=segment.call_id,
+                segment=segment.segment,
+                media_type="audio/wav",
+                sample_rate_hz=audio.SAMPLE_RATE_HZ,
+                payload=audio.wav(samples),
+            )
+        )
+    return sorted(made, key=lambda part: (part.ts_available, part.instrument))
 
 
 def _charts(rng: np.random.Generator, ticks: list[Frame], seconds: int, open_ns: int) -> list[ChartSnapshot]:

@@ -11,6 +11,7 @@ from monitor.recordings import Message
 from schemas import codec
 from schemas.frames import Frame, Kind
 from schemas.records import (
+    AudioSegment,
     BookUpdate,
     Cancel,
     ChartSnapshot,
@@ -31,7 +32,7 @@ FRAME_TICKS = 500
 FRAME_NS = 1_000_000_000
 _SIDES: dict[int, Side] = {1: "buy", -1: "sell", 0: "unknown"}
 
-Input = Tick | Document | News | TranscriptSegment | ChartSnapshot | OrderEvent | Transfer
+Input = Tick | Document | News | TranscriptSegment | AudioSegment | ChartSnapshot | OrderEvent | Transfer
 
 
 def kafka_ms(ns: int) -> int:

@@ -56,7 +56,7 @@ def minute_returns(frame: Frame) -> npt.NDArray[np.float64]:
 def test_same_seed_same_day() -> None:
     first, second = day_of(SHORT), day_of(SHORT)
     assert [frames.encode(f[:5_000]) for f in first.ticks] == [frames.encode(f[:5_000]) for f in second.ticks]
-    for name in ("transcripts", "charts", "orders", "transfers", "labels"):
+    for name in ("transcripts", "audio", "charts", "orders", "transfers", "labels"):
         assert getattr(first, name) == getattr(second, name)
     assert [a.news() for a in first.articles] == [a.news() for a in second.articles]
 

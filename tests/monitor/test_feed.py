@@ -24,7 +24,7 @@ from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Message, Recording
 from monitor.settings import Settings
 from schemas import codec, frames
-from schemas.records import ChartSnapshot, Document, News, Tick
+from schemas.records import AudioSegment, ChartSnapshot, Document, News, Tick
 from schemas.topics import BY_NAME
 
 SECOND_NS = 10**9
@@ -197,10 +197,10 @@ def test_every_record_is_moved_whole(recording: Recording) -> None:
         assert moved.ts_available == message.ts_available + 10 * SECOND_NS
         assert np.all(np.asarray(after.ts_event) - np.asarray(before.ts_event) == 10 * SECOND_NS)
         assert np.all(np.asarray(after.ts_available) - np.asarray(before.ts_available) == 10 * SECOND_NS)
-        if isinstance(before, ChartSnapshot) and isinstance(after, ChartSnapshot):
+        if isinstance(before, AudioSegment | ChartSnapshot) and isinstance(after, AudioSegment | ChartSnapshot):
             assert after.payload == before.payload
         topics.add(message.topic)
-    assert topics == {"frames", "orders", "news", "transcripts", "charts", "transfers"}
+    assert topics == {"frames", "orders", "news", "transcripts", "audio", "charts", "transfers"}
 
 
 def test_a_recording_of_both_is_fed_one_of_them(tmp_path: Path) -> None:
