@@ -76,8 +76,8 @@ def add(
     path = out or (settings.labels or DEFAULT_FOLDER) / f"{name}.json"
     if path.name != f"{name}.json":
         raise StartupError(f"{path} would not be found by its name: expected a file {name}.json.")
-    shown = list(dict.fromkeys(read_texts(examples)))
-    usual = [text for text in read_texts(background) if text not in set(shown)]
+    shown = dict.fromkeys(read_texts(examples))  # each once
+    usual = [text for text in read_texts(background) if text not in shown]
     try:
         allowed(sized(len(shown), len(usual)), budget)
     except BudgetError as error:
@@ -88,17 +88,20 @@ def add(
     console = Console()
     vectors = _vectors(encoder, [*shown, *usual])
     few, many = vectors[: len(shown)], vectors[len(shown) :]
-    file = make(
-        name=name,
-        title=title or f"A text is about {name.replace('_', ' ')}",
-        severity=as_what,
-        budget=budget,
-        bundle=loaded.id,
-        encoder=encoder_digest(loaded, settings.precision),
-        examples=few,
-        background=many,
-    )
-    label = TextLabel(file)
+    try:
+        file = make(
+            name=name,
+            title=(title or "").strip() or f"A text is about {name.replace('_', ' ')}",
+            severity=as_what,
+            budget=budget,
+            bundle=loaded.id,
+            encoder=encoder_digest(loaded, settings.precision),
+            examples=few,
+            background=many,
+        )
+        label = TextLabel(file)
+    except ValueError as error:
+        raise StartupError(f"The label cannot be made of these texts: {error}.") from error
     caught = int(left_out(few, many, budget).sum())
     write_label(path, file)
     statistics = many @ np.array(file.direction)  # (n,)

@@ -222,6 +222,15 @@ def test_what_cannot_be_made_is_one_sentence_before_anything_is_encoded(tmp_path
     assert not Path(out).exists()
 
 
+def test_a_background_that_says_one_thing_only_is_a_sentence(tmp_path: Path) -> None:
+    examples = table(tmp_path / "examples.csv", list(ATTACKS))
+    usual = table(tmp_path / "usual.csv", ["Acme pays a dividend"] * 64)
+    command = ("labels", "add", "cyber", "--examples", examples, "--background", usual, "--budget", "0.1")
+    code, _, error = run(*command, "--out", str(tmp_path / "cyber.json"))
+    assert code == 2
+    assert "The label cannot be made of these texts: " in error
+
+
 def test_texts_are_read_as_the_daemon_encodes_them(tmp_path: Path) -> None:
     record = msgspec.structs.replace(news(0.0), body="Its auditor resigned.")
     lines = tmp_path / "news.ndjson"
