@@ -137,7 +137,7 @@ def test_a_text_costs_one_track_a_label(labels: tuple[TextLabel, ...]) -> None:
             for item in heard(0.5, 10):
                 yield item
 
-        agent = text(items(), state, adverse=0.8, skipped=lambda: None, labels=labels)
+        agent = text(items(), state, adverse=0.8, skipped=lambda modality: None, labels=labels)
         return [item.track.head async for item in agent if isinstance(item, Scored)]
 
     assert asyncio.run(told()) == ["adverse_text", *(one.head for one in labels)]

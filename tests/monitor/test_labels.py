@@ -124,9 +124,8 @@ def test_the_daemon_and_a_replay_ring_for_it_alike(made: tuple[Path, str]) -> No
         async def items() -> AsyncIterator[Item]:
             for item in arrivals([], [(record, 0.0), (quiet, 0.0)]):
                 if isinstance(item, Arrival):
-                    assert stage.encode is not None
                     assert isinstance(item.value, News)
-                    item = msgspec.structs.replace(item, embedding=stage.encode(item.value))
+                    item = msgspec.structs.replace(item, embedding=stage.encoders["text"](item.value))
                 yield item
 
         state: StateTable[Any] = StateTable()
@@ -146,7 +145,7 @@ def test_a_changed_label_is_a_changed_configuration(
     made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = TextEncoder(Bundle.load(DEFAULT), [ORT_CPU])
-    monkeypatch.setattr("monitor.stage.TextEncoder", lambda *_, **__: encoder)  # which takes long to open
+    monkeypatch.setattr("monitor.encoding.TextEncoder", lambda *_, **__: encoder)  # which takes long to open
     file = msgspec.json.decode(made[0].read_bytes(), type=LabelFile)
     (tmp_path / "cyber.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(file, title="Other")))
     configs = [
