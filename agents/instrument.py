@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.flow import Item
@@ -16,6 +16,7 @@ from agents.ticks import ticks
 from agents.triage import triage
 from engines.fusion import FusionModel
 from engines.signals import SignalConfig
+from engines.text_labels import TextLabel
 from engines.ticks import TickEngine
 from engines.typologies import TypologySpec
 from schemas.alerts import Alert, Provenance, Subject
@@ -29,7 +30,7 @@ class Engines:
     ``specs`` maps a track's head to its typology; ``count`` takes what cleaning set aside, by reason; ``skipped`` is
     told the modality of each text, chart and sound that the ladder left out; ``sector`` names an instrument's; ``made``
     brings an alert's provenance up to date. An instrument is forgotten ``forget_ns`` after it was last heard of (0:
-    never).
+    never). ``labels`` judge texts, each by its own typology, which stands in ``specs``.
     """
 
     ticks: TickEngine
@@ -43,6 +44,7 @@ class Engines:
     made: Callable[[Provenance], Provenance] = lambda told: told
     signals: SignalConfig = field(default_factory=SignalConfig)
     forget_ns: int = 0
+    labels: Sequence[TextLabel] = ()
 
 
 def instrument(
@@ -51,7 +53,8 @@ def instrument(
     """Ticks, words, media, fusion, signals, triage: what each has to say comes out, among what passed through."""
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
     ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
-    heard = text(ticked, state, adverse=engines.specs["adverse_text"].open, skipped=engines.skipped)
+    adverse = engines.specs["adverse_text"].open
+    heard = text(ticked, state, adverse=adverse, skipped=engines.skipped, labels=engines.labels)
     seen = media(heard, state, skipped=engines.skipped)
     fused = fusion(seen, state, model=engines.fusion, bundle=engines.provenance.bundle)
     told = signals(fused, state, config=engines.signals, sector=engines.sector, bundle=engines.provenance.bundle)

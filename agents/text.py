@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, MutableMapping
+import math
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 
 import numpy as np
 
 from agents.flow import Arrival, Heard, Item, Scored, modality_of
 from agents.state import InstrumentState
+from engines.text_labels import TextLabel
 from engines.tracks import Embedding, Track
 from schemas.alerts import Attribution, Explanation, RuleResult
 from schemas.records import News, TranscriptSegment
@@ -21,7 +23,12 @@ def words(record: News | TranscriptSegment) -> str:
     """Return the text that is encoded: a document's headline and body, a segment's text."""
     if isinstance(record, TranscriptSegment):
         return record.text
-    return f"{record.headline}. {record.body}" if record.body else record.headline
+    return document(record.headline, record.body)
+
+
+def document(headline: str, body: str) -> str:
+    """Return a document's text."""
+    return f"{headline}. {body}" if body else headline
 
 
 async def text(
@@ -30,6 +37,7 @@ async def text(
     *,
     adverse: float,
     skipped: Callable[[str], None],
+    labels: Sequence[TextLabel] = (),
 ) -> AsyncIterator[Item]:
     """Keep embeddings of texts.
 
@@ -41,6 +49,8 @@ async def text(
         The score from which a text speaks against the instrument, for the explanation.
     skipped
         Is told the modality of each text that came without an embedding.
+    labels
+        What else a text may be about; each judges every text.
     """
     async for item in items:
         yield item
@@ -58,6 +68,8 @@ async def text(
         state[item.key] = kept
         yield Heard(item.key, modality, embedding, item)
         yield Scored(item.key, _track(item, record, embedding, adverse), item)
+        for label in labels:
+            yield Scored(item.key, _labelled(item, record, embedding, label), item)
 
 
 def _identity(record: News | TranscriptSegment) -> str:
@@ -96,4 +108,42 @@ def _track(item: Arrival, record: News | TranscriptSegment, embedding: Embedding
         window_start=np.array([record.ts_event], np.int64),
         explain=explain,
         weights=lambda _: {modality_of(record): 1.0},
+    )
+
+
+def _labelled(item: Arrival, record: News | TranscriptSegment, embedding: Embedding, label: TextLabel) -> Track:
+    judged = label.judge(np.frombuffer(embedding.vector, np.float32))
+
+    def explain(_: int) -> Explanation:
+        file, said = label.file, words(record)
+        return Explanation(
+            rules=[
+                RuleResult(name=label.head, value=judged.statistic, threshold=file.threshold, unit="statistic"),
+                RuleResult(
+                    name="rarity",
+                    value=-math.log10(judged.p_value),
+                    threshold=-math.log10(file.budget),
+                    unit=f"-log10 of the p-value among {file.calibrated:,} texts",
+                ),
+            ],
+            attributions=[
+                Attribution(
+                    topic=item.topic,
+                    locator=f"chars 0:{len(said)}",
+                    weight=judged.statistic,
+                    excerpt=said[:EXCERPT_CHARS],
+                )
+            ],
+            clears=f"a text whose p-value as {file.name} is above {file.budget:g}; this one's is {judged.p_value:.2g}",
+        )
+
+    return Track(
+        head=label.head,
+        ts_event=np.array([record.ts_event], np.int64),
+        ts_available=np.array([item.ts_available], np.int64),
+        score=np.array([judged.score], np.float64),
+        window_start=np.array([record.ts_event], np.int64),
+        explain=explain,
+        weights=lambda _: {modality_of(record): 1.0},
+        p_value=np.array([judged.p_value], np.float64),
     )

@@ -49,7 +49,7 @@ async def triage(
     provenance: Provenance,
     made: Callable[[Provenance], Provenance] = lambda told: told,
 ) -> AsyncIterator[Item | Alert]:
-    """Open, update and close episodes.
+    """Open, update and close episodes; one that nothing judges any more closes with the first clock.
 
     Parameters
     ----------
@@ -59,6 +59,8 @@ async def triage(
         Brings ``provenance`` up to date for an alert: another back end may serve by then.
     """
     judge = _Judge(specs, subject, provenance, made)
+    for kept in state.values():
+        judge.take_over(kept)
     due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
     ticked: Ticked | None = None
     before = Bar(0, 0, 0.0)
@@ -96,6 +98,12 @@ def _closed(ticked: Ticked) -> list[Bar]:
     return list(map(Bar, bars.ts_available.tolist(), bars.end.tolist(), bars.anomaly.tolist()))
 
 
+def _p_value(track: Track, transition: Transition) -> float | None:
+    if track.p_value is None or transition.activity == "close":
+        return None
+    return float(track.p_value[transition.index])
+
+
 class _Judge:
     """What stands for all instruments, and the ladder's level of the moment."""
 
@@ -112,9 +120,20 @@ class _Judge:
         self._made = made
         self.level = 0
 
+    def take_over(self, kept: Watched) -> None:
+        """Let episodes that were opened by a typology that is no longer there come to their end."""
+        for head, running in kept.episodes.items():
+            if head not in self._specs:
+                running.episode.calm_since = running.history[-1][0]
+
+    def _spec(self, head: str) -> TypologySpec:
+        return self._specs.get(head) or TypologySpec(
+            name=head, version="1", title="No longer looked for", open=1.0, critical=1.0, close=1.0, hold_ns=0
+        )
+
     def deadline(self, kept: Watched) -> int:
         """Return the clock at which an episode is to be closed, 0 if none."""
-        deadlines = [episodes.deadline(self._specs[head], open_.episode) for head, open_ in kept.episodes.items()]
+        deadlines = [episodes.deadline(self._spec(head), open_.episode) for head, open_ in kept.episodes.items()]
         return min((at + PATIENCE_NS for at in deadlines if at), default=0)
 
     def concerned(self, kept: Watched, track: Track) -> bool:
@@ -145,6 +164,7 @@ class _Judge:
                     trace,
                     Explanation() if transition.activity == "close" else track.explain(transition.index),
                     track.weights(transition.index),
+                    _p_value(track, transition),
                 )
             )
         if not running.episode.firing:
@@ -155,7 +175,7 @@ class _Judge:
         """Close the episodes that have been calm for long enough."""
         alerts = []
         for head, running in list(kept.episodes.items()):
-            transition = episodes.expire(self._specs[head], running.episode, now_ns)
+            transition = episodes.expire(self._spec(head), running.episode, now_ns)
             if transition is not None:
                 # Known with the first whole second of the clock after the patience, however far the clock leaps.
                 available_at = first_clock(transition.ts + PATIENCE_NS)
@@ -186,8 +206,9 @@ class _Judge:
         trace: str,
         explanation: Explanation,
         weights: Mapping[str, float],
+        p_value: float | None = None,
     ) -> Alert:
-        spec = self._specs[head]
+        spec = self._spec(head)
         typology = f"{spec.name}@{spec.version}"
         running.history = [*running.history, (transition.ts, transition.score)][-HISTORY_KEPT:]
         inputs = [seen for seen in kept.inputs if seen.ts_available >= running.window_start] or kept.inputs[-1:]
@@ -209,6 +230,7 @@ class _Judge:
                 title=spec.title,
                 severity=transition.severity,
                 score=transition.score,
+                p_value=p_value,
                 regulation=list(spec.regulation),
             ),
             modalities=self._modalities(kept, bar, transition.ts, weights),

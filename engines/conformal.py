@@ -38,14 +38,26 @@ def threshold(calibration: Floats, budget: float) -> float:
     Raises
     ------
     BudgetError
+        As `allowed` says.
+    """
+    return float(np.sort(calibration)[-allowed(len(calibration), budget)])
+
+
+def allowed(calibration: int, budget: float) -> int:
+    """Return the greatest rank among ``calibration`` scores and one's own, 1 the highest, that is within ``budget``.
+
+    Raises
+    ------
+    BudgetError
         ``budget`` is below 1 / (m + 1) for m calibration scores: no score is rare enough among so few.
     """
     if not 0 < budget < 1:
         raise BudgetError(f"a budget of {budget:g} is no share of scores: expected more than 0 and less than 1")
-    allowed = math.floor(budget * (len(calibration) + 1))
-    if not allowed:
+    rank = round(budget * (calibration + 1))
+    rank -= rank / (calibration + 1) > budget  # as a p-value is compared with it, to the last bit
+    if not rank:
         raise BudgetError(
             f"a budget of {budget:.2%} false alarms takes {math.ceil(1 / budget) - 1:,} calibration scores, there are "
-            f"{len(calibration):,}: calibrate on more, or allow more alarms"
+            f"{calibration:,}: calibrate on more, or allow more alarms"
         )
-    return float(np.sort(calibration)[-allowed])
+    return rank

@@ -63,14 +63,51 @@ def fit(examples: Floats, background: Floats) -> Head:
     ValueError
         There are fewer than 8 examples, more than 32, or fewer than 32 of the background.
     """
-    if not LEAST <= len(examples) <= MOST:
-        raise ValueError(f"a label takes {LEAST} to {MOST} examples, there are {len(examples)}")
-    if len(background) < MOST:
-        raise ValueError(f"a label takes at least {MOST} texts that are not of it, there are {len(background)}")
-    cut = int(len(background) * SHARE)
+    sized(len(examples), len(background))
+    directions, rest = _towards(examples.mean(0)[None], background)
+    return Head(directions[0], rest @ directions[0])
+
+
+def sized(examples: int, background: int) -> int:
+    """Return how many of so many background texts tell p-values.
+
+    Raises
+    ------
+    ValueError
+        As `fit` says.
+    """
+    if not LEAST <= examples <= MOST:
+        raise ValueError(f"a label takes {LEAST} to {MOST} examples, there are {examples}")
+    if background < MOST:
+        raise ValueError(f"a label takes at least {MOST} texts that are not of it, there are {background}")
+    return background - int(background * SHARE)
+
+
+def left_out(examples: Floats, background: Floats, budget: float) -> npt.NDArray[np.bool_]:
+    """Return which of ``examples`` (k, dim) would ring, had the k - 1 others made the head, (k,); see `fit`.
+
+    Raises
+    ------
+    ValueError
+        The background is too small to fit, or for ``budget`` (`BudgetError`).
+    """
+    others = (examples.sum(0) - examples) / (len(examples) - 1)  # (k, dim)
+    directions, rest = _towards(others, background)
+    quiet = rest @ directions.T  # (m, k)
+    return np.array(
+        [
+            example @ direction > threshold(statistics, budget)
+            for example, direction, statistics in zip(examples, directions, quiet.T, strict=True)
+        ]
+    )
+
+
+def _towards(means: Floats, background: Floats) -> tuple[Floats, Floats]:
+    """Return directions from the background to each of ``means`` (k, dim), and the vectors that had no part in that."""
+    cut = len(background) - sized(LEAST, len(background))
     usual = background[:cut]
     covariance = np.cov(usual, rowvar=False)
     even = np.trace(covariance) / len(covariance)
     round_ = (1 - SHRINK) * covariance + SHRINK * even * np.eye(len(covariance))  # (dim, dim)
-    direction = np.linalg.solve(round_, examples.mean(0) - usual.mean(0))  # (dim,)
-    return Head(direction, background[cut:] @ direction)
+    directions = np.linalg.solve(round_, (means - usual.mean(0)).T).T  # (k, dim)
+    return directions, background[cut:]

@@ -17,7 +17,8 @@ class Track(msgspec.Struct, frozen=True, eq=False):
     Arrays have shape (n,): ``ts_event`` and ``ts_available`` (int64 ns) of the tick, bar's end or text that completed
     the score, ``score`` (float64, calibrated, in [0, 1]), ``window_start`` (int64 ns) of the window it speaks of.
     ``explain(i)`` tells why moment i scored more than 0; where ``silent``, none did. ``weights(i)`` tells which
-    modalities the score stands on, shares that add up to 1.
+    modalities the score stands on, shares that add up to 1. ``p_value`` (float64) is there where the score was made of
+    one.
     """
 
     head: str
@@ -28,6 +29,7 @@ class Track(msgspec.Struct, frozen=True, eq=False):
     explain: Callable[[int], Explanation]
     weights: Callable[[int], Mapping[str, float]] = lambda _: {}
     silent: bool = False
+    p_value: npt.NDArray[np.float64] | None = None
 
 
 class ClosedBars(msgspec.Struct, frozen=True, eq=False):

@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "evaluate",
     "engines": "engines",
     "compile": "compile",
+    "labels": "labels",
     "check-config": "check_config",
 }
 

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
         "fp32", description="What encoders compute in, where a back end can and passes the parity gate; else fp32."
     )
+    labels: Path | None = Field(
+        None, description="Folder of labels of texts that `tocsin labels add` made, each a typology; default: none."
+    )
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
 
     cache: Path = Field(

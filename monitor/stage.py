@@ -25,6 +25,7 @@ from engines.typologies.market_wide import CrowdConfig
 from engines.windows import BarSpec
 from monitor.encoding import load_members
 from monitor.errors import StartupError
+from monitor.labels import load_labels
 from monitor.lane import Output
 from monitor.recordings import code_version
 from monitor.settings import Settings
@@ -83,7 +84,7 @@ def load_stages(
     Raises
     ------
     StartupError
-        The bundle fails its digests, or the symbol master cannot be read.
+        The bundle fails its digests, or the symbol master or a label cannot be read.
     """
     about: dict[str, Any] = {}
 
@@ -93,6 +94,7 @@ def load_stages(
 
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
+        labels = load_labels(settings.labels, bundle, settings.precision)
         members = load_members(bundle, cache=settings.cache, precision=settings.precision, fell=fallen)
         fusion = FusionModel(bundle)
         master = SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
@@ -102,8 +104,9 @@ def load_stages(
     except (BundleError, OSError, ValueError) as error:
         raise StartupError(str(error)) from error
     session = members.sessions["text"]
+    specs = SPECS | {label.head: label.spec for label in labels}
     forget_ns = settings.forget_days * DAY_NS
-    decides = identity(config.digest(), _digest(SPECS), bundle.id, forget_ns)
+    decides = identity(config.digest(), _digest(SPECS), bundle.id, forget_ns, *(label.digest for label in labels))
     crowd = CrowdConfig()
     market_decides = identity(_digest(crowd), _digest(MARKET_SPECS))
     provenance = Provenance(
@@ -128,7 +131,7 @@ def load_stages(
     engines = Engines(
         ticks=TickEngine(config),
         fusion=fusion,
-        specs=SPECS,
+        specs=specs,
         subject=master.subject,
         provenance=provenance,
         count=count,
@@ -136,6 +139,7 @@ def load_stages(
         made=made,
         sector=master.sector,
         forget_ns=forget_ns,
+        labels=labels,
     )
 
     def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
@@ -153,6 +157,7 @@ def load_stages(
         "backend": session.backend,
         "members": sorted(members.encoders),
         "config": decides,
+        "labels": [label.file.name for label in labels],
         "symbols": str(Path(settings.symbols or DEFAULT_SYMBOLS).name),
     }
     return Stages(

@@ -28,8 +28,8 @@ def check_config(
 ) -> None:
     """Print every setting, its value and where it comes from, and check what it names.
 
-    Checked are the model bundle's digests and the symbol master; with --online the broker and its topics. Exit code 1
-    if something is wrong, with a sentence on each.
+    Checked are the model bundle's digests, the symbol master and the labels; with --online the broker and its topics.
+    Exit code 1 if something is wrong, with a sentence on each.
     """
     from rich.console import Console
     from rich.table import Table
@@ -74,12 +74,18 @@ def unknown(environment: Mapping[str, str]) -> list[str]:
 def _files(settings: Settings) -> list[str]:
     from engines.bundle import DEFAULT, Bundle, BundleError
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+    from monitor.labels import load_labels
 
     problems = []
     try:
-        Bundle.load(settings.bundle or DEFAULT)
+        bundle = Bundle.load(settings.bundle or DEFAULT)
     except (BundleError, OSError) as error:
         problems.append(f"TOCSIN_BUNDLE: {error}")
+    else:
+        try:
+            load_labels(settings.labels, bundle, settings.precision)
+        except StartupError as error:
+            problems.append(f"TOCSIN_LABELS: {error}")
     try:
         SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
     except (ValueError, OSError) as error:

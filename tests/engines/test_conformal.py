@@ -20,6 +20,13 @@ def test_a_threshold_is_passed_where_the_p_value_is_within_the_budget() -> None:
         assert ((scores > threshold(QUIET, budget)) == (p_values(QUIET, scores) <= budget)).all()
 
 
+@pytest.mark.parametrize("budget", [0.07, 0.29, 0.57])  # of which the hundredfold is a little less than it should be
+def test_a_p_value_of_exactly_the_budget_is_within_it(budget: float) -> None:
+    scores = np.arange(99.0)
+    assert int((scores > threshold(scores, budget)).sum()) == round(100 * budget) - 1
+    assert ((scores > threshold(scores, budget)) == (p_values(scores, scores) <= budget)).all()
+
+
 @pytest.mark.parametrize("budget", [0.1, 0.01])
 def test_quiet_scores_pass_as_often_as_the_budget_says(budget: float) -> None:
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 
 from engines.bundle import DEFAULT, Bundle
 from engines.conformal import BudgetError
-from engines.few_shot import fit
+from engines.few_shot import fit, left_out
 from engines.inference import ORT_CPU
 from engines.text import TextEncoder
 
@@ -33,6 +33,20 @@ def test_too_few_of_either_are_refused() -> None:
         fit(some[:8], some[:9])
     with pytest.raises(BudgetError, match="takes 99 calibration scores, there are 32"):
         fit(some[:8], some).alarms(some, 0.01)
+
+
+def test_an_example_left_out_rings_if_the_others_speak_of_the_same() -> None:
+    rng = np.random.default_rng(0)
+    background = rng.normal(size=(2_000, 4))
+    like, unlike = rng.normal(size=(11, 4)) + np.eye(4)[2] * 6, np.array([[0.0, 0.0, -6.0, 0.0]])
+    examples = np.concatenate([like, unlike])
+    assert left_out(examples, background, 0.01).tolist() == [True] * 11 + [False]
+    # Each is judged by a head of its own.
+    for one, caught in enumerate(left_out(examples, background, 0.2).tolist()):
+        head = fit(np.delete(examples, one, axis=0), background)
+        assert bool(head.alarms(examples[one][None], 0.2)[0]) == caught
+    with pytest.raises(BudgetError, match="takes 9,999 calibration scores, there are 1,000"):
+        left_out(examples, background, 0.0001)
 
 
 @pytest.mark.slow
