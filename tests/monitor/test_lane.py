@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from agents.flow import Arrival, Item
+from engines.tracks import Embedding
 from monitor import checkpoints, lane
 from monitor.checkpoints import Loaded
 from monitor.journal import FencedError, JournalWriter, valid_entries
@@ -25,6 +26,7 @@ from monitor.lane import Lane, LaneConfig, Output
 from monitor.outbox import Outbox
 from monitor.sequencer import Pending
 from schemas.alerts import Alert, AlertEvent
+from schemas.errors import BadMessage
 from schemas.journal import Clock, Entry, Fallback, Ladder, Run
 from schemas.records import DeadLetter, News, Score, Signal
 from tests.golden.examples import EXAMPLES
@@ -514,6 +516,24 @@ def test_a_back_ends_fall_is_journalled_and_changes_nothing_else() -> None:
     asyncio.run(live())
     assert [step for entry in logs.entries() for step in entry.steps if isinstance(step, Fallback)] == [told]
     assert logs.of["alerts"] == quiet.of["alerts"]
+
+
+def test_what_its_encoder_cannot_read_is_a_dead_letter_with_its_bytes() -> None:
+    messages = inputs(random.Random(10))
+    logs = Logs()
+    broken = next(message for message in messages[TOPICS[0]] if message.value is not None)
+
+    async def refuse() -> Embedding:
+        raise BadMessage("bad_media", "expected a PNG file, found another")
+
+    broken.ready, broken.embedding, broken.raw = lambda: True, refuse, (b"k", b"not a picture")
+
+    async def live() -> None:
+        await Life(logs, messages, random.Random(11)).finish(60)
+
+    asyncio.run(live())
+    (letter,) = [one for one in logs.dead_letters() if one.reason == "bad_media"]
+    assert (letter.offset, letter.value, letter.detail[:8]) == (broken.offset, b"not a picture", "expected")
 
 
 def test_a_late_fetch_from_before_the_assignment_loses_nothing() -> None:
