@@ -106,16 +106,21 @@ def test_how_loud_somebody_is_says_nothing(encoder: VoiceEncoder) -> None:
     np.testing.assert_allclose(loud.vector, soft.vector, atol=0.02)
 
 
-def test_windows_of_a_long_clip_are_averaged_and_pauses_are_left_out(encoder: VoiceEncoder) -> None:
-    """24,000 samples after 24,000 begin 300 frames later: each window hears one of the two, and 100 samples more."""
-    one, two = said(1, 3.01)[:24_080], said(2, 3.01)[:24_080]
-    both = np.concatenate([one[:24_000], two])
-    apart = [encoded(encoder, np.concatenate([one[:24_000], two])[a : a + 24_120]) for a in (0, 24_000)]
+def test_windows_of_a_long_clip_are_averaged(encoder: VoiceEncoder) -> None:
+    """48,080 samples are 599 frames of 80 samples and a window's 120 more: two windows, of 299 and of 300."""
+    both = np.concatenate([said(1, 3.0), said(2, 3.01)])[:48_080]
+    apart = [encoded(encoder, both[:24_040]), encoded(encoder, both[299 * 80 : 598 * 80 + 200])]
     heard = encoded(encoder, both)
-    np.testing.assert_allclose(heard.logits, np.mean([part.logits for part in apart], axis=0), atol=2e-3)
-    quiet = np.random.default_rng(0).integers(-3, 4, 48_000).astype(np.int16)
-    paused = encoded(encoder, np.concatenate([one[:24_000], quiet]))
-    np.testing.assert_allclose(paused.logits, encoded(encoder, one[:24_000]).logits, atol=2e-3)
+    np.testing.assert_allclose(heard.logits, np.mean([part.logits for part in apart], axis=0), atol=1e-6)
+    np.testing.assert_allclose(heard.vector, np.mean([part.vector for part in apart], axis=0), atol=1e-6)
+    assert abs(apart[0].logits[0] - apart[1].logits[0]) > 1e-4
+
+
+def test_pauses_are_left_out(encoder: VoiceEncoder) -> None:
+    """The sound's first window, of 299 frames, ends after the voice; two of noise follow, 60 dB below it."""
+    quiet = np.random.default_rng(0).integers(-3, 4, 48_100).astype(np.int16)
+    paused = np.concatenate([said(1, 3.0)[:23_900], quiet])
+    assert encoded(encoder, paused).vector.tobytes() == encoded(encoder, paused[:24_040]).vector.tobytes()
 
 
 def test_bytes_are_the_same_sound_in_every_form(encoder: VoiceEncoder) -> None:
