@@ -5,8 +5,9 @@ process whose addresses the kernel does not shuffle equal input gives equal byte
 that crashes takes nothing with it. Nothing of Tocsin is imported here: the file is run by its path. REQUEST is JSON
 (see `Request`); the plan is written to OUT, and a refusal's reason to stderr (exit code 1).
 
-FP16 is made here, out of the network that the ONNX file describes: networks are strongly typed, so every constant and
-cast that gives fp32 gives fp16 instead, and the outputs are cast back. LayerNormalization still sums in fp32.
+FP16 is made here, out of the network that the ONNX file describes: networks are strongly typed, so every input,
+constant and cast that gives fp32 gives fp16 instead, and the outputs are cast back. LayerNormalization still sums in
+fp32.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import os
 import sys
 from pathlib import Path
 from typing import Any, TypedDict
+
+import numpy as np
 
 _ASK, _NO_SHUFFLING = 0xFFFFFFFF, 0x0040000  # of personality(2); ADDR_NO_RANDOMIZE
 
@@ -51,8 +54,7 @@ def build(request: Request, model: bytes) -> bytes:
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
         sys.exit("the parser refuses: " + "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors)))
-    if request["precision"] == "fp16":
-        _halve(trt, network)
+    kept = _halve(trt, network) if request["precision"] == "fp16" else []
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # 10 bits of mantissa under the name of fp32
     if capability := request["compute_capability"]:
@@ -65,6 +67,7 @@ def build(request: Request, model: bytes) -> bytes:
     if config.add_optimization_profile(profile) < 0:
         sys.exit("the builder refuses the profile: " + "; ".join(log.errors))
     plan = builder.build_serialized_network(network, config)
+    kept.clear()
     if plan is None:
         sys.exit("the builder refuses: " + "; ".join(log.errors))
     return bytes(plan)
@@ -88,20 +91,36 @@ def _bounds(tensor: Any, profile: dict[str, list[int]]) -> list[list[int]]:
     return bounds
 
 
-def _halve(trt: Any, network: Any) -> None:
-    """Turn a network's fp32 into fp16; names are given, for what the builder names itself differs from run to run."""
+def _halve(trt: Any, network: Any) -> list[Any]:
+    """Turn a network's fp32 into fp16; names are given, for what the builder names itself differs from run to run.
+
+    Returns
+    -------
+    Weights that the network holds no copy of: they must outlive it.
+    """
 
     def cast(tensor: Any, kind: Any, name: str) -> Any:
         layer = network.add_cast(tensor, kind)
         layer.name, layer.get_output(0).name = f"make_{name}", name
         return layer.get_output(0)
 
-    instead: dict[str, Any] = {}
-    for layer in [network.get_layer(i) for i in range(network.num_layers)]:
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    kept: list[Any] = []
+    instead: dict[str, Any] = {
+        tensor.name: cast(tensor, trt.float16, f"{tensor.name}_fp16")
+        for tensor in inputs
+        if tensor.dtype == trt.float32
+    }
+    for layer in layers:
         for i in range(layer.num_inputs):
             tensor = layer.get_input(i)
             if tensor is not None and tensor.name in instead:
                 layer.set_input(i, instead[tensor.name])
+        if layer.type == trt.LayerType.CONVOLUTION and layer.num_inputs == 1:  # its weights are no tensors
+            layer.__class__ = trt.IConvolutionLayer
+            kept += [np.asarray(layer.kernel, np.float16), np.asarray(layer.bias, np.float16)]
+            layer.kernel, layer.bias = kept[-2:]
         if layer.type in (trt.LayerType.CAST, trt.LayerType.CONSTANT):
             made = layer.get_output(0)
             if made.dtype == trt.float32:
@@ -114,6 +133,7 @@ def _halve(trt: Any, network: Any) -> None:
             network.unmark_output(output)
             output.name = f"{name}_fp16"
             network.mark_output(cast(output, trt.float32, name))
+    return kept
 
 
 def _fix_addresses() -> None:

@@ -19,8 +19,7 @@ from schemas.frames import Frame, Kind
 from schemas.records import AudioSegment, ChartSnapshot, News, OrderEvent, TranscriptSegment, Transfer
 
 _CHART_EVERY_S = 1_800
-_CHART_BARS = 64
-_CHART = charts.Style("candles", 1, 64, 14, (0, 110, 170, 255, 110, 0))  # a pixel a minute
+_CHART_MINUTES = 3  # a bar of a chart
 _SENTENCES = 3
 
 
@@ -334,17 +333,29 @@ def _sound(rng: np.random.Generator, spoken: list[_Spoken]) -> list[AudioSegment
 
 
 def _charts(rng: np.random.Generator, ticks: list[Frame], seconds: int, open_ns: int) -> list[ChartSnapshot]:
-    """Return a picture of each instrument's last 64 minutes every half hour, of whole minutes only."""
+    """Return a picture of each instrument's last hour every half hour, in bars of three whole minutes."""
+    minutes = charts.BARS * _CHART_MINUTES
     made = []
     for frame in ticks:
         bars = people.minute_bars(frame, open_ns, seconds)
         offset_s = int(rng.integers(0, 60))
         for at_s in range(_CHART_EVERY_S, seconds, _CHART_EVERY_S):
-            seen = bars[max(0, at_s // 60 - _CHART_BARS) : at_s // 60]
-            traded = seen[~np.isnan(seen[:, 3])]
-            shown = np.full((1, _CHART_BARS, 5), np.nan)
-            shown[0, _CHART_BARS - len(traded) :] = traded
-            (picture,) = charts.draw(shown, _CHART)
+            seen = np.full((minutes, 5), np.nan)
+            known = bars[max(0, at_s // 60 - minutes) : at_s // 60]
+            seen[minutes - len(known) :] = known
+            by_bar = seen.reshape(charts.BARS, _CHART_MINUTES, 5)
+            shown = np.stack(
+                [
+                    by_bar[:, 0, 0],
+                    by_bar[:, :, 1].max(axis=1),
+                    by_bar[:, :, 2].min(axis=1),
+                    by_bar[:, -1, 3],
+                    by_bar[:, :, 4].sum(axis=1),
+                ],
+                axis=1,
+            )
+            shown[np.isnan(shown).any(axis=1)] = np.nan  # before the first trade
+            (picture,) = charts.draw(shown[None], charts.PLAIN)
             at_ns = open_ns + at_s * SECOND_NS
             made.append(
                 ChartSnapshot(
@@ -352,9 +363,9 @@ def _charts(rng: np.random.Generator, ticks: list[Frame], seconds: int, open_ns:
                     ts_available=at_ns + (10 + offset_s) * SECOND_NS,
                     instrument=frame.instrument,
                     media_type="image/png",
-                    width=_CHART_BARS,
-                    height=_CHART.height_px,
-                    interval_s=60,
+                    width=charts.WIDTH_PX,
+                    height=charts.HEIGHT_PX,
+                    interval_s=60 * _CHART_MINUTES,
                     payload=charts.png(picture),
                 )
             )
