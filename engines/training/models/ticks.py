@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Literal
 
@@ -115,14 +116,48 @@ def fit(
     """
     torch.manual_seed(seed)
     model = Encoder(body, bars.shape[2])
+    _tune(model, bars, known, labels, seed, EPOCHS, every, step)
+    return model
 
+
+def transfer(
+    source: Encoder,
+    bars: Singles,
+    known: Singles,
+    labels: Ints,
+    *,
+    seed: int,
+    epochs: int,
+    every: int,
+    step: Callable[[], None],
+) -> Encoder:
+    """Return a copy of ``source`` that goes on learning, from these rows; see `fit`.
+
+    What it learnt from other instruments, without labels (see `pretrain`) or with others, is where it begins: Yosinski
+    et al., *How transferable are features in deep neural networks?*, 2014. All its weights learn.
+    """
+    torch.manual_seed(seed)
+    model = copy.deepcopy(source)
+    _tune(model, bars, known, labels, seed, epochs, every, step)
+    return model
+
+
+def _tune(
+    model: Encoder,
+    bars: Singles,
+    known: Singles,
+    labels: Ints,
+    seed: int,
+    epochs: int,
+    every: int,
+    step: Callable[[], None],
+) -> None:
     def loss(rows: Ints) -> Tensor:
         told = model(torch.from_numpy(bars[rows]), torch.from_numpy(known[rows]))  # (batch,)
         return F.binary_cross_entropy_with_logits(told, torch.from_numpy(labels[rows]).float())
 
     rng = np.random.default_rng(seed)
-    thinned.fit(model, loss, len(labels), rng, every=every, epochs=EPOCHS, batch=BATCH, peak_rate=PEAK_RATE, step=step)
-    return model
+    thinned.fit(model, loss, len(labels), rng, every=every, epochs=epochs, batch=BATCH, peak_rate=PEAK_RATE, step=step)
 
 
 @torch.no_grad()

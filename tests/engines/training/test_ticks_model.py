@@ -57,3 +57,29 @@ def test_hidden_bars_are_restored_from_those_around_them(kind: str) -> None:
     with torch.no_grad():
         told = model.eval().restore(model.body(seen))[:, 20]
     assert float((told - x[:, 20]).square().mean() / x[:, 20].var()) < 0.2
+
+
+def levels(count: int, seed: int) -> tuple[ticks.Singles, ticks.Singles, ticks.Ints]:
+    """Noise of 30 bars about a level of their own: the label says whether it is above 0."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(0, 0.6, (count, 1, 1))
+    bars = rng.normal(0, 1, (count, 30, 4))
+    bars[:, :, :2] += level
+    return bars.astype(np.float32), np.zeros(count, np.float32), (level[:, 0, 0] > 0).astype(np.int64)
+
+
+def test_what_was_learnt_from_other_bars_helps_where_labels_are_few() -> None:
+    torch.set_num_threads(1)
+    source = ticks.Encoder("tcn", 4)
+    ticks.pretrain(source, levels(2000, 1)[0], seed=0, epochs=8, every=1)
+    before = {name: tensor.clone() for name, tensor in source.state_dict().items()}
+    bars, known, label = levels(1000, 2)
+    right = []
+    for begin in (ticks.Encoder("tcn", 4), source):
+        models = [
+            ticks.transfer(begin, *levels(24, seed), seed=seed, epochs=10, every=1, step=lambda: None)
+            for seed in range(3, 8)
+        ]
+        right.append(np.mean([(ticks.logits(model, bars, known) > 0) == label for model in models]))
+    assert right[1] > right[0] + 0.03
+    assert all((before[name] == tensor).all() for name, tensor in source.state_dict().items())
