@@ -22,7 +22,7 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from tokenizers import Tokenizer
 
-from engines.training import pictures, text
+from engines.training import leaks, pictures, text
 from engines.training.encoder import onnx_bytes
 from engines.training.loop import Schedule
 from engines.training.measures import MULTICLASS, Judged
@@ -65,6 +65,11 @@ class Texts:
             [self.label[i] for i in rows] if self.label else [],
             None if self.year is None else self.year[rows],
         )
+
+    def copies(self) -> Ints:
+        """Return the group of each row: with one neighbour enough, these clusters are the chains of near copies."""
+        clusters = DBSCAN(eps=1 - text.NEAR, min_samples=1, metric="cosine")
+        return np.asarray(clusters.fit_predict(text.copy_grams().fit_transform(self.text)), np.int64)
 
 
 def read(folder: Path, labelled: bool) -> Texts:
@@ -110,6 +115,9 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     labels = np.array([number[name] for name in known.label])
     every = np.arange(len(known.text))
     folds = _folds(known, run.folds) if same else [(every, np.arange(len(asked.text)))]
+    if not same and known.year is not None and asked.year is not None:
+        years = leaks.of_years(np.append(known.year, asked.year))
+        leaks.check(every, len(every) + np.arange(len(asked.text)), years, tell=run.overlap(own=False))
     parts = []
     for fold, (fit, held) in enumerate(folds):
         kept = run.keep and (run.keep / f"fold-{fold}" if len(folds) > 1 else run.keep)
@@ -137,15 +145,19 @@ def _folds(texts: Texts, folds: int) -> list[tuple[Ints, Ints]]:
     if texts.year is not None:
         if folds == 1:
             late = texts.year > np.quantile(texts.year, 1 - HELD_OUT)
-            return [(np.flatnonzero(~late), np.flatnonzero(late))]
-        last = np.unique(texts.year)[-folds:]
-        return [(np.flatnonzero(texts.year < year), np.flatnonzero(texts.year == year)) for year in last]
-    # With one neighbour enough, these clusters are the chains of near copies.
-    group = DBSCAN(eps=1 - text.NEAR, min_samples=1, metric="cosine").fit_predict(
-        text.copy_grams().fit_transform(texts.text)
-    )
+            found = [(np.flatnonzero(~late), np.flatnonzero(late))]
+        else:
+            last = np.unique(texts.year)[-folds:]
+            found = [(np.flatnonzero(texts.year < year), np.flatnonzero(texts.year == year)) for year in last]
+        for fit, held in found:
+            leaks.check(fit, held, leaks.of_years(texts.year))
+        return found
+    group = texts.copies()
     part = np.random.default_rng(SEED).integers(0, round(1 / HELD_OUT), group.max() + 1)[group]
-    return [(np.flatnonzero(part != fold), np.flatnonzero(part == fold)) for fold in range(folds)]
+    found = [(np.flatnonzero(part != fold), np.flatnonzero(part == fold)) for fold in range(folds)]
+    for fit, held in found:
+        leaks.check(fit, held, group=group)
+    return found
 
 
 def _stacked(known: list[str], labels: Ints, asked: list[str], run: Run) -> dict[str, Floats]:
