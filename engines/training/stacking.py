@@ -109,8 +109,8 @@ def grouped_folds(rows: Ints, groups: Ints, count: int, seed: int) -> list[Fold]
 def later_folds(rows: Ints, time: Ints, known: Ints, count: int, first: float = 0.5) -> list[Fold]:
     """Return folds of ``rows`` in which the later is told by all before it; ``time`` (rows,) orders them.
 
-    What is not ``known`` (rows,), its label's time, when the first is told is left out there. The earliest share ``first`` is only learnt from, the rest told in ``count`` parts; what is of one time stays
-    together.
+    What is not ``known`` (rows,), as its label is, when the first is told is not learnt from. The earliest share
+    ``first`` is only learnt from, the rest told in ``count`` parts; what is of one time stays together.
     """
     bounds = np.quantile(time, np.linspace(first, 1, count + 1), method="higher")
     folds = [

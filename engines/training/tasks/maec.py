@@ -196,8 +196,8 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     basis = _known(learn, ask, day, day[ask].min(), same)
     if basis.sum() < LEAST // 2:
         raise FolderError(
-            f"{train}: expected at least {LEAST // 2} calls whose targets are known {CLOSED} trading days before those to"
-            f" forecast begin, found {basis.sum()}"
+            f"{train}: expected at least {LEAST // 2} calls {CLOSED} trading days or more before those to forecast,"
+            f" found {basis.sum()}"
         )
     leaks.check(np.flatnonzero(basis), np.flatnonzero(ask), span, tell=run.overlap(same))
     levels = market_levels(day, calls.squares)

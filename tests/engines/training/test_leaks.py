@@ -31,7 +31,7 @@ def test_labels_that_reach_into_what_is_told_are_refused_with_rows_dates_and_rem
 
 
 def test_what_comes_after_is_refused_too() -> None:
-    with pytest.raises(LeakError, match="3 of 3 rows .* the labels of rows 7, 8, 9 are known on 2024-01-12"):
+    with pytest.raises(LeakError, match=r"3 of 3 rows .* the labels of rows 7, 8, 9 are known on 2024-01-12"):
         check(np.arange(7, 10), np.arange(4), SPAN)
 
 
