@@ -143,7 +143,7 @@ def swap(texts: Sequence[str], rng: np.random.Generator) -> list[str]:
 def there_and_back(texts: Sequence[str], there: Path, back: Path, progress: Progress) -> list[str]:
     """Return the texts after translation by the Marian checkpoint ``there`` and then ``back``.
 
-    What comes back empty, or has not the numbers that it had before, stays as it was: a figure may be all that a text says.
+    What comes back empty, or without the numbers that it had, stays as it was: a figure may be all that a text says.
 
     Raises
     ------

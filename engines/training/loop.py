@@ -78,6 +78,19 @@ class Lesson(Generic[Batch]):
     nudged: Callable[[Batch], tuple[int, ...]] | None = None
 
 
+def device_named(name: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
+    """Return where to learn; "auto" is a GPU where there is one.
+
+    Raises
+    ------
+    ScheduleError
+        A GPU is asked for, and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ScheduleError("cuda is asked for and torch sees no GPU: take cpu, or auto")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def fit(
     model: nn.Module,
     head: nn.Module,

@@ -29,7 +29,7 @@ Ints = npt.NDArray[np.int64]
 RADII = (0.1, 0.3)
 HARDENED = 0.3
 #: Texts that are attacked, and texts that the pass against attacks learns from: a tenth of a task's time at most.
-ATTACKED, LEARNT = 256, 512
+ATTACKED, LEARNT = 192, 384
 #: What that pass's rates are multiplied by: at the full ones, few texts undo what many have taught.
 GENTLER = 0.25
 MEASURES = {name: MULTICLASS[name] for name in ("macro_f1", "accuracy")}

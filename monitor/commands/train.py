@@ -96,12 +96,10 @@ def train(
     is learnt from is refused. Needs the extra `train`.
     """
     with training.extra():
-        import torch
-
         from engines.training.adversary import PGD_STEPS, Adversary
         from engines.training.augment import Augmentation, AugmentError
         from engines.training.leaks import LeakError
-        from engines.training.loop import CheckpointError, ScheduleError
+        from engines.training.loop import CheckpointError, ScheduleError, device_named
         from engines.training.tasks import Run, load_task, schedule_of
         from engines.training.tasks.tables import FolderError
     from rich.console import Console
@@ -125,9 +123,10 @@ def train(
         named = []
     if named:
         raise StartupError(f"{task} does not train by epochs: leave out {', '.join(f'--{name}' for name in named)}")
-    if device is Device.cuda and not torch.cuda.is_available():
-        raise StartupError("--device cuda: torch sees no GPU: take --device cpu, or auto")
-    place = "cuda" if device is not Device.cpu and torch.cuda.is_available() else "cpu"
+    try:
+        place = device_named(device.value)
+    except ScheduleError as error:
+        raise StartupError(f"--device {device}: {error}") from error
     folder = data / task if (data / task).is_dir() else data
     if missing := next((path for path in (folder, test) if path is not None and not path.is_dir()), None):
         raise StartupError(f"{missing} is no folder: expected the data of {task}")

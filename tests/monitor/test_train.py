@@ -103,7 +103,7 @@ def test_mistakes_are_sentences(data: Path, tmp_path: Path) -> None:
 def test_a_gpu_that_is_not_there_is_told(data: Path, tmp_path: Path) -> None:
     code, _, told = tocsin("train", "fomc", "--data", str(data), "--out", str(tmp_path), "--device", "cuda")
     assert code == 2
-    assert "--device cuda: torch sees no GPU: take --device cpu, or auto" in told
+    assert "--device cuda: cuda is asked for and torch sees no GPU: take cpu, or auto" in told
 
 
 def test_a_folder_to_predict_that_lies_earlier_is_refused(data: Path, tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         return found
 
     told = dict(zip(MODELS, forecasts(np.full(len(day), -1)), strict=True))
-    told |= _fusions(parts, calls.target - LASTING * market, LASTING * market, learn, ask, day, date, progress)
+    told |= _fusions(parts, calls.target - LASTING * market, LASTING * market, learn, ask, day, date, progress, same)
     progress.advance(task)
     out.parent.mkdir(parents=True, exist_ok=True)
     columns = dict(zip(TARGETS, told["tocsin"][ask].T, strict=True))
@@ -258,6 +258,7 @@ def _fusions(
     day: Ints,
     date: npt.NDArray[np.datetime64],
     progress: Progress,
+    same: bool,
 ) -> dict[str, Floats]:
     """Return forecasts (call, horizon) of what the market leaves, (call, horizon), fused early, mid and late.
 
@@ -268,7 +269,9 @@ def _fusions(
     told: dict[str, Floats] = {}
     for block in np.unique(quarter[ask]):
         rows = np.flatnonzero(ask & (quarter == block))
-        known = _known(learn, ask, day, day[rows].min())
+        known = _known(learn, ask, day, day[rows].min(), same)
+        if same:
+            leaks.check(np.flatnonzero(known), rows, _span(date))
         learnt = np.flatnonzero(known)[np.argsort(day[known], kind="stable")]
         level, spread = left[known].mean(0), left[known].std(0)  # (horizon,)
         order = np.concatenate([learnt, rows])

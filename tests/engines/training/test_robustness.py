@@ -17,27 +17,28 @@ from torch.nn import functional as F
 from engines.bundle import Metric
 from engines.training import robustness, text
 from engines.training.adversary import Adversary
+from engines.training.encoder import Encoder
 from engines.training.evaluate import Result, page
 from engines.training.loop import Schedule
-from engines.training.robustness import Robustness, attacked, measure
+from engines.training.robustness import Floats, Robustness, attacked, measure
 
 ROWS = [[101, 2194, 4212, 102], [101, 3065, 5598, 2651, 2012, 1996, 102]]
 LABELS = np.array([0, 2])
 
 
 @pytest.fixture
-def encoder() -> text.Encoder:
+def encoder() -> Encoder:
     torch.manual_seed(0)
     encoder = text.pretrained((0,))
     torch.nn.init.normal_(encoder.head.weight, std=0.1)
     return encoder
 
 
-def losses(logits: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    return F.cross_entropy(torch.tensor(logits), torch.tensor(LABELS), reduction="none").numpy()
+def losses(logits: Floats) -> Floats:
+    return np.asarray(F.cross_entropy(torch.tensor(logits), torch.tensor(LABELS), reduction="none"), np.float64)
 
 
-def test_further_is_worse_and_more_steps_are_not_better_for_the_text(encoder: text.Encoder) -> None:
+def test_further_is_worse_and_more_steps_are_not_better_for_the_text(encoder: Encoder) -> None:
     adversaries = [None, Adversary(0.1), Adversary(0.5), Adversary(0.5, 5)]
     clean, near, far, steps = (losses(logits) for logits in attacked(encoder, ROWS, LABELS, adversaries))
     assert (clean < near).all()
@@ -45,12 +46,12 @@ def test_further_is_worse_and_more_steps_are_not_better_for_the_text(encoder: te
     assert (far <= steps + 1e-3).all()
 
 
-def test_without_a_nudge_it_says_what_it_says(encoder: text.Encoder) -> None:
+def test_without_a_nudge_it_says_what_it_says(encoder: Encoder) -> None:
     (clean,) = attacked(encoder, ROWS, LABELS, [None])
     assert np.allclose(clean, text.predict(encoder, ROWS)[1], atol=1e-5)
 
 
-def test_what_is_added_to_a_text_has_the_radius(encoder: text.Encoder) -> None:
+def test_what_is_added_to_a_text_has_the_radius(encoder: Encoder) -> None:
     added: list[Tensor] = []
     hook = encoder.register_forward_pre_hook(lambda _, given: added.append(given[2].detach()))
     attacked(encoder, ROWS, LABELS, [Adversary(0.7), Adversary(0.7, 3)])
@@ -73,7 +74,7 @@ def test_the_page_tells_it_under_its_task_and_older_results_can_be_read() -> Non
 
 @pytest.mark.slow
 def test_clean_and_attacked_figures_stand_beside_each_other_with_norm_and_radius(
-    encoder: text.Encoder, monkeypatch: pytest.MonkeyPatch
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(robustness, "RADII", (0.3,))
     words = ("falls", "rises", "meets")
