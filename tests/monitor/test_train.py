@@ -13,6 +13,7 @@ import polars as pl
 import torch
 from typer.testing import CliRunner
 
+from engines.training import robustness
 from engines.training.tasks import texts
 from monitor.cli import app
 
@@ -52,6 +53,7 @@ def test_a_trained_model_lies_in_its_folder_with_its_curve_and_goes_on_from_ther
 ) -> None:
     monkeypatch.setattr(texts, "MEMBERS", (2, 2))
     monkeypatch.setattr(texts, "LAYERS", (0,))
+    monkeypatch.setattr(robustness, "RADII", (0.3,))
     out = tmp_path / "model"
     arguments = ("train", "financial_phrasebank", "--data", str(data), "--out", str(out), "--epochs", "1")
     how = ("--adversary", "fgm", "--optimizer", "adam", "--augment", "synonyms", "--device", "cpu")
