@@ -125,7 +125,7 @@ def swap(texts: Sequence[str], rng: np.random.Generator) -> list[str]:
     Example
     -------
     >>> swap(["The Company said that customers in 12 plants lost $5m."], np.random.default_rng(3))
-    ['The Firm said that clients in 12 plants lost $5m.']
+    ['The Firm said that customers in 12 plants lost $5m.']
     """
 
     def other(found: re.Match[str]) -> str:
