@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: Steps of projected gradient descent where nobody says how many.
+PGD_STEPS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Adversary:

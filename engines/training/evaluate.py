@@ -17,6 +17,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from engines.bundle import Metric
 from engines.training import card, pictures
 from engines.training.measures import EVERY, Judged
+from engines.training.robustness import Robustness
 from engines.training.tasks import TASKS, Run, load_task
 
 SEED = 0
@@ -63,6 +64,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     own: dict[str, Metric]
     every: dict[str, Metric]
     classes: list[ByClass]
+    robustness: Robustness | None = None
 
 
 def evaluate(task: str, data: Path, folder: Path, folds: int | None, progress: Progress) -> Result:
@@ -73,7 +75,7 @@ def evaluate(task: str, data: Path, folder: Path, folds: int | None, progress: P
     FolderError
         The data are not there, or not what the task reads.
     """
-    run = Run(progress, folds=FOLDS.get(task, 1) if folds is None else folds)
+    run = Run(progress, folds=FOLDS.get(task, 1) if folds is None else folds, attack=True)
     with tempfile.TemporaryDirectory(prefix="tocsin-") as scratch:
         found = load_task(task)(data / task, data / task, Path(scratch) / "predictions.csv", run)
     judged = found.judged
@@ -88,6 +90,7 @@ def evaluate(task: str, data: Path, folder: Path, folds: int | None, progress: P
         own=found.metrics,
         every={} if judged is None else judged.metrics(EVERY, SEED),
         classes=[] if judged is None else _by_class(judged),
+        robustness=found.robustness,
     )
 
 
@@ -115,6 +118,8 @@ def page(results: Sequence[Result], pictures_at: str) -> str:
                 f"| {c.name} | {c.precision:.3f} | {c.recall:.3f} | {c.f1:.3f} | {c.rows:,} |" for c in result.classes
             ]
             lines += ["", f"![{result.task}: calibration and errors]({pictures_at}/{result.task}.svg)", ""]
+        if result.robustness:
+            lines += [result.robustness.sentence(), "", *_table(result.robustness.metrics)]
     return "\n".join(lines).rstrip() + "\n"
 
 

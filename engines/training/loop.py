@@ -78,6 +78,19 @@ class Lesson(Generic[Batch]):
     nudged: Callable[[Batch], tuple[int, ...]] | None = None
 
 
+def device_named(name: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
+    """Return where to learn; "auto" is a GPU where there is one.
+
+    Raises
+    ------
+    ScheduleError
+        A GPU is asked for, and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ScheduleError("cuda is asked for and torch sees no GPU: take cpu, or auto")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def fit(
     model: nn.Module,
     head: nn.Module,
@@ -87,12 +100,15 @@ def fit(
     seed: int,
     progress: Progress,
     checkpoint: Path | None = None,
+    device: str = "cpu",
 ) -> list[Epoch]:
     """Train ``model``, of which ``head`` is a part, leave it as it was after the epoch that is kept, return the curve.
 
+    It learns on ``device`` ("cpu", "cuda"), where the lesson has to put its batches, and comes back to the CPU.
+
     With ``checkpoint`` the state is written there after each epoch, and taken up from there where the file exists: the
-    same weights come out, to the bit on the same machine, however often the run was stopped, and wherever its
-    tensors lay, they are taken up on the CPU.
+    same weights come out, to the bit on the same machine and device, however often the run was stopped. Another device
+    may take it up.
 
     Raises
     ------
@@ -110,6 +126,7 @@ def fit(
     for name, parameter in model.named_parameters():
         if name.startswith(schedule.freeze):
             parameter.requires_grad_(False)
+    model.to(device)
     optimizer = _optimizer(model, head, schedule)
     steps = schedule.epochs * lesson.steps
     warm = max(1, int(steps * schedule.warm_up))
@@ -127,7 +144,7 @@ def fit(
         losses = []
         for batch in lesson.batches(rng):
             optimizer.zero_grad()
-            losses.append(_backward(lesson, batch, schedule.adversary))
+            losses.append(_backward(lesson, batch, schedule.adversary, device))
             torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
             optimizer.step()
             plan.step()
@@ -141,7 +158,7 @@ def fit(
             _save(checkpoint, identity, model, optimizer, plan, rng, best, curve)
     progress.update(bar, completed=steps)
     model.load_state_dict(best)
-    model.eval()
+    model.to("cpu").eval()
     return curve
 
 
@@ -150,13 +167,13 @@ def _stuck(curve: Sequence[Epoch], patience: int) -> bool:
     return bool(scores) and len(scores) - 1 - int(np.argmax(scores)) > patience
 
 
-def _backward(lesson: Lesson[Batch], batch: Batch, adversary: Adversary | None) -> float:
+def _backward(lesson: Lesson[Batch], batch: Batch, adversary: Adversary | None, device: str) -> float:
     """Add the gradients of a batch to the model's, return its loss."""
     if adversary is None or lesson.nudged is None:
         loss = lesson.loss(batch, None)
         loss.backward()
         return float(loss.detach())
-    nudge = torch.zeros(lesson.nudged(batch), requires_grad=True)
+    nudge = torch.zeros(lesson.nudged(batch), device=device, requires_grad=True)
     loss = lesson.loss(batch, nudge)
     loss.backward()
     assert nudge.grad is not None
@@ -193,6 +210,7 @@ def _save(
         "plan": plan.state_dict(),
         "rng": rng.bit_generator.state,
         "torch_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all(),  # none without a GPU
         "best": best,
         "curve": [tuple(epoch) for epoch in curve],
     }
@@ -220,4 +238,6 @@ def _resume(
     plan.load_state_dict(state["plan"])
     rng.bit_generator.state = state["rng"]
     torch.set_rng_state(state["torch_rng"])
+    if len(state.get("cuda_rng", [])) == torch.cuda.device_count() > 0:
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
     return state["best"], [Epoch(*epoch) for epoch in state["curve"]]

@@ -106,15 +106,15 @@ def grouped_folds(rows: Ints, groups: Ints, count: int, seed: int) -> list[Fold]
     return [(rows[part != i], rows[part == i]) for i in range(count)]
 
 
-def later_folds(rows: Ints, time: Ints, count: int, first: float = 0.5) -> list[Fold]:
+def later_folds(rows: Ints, time: Ints, known: Ints, count: int, first: float = 0.5) -> list[Fold]:
     """Return folds of ``rows`` in which the later is told by all before it; ``time`` (rows,) orders them.
 
-    The earliest share ``first`` is only learnt from, the rest told in ``count`` parts; what is of one time stays
-    together.
+    What is not ``known`` (rows,), as its label is, when the first is told is not learnt from. The earliest share
+    ``first`` is only learnt from, the rest told in ``count`` parts; what is of one time stays together.
     """
     bounds = np.quantile(time, np.linspace(first, 1, count + 1), method="higher")
     folds = [
-        (rows[time < low], rows[(time >= low) & ((time < high) | (i == count - 1))])
+        (rows[(time < low) & (known <= low)], rows[(time >= low) & ((time < high) | (i == count - 1))])
         for i, (low, high) in enumerate(pairwise(bounds))
     ]
     return [(learn, told) for learn, told in folds if len(learn) and len(told)]

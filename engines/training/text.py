@@ -149,14 +149,15 @@ def _chunks(order: Ints, size: int) -> list[Ints]:
 
 
 def predict(encoder: Encoder, rows: list[list[int]]) -> tuple[npt.NDArray[np.float32], Floats]:
-    """Return vectors (n, dim) and logits (n, 3) of tokenized texts, in fp32."""
+    """Return vectors (n, dim) and logits (n, 3) of tokenized texts, in fp32, by the device that the encoder is on."""
     encoder.eval()
+    device = encoder.head.weight.device
     vectors = np.zeros((len(rows), encoder.head.in_features), np.float32)
     logits = np.zeros((len(rows), len(LABELS)))
     with torch.inference_mode():
         for ids, mask, group in batches(rows, 64):
-            found, said = encoder(ids, mask)
-            vectors[group], logits[group] = found.numpy(), said.numpy()
+            found, said = encoder(ids.to(device), mask.to(device))
+            vectors[group], logits[group] = found.cpu().numpy(), said.cpu().numpy()
     return vectors, logits
 
 
@@ -169,23 +170,24 @@ def fine_tune(
     progress: Progress,
     checkpoint: Path | None = None,
     soft: Floats | None = None,
+    device: str = "cpu",
 ) -> list[Epoch]:
     """Leave the encoder as it was after its best epoch, weights rounded to fp16, and return the learning curve.
 
-    The score is macro-F1 on the part "stop". ``checkpoint`` is as in `engines.training.loop.fit`; ``soft`` (n, 3) are
-    probabilities to learn in place of the n labels of the part "train".
+    The score is macro-F1 on the part "stop". ``checkpoint`` and ``device`` are as in `engines.training.loop.fit`;
+    ``soft`` (n, 3) are probabilities to learn in place of the n labels of the part "train".
     """
     texts, labels = posts.of("train")
     rows = [e.ids for e in tokenizer.encode_batch(texts)]
     stop_texts, stop_labels = posts.of("stop")
     stop_rows = [e.ids for e in tokenizer.encode_batch(stop_texts)]
-    targets = torch.tensor(labels) if soft is None else torch.tensor(soft, dtype=torch.float32)
+    targets = (torch.tensor(labels) if soft is None else torch.tensor(soft, dtype=torch.float32)).to(device)
 
     def loss(batch: Batch, nudge: Tensor | None) -> Tensor:
         ids, mask, group = batch
-        with torch.autocast("cpu", torch.bfloat16):
-            _, logits = encoder(ids, mask, nudge)  # (batch, 3)
-        return F.cross_entropy(logits.float(), targets[torch.tensor(group)])
+        with torch.autocast(device, torch.bfloat16):
+            _, logits = encoder(ids.to(device), mask.to(device), nudge)  # (batch, 3)
+        return F.cross_entropy(logits.float(), targets[torch.tensor(group, device=device)])
 
     def score() -> float:
         _, logits = predict(encoder, stop_rows)
@@ -200,7 +202,9 @@ def fine_tune(
         score=score,
         nudged=lambda batch: (*batch[0].shape, DIM),
     )
-    curve = fit(encoder, encoder.head, lesson, schedule, seed=seed, progress=progress, checkpoint=checkpoint)
+    curve = fit(
+        encoder, encoder.head, lesson, schedule, seed=seed, progress=progress, checkpoint=checkpoint, device=device
+    )
     round_to_fp16(encoder)
     return curve
 

@@ -32,7 +32,19 @@ class Attack(StrEnum):
     pgd = "pgd"
 
 
-PGD_STEPS = 3
+class Device(StrEnum):
+    """Where networks of texts learn: on a GPU where there is one, or on what is named."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Copies(StrEnum):
+    """Copies of texts that are learnt from beside them."""
+
+    none = "none"
+    synonyms = "synonyms"
 
 
 @app.command()
@@ -64,16 +76,30 @@ def train(
     search: Annotated[
         int, typer.Option(min=1, help="Schedules to try before the best, on what stops training, is taken.")
     ] = 1,
+    device: Annotated[Device, typer.Option(help="Where networks of texts learn.")] = Device.auto,
+    augment: Annotated[
+        Copies, typer.Option(help="Copies of texts to learn from, in which words are replaced by synonyms.")
+    ] = Copies.none,
+    back_translate: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="THERE BACK",
+            help="Folders of two MarianMT checkpoints: texts that went through both are learnt too.",
+        ),
+    ] = None,
 ) -> None:
     """Train a task's model on DATA/TASK (or on DATA itself), and say how it does on what it has not seen.
 
     Where the task is one of texts, the same command goes on where it was stopped, from the checkpoints in OUT, and the
-    options on how it learns hold; the others choose for themselves. Splits are by time where rows have
-    dates, else by groups of near copies. Needs the extra `train`.
+    options on how it learns hold; the others choose for themselves. It may go on on another device. Splits
+    are by time where rows have dates, else by groups of near copies; a folder to predict that lies not later than what
+    is learnt from is refused. Needs the extra `train`.
     """
     with training.extra():
-        from engines.training.adversary import Adversary
-        from engines.training.loop import CheckpointError, ScheduleError
+        from engines.training.adversary import PGD_STEPS, Adversary
+        from engines.training.augment import Augmentation, AugmentError
+        from engines.training.leaks import LeakError
+        from engines.training.loop import CheckpointError, ScheduleError, device_named
         from engines.training.tasks import Run, load_task, schedule_of
         from engines.training.tasks.tables import FolderError
     from rich.console import Console
@@ -88,23 +114,48 @@ def train(
     if adversary is not None:
         steps = PGD_STEPS if adversary is Attack.pgd else 1
         changes["adversary"] = None if adversary is Attack.none else Adversary(radius, steps)
-    if (changes or search > 1) and schedule_of(task) is None:
-        named = [*changes, "search"] if search > 1 else list(changes)
+    copies = Augmentation(augment is Copies.synonyms, back_translate)
+    if schedule_of(task) is None:
+        asked = {"search": search > 1, "device": device is Device.cuda, "augment": copies.synonyms}
+        asked["back-translate"] = back_translate is not None
+        named = [*changes, *(name for name, is_asked in asked.items() if is_asked)]
+    else:
+        named = []
+    if named:
         raise StartupError(f"{task} does not train by epochs: leave out {', '.join(f'--{name}' for name in named)}")
+    try:
+        place = device_named(device.value)
+    except ScheduleError as error:
+        raise StartupError(f"--device {device}: {error}") from error
     folder = data / task if (data / task).is_dir() else data
     if missing := next((path for path in (folder, test) if path is not None and not path.is_dir()), None):
         raise StartupError(f"{missing} is no folder: expected the data of {task}")
     with training.bar() as progress:
-        run = Run(progress, keep=out, changes=changes, trials=search)
+        run = Run(
+            progress,
+            keep=out,
+            changes=changes,
+            trials=search,
+            strict=True,
+            device=place,
+            augment=copies if copies.synonyms or copies.translators else None,
+            attack=True,
+        )
         try:
             with training.extra():
                 found = load_task(task)(folder, test or folder, out / "predictions.csv", run)
-        except (FolderError, CheckpointError, ScheduleError) as error:
+        except (AugmentError, CheckpointError, FolderError, LeakError, ScheduleError) as error:
             raise StartupError(str(error)) from error
     console = Console()
-    if found.metrics:
-        table = Table("measure", "value", "95 % interval", box=None, pad_edge=False)
-        for name, metric in found.metrics.items():
-            table.add_row(name, f"{metric.value:.4f}", f"[{metric.low:.4f}, {metric.high:.4f}]".replace("[", r"\["))
-        console.print(table)
+    for metrics, sentence in (
+        (found.metrics, ""),
+        (found.robustness.metrics, found.robustness.sentence()) if found.robustness else ({}, ""),
+    ):
+        if sentence:
+            console.print(f"\n{sentence}", highlight=False)
+        if metrics:
+            table = Table("measure", "value", "95 % interval", box=None, pad_edge=False)
+            for name, metric in metrics.items():
+                table.add_row(name, f"{metric.value:.4f}", f"[{metric.low:.4f}, {metric.high:.4f}]".replace("[", r"\["))
+            console.print(table)
     console.print(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")

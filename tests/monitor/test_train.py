@@ -10,8 +10,10 @@ pytest.importorskip("torch", reason="training needs torch: install the extra `tr
 
 import numpy as np
 import polars as pl
+import torch
 from typer.testing import CliRunner
 
+from engines.training import robustness
 from engines.training.tasks import texts
 from monitor.cli import app
 
@@ -51,9 +53,11 @@ def test_a_trained_model_lies_in_its_folder_with_its_curve_and_goes_on_from_ther
 ) -> None:
     monkeypatch.setattr(texts, "MEMBERS", (2, 2))
     monkeypatch.setattr(texts, "LAYERS", (0,))
+    monkeypatch.setattr(robustness, "RADII", (0.3,))
     out = tmp_path / "model"
     arguments = ("train", "financial_phrasebank", "--data", str(data), "--out", str(out), "--epochs", "1")
-    code, said, told = tocsin(*arguments, "--adversary", "fgm", "--optimizer", "adam")
+    how = ("--adversary", "fgm", "--optimizer", "adam", "--augment", "synonyms", "--device", "cpu")
+    code, said, told = tocsin(*arguments, *how)
     assert code == 0, told
     names = {"checkpoint.pt", "curve.svg", "encoder.onnx", "tokenizer.json"}
     for member in range(2):
@@ -61,10 +65,12 @@ def test_a_trained_model_lies_in_its_folder_with_its_curve_and_goes_on_from_ther
     assert (out / "predictions.csv").is_file()
     assert "tocsin macro_f1" in said
     assert "epoch 1" in told
-    again, repeated, told = tocsin(*arguments, "--adversary", "fgm", "--optimizer", "adam")
+    assert "Under attack: one encoder on" in said
+    assert "encoder, PGD at 0.3 macro_f1" in said
+    again, repeated, told = tocsin(*arguments, *how)
     assert (again, repeated) == (0, said)
     assert "epoch 1" not in told
-    code, _, told = tocsin(*arguments)
+    code, _, told = tocsin(*arguments, "--augment", "synonyms")
     assert code == 2
     assert "is of a run with optimizer adam, this one has adamw" in told
 
@@ -80,7 +86,10 @@ def test_a_page_is_written_from_all_results_and_one_can_be_renewed(data: Path, t
 
 
 def test_mistakes_are_sentences(data: Path, tmp_path: Path) -> None:
+    phrases = ("train", "financial_phrasebank", "--data", str(data), "--out", str(tmp_path))
     for arguments, sentence in (
+        (("train", "nab", *phrases[2:], "--augment", "synonyms"), "leave out --augment"),
+        ((*phrases, "--back-translate", str(data), str(data)), "data is no Marian checkpoint: expected config.json"),
         (("train", "tea_leaves", "--data", str(data), "--out", str(tmp_path)), "'tea_leaves' is not one of"),
         (("train", "nab", "--data", str(data), "--out", str(tmp_path), "--epochs", "2"), "leave out --epochs"),
         (("train", "nab", "--data", str(tmp_path / "no"), "--out", str(tmp_path)), "no is no folder"),
@@ -90,3 +99,23 @@ def test_mistakes_are_sentences(data: Path, tmp_path: Path) -> None:
         code, _, told = tocsin(*arguments)
         assert code == 2
         assert sentence in told
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told(data: Path, tmp_path: Path) -> None:
+    code, _, told = tocsin("train", "fomc", "--data", str(data), "--out", str(tmp_path), "--device", "cuda")
+    assert code == 2
+    assert "--device cuda: cuda is asked for and torch sees no GPU: take cpu, or auto" in told
+
+
+def test_a_folder_to_predict_that_lies_earlier_is_refused(data: Path, tmp_path: Path) -> None:
+    rows = pl.read_csv(data / "financial_phrasebank" / "sentences.csv")
+    for name, first in (("later", 2010), ("earlier", 2000)):
+        (tmp_path / name).mkdir()
+        rows.with_columns(year=first + pl.int_range(pl.len()) // 30).write_csv(tmp_path / name / "sentences.csv")
+    code, _, told = tocsin(
+        *("train", "fomc", "--data", str(tmp_path / "later"), "--test", str(tmp_path / "earlier"), "--out"),
+        str(tmp_path / "out"),
+    )
+    assert code == 2
+    assert "150 of 150 rows to learn from reach into the time of those to tell, which begins on 2000-01-01" in told

@@ -8,7 +8,7 @@ the folder it predicts, and it keeps to two cores for at most 15 minutes.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
@@ -18,8 +18,10 @@ from rich.progress import Progress
 from engines.bundle import Metric
 
 if TYPE_CHECKING:
+    from engines.training.augment import Augmentation
     from engines.training.loop import Schedule
     from engines.training.measures import Judged
+    from engines.training.robustness import Robustness
 
 #: Tasks by name, and the module of each.
 TASKS = {
@@ -42,7 +44,10 @@ class Run(NamedTuple):
     ``keep`` is where the model, its learning curve and checkpoints that a stopped run resumes from are left, None for
     nowhere; ``changes`` are to fields of the task's ``SCHEDULE``, where it has one; ``folds`` is how many parts of one
     folder are predicted, each by a model of the others (of the earlier ones where rows have dates); ``trials`` is how
-    many schedules are tried before the best is taken.
+    many schedules are tried before the best is taken. With ``strict``, folders that overlap in time are refused.
+
+    Read by tasks of texts: networks learn on ``device`` ("cpu", "cuda"), and from the copies that ``augment`` makes;
+    with ``attack``, one of them is attacked.
     """
 
     progress: Progress
@@ -50,16 +55,29 @@ class Run(NamedTuple):
     changes: Mapping[str, object] = MappingProxyType({})
     folds: int = 1
     trials: int = 1
+    strict: bool = False
+    device: str = "cpu"
+    augment: Augmentation | None = None
+    attack: bool = False
+
+    def overlap(self, own: bool) -> Callable[[str], None] | None:
+        """Return what is told that rows learnt from reach into the time of those asked for; None: it is refused.
+
+        It always is where the split is our ``own``; somebody else may split one time by company.
+        """
+        return None if own or self.strict else self.progress.console.print
 
 
 class Outcome(NamedTuple):
     """How a task did: its own measures by contender ("tocsin macro_f1", "majority macro_f1"), empty without labels.
 
-    ``judged`` is what the contenders told, where they told probabilities of classes.
+    ``judged`` is what the contenders told, where they told probabilities of classes; ``robustness`` is how an encoder
+    of texts did under attack, where that was asked for.
     """
 
     metrics: dict[str, Metric]
     judged: Judged | None = None
+    robustness: Robustness | None = None
 
 
 class Task(Protocol):
@@ -69,6 +87,8 @@ class Task(Protocol):
     ------
     FolderError
         A folder does not hold what the task reads.
+    LeakError
+        Rows of ``train`` reach into the time of those of ``test`` (see `Run.overlap`).
     """
 
     def __call__(self, train: Path, test: Path, out: Path, run: Run) -> Outcome: ...

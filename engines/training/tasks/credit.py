@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 from engines.bundle import Metric
 from engines.credit import GERMAN, TAIWAN, german, taiwan
+from engines.training import leaks
 from engines.training.measures import BINARY, Measure, calibration_error, gain, judge
 from engines.training.stacking import Learner, grouped_folds, pair, stacked
 from engines.training.tasks import Outcome, Run
@@ -152,6 +153,7 @@ def predict(book: Book, known: Borrowers, asked: Borrowers, progress: Progress) 
     truth, learners = known.default, book.learners
     bar = progress.add_task("borrowers", total=len(outer) * (FOLDS + 1) * len(learners))
     for learn, rest in outer:
+        leaks.check(learn, rest, group=copies if same else None)
         members = {name: learner.on(features, truth) for name, learner in learners.items()}
         inner = grouped_folds(learn, copies[learn], FOLDS, SEED + 1)
         parts = stacked(members, truth, learn, rest, inner, lambda: progress.advance(bar))

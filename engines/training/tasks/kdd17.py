@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 from engines import bars as barlib
 from engines import charts
+from engines.training import leaks
 from engines.training.measures import BINARY, Judged
 from engines.training.models import chart, ticks
 from engines.training.tasks import Outcome, Run
@@ -202,7 +203,8 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     """
     progress = run.progress
     known = asked = read(train)
-    if train.resolve() == test.resolve():
+    same = train.resolve() == test.resolve()
+    if same:
         later = pl.col("date") >= int(np.quantile(known["date"].unique().to_numpy(), 1 - HELD_OUT))
         known, asked = known.filter(~later), known.filter(later)
     else:
@@ -214,6 +216,11 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     parts = walk(table.day[learned], ends[learned])
     if not parts or any(len(rows) < FEWEST for pair in parts for rows in pair):
         raise FolderError(f"{train}: expected a few years of prices of several tickers, found {len(known)} rows")
+    rows = np.flatnonzero((table.asked >= 0) & (np.arange(len(outcome)) - table.first >= LEAST - 1))
+    span = leaks.Span(table.day.astype("datetime64[D]"), ends.astype("datetime64[D]"))
+    leaks.check(learned, rows, span, tell=run.overlap(same))
+    for before, after in parts:
+        leaks.check(learned[before], learned[after], span)
     task = progress.add_task("training", total=(len(parts) + 1) * len(SEEDS) * (chart.EPOCHS + 2 * ticks.EPOCHS))
 
     def learn_from(rows: Ints) -> tuple[Models, float]:
@@ -227,7 +234,6 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         told.append(tell(models, seen.at(learned[after])))
         happened.append(outcome[learned[after]] <= bound)
     models, bound = learn_from(learned)
-    rows = np.flatnonzero((table.asked >= 0) & (np.arange(len(outcome)) - table.first >= LEAST - 1))
     logits = tell(models, seen.at(rows))  # (row, member)
     guesses = {}
     for name, columns in STACKS.items():

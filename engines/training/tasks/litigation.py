@@ -19,6 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from engines.training import leaks
 from engines.training.measures import BINARY, Judged
 from engines.training.stacking import Member, grouped_folds, later_folds, pair, stacked
 from engines.training.tasks import Outcome, Run
@@ -70,9 +71,10 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     if known.year is None or known.about is None:
         raise FolderError(f"{train}: expected yr and {LABEL} in every row, found rows without")
     rows = np.arange(len(known.text))
-    if train.resolve() == test.resolve():
+    same = train.resolve() == test.resolve()
+    if same:
         learn, asked = np.flatnonzero(known.year <= LAST_YEAR), np.flatnonzero(known.year > LAST_YEAR)
-        other = Releases([known.number[i] for i in asked], [], None, known.about[asked])
+        other = Releases([known.number[i] for i in asked], [], known.year[asked], known.about[asked])
     else:
         other = read(test)
         learn, asked = rows, len(rows) + np.arange(len(other.text))
@@ -82,6 +84,9 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
             f"{train}: expected {LEAST} releases or more of each label, and some in {test}"
             f" (later than {LAST_YEAR} where it is the same folder)"
         )
+    if other.year is not None:
+        year = known.year if same else np.append(known.year, other.year)
+        leaks.check(learn, asked, leaks.of_years(year), tell=run.overlap(same))
     told = predict(texts, known.about, learn, asked, _folds(known, learn), run.progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"lt_no": other.number, "p_enforcement": told["tocsin"][:, 1]}).write_csv(out)
@@ -104,8 +109,10 @@ def _folds(known: Releases, learn: Ints) -> list[tuple[Ints, Ints]]:
     assert known.year is not None
     assert known.about is not None
     about = known.about
-    later = later_folds(learn, known.year[learn], FOLDS)
+    later = later_folds(learn, known.year[learn], known.year[learn] + 1, FOLDS)
     if later and all(len(np.unique(about[rows])) == 2 for fold in later for rows in fold):
+        for before, after in later:
+            leaks.check(before, after, leaks.of_years(known.year))
         return later
     return grouped_folds(learn, learn, FOLDS, SEED)
 

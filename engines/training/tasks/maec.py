@@ -30,6 +30,7 @@ from engines.bundle import Metric
 from engines.calls import (
     DAYS,
     VOICE,
+    closures,
     market_levels,
     price_features,
     squares_of_closes,
@@ -37,6 +38,7 @@ from engines.calls import (
     trading_days,
     voice_summary,
 )
+from engines.training import leaks
 from engines.training.ablation import fused
 from engines.training.measures import Measure, judge
 from engines.training.models.fusion import Head
@@ -190,7 +192,14 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
 
     date = np.array([f"{one[:4]}-{one[4:6]}-{one[6:8]}" for one in calls.name], "datetime64[D]")
     day, ticker = trading_days(date), np.array([one[9:] for one in calls.name])
-    basis = _known(learn, ask, day, day[ask].min())
+    span = _span(date)
+    basis = _known(learn, ask, day, day[ask].min(), same)
+    if basis.sum() < LEAST // 2:
+        raise FolderError(
+            f"{train}: expected at least {LEAST // 2} calls {CLOSED} trading days or more before those to forecast,"
+            f" found {basis.sum()}"
+        )
+    leaks.check(np.flatnonzero(basis), np.flatnonzero(ask), span, tell=run.overlap(same))
     levels = market_levels(day, calls.squares)
     market = levels[:, 1 : RECENT + 1].mean(1)[:, None]  # (call, 1)
     parts = (
@@ -207,14 +216,16 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         found = [np.full(calls.target.shape, np.nan) for _ in MODELS]
         for block in np.unique(np.column_stack([month, fold])[ask], axis=0):
             rows = np.flatnonzero(ask & (month == block[0]) & (fold == block[1]))
-            known = _known(learn & ((fold != block[1]) | (block[1] < 0)), ask, day, day[rows].min())
+            known = _known(learn & ((fold != block[1]) | (block[1] < 0)), ask, day, day[rows].min(), same)
+            if same:
+                leaks.check(np.flatnonzero(known), rows, span)
             for told, which in zip(found, MODELS.values(), strict=True):
                 inputs = np.hstack([SIZES[i] * _standard(parts[i], known) for i in which])
                 told[rows] = LASTING * market[rows] + forecast(inputs, calls.target - LASTING * market, known, rows)
         return found
 
     told = dict(zip(MODELS, forecasts(np.full(len(day), -1)), strict=True))
-    told |= _fusions(parts, calls.target - LASTING * market, LASTING * market, learn, ask, day, date, progress)
+    told |= _fusions(parts, calls.target - LASTING * market, LASTING * market, learn, ask, day, date, progress, same)
     progress.advance(task)
     out.parent.mkdir(parents=True, exist_ok=True)
     columns = dict(zip(TARGETS, told["tocsin"][ask].T, strict=True))
@@ -247,6 +258,7 @@ def _fusions(
     day: Ints,
     date: npt.NDArray[np.datetime64],
     progress: Progress,
+    same: bool,
 ) -> dict[str, Floats]:
     """Return forecasts (call, horizon) of what the market leaves, (call, horizon), fused early, mid and late.
 
@@ -257,7 +269,9 @@ def _fusions(
     told: dict[str, Floats] = {}
     for block in np.unique(quarter[ask]):
         rows = np.flatnonzero(ask & (quarter == block))
-        known = _known(learn, ask, day, day[rows].min())
+        known = _known(learn, ask, day, day[rows].min(), same)
+        if same:
+            leaks.check(np.flatnonzero(known), rows, _span(date))
         learnt = np.flatnonzero(known)[np.argsort(day[known], kind="stable")]
         level, spread = left[known].mean(0), left[known].std(0)  # (horizon,)
         order = np.concatenate([learnt, rows])
@@ -308,10 +322,21 @@ def measure(errors: dict[str, Floats], week: Ints) -> dict[str, Metric]:
     return judge({name: column(at) for at, name in enumerate(means)}, np.arange(len(table)), table, week, SEED)
 
 
-def _known(learn: Bools, ask: Bools, day: Ints, today: int) -> Bools:
-    """Return the calls whose targets are known today; where they are too few (the folders are of one time), all."""
+def _known(learn: Bools, ask: Bools, day: Ints, today: int, same: bool) -> Bools:
+    """Return the calls whose targets are known today; of two folders of one time, where they are too few, all."""
     closed = learn & (day + CLOSED <= today)
-    return closed if closed.sum() >= LEAST else learn & ~ask
+    return closed if same or closed.sum() >= LEAST else learn & ~ask
+
+
+def _span(date: npt.NDArray[np.datetime64]) -> leaks.Span:
+    """Return when calls (call,) are told, by the close of their day or the next on which there is one, and when known.
+
+    By the calendar's own steps: no count of `trading_days`, whose use is what is checked.
+    """
+    years = range(int(str(date.min())[:4]) - 1, int(str(date.max())[:4]) + 2)
+    shut = [day for year in years for day in closures(year)]
+    told, known = (np.busday_offset(date, days, roll="forward", holidays=shut) for days in (0, CLOSED))
+    return leaks.Span(told, known)
 
 
 def _standard(values: Floats, known: Bools) -> Floats:

@@ -11,6 +11,7 @@ fifths of the days predict the rest.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from engines.training import leaks
 from engines.training.ablation import fused
 from engines.training.fusion import LARGE, TRAILING
 from engines.training.measures import BINARY, Judged
@@ -43,6 +45,8 @@ HELD_OUT = 0.2
 LEAST = 30
 #: Directions in which posts' words differ most, as fusions see them.
 WORDS = 32
+#: The day after the last one, in days since 1970.
+NEVER = np.iinfo(np.int32).max
 PRICES = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume")
 POSTS = ("ticker", "created_at", "text")
 #: Reports come each quarter: days before the next one, from and to, whose largest surprise is told.
@@ -57,13 +61,14 @@ MASKS = re.compile(r"AT_USER|URL|\$\s?[a-z_.]+")
 class Days:
     """One row a stock and day: numbers of its bars (n, B) and its posts (n, T), the day's posts as one text.
 
-    ``day`` (n,) is days since 1970, ``large`` (n,) whether the next day is (-1 unknown), ``past`` (n, 2) what the
-    baseline of past volatility sees.
+    ``day`` (n,) is days since 1970, ``next`` (n,) the next one with a price, ``large`` (n,) whether that one is (-1
+    unknown), ``past`` (n, 2) what the baseline of past volatility sees.
     """
 
     ticker: list[str]
     date: list[str]
     day: Ints
+    next: Ints
     bars: Floats
     posts: Floats
     text: list[str]
@@ -74,7 +79,7 @@ class Days:
         """Return some of the rows."""
         ticker, date, text = ([names[i] for i in rows] for names in (self.ticker, self.date, self.text))
         numbers = (self.bars[rows], self.posts[rows], text, self.past[rows], self.large[rows])
-        return Days(ticker, date, self.day[rows], *numbers)
+        return Days(ticker, date, self.day[rows], self.next[rows], *numbers)
 
 
 def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
@@ -92,11 +97,11 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     """
     prices, posts = read(train)
     known = days(prices, posts)
-    if train.resolve() == test.resolve():
+    same = train.resolve() == test.resolve()
+    if same:
         first = int(np.quantile(known.day, 1 - HELD_OUT))
         # A label that reaches into the days to predict is not learnt from.
-        asked, known = known.take(np.flatnonzero(known.day >= first)), known.take(np.flatnonzero(known.day < first))
-        known = known.take(np.flatnonzero(known.day < known.day.max()))
+        asked, known = known.take(np.flatnonzero(known.day >= first)), known.take(np.flatnonzero(known.next < first))
     else:
         later, other = read(test)
         before = prices.join(later, on=["ticker", "date"], how="anti")
@@ -110,7 +115,7 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
             f"{train}: expected {LEAST} large days or more (and {TRAILING} days of prices before them), and days with"
             f" posts in {test}; found {int((known.large == 1).sum())} and {len(asked.date)}"
         )
-    told = predict(known, asked, run.progress)
+    told = predict(known, asked, run.progress, run.overlap(same))
     out.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"ticker": asked.ticker, "date": asked.date, "p_move": told["tocsin"][:, 1]}).write_csv(out)
     return measure(asked, told)
@@ -155,6 +160,7 @@ def days(prices: pl.DataFrame, posts: pl.DataFrame) -> Days:
         ticker=whole["ticker"].to_list(),
         date=whole["date"].cast(pl.String).to_list(),
         day=whole["date"].cast(pl.Int32).to_numpy().astype(np.int64),
+        next=whole["next"].cast(pl.Int32).fill_null(NEVER).to_numpy().astype(np.int64),
         bars=_numbers(whole, bar_names),
         posts=_numbers(whole, post_names),
         text=whole["text"].fill_null("").to_list(),
@@ -164,7 +170,7 @@ def days(prices: pl.DataFrame, posts: pl.DataFrame) -> Days:
 
 
 def of_bars(prices: pl.DataFrame) -> pl.DataFrame:
-    """Return ticker, date, the columns ``bar_*`` that a day's close tells, and ``large`` (null: not known)."""
+    """Return ticker, date, the columns ``bar_*`` that a day's close tells, ``next`` and ``large`` (null: not known)."""
     table = prices.sort("ticker", "date").with_columns(
         # Splits would look like crashes: prices are adjusted as a whole, by the day's own factor.
         move=pl.col("adj_close").log().diff().over("ticker"),
@@ -201,12 +207,13 @@ def of_bars(prices: pl.DataFrame) -> pl.DataFrame:
     ]
     return table.with_columns(
         *lags,
+        next=pl.col("date").shift(-1).over("ticker"),
         bar_since=(pl.col("at") - shock).clip(upper_bound=150),
         bar_market=pl.col("surprise").mean().over("date"),
         bar_market_std5=pl.col("bar_std5").mean().over("date"),
         bar_weekday=pl.col("date").dt.weekday(),
         bar_season=(pl.col("date") - pl.col("date").dt.truncate("1q")).dt.total_days(),
-    ).select("ticker", "date", "large", pl.col("^bar_.*$"))
+    ).select("ticker", "date", "next", "large", pl.col("^bar_.*$"))
 
 
 def of_posts(at: pl.DataFrame, posts: pl.DataFrame) -> pl.DataFrame:
@@ -252,11 +259,18 @@ def of_posts(at: pl.DataFrame, posts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def predict(known: Days, asked: Days, progress: Progress) -> dict[str, Floats]:
+def predict(
+    known: Days, asked: Days, progress: Progress, overlap: Callable[[str], None] | None = None
+) -> dict[str, Floats]:
     """Return probabilities (asked, 2) by contender.
 
     They are "tocsin", "bars", "posts" (each a stack), fusions of bars, posts and words with and without each of them
     (see `engines.training.ablation`), "past volatility" and "prevalence".
+
+    Raises
+    ------
+    LeakError
+        A move that is known reaches into the days that are asked for, and ``overlap`` is not there to be told.
     """
     n = len(known.day)
     learn, rows = np.arange(n), n + np.arange(len(asked.day))
@@ -278,7 +292,11 @@ def predict(known: Days, asked: Days, progress: Progress) -> dict[str, Floats]:
         "posts": ("posts, trees", "words"),
     }
     bar = progress.add_task("days", total=len(members) * (FOLDS + 1))
-    folds = later_folds(learn, known.day, FOLDS)
+    folds = later_folds(learn, known.day, known.next, FOLDS)
+    day, ends = (np.append(a, b).astype("datetime64[D]") for a, b in ((known.day, asked.day), (known.next, asked.next)))
+    leaks.check(learn, rows, leaks.Span(day, ends), tell=overlap)
+    for before, after in folds:
+        leaks.check(before, after, leaks.Span(day, ends))
     told = stacked(members, truth, learn, rows, folds, lambda: progress.advance(bar), stacks)
     past = _LOGISTIC.on(np.vstack([known.past, asked.past]), truth)(learn, rows)
     told |= _fusions(known, asked, progress)
@@ -293,7 +311,8 @@ def _fusions(known: Days, asked: Days, progress: Progress) -> dict[str, Floats]:
     vectorizer = TfidfVectorizer(min_df=20, sublinear_tf=True, max_features=30_000)
     plain = [MASKS.sub(" ", text) for text in [*known.text, *asked.text]]
     counted = vectorizer.fit(plain[:n]).transform(plain)
-    words = TruncatedSVD(WORDS, random_state=SEED).fit(counted[:n]).transform(counted)  # (row, WORDS)
+    directions = TruncatedSVD(min(WORDS, counted.shape[1]), random_state=SEED).fit(counted[:n])
+    words = directions.transform(counted)  # (row, at most WORDS)
     words[[not text for text in plain]] = np.nan
     modalities = {
         "bars": np.vstack([known.bars, asked.bars]),

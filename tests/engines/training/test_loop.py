@@ -49,19 +49,22 @@ def lesson(model: Small, name: str = "small", data: str = "rows", stop_after: in
             yield torch.from_numpy(rows)
 
     def loss(rows: Tensor, nudge: Tensor | None) -> Tensor:
-        return F.cross_entropy(model(ROWS[rows] if nudge is None else ROWS[rows] + nudge), TARGETS[rows])
+        seen, wanted = (some[rows].to(model.head.weight.device) for some in (ROWS, TARGETS))
+        return F.cross_entropy(model(seen if nudge is None else seen + nudge), wanted)
 
     def score() -> float:
         with torch.inference_mode():
-            return float((model(ROWS).argmax(1) == TARGETS).float().mean())
+            return float((model(ROWS.to(model.head.weight.device)).argmax(1).cpu() == TARGETS).float().mean())
 
     return Lesson(name, data, 4, batches, loss, score, lambda rows: (len(rows), 4))
 
 
-def train(model: Small, schedule: Schedule = QUICK, checkpoint: Path | None = None, **how: int | str) -> list[Epoch]:
+def train(
+    model: Small, schedule: Schedule = QUICK, checkpoint: Path | None = None, device: str = "cpu", **how: int | str
+) -> list[Epoch]:
     with Progress(disable=True) as progress:
         told = lesson(model, **how)  # type: ignore[arg-type]
-        return fit(model, model.head, told, schedule, seed=3, progress=progress, checkpoint=checkpoint)
+        return fit(model, model.head, told, schedule, seed=3, progress=progress, checkpoint=checkpoint, device=device)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
@@ -75,6 +78,40 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, optim
     assert len(curve) == 6
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name])
+
+
+def test_a_checkpoint_whose_tensors_lay_on_a_gpu_goes_on_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, first, second = Small(), Small(), Small()
+    curve = train(whole)
+    with monkeypatch.context() as gpu:
+        gpu.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")  # so a GPU's tensors are written
+        with pytest.raises(KeyboardInterrupt):
+            train(first, checkpoint=tmp_path / "run.pt", stop_after=3)
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="deserialize object on a CUDA device"):
+            torch.load(tmp_path / "run.pt", weights_only=True)
+    assert train(second, checkpoint=tmp_path / "run.pt") == curve
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("begun", "ended"), [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
+def test_what_one_device_began_another_ends(tmp_path: Path, begun: str, ended: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    schedule = replace(QUICK, adversary=Adversary(0.1, 3))
+    whole, first, second = Small(), Small(), Small()
+    curve = train(whole, schedule, device=ended)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, schedule, tmp_path / "run.pt", begun, stop_after=3)
+    told = train(second, schedule, tmp_path / "run.pt", ended)
+    assert len(told) == len(curve)
+    assert second.head.weight.device.type == "cpu"
+    assert told[-1].loss == pytest.approx(curve[-1].loss, abs=0.1)  # the dropout of two devices is not the same
+    assert told[-1].score > 0.8
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from engines.bundle import Metric
 from engines.calls import VOICE
+from engines.training.leaks import LeakError
 from engines.training.tasks import Run, maec
 from engines.training.tasks.tables import FolderError
 
@@ -136,6 +137,16 @@ def test_calls_of_the_same_time_are_forecast_from_other_companies(table: pl.Data
     train, test = write(tmp_path / "train", table.filter(~half)), write(tmp_path / "test", table.filter(half))
     told = run(train, test, tmp_path / "out.csv")
     assert told["tocsin mse"].value < told["mean mse"].value
+
+
+def test_folders_that_overlap_in_time_are_refused_where_that_is_asked_for(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    strict = Run(Progress(console=Console(quiet=True), disable=True), strict=True)
+    train, test = folders
+    maec.run(train, test, tmp_path / "out.csv", strict)
+    with pytest.raises(LeakError, match=r"120 of 120 rows to learn from reach into .* begins on 2015-01-05"):
+        maec.run(test, train, tmp_path / "out.csv", strict)
 
 
 def test_folders_that_cannot_be_learnt_from_are_refused(table: pl.DataFrame, tmp_path: Path) -> None:

@@ -126,8 +126,10 @@ def test_folds_keep_groups_together_and_later_ones_are_told_by_earlier_ones() ->
         assert not set((learn - 10) // 4) & set((told - 10) // 4)
         assert sorted([*learn, *told]) == rows.tolist()
     time = np.repeat(np.arange(10), 2)
-    folds = later_folds(rows, time, 2)
+    folds = later_folds(rows, time, time + 1, 2)
     assert [(time[learn - 10].max(), *np.unique(time[told - 10])) for learn, told in folds] == [(4, 5, 6), (6, 7, 8, 9)]
+    # What is known only two days later is learnt from two days before.
+    assert [time[learn - 10].max() for learn, _ in later_folds(rows, time, time + 2, 2)] == [3, 5]
 
 
 def releases(years: range, per_year: int, labels: bool = True) -> pl.DataFrame:
