@@ -18,6 +18,7 @@ from rich.progress import Progress
 from engines.bundle import Metric
 
 if TYPE_CHECKING:
+    from engines.training.coverage import Stream
     from engines.training.loop import Schedule
     from engines.training.measures import Judged
 
@@ -55,11 +56,13 @@ class Run(NamedTuple):
 class Outcome(NamedTuple):
     """How a task did: its own measures by contender ("tocsin macro_f1", "majority macro_f1"), empty without labels.
 
-    ``judged`` is what the contenders told, where they told probabilities of classes.
+    ``judged`` is what the contenders told, where they told probabilities of classes; ``stream`` are the task's own scores
+    in the order of time, where rows have dates and no other folder was predicted.
     """
 
     metrics: dict[str, Metric]
     judged: Judged | None = None
+    stream: Stream | None = None
 
 
 class Task(Protocol):
