@@ -29,7 +29,7 @@ Ints = npt.NDArray[np.int64]
 BUDGETS = (0.1, 0.01)
 #: Of the days before the later part, the first so many are only calibrated on.
 FIRST = 0.25
-KEPT = (100, 200, 400)
+KEPT = (100, 200)
 STEPS = (0.0001, 0.0005, 0.002, 0.005, 0.01)
 ROLLED = (500, 2_000, 8_000)
 #: With fewer quiet rows in the median month, quarters are told.

@@ -41,8 +41,8 @@ many rows that stray together as these do (its mean and its 95 % range): an ECE 
 miscalibration, and where the range begins above 0.03 none below 0.03 could be shown.
 
 Coverage is told where rows have dates: the share of quiet rows (nothing came of them) whose conformal p-value is above
-0.1, which should be 90 %, and above 0.01, which should be 99 %. *fixed* are p-values against the quiet scores before the
-part that is predicted, *rolling* against the last ones that had settled, *following* those of
+0.1, which should be 90 %, and above 0.01, which should be 99 %. *fixed* are p-values against the quiet scores before
+the part that is predicted, *rolling* against the last ones that had settled, *following* those of
 `engines.conformal.Follow`. How much they look back on was chosen in the months before. "Noise" is how far the share of
 so many independent rows strays, in 95 % of all draws.
 
@@ -139,11 +139,8 @@ def page(results: Sequence[Result], pictures_at: str) -> str:
             ]
             lines += ["", f"![{result.task}: calibration and errors]({pictures_at}/{result.task}.svg)", ""]
         if result.coverage:
-            lines += [
-                *_covered(result.coverage),
-                f"![{result.task}: coverage]({pictures_at}/{result.task}-coverage.svg)",
-                "",
-            ]
+            lines += _covered(result.coverage)
+            lines += [f"![{result.task}: coverage]({pictures_at}/{result.task}-coverage.svg)", ""]
         if result.refused:
             lines += [f"Coverage was not measured: {result.refused}.", ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -162,7 +159,7 @@ def _covered(found: Coverage) -> list[str]:
     """Return how p-values held their budgets, as two tables."""
     shares = [f"{1 - budget:.0%}" for budget in found.budgets]
     of = len(found.spans)
-    near = [f"within {NEAR:.0%} of {share} (or noise)" for share in shares]
+    near = [f"within {100 * NEAR:g} point of {share} (or noise)" for share in shares]
     lines = [
         f"Quiet rows covered; following: {found.chosen}.",
         "",

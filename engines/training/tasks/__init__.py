@@ -56,8 +56,8 @@ class Run(NamedTuple):
 class Outcome(NamedTuple):
     """How a task did: its own measures by contender ("tocsin macro_f1", "majority macro_f1"), empty without labels.
 
-    ``judged`` is what the contenders told, where they told probabilities of classes; ``stream`` are the task's own scores
-    in the order of time, where rows have dates and no other folder was predicted.
+    ``judged`` is what the contenders told, where they told probabilities of classes; ``stream`` are the task's own
+    scores, where rows have dates and no other folder was predicted.
     """
 
     metrics: dict[str, Metric]

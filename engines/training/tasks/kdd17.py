@@ -237,7 +237,7 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         _, weigh = calibration.fit([part._replace(odds=part.odds[:, columns]) for part in told], WORST)
         guesses[name] = weigh(logits[:, columns])  # (row,)
         if name == "tocsin":
-            before = weigh(np.concatenate([part.odds for part in told])[:, columns])  # (row before,)
+            earlier = weigh(np.concatenate([part.odds for part in told])[:, columns])  # (earlier,)
         if name == "chart":
             others = np.random.default_rng(SEEDS[0])
             redrawn = [chart.logits(one, seen.bars[rows], seen.average[rows], others) for one in models.charts]
@@ -254,18 +254,12 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     found = measure(adverse, {n: p[judged] for n, p in guesses.items()}, month)
     if train.resolve() != test.resolve():
         return found
-    p = np.concatenate([before, guesses["tocsin"][judged]])
+    p = np.concatenate([earlier, guesses["tocsin"][judged]])
     happened = np.concatenate([*(part.truth for part in told), adverse])
     at = np.concatenate([*(learned[after] for _, after in parts), rows[judged]])
-    later = np.arange(len(at)) >= len(before)
-    return found._replace(stream=stream(table.day[at], ends[at], p, happened, later))
-
-
-def stream(day: Ints, ends: Ints, p: Floats, adverse: Ints, later: Mask) -> Stream:
-    """Return the log odds of ``p`` (row,) day by day; ``ends`` (row,) is when it is known whether it was adverse."""
-    month = day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)  # (row,)
-    order = np.argsort(day, kind="stable")
-    return Stream(*(column[order] for column in (day, ends, log_odds(p), adverse == 0, later, month)))
+    later = np.arange(len(at)) >= len(earlier)
+    months = table.day[at].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return found._replace(stream=Stream(table.day[at], ends[at], log_odds(p), happened == 0, later, months))
 
 
 def walk(day: Ints, ends: Ints) -> list[tuple[Ints, Ints]]:
