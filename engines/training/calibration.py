@@ -4,8 +4,7 @@ A logistic regression on the members' log odds weighs and calibrates them at onc
 The others start from what it says: `anchored` moves all log odds from the base rate of the rows that are weighed,
 which may be of a calmer or a wilder time, to that of all rows that members learn from (Saerens, Latinne & Decaestecker
 2002, *Adjusting the outputs of a classifier to new a priori probabilities*); `beta` is Kull, Silva Filho & Flach 2017,
-*Beta calibration*; `isotonic` is Zadrozny & Elkan 2002, *Transforming classifier scores into accurate multiclass
-probability estimates*.
+*Beta calibration*. Isotonic regression is no choice: it ties rows, and alerts are ranked by their order.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -70,19 +68,11 @@ def beta(odds: Floats, truth: Ints, base: float) -> Calibrator:
     return lambda asked: np.asarray(again.predict_proba(parts(asked))[:, 1], np.float64)
 
 
-def isotonic(odds: Floats, truth: Ints, base: float) -> Calibrator:
-    """Return the same, made true step by step."""
-    first = logistic(odds, truth, base)
-    steps = IsotonicRegression(y_min=SURE, y_max=1 - SURE, out_of_bounds="clip").fit(first(odds), truth)
-    return lambda asked: np.asarray(steps.predict(first(asked)), np.float64)
-
-
 #: The first stays unless another is better wherever it was looked at.
 METHODS: Mapping[str, Callable[[Floats, Ints, float], Calibrator]] = {
     "logistic": logistic,
     "anchored": anchored,
     "beta": beta,
-    "isotonic": isotonic,
 }
 
 
