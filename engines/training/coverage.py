@@ -101,8 +101,10 @@ def coverage(stream: Stream, seed: int) -> Coverage:
     """
     stream = stream.in_order()
     days = np.unique(stream.day)
-    begins = int(days[int(FIRST * (days < stream.day[stream.later].min()).sum())])
     judged_from = int(stream.day[stream.later].min())
+    # Where scores settle late, so long until they are enough for the rarest budget.
+    enough = np.sort(stream.settles[stream.quiet])[: round(1 / min(BUDGETS))].max()
+    begins = min(max(int(days[int(FIRST * (days < judged_from).sum())]), int(enough)), judged_from)
     before = stream.quiet & ~stream.later & (stream.day >= begins)  # (n,)
     spans = _spans(stream)
 
