@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from engines.training.stacking import SURE, Classifier
+from engines.training.calibration import SURE
+from engines.training.stacking import Classifier
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from engines import features
 from engines.bundle import Part
 from engines.fusion import TICKS, FusionSpec, SlotSpec, age_input
+from engines.training.coverage import Stream, coverage, within
 from engines.training.encoder import Encoder
 from engines.training.measures import BINARY, gain, judge
 from engines.training.models.fusion import KINDS, Fusion, Head, Rows, Slot, learn, to_onnx
@@ -287,6 +288,7 @@ def _report(
         "Present on the days of test: "
         + ", ".join(f"{n} {share:.0%}" for n, share in zip(names, here, strict=True))
         + ".",
+        _covered(days, model.told(rows)[:, 0], seed),
         "Trained and calibrated on daily bars. On bars of seconds its order of risk is a guess by scale-free "
         "features, and its probabilities are not calibrated.",
     ]
@@ -297,3 +299,18 @@ def _report(
         metrics=metrics,
         notes=notes,
     )
+
+
+def _covered(days: Days, odds: Floats, seed: int) -> str:
+    """Return how conformal p-values of log odds (n,) hold budgets in test; a day is known to be quiet a close later."""
+    every = np.append(np.unique(days.day), days.day.max() + 1)
+    settles = every[np.searchsorted(every, days.day) + 1]
+    stream = Stream(days.day, settles, odds, days.label == 0, days.part == "test", (days.day + 3) // 7)
+    found = coverage(stream, seed)
+    told = "; ".join(
+        f"{name}, {pooled[0].value:.1%} and {pooled[1].value:.1%}, within a point in"
+        f" {within(found.spans, name, 0, noisy=False)} and {within(found.spans, name, 1, noisy=False)} of"
+        f" {len(found.spans)} months"
+        for name, pooled in found.pooled.items()
+    )
+    return f"Quiet days whose p-value is above 0.1 and above 0.01: {told}. Following looks back on {found.chosen}."

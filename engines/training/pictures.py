@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve
 
+from engines.training.coverage import NEAR, Coverage
 from engines.training.loop import Epoch
 from engines.training.measures import Judged
 
@@ -72,3 +73,16 @@ def judged(what: Judged, path: Path) -> None:
             right.set(xlabel=f"told by {shown[0][0]}", ylabel="true")
             right.set_xticks(ticks, what.classes)
             right.set_yticks(ticks, what.classes)
+
+
+def coverage(what: Coverage, path: Path) -> None:
+    """Draw to ``path`` the share of quiet rows that each kind of p-value covered, span by span, for each budget."""
+    names = [span.name for span in what.spans]
+    with _panels(len(what.budgets), path) as panels:
+        for at, (panel, budget) in enumerate(zip(panels, what.budgets, strict=True)):
+            panel.axhspan(1 - budget - NEAR, min(1.0, 1 - budget + NEAR), color="lightgrey")
+            for name in what.pooled:
+                panel.plot(names, [span.covered[name][at] for span in what.spans], "o-", ms=3, label=name)
+            panel.set(ylabel=f"quiet rows with p > {budget:g}")
+            panel.set_xticks(range(len(names)), names, rotation=90)
+        panels[0].legend(frameon=False)

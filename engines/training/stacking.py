@@ -8,7 +8,9 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
+
+from engines.training import calibration
+from engines.training.calibration import Told, log_odds
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -17,8 +19,19 @@ Member = Callable[[Ints, Ints], Floats]
 #: Rows to learn and later, or other, rows to tell.
 Fold = tuple[Ints, Ints]
 
-#: A member's probability counts no further than this from 0 and 1.
-SURE = 1e-4
+
+class Stacked(NamedTuple):
+    """What stacks and members say.
+
+    ``told`` are probabilities (m, 2) of the rows asked for by each member and each stack. ``unseen`` are those (n, 2)
+    of each stack for the rows ``weighed`` (n,), of members that have not learnt them; the stack itself is fitted on
+    them. ``method`` is each stack's in `calibration.METHODS`.
+    """
+
+    told: dict[str, Floats]
+    unseen: dict[str, Floats]
+    weighed: Ints
+    method: dict[str, str]
 
 
 class Classifier(Protocol):
@@ -57,8 +70,8 @@ def stacked(
     folds: Sequence[Fold],
     advance: Callable[[], None] = lambda: None,
     stacks: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, Floats]:
-    """Return the probabilities (m, 2) of the rows ``asked`` (m,) by each member and each stack of members.
+) -> Stacked:
+    """Return what each member and each stack of members says of the rows ``asked`` (m,).
 
     Parameters
     ----------
@@ -69,9 +82,8 @@ def stacked(
     known
         Rows whose truth is known.
     folds
-        Parts of ``known``: members learn the first of each pair and tell the second, and a logistic regression of the
-        truth on what they tell weighs them (Wolpert 1992, *Stacked generalization*; with one member it is Platt's
-        scaling).
+        Parts of ``known``: members learn the first of each pair and tell the second; what they tell is weighed and
+        calibrated (Wolpert 1992, *Stacked generalization*; see `engines.training.calibration`).
     advance
         Called after each fit: ``len(members) * (len(folds) + 1)`` times.
     stacks
@@ -85,12 +97,17 @@ def stacked(
         return told
 
     weighed = np.concatenate([rows for _, rows in folds])
-    unseen = {name: np.concatenate([tell(member, *fold) for fold in folds]) for name, member in members.items()}
+    parts = {name: [tell(member, *fold) for fold in folds] for name, member in members.items()}
     told = {name: tell(member, known, asked) for name, member in members.items()}
-    found = {name: pair(p) for name, p in told.items()}
+    found = Stacked({name: pair(p) for name, p in told.items()}, {}, weighed, {})
     for stack, names in (stacks or {"tocsin": tuple(members)}).items():
-        weights = LogisticRegression(C=1.0, max_iter=1000).fit(_odds(unseen, names), truth[weighed])
-        found[stack] = np.asarray(weights.predict_proba(_odds(told, names)), np.float64)
+        unseen = [
+            Told(_odds([parts[name][i] for name in names]), truth[rows], float(truth[learn].mean()))
+            for i, (learn, rows) in enumerate(folds)
+        ]
+        found.method[stack], calibrator = calibration.fit(unseen, float(truth[known].mean()))
+        found.told[stack] = pair(calibrator(_odds([told[name] for name in names])))
+        found.unseen[stack] = pair(calibrator(np.concatenate([part.odds for part in unseen])))
     return found
 
 
@@ -120,6 +137,5 @@ def later_folds(rows: Ints, time: Ints, known: Ints, count: int, first: float = 
     return [(learn, told) for learn, told in folds if len(learn) and len(told)]
 
 
-def _odds(told: Mapping[str, Floats], names: Sequence[str]) -> Floats:
-    p = np.clip(np.stack([told[name] for name in names], 1), SURE, 1 - SURE)
-    return np.asarray(np.log(p / (1 - p)), np.float64)
+def _odds(told: Sequence[Floats]) -> Floats:
+    return log_odds(np.stack(told, 1))

@@ -19,6 +19,7 @@ from engines.bundle import Metric
 
 if TYPE_CHECKING:
     from engines.training.augment import Augmentation
+    from engines.training.coverage import Stream
     from engines.training.loop import Schedule
     from engines.training.measures import Judged
     from engines.training.robustness import Robustness
@@ -72,12 +73,14 @@ class Outcome(NamedTuple):
     """How a task did: its own measures by contender ("tocsin macro_f1", "majority macro_f1"), empty without labels.
 
     ``judged`` is what the contenders told, where they told probabilities of classes; ``robustness`` is how an encoder
-    of texts did under attack, where that was asked for.
+    of texts did under attack, where that was asked for; ``stream`` are the task's own scores, where rows have dates and
+    no other folder was predicted.
     """
 
     metrics: dict[str, Metric]
     judged: Judged | None = None
     robustness: Robustness | None = None
+    stream: Stream | None = None
 
 
 class Task(Protocol):

@@ -156,7 +156,7 @@ def predict(book: Book, known: Borrowers, asked: Borrowers, progress: Progress) 
         leaks.check(learn, rest, group=copies if same else None)
         members = {name: learner.on(features, truth) for name, learner in learners.items()}
         inner = grouped_folds(learn, copies[learn], FOLDS, SEED + 1)
-        parts = stacked(members, truth, learn, rest, inner, lambda: progress.advance(bar))
+        parts = stacked(members, truth, learn, rest, inner, lambda: progress.advance(bar)).told
         parts["barred"] = pair(learners["trees"].on(everything, truth)(learn, rest))
         parts["prevalence"] = pair(np.full(len(rest), truth[learn].mean()))
         at = rest if same else rest - len(rows)

@@ -27,7 +27,9 @@ from sklearn.preprocessing import StandardScaler
 
 from engines import bars as barlib
 from engines import charts
-from engines.training import leaks
+from engines.training import calibration, leaks
+from engines.training.calibration import Told, log_odds
+from engines.training.coverage import Stream
 from engines.training.measures import BINARY, Judged
 from engines.training.models import chart, ticks
 from engines.training.tasks import Outcome, Run
@@ -228,22 +230,23 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         adverse = (outcome[rows] <= bound).astype(np.int64)  # (row,)
         return learn(seen.at(rows), adverse, lambda: progress.advance(task)), bound
 
-    told, happened = [], []
+    told = []
     for before, after in parts:
         models, bound = learn_from(learned[before])
-        told.append(tell(models, seen.at(learned[after])))
-        happened.append(outcome[learned[after]] <= bound)
+        happened = (outcome[learned[after]] <= bound).astype(np.int64)  # (row,)
+        told.append(Told(tell(models, seen.at(learned[after])), happened, WORST))
     models, bound = learn_from(learned)
     logits = tell(models, seen.at(rows))  # (row, member)
     guesses = {}
     for name, columns in STACKS.items():
-        weigh = make_pipeline(StandardScaler(), LogisticRegression())
-        weigh.fit(np.concatenate(told)[:, columns], np.concatenate(happened))
-        guesses[name] = weigh.predict_proba(logits[:, columns])[:, 1]  # (row,)
+        _, weigh = calibration.fit([part._replace(odds=part.odds[:, columns]) for part in told], WORST)
+        guesses[name] = weigh(logits[:, columns])  # (row,)
+        if name == "tocsin":
+            earlier = weigh(np.concatenate([part.odds for part in told])[:, columns])  # (earlier,)
         if name == "chart":
             others = np.random.default_rng(SEEDS[0])
             redrawn = [chart.logits(one, seen.bars[rows], seen.average[rows], others) for one in models.charts]
-            guesses["chart_redrawn"] = weigh.predict_proba(np.mean(redrawn, axis=0)[:, None])[:, 1]
+            guesses["chart_redrawn"] = weigh(np.mean(redrawn, axis=0)[:, None])
     guesses["prevalence"] = np.full(len(rows), WORST)
 
     p_adverse = np.full(len(asked), WORST)
@@ -251,8 +254,17 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     out.parent.mkdir(parents=True, exist_ok=True)
     asked.select("ticker", date="written").with_columns(p_adverse=p_adverse).write_csv(out)
     judged = np.isfinite(outcome[rows])
-    month = table.day[rows][judged].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-    return measure((outcome[rows][judged] <= bound).astype(np.int64), {n: p[judged] for n, p in guesses.items()}, month)
+    adverse = (outcome[rows][judged] <= bound).astype(np.int64)  # (judged,)
+    month = table.day[rows][judged].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)  # (judged,)
+    found = measure(adverse, {n: p[judged] for n, p in guesses.items()}, month)
+    if train.resolve() != test.resolve():
+        return found
+    p = np.concatenate([earlier, guesses["tocsin"][judged]])
+    happened = np.concatenate([*(part.truth for part in told), adverse])
+    at = np.concatenate([*(learned[after] for _, after in parts), rows[judged]])
+    later = np.arange(len(at)) >= len(earlier)
+    months = table.day[at].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return found._replace(stream=Stream(table.day[at], ends[at], log_odds(p), happened == 0, later, months))
 
 
 def walk(day: Ints, ends: Ints) -> list[tuple[Ints, Ints]]:

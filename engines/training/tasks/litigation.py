@@ -153,7 +153,7 @@ def predict(
     plain = _member(texts, about, pairs=False)(learn, asked)
     progress.advance(bar)
     prevalence = np.full(len(asked), about[learn].mean())
-    return {"tocsin": told["tocsin"], "TF-IDF": pair(plain), "prevalence": pair(prevalence)}
+    return {"tocsin": told.told["tocsin"], "TF-IDF": pair(plain), "prevalence": pair(prevalence)}
 
 
 def _member(texts: list[str], about: Ints, pairs: bool) -> Member:

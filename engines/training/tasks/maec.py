@@ -40,6 +40,7 @@ from engines.calls import (
 )
 from engines.training import leaks
 from engines.training.ablation import fused
+from engines.training.coverage import Stream
 from engines.training.measures import Measure, judge
 from engines.training.models.fusion import Head
 from engines.training.tasks import Outcome, Run
@@ -246,7 +247,20 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     told["mean"] = np.tile(mean, (len(day), 1))
     progress.advance(task)
     week = (date.astype(np.int64) + 3) // 7
-    return Outcome(measure({name: (one - calls.target)[rows] ** 2 for name, one in told.items()}, week[rows]))
+    found = measure({name: (one - calls.target)[rows] ** 2 for name, one in told.items()}, week[rows])
+    if not same:
+        return Outcome(found)
+    error = np.abs(told["tocsin"] - calls.target)[rows, -1]
+    return Outcome(found, stream=stream(date[rows], error, week[rows]))
+
+
+def stream(date: npt.NDArray[np.datetime64], error: Floats, week: Ints) -> Stream:
+    """Return the errors (call,) of the longest horizon; the later half of the calls is judged."""
+    day = date.astype(np.int64)
+    # Holidays are no trading days: so long a stretch has at most three.
+    settles = np.busday_offset(date, CLOSED + 3, roll="forward").astype(np.int64)
+    quiet = np.ones(len(day), np.bool_)
+    return Stream(day, settles, error, quiet, day > int(np.median(day)), week, of_errors=True)
 
 
 def _fusions(

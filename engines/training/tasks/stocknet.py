@@ -29,10 +29,12 @@ from sklearn.preprocessing import StandardScaler
 
 from engines.training import leaks
 from engines.training.ablation import fused
+from engines.training.calibration import log_odds
+from engines.training.coverage import Stream
 from engines.training.fusion import LARGE, TRAILING
 from engines.training.measures import BINARY, Judged
 from engines.training.models.fusion import Head
-from engines.training.stacking import Learner, Member, later_folds, pair, stacked
+from engines.training.stacking import Learner, Member, Stacked, later_folds, pair, stacked
 from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError, read_table
 
@@ -117,8 +119,9 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         )
     told = predict(known, asked, run.progress, run.overlap(same))
     out.parent.mkdir(parents=True, exist_ok=True)
-    pl.DataFrame({"ticker": asked.ticker, "date": asked.date, "p_move": told["tocsin"][:, 1]}).write_csv(out)
-    return measure(asked, told)
+    pl.DataFrame({"ticker": asked.ticker, "date": asked.date, "p_move": told.told["tocsin"][:, 1]}).write_csv(out)
+    found = measure(asked, told.told)
+    return found._replace(stream=stream(known, asked, told)) if train.resolve() == test.resolve() else found
 
 
 def read(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -259,10 +262,8 @@ def of_posts(at: pl.DataFrame, posts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def predict(
-    known: Days, asked: Days, progress: Progress, overlap: Callable[[str], None] | None = None
-) -> dict[str, Floats]:
-    """Return probabilities (asked, 2) by contender.
+def predict(known: Days, asked: Days, progress: Progress, overlap: Callable[[str], None] | None = None) -> Stacked:
+    """Return what contenders say of ``asked``.
 
     They are "tocsin", "bars", "posts" (each a stack), fusions of bars, posts and words with and without each of them
     (see `engines.training.ablation`), "past volatility" and "prevalence".
@@ -297,11 +298,23 @@ def predict(
     leaks.check(learn, rows, leaks.Span(day, ends), tell=overlap)
     for before, after in folds:
         leaks.check(before, after, leaks.Span(day, ends))
-    told = stacked(members, truth, learn, rows, folds, lambda: progress.advance(bar), stacks)
+    found = stacked(members, truth, learn, rows, folds, lambda: progress.advance(bar), stacks)
     past = _LOGISTIC.on(np.vstack([known.past, asked.past]), truth)(learn, rows)
-    told |= _fusions(known, asked, progress)
+    told = found.told | _fusions(known, asked, progress)
     baselines = {"past volatility": pair(past), "prevalence": pair(np.full(len(rows), truth.mean()))}
-    return {name: p for name, p in told.items() if name not in members} | baselines
+    return found._replace(told={name: p for name, p in told.items() if name not in members} | baselines)
+
+
+def stream(known: Days, asked: Days, told: Stacked) -> Stream:
+    """Return the stack's log odds: those of ``known`` that it has weighed, then those of ``asked``."""
+    judged = asked.large >= 0  # (asked,)
+    day = np.concatenate([known.day[told.weighed], asked.day[judged]])
+    p = np.concatenate([told.unseen["tocsin"], told.told["tocsin"][judged]])[:, 1]
+    large = np.concatenate([known.large[told.weighed], asked.large[judged]])
+    later = np.arange(len(day)) >= len(told.weighed)
+    # A day's move is known at the next close.
+    days = np.append(np.unique(np.concatenate([known.day, asked.day])), asked.day.max() + 1)
+    return Stream(day, days[np.searchsorted(days, day) + 1], log_odds(p), large == 0, later, (day + 3) // 7)
 
 
 def _fusions(known: Days, asked: Days, progress: Progress) -> dict[str, Floats]:

@@ -115,7 +115,7 @@ def test_a_stack_follows_the_member_that_knows() -> None:
         rows,
         np.arange(400, 600),
         grouped_folds(rows, rows, 4, seed=0),
-    )
+    ).told
     assert np.array_equal(told["tocsin"].argmax(1), truth[400:])
     assert np.abs(told["tocsin"][:, 1] - truth[400:]).max() < 0.1  # it has seen that "knows" errs never
 
