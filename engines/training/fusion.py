@@ -277,9 +277,12 @@ def _report(
             f"The {name} {verdict} to the rest: AUC {by.value:+.4f} [{by.low:+.4f}, {by.high:+.4f}], by paired weeks."
         )
     risk = contenders["fusion"][:, 1]
+    slope, intercept = _platt(model.told(rows)[:, 0], days)
+    usual = np.quantile(_sigmoid(slope * model.told(rows)[~test, 0] + intercept), (0.99, 0.999))
     tops = [(share, float(np.quantile(risk, 1 - share))) for share in (0.1, 0.01)]
     here = rows.present[test].mean(0).tolist()
     notes += [
+        f"Risk before test: the top 1% from {usual[0]:.3f} up, the top 0.1% from {usual[1]:.3f} up.",
         "Risk in test: "
         + "; ".join(
             f"the top {s:.0%} from {bound:.3f} up, {labels[risk >= bound].mean():.0%} large" for s, bound in tops

@@ -78,7 +78,7 @@ def test_a_stack_is_calibrated_by_the_rows_that_its_members_have_not_learnt() ->
     truth = drawn(p, 4)
     known, asked = time[:6_000], time[6_000:]
     members = {"one": lambda _, rows: 1 / (1 + np.exp(-odds[rows]))}
-    found = stacked(members, truth, known, asked, later_folds(known, known, 2))
+    found = stacked(members, truth, known, asked, later_folds(known, known, known, 2))
     assert found.method == {"tocsin": "anchored"}
     assert found.weighed.tolist() == list(range(3_000, 6_000))
     assert found.unseen["tocsin"].shape == (3_000, 2)
