@@ -53,6 +53,7 @@ SOURCE = Source(
     licence="Apache-2.0",
     may_train_what_ships=True,
     window="none: made by a formula",
+    sha256={"engines/simulator/voices.py": sha256_of(Path(voices.__file__))},
     note="No recording of a person is among them.",
 )
 
