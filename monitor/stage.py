@@ -103,6 +103,12 @@ def load_stages(
         )
     except (BundleError, OSError, ValueError) as error:
         raise StartupError(str(error)) from error
+    skips: dict[tuple[str, str], list[str]] = {}
+    for name, opened in members.sessions.items():
+        for skip in opened.skipped:
+            skips.setdefault((skip.backend, skip.reason), []).append(name)
+    for (backend, reason), names in skips.items():
+        log.info("back end skipped", backend=backend, reason=reason, members=names)
     session = members.sessions["text"]
     specs = SPECS | {label.head: label.spec for label in labels}
     forget_ns = settings.forget_days * DAY_NS

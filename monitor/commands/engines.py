@@ -16,12 +16,16 @@ from monitor.errors import StartupError
 from monitor.settings import load
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from engines.bundle import Bundle
     from engines.inference import Precision
 
 app = typer.Typer()
 TOKENS = 32
 _WARM = 3
+#: What each member of a bundle is of.
+OF = {"text": "news, posts, calls", "chart": "chart snapshots", "voice": "the sound of calls", "fusion": "all of them"}
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +59,8 @@ def engines(
     Each back end that is here is given the bundle's text encoder, has to agree with the reference (ONNX Runtime on the
     CPU, fp32) on a sentence of every length that is served, and encodes a text of 32 tokens on one thread some times
     over; shown is the median. The first that passes is what `tocsin run` takes. For those that are not here the reason
-    stands instead; plans that `tocsin compile` has built for them are `built, not executed`.
+    stands instead; plans that `tocsin compile` has built for them are `built, not executed`. Below, each member of the
+    bundle with the back end that it runs on.
 
     Example: `tocsin engines --runs 200`
     """
@@ -104,6 +109,24 @@ def engines(
         else "the first in this order that is here and agrees with the reference"
     )
     console.print(f"[green]✓[/] {chosen} serves: {why} (a text: {TOKENS} tokens, median of {runs})", soft_wrap=True)
+    console.print()
+    console.print(_members(loaded, settings.cache, settings.precision))
+
+
+def _members(bundle: Bundle, cache: Path, precision: Precision) -> Table:
+    """Return which back end each member of the bundle runs on, as the daemon opens them."""
+    from rich.table import Table
+
+    from engines.fusion import FusionModel
+    from monitor.encoding import load_members
+
+    table = Table("member", "of", "runs on", "precision", "from the reference", box=None)
+    members = load_members(bundle, cache=cache, precision=precision)
+    sessions = {**members.sessions, "fusion": FusionModel(bundle).session}
+    for name, session in sessions.items():
+        away = "is it" if session.equality == "reference" else f"{session.difference:.1e}"
+        table.add_row(name, OF[name], session.backend, session.precision, away)
+    return table
 
 
 def survey(
