@@ -53,7 +53,7 @@ async def fusion(
             level = item.level
         elif isinstance(item, Ticked | Lapsed):
             ticked = (item,) if isinstance(item, Ticked) else item.ticked
-            scores = _fused(model, ticked, state, level) if level < RULES_ONLY else [None] * len(ticked)
+            scores = _fused(model, ticked, state, level, bundle) if level < RULES_ONLY else [None] * len(ticked)
             for one, fused in zip(ticked, scores, strict=True):
                 if one is not item:
                     yield one
@@ -62,18 +62,20 @@ async def fusion(
                         yield said
         elif isinstance(item, Heard):
             kept = state[item.key]
-            now = np.array([item.embedding.ts_event], np.int64)
+            # What comes late speaks of now: an episode does not go back in time for it.
+            now = np.array([max(item.embedding.ts_event, kept.bar_end)], np.int64)
             available = np.array([item.arrival.ts_available], np.int64)
             bar = np.frombuffer(kept.bar, np.float32)[None] if kept.bar else None
-            held = _held(kept, level)
+            held = _held(kept, level, bundle)
             fused = model.score(bar, np.array([kept.bar_end]), _columns(held), now)
             anomaly = np.array([kept.bar_anomaly])
             yield _record(item.key, kept, fused, 0, now, now, available, anomaly, bundle)
-            yield Scored(item.key, _track(model, held, fused, now, available, now), item.arrival)
+            if _slot(item.modality) in model.modalities:
+                yield Scored(item.key, _track(model, held, fused, now, available, now), item.arrival)
 
 
 def _fused(
-    model: FusionModel, ticked: Sequence[Ticked], state: Mapping[str, InstrumentState], level: int
+    model: FusionModel, ticked: Sequence[Ticked], state: Mapping[str, InstrumentState], level: int, bundle: str
 ) -> Sequence[Fused | None]:
     """Return the scores of the bars that each item closed, None where it closed none.
 
@@ -85,7 +87,7 @@ def _fused(
     for at, item in enumerate(ticked):
         if (bars := item.update.bars) is None:
             continue
-        if held := _held(state[item.key], level):
+        if held := _held(state[item.key], level, bundle):
             found[at] = model.score(bars.features, bars.end, _columns(held), bars.end)
         else:
             plain.append((at, bars))
@@ -99,9 +101,21 @@ def _fused(
     return [found.get(at) for at in range(len(ticked))]
 
 
-def _held(kept: InstrumentState, level: int) -> dict[str, tuple[str, Embedding]]:
-    """Return what is kept for each of the model's modalities but bars, and which of the alert's modalities it is."""
-    left = {name: embedding for name, embedding in kept.kept.items() if level < SHED_AT[name]}
+def _slot(modality: str) -> str:
+    slot, names = WORDS
+    return slot if modality in names else modality
+
+
+def _held(kept: InstrumentState, level: int, bundle: str) -> dict[str, tuple[str, Embedding]]:
+    """Return what is kept for each of the model's modalities but bars, and which of the alert's modalities it is.
+
+    What the ladder leaves out is not among it, nor what another bundle's encoders made.
+    """
+    left = {
+        name: embedding
+        for name, embedding in kept.kept.items()
+        if level < SHED_AT[name] and embedding.bundle in ("", bundle)
+    }
     slot, names = WORDS
     held = {name: (name, embedding) for name, embedding in left.items() if name not in names}
     if words := [name for name in names if name in left]:
@@ -129,7 +143,7 @@ def _said(
     for row in range(len(bars.end)):
         yield _record(item.key, kept, fused, row, bars.start, bars.end, bars.ts_available, bars.anomaly, bundle)
     if fused is not None:
-        track = _track(model, _held(kept, level), fused, bars.end, bars.ts_available, bars.start)
+        track = _track(model, _held(kept, level, bundle), fused, bars.end, bars.ts_available, bars.start)
         yield Scored(item.key, track, item.arrival)
 
 
@@ -194,7 +208,12 @@ def _track(
         ]
         risk = RuleResult(name="risk", value=float(fused.risk[row]), threshold=spec.open, unit="probability")
         places = [
-            Attribution(topic=PLACES[name][0], locator=f"{PLACES[name][1]} {first}:{last}", weight=weight)
+            Attribution(
+                topic=PLACES[name][0],
+                locator=f"{PLACES[name][1]} {first}:{last}",
+                weight=weight,
+                excerpt=f"of its own score {one.score:.2f}",
+            )
             for name, one in held.values()
             if name in found
             for first, last, weight in sorted(one.spans, key=lambda span: -abs(span[2]))[:ATTRIBUTIONS]

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from agents.flow import Arrival, Item, Scored, first_clock
-from agents.state import MarketState, Seen
+from agents.state import MarketState, seen_of
 from agents.triage import triage
 from engines.tracks import Track
 from engines.typologies import TypologySpec, market_wide
@@ -48,7 +48,7 @@ async def crowds(
             for due_ns in _departures(kept, config, opening.ts_event):
                 yield _scored(item.key, kept.crowd, config, due_ns, item.ts_available, item)
             if market_wide.join(config, kept.crowd, opening.ts_event, opening.instrument, opening.episode_id):
-                kept.remember(Seen(item.topic, item.partition, item.offset, item.ts_available, item.sha256))
+                kept.remember(seen_of(item))
                 yield _scored(item.key, kept.crowd, config, kept.crowd.newest_ns, item.ts_available, item)
         elif isinstance(item, Clock):
             # In the seconds in which they are due, however far the clock leaps.

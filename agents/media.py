@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, MutableMapping
 
 from agents.flow import SHED_AT, Arrival, Heard, Item, modality_of
-from agents.state import InstrumentState
+from agents.state import InstrumentState, seen_of
 from agents.text import fingerprint
 from schemas.journal import Ladder
 from schemas.records import AudioSegment, ChartSnapshot
@@ -45,6 +45,6 @@ async def media(
         )
         if not kept.first_time(fingerprint(modality, identity)):
             continue
-        kept.kept[modality] = embedding
+        kept.keep(modality, embedding, seen_of(item))
         state[item.key] = kept
         yield Heard(item.key, modality, embedding, item)

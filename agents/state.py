@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from agents.flow import Arrival
 from engines.episodes import Episode
 from engines.signals import SignalState
 from engines.state import TickState
@@ -17,7 +18,7 @@ from schemas.alerts import Modality
 #: Inputs that an alert can name as evidence; older ones are counted.
 INPUTS_KEPT = 16
 #: Documents whose ids are remembered, so that one that was sent twice is heard once.
-DOCUMENTS_KEPT = 64
+DOCUMENTS_KEPT = 256
 HISTORY_KEPT = 32
 
 
@@ -29,6 +30,11 @@ class Seen(NamedTuple):
     offset: int
     ts_available: int
     sha256: bytes
+
+
+def seen_of(item: Arrival) -> Seen:
+    """Return an arrival as evidence names it."""
+    return Seen(item.topic, item.partition, item.offset, item.ts_available, item.sha256)
 
 
 class OpenEpisode(msgspec.Struct):
@@ -87,24 +93,29 @@ class Watched(ABC):
         """Return what stood beside ``bar`` at ``now_ns``, by modality; ``model`` is the bundle."""
         return {}
 
+    def source(self, modality: str) -> Seen | None:
+        """Return the input that is kept of a modality, None where there is none."""
+        return None
+
 
 #: What an alert tells of, in this order.
 MODALITIES = ("ticks", "text", "calls", "chart", "audio")
 
 
 class InstrumentState(Watched):
-    """One instrument: its ticks, the embeddings kept by modality, its episodes by typology, its latest inputs.
+    """One instrument: its ticks, the embeddings kept by modality and their inputs, its episodes, its latest inputs.
 
     ``bar`` holds the features of the last closed bar (float32, little-endian), empty before the first; ``latest_ns``
     is the greatest ``ts_available`` of what came.
     """
 
-    __slots__ = ("bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "signals", "ticks")
+    __slots__ = ("bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "signals", "sources", "ticks")
 
     def __init__(self, ticks: TickState) -> None:
         super().__init__()
         self.ticks = ticks
         self.kept: dict[str, Embedding] = {}
+        self.sources: dict[str, Seen] = {}
         self.documents: list[int] = []
         self.bar = b""
         self.bar_end = 0
@@ -135,12 +146,27 @@ class InstrumentState(Watched):
     def modalities(self, bar: Bar, now_ns: int, model: str) -> dict[str, Modality]:
         """Return the kept embeddings with their age, and ``bar``; what was never there is absent."""
         found = {
-            name: Modality(present=True, age_ns=max(0, now_ns - embedding.ts_event), score=embedding.score, model=model)
+            name: Modality(
+                present=True,
+                age_ns=max(0, now_ns - embedding.ts_event),
+                score=embedding.score,
+                model=embedding.bundle or model,
+            )
             for name, embedding in self.kept.items()
         }
         if bar.end:
             found["ticks"] = Modality(present=True, age_ns=max(0, now_ns - bar.end), score=bar.anomaly)
         return {name: found.get(name, Modality(present=False)) for name in MODALITIES}
+
+    def keep(self, modality: str, embedding: Embedding, source: Seen) -> None:
+        """Keep an embedding, and which input it is of, unless a newer one of its modality is there."""
+        if (before := self.kept.get(modality)) is None or embedding.ts_event >= before.ts_event:
+            self.kept[modality] = embedding
+            self.sources[modality] = source
+
+    def source(self, modality: str) -> Seen | None:
+        """Return the input that is kept of a modality, None where there is none."""
+        return self.sources.get(modality)
 
     def first_time(self, document: int) -> bool:
         """Note a document; False where it was noted before."""
@@ -166,6 +192,7 @@ class InstrumentState(Watched):
                 self.bar_anomaly,
                 self.latest_ns,
                 self.signals,
+                self.sources,
             )
         )
 
@@ -184,7 +211,7 @@ class InstrumentState(Watched):
         state.inputs_count, state.documents = packed.inputs_count, packed.documents
         state.bar, state.bar_end, state.bar_anomaly = packed.bar, packed.bar_end, packed.bar_anomaly
         state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
-        state.signals = packed.signals
+        state.signals, state.sources = packed.signals, packed.sources
         return state
 
 
@@ -248,6 +275,7 @@ class _Packed(msgspec.Struct, array_like=True):
     bar_anomaly: float
     latest_ns: int = 0  # 0.1.0 did not write it
     signals: SignalState = msgspec.field(default_factory=SignalState)  # nor this
+    sources: dict[str, Seen] = msgspec.field(default_factory=dict)  # nor this
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 import numpy as np
 
 from agents.flow import Arrival, Heard, Item, Scored, modality_of
-from agents.state import InstrumentState
+from agents.state import InstrumentState, seen_of
 from engines.text_labels import TextLabel
 from engines.tracks import Embedding, Track
 from schemas.alerts import Attribution, Explanation, RuleResult
@@ -64,7 +64,7 @@ async def text(
         modality = modality_of(record)
         if not kept.first_time(fingerprint(modality, _identity(record))):
             continue
-        kept.kept[modality] = embedding
+        kept.keep(modality, embedding, seen_of(item))
         state[item.key] = kept
         yield Heard(item.key, modality, embedding, item)
         yield Scored(item.key, _track(item, record, embedding, adverse), item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, MutableMapping
 
 from agents.flow import Arrival, Item, Lapsed, Scored, Ticked, first_clock
-from agents.state import InstrumentState, Seen
+from agents.state import InstrumentState, seen_of
 from engines.ticks import TickEngine
 from schemas.frames import Frame
 from schemas.journal import Clock
@@ -26,7 +26,7 @@ async def ticks(
     async for item in items:
         if isinstance(item, Arrival):
             kept = state.get(item.key) or InstrumentState(engine.new_state())
-            kept.remember(Seen(item.topic, item.partition, item.offset, item.ts_available, item.sha256))
+            kept.remember(seen_of(item))
             state[item.key] = kept
             yield item  # only now: a first text finds its state, and is evidence of its own alert
             if isinstance(item.value, Frame):

@@ -212,6 +212,9 @@ class _Judge:
         typology = f"{spec.name}@{spec.version}"
         running.history = [*running.history, (transition.ts, transition.score)][-HISTORY_KEPT:]
         inputs = [seen for seen in kept.inputs if seen.ts_available >= running.window_start] or kept.inputs[-1:]
+        # What it stands on may be older than the window, and than all that is remembered in order.
+        older = [seen for name, share in weights.items() if share and (seen := kept.source(name)) is not None]
+        inputs = [*(seen for seen in older if seen not in inputs), *inputs]
         return Alert(
             alert_id=identity(running.episode_id, transition.revision),
             episode_id=running.episode_id,

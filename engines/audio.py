@@ -22,6 +22,7 @@ BINS = FFT // 2 + 1  # 129, 31.25 Hz apart
 MELS = 40
 FRAMES_PER_SECOND = SAMPLE_RATE_HZ // HOP  # 100
 MAX_SAMPLES = 8 << 20  # that a compressed file may unfold to: what a message of 16 MB holds in 16 bits
+MAX_STEP = 1_000  # samples that become a whole number of samples; of 44.1 kHz 441
 FLOOR = 1e-10  # of power: what digital silence is taken for
 
 
@@ -55,7 +56,7 @@ def decode_wav(data: bytes) -> Sound:
                 file.getsampwidth(), file.getnchannels(), file.getframerate(), file.getnframes()
             )  # fmt: skip
             raw = np.frombuffer(file.readframes(count), np.uint8)
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:
         raise AudioError(f"expected a WAV file of PCM samples, to which convert; found: {error!r}") from error
     if not 1 <= width <= 4 or rate_hz < 1:
         raise AudioError(f"expected samples of 1 to 4 bytes at 1 Hz or more, found {width} bytes at {rate_hz} Hz")
@@ -141,11 +142,18 @@ def resample(sound: Sound, rate_hz: int = SAMPLE_RATE_HZ) -> Floats:
 
     The spectrum is cut, or continued with zeros, at half the lower rate. Half a second of silence follows the sound
     meanwhile, so that its end does not ring into its beginning.
+
+    Raises
+    ------
+    AudioError
+        The rates have so little in common that the transform would take gigabytes.
     """
     samples, old_hz = sound
     if old_hz == rate_hz:
         return samples
     step = old_hz // math.gcd(old_hz, rate_hz)  # this many samples become a whole number of samples
+    if step > MAX_STEP:
+        raise AudioError(f"expected a usual rate such as 8000, 16000, 44100 or 48000 Hz, found {old_hz} Hz: convert it")
     padded = -(-(len(samples) + old_hz // 2) // step) * step
     target = padded * rate_hz // old_hz
     spectrum = np.fft.rfft(samples, padded)[: target // 2 + 1]  # (bin,)

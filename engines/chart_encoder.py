@@ -141,8 +141,17 @@ class ChartEncoder:
 
     def encode(self, payload: bytes, media_type: MediaType) -> Seen:
         """Return what the encoder says of a picture; raise `engines.pictures.PictureError` if it is none."""
-        seen = charts.see(decode(payload, media_type)[None])  # (1, 64, 60)
-        vectors, logits = (np.asarray(out, np.float32) for out in self.session.run(_inputs(seen)))  # (1, dim), (1, 1)
+        return self._encode(charts.see(decode(payload, media_type)[None]))
+
+    def read(self, payload: bytes, media_type: MediaType) -> tuple[Seen, list[Attribution]]:
+        """Return what the encoder says of a picture, and where: `encode` and `explain` for one decoding."""
+        picture = decode(payload, media_type)  # (height, width)
+        looked = charts.see(picture[None])  # (1, 64, 60)
+        seen = self._encode(looked)
+        return seen, self._explain(looked, picture.shape[1], seen)
+
+    def _encode(self, looked: Bytes) -> Seen:
+        vectors, logits = (np.asarray(out, np.float32) for out in self.session.run(_inputs(looked)))  # (1, dim), (1, 1)
         return Seen(vectors[0], logits[0], float(self._scores({"1": logits})[0][0]))
 
     def explain(self, payload: bytes, media_type: MediaType, seen: Seen) -> list[Attribution]:
@@ -152,9 +161,12 @@ class ChartEncoder:
         fewer columns has fewer strips.
         """
         picture = decode(payload, media_type)  # (height, width)
-        _, without = self.session.run(_inputs(_without_strips(charts.see(picture[None])[0])))  # (TOGETHER, 1)
+        return self._explain(charts.see(picture[None]), picture.shape[1], seen)
+
+    def _explain(self, looked: Bytes, width: int, seen: Seen) -> list[Attribution]:
+        _, without = self.session.run(_inputs(_without_strips(looked[0])))  # (TOGETHER, 1)
         weights = self._spec.slope * (seen.logits[0] - np.asarray(without, np.float64)[:, 0])  # (TOGETHER,)
-        edges = [round(picture.shape[1] * i / TOGETHER) for i in range(TOGETHER + 1)]
+        edges = [round(width * i / TOGETHER) for i in range(TOGETHER + 1)]
         return [
             Attribution(start, end, float(weight))
             for (start, end), weight in zip(itertools.pairwise(edges), weights, strict=True)

@@ -80,10 +80,11 @@ def step(
             if value >= spec.open:
                 episode.firing, episode.revision, episode.opened, episode.peak = True, 0, now, value
                 episode.severity = "critical" if value >= spec.critical else spec.opens_as
+                episode.calm_since = now if spec.momentary else 0
                 transitions.append(Transition("create", i, now, episode.severity, 0, value))
         else:
             if value >= spec.close:
-                episode.calm_since = 0
+                episode.calm_since = now if spec.momentary else 0
             elif not episode.calm_since:
                 episode.calm_since = now
             if value >= spec.critical and episode.severity != "critical":

@@ -157,7 +157,8 @@ class Session:
                 return  # another thread has seen to it
             self.skipped += (Skip(failed.backend, f"failed in service: {reason}", ran=True),)
             self.serving = self._next(may_build=False)
-        self._fell(Fallback(failed.backend, reason, self.serving.backend))
+            # Told before anything that the next one gave can be: the journal says it first.
+            self._fell(Fallback(failed.backend, reason, self.serving.backend))
 
     def _next(self, may_build: bool) -> Serving:
         """Return the first of those left that is here and passes the parity gate, at last the reference."""

@@ -102,6 +102,7 @@ class TextLabel:
             close=score(math.sqrt(file.budget), file.budget),
             hold_ns=HOLD_NS,
             opens_as=file.severity,
+            momentary=True,
         )
 
     @property

@@ -60,7 +60,8 @@ class Embedding(msgspec.Struct, frozen=True):
     """A kept embedding: ``vector`` is float32, little-endian; ``score`` calibrated in [0, 1].
 
     ``spans`` are the places of the input that the score rests on: (start, end, weight in log odds), in characters of a
-    text, columns of pixels of a chart, milliseconds of sound. ``tone`` is P(bullish) - P(bearish).
+    text, columns of pixels of a chart, milliseconds of sound. ``tone`` is P(bullish) - P(bearish). ``bundle`` is whose
+    encoder made it.
     """
 
     ts_event: int
@@ -70,3 +71,4 @@ class Embedding(msgspec.Struct, frozen=True):
     logits: list[float]
     spans: list[tuple[int, int, float]] = []
     tone: float = 0.0  # 0.1.0 did not write it
+    bundle: str = ""  # nor this

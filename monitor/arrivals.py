@@ -37,7 +37,9 @@ def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int
         available_ns,
         record,
         sha256,
-        raw=(key, value) if media else (b"", b""),  # its decoder has not seen it yet
+        # Its decoder has not seen it yet: what a dead letter would keep of it is kept.
+        raw=(key, value[:KEPT_BYTES]) if media else (b"", b""),
+        size=len(value),
         headers=headers,
         sent_ms=timestamp_ms,
     )
@@ -55,6 +57,7 @@ def refused(
         value=None,
         refusal=(refusal.reason, refusal.detail),
         raw=(key, value),
+        size=len(value),
         headers=headers,
         sent_ms=timestamp_ms,
     )
@@ -111,6 +114,6 @@ def dead_letter(taken: Taken, partition: int) -> DeadLetter:
         detail=message.refusal[1],
         key=key[:KEY_BYTES],
         value=value[:KEPT_BYTES],
-        size=len(value),
+        size=message.size,
         headers=kept_headers(message.headers),
     )

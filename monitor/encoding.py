@@ -5,7 +5,7 @@ Encoders run off the event loop, in whichever thread; the same record gives the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,12 +46,19 @@ class Members:
 
 
 def load_members(
-    bundle: Bundle, *, cache: Path, precision: Precision, fell: Callable[[Fallback], None] = lambda _: None
+    bundle: Bundle,
+    *,
+    fused: Collection[str],
+    cache: Path,
+    precision: Precision,
+    fell: Callable[[Fallback], None] = lambda _: None,
 ) -> Members:
     """Return what encodes with ``bundle``; a modality that it has no member for has no encoder.
 
     Parameters
     ----------
+    fused
+        The modalities that the fusion model knows: sound is explained where it has a say.
     cache
         Where compiled plans are kept.
     precision
@@ -91,39 +98,40 @@ def load_members(
             logits=encoded.logits.tolist(),
             spans=[(span.start, span.end, span.weight) for span in text.explain(said, encoded)] if adverse else [],
             tone=encoded.tone,
+            bundle=bundle.id,
         )
 
     encoders: dict[str, Encode] = {"text": encode_text, "calls": encode_text}
     sessions = {"text": text.session}
     if (chart := chart_encoder.of(bundle, SMALL, plans=plans, fell=telling("chart"))) is not None:
-        encoders["chart"], sessions["chart"] = _of_charts(chart), chart.session
+        encoders["chart"], sessions["chart"] = _of_charts(chart, bundle.id), chart.session
     if (voice := voice_encoder.of(bundle, SMALL, plans=plans, fell=telling("voice"))) is not None:
-        encoders["audio"], sessions["voice"] = _of_sound(voice), voice.session
+        encoders["audio"], sessions["voice"] = _of_sound(voice, "audio" in fused, bundle.id), voice.session
     return Members(encoders=encoders, sessions=sessions)
 
 
-def _of_charts(encoder: ChartEncoder) -> Encode:
+def _of_charts(encoder: ChartEncoder, bundle: str) -> Encode:
     def encode(record: Value) -> Embedding:
         assert isinstance(record, ChartSnapshot)
         try:
-            seen = encoder.encode(record.payload, record.media_type)
-            spans = encoder.explain(record.payload, record.media_type, seen)
+            seen, spans = encoder.read(record.payload, record.media_type)
         except PictureError as error:
             raise BadMessage("bad_media", str(error)) from error
-        return _embedding(record, seen.vector, seen.logits, seen.score, spans)
+        return _embedding(record, seen.vector, seen.logits, seen.score, spans, bundle)
 
     return encode
 
 
-def _of_sound(encoder: VoiceEncoder) -> Encode:
+def _of_sound(encoder: VoiceEncoder, explained: bool, bundle: str) -> Encode:
     def encode(record: Value) -> Embedding:
         assert isinstance(record, AudioSegment)
         shape = (record.payload, record.media_type, record.sample_rate_hz, record.channels)
         try:
-            heard, spans = encoder.encode(*shape), encoder.explain(*shape)
+            heard = encoder.encode(*shape)
+            spans = encoder.explain(*shape) if explained else []
         except AudioError as error:
             raise BadMessage("bad_media", str(error)) from error
-        return _embedding(record, heard.vector, heard.logits, heard.score, spans)
+        return _embedding(record, heard.vector, heard.logits, heard.score, spans, bundle)
 
     return encode
 
@@ -134,6 +142,7 @@ def _embedding(
     logits: npt.NDArray[np.float32],
     score: float,
     spans: Iterable[tuple[int, int, float]],
+    bundle: str,
 ) -> Embedding:
     return Embedding(
         ts_event=record.ts_event,
@@ -142,4 +151,5 @@ def _embedding(
         score=score,
         logits=logits.tolist(),
         spans=[(first, last, weight) for first, last, weight in spans],
+        bundle=bundle,
     )

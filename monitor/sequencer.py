@@ -28,7 +28,7 @@ HISTORY_NS = 7_200 * SECOND_NS
 class Pending:
     """A message in a buffer: decoded, or the reason why it could not be (``value`` None).
 
-    ``raw`` is kept where it may yet become a dead letter.
+    ``raw`` is kept where it may yet become a dead letter; ``size`` is the value's, bytes.
     """
 
     offset: int
@@ -43,6 +43,7 @@ class Pending:
     embedding: Callable[[], Awaitable[Embedding]] | None = None
     received_s: float = 0.0
     sent_ms: int = 0
+    size: int = 0
 
     def refuse(self, refusal: BadMessage) -> None:
         """Hold that it cannot be used after all."""

@@ -89,14 +89,17 @@ def load_stages(
     about: dict[str, Any] = {}
 
     def fallen(fallback: Fallback) -> None:
-        about["backend"] = members.sessions["text"].backend
+        if fallback.member == "text":
+            about["backend"] = fallback.serves
         fell(fallback)
 
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
         labels = load_labels(settings.labels, bundle, settings.precision)
-        members = load_members(bundle, cache=settings.cache, precision=settings.precision, fell=fallen)
         fusion = FusionModel(bundle)
+        members = load_members(
+            bundle, fused=fusion.modalities, cache=settings.cache, precision=settings.precision, fell=fallen
+        )
         master = SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
         config = TickConfig(
             bars=BarSpec(grace_ns=settings.grace_ms * 1_000_000, idle_grace_ns=settings.idle_grace_ms * 1_000_000)

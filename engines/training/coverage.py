@@ -105,7 +105,7 @@ def coverage(stream: Stream, seed: int) -> Coverage:
     # Where scores settle late, so long until they are enough for the rarest budget.
     enough = np.sort(stream.settles[stream.quiet])[: round(1 / min(BUDGETS))].max()
     begins = min(max(int(days[int(FIRST * (days < judged_from).sum())]), int(enough)), judged_from)
-    before = stream.quiet & ~stream.later & (stream.day >= begins)  # (n,)
+    before = stream.quiet & ~stream.later & (stream.day >= begins) & (stream.settles <= judged_from)  # (n,)
     spans = _spans(stream)
 
     def distance(p: Floats) -> float:

@@ -13,7 +13,8 @@ class TypologySpec(msgspec.Struct, frozen=True, kw_only=True):
     ``open``, ``critical`` and ``close`` are scores in [0, 1]: an episode opens at ``open``, turns critical at
     ``critical`` and closes when scores stayed below ``close`` for ``hold_ns`` of event time (ns). ``opens_as`` is its
     severity until then: what a desk should only know of opens as "info". ``regulation`` names the articles that the
-    pattern may breach.
+    pattern may breach. Where ``momentary``, a moment above ``close`` is over at once, as a text is: the hold runs from
+    it.
     """
 
     name: str
@@ -25,6 +26,7 @@ class TypologySpec(msgspec.Struct, frozen=True, kw_only=True):
     close: float
     hold_ns: int
     opens_as: Severity = "warning"
+    momentary: bool = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.close <= self.open <= self.critical <= 1 and self.open > 0):

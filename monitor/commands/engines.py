@@ -121,7 +121,7 @@ def _members(bundle: Bundle, cache: Path, precision: Precision) -> Table:
     from monitor.encoding import load_members
 
     table = Table("member", "of", "runs on", "precision", "from the reference", box=None)
-    members = load_members(bundle, cache=cache, precision=precision)
+    members = load_members(bundle, fused=(), cache=cache, precision=precision)
     sessions = {**members.sessions, "fusion": FusionModel(bundle).session}
     for name, session in sessions.items():
         away = "is it" if session.equality == "reference" else f"{session.difference:.1e}"

@@ -81,7 +81,6 @@ def test_a_rarer_text_is_critical_and_calm_closes() -> None:
         *heard(0.9995, 20, "d2"),
         *heard(0.5, 30, "d3"),
         Clock(BEGIN + (30 + 1_801) * S),
-        Clock(BEGIN + (30 + 1_802) * S),
     ]
     found = ring(items, {}, label())
     assert [(a.activity, a.finding.severity, a.finding.p_value) for a in found] == [
@@ -89,7 +88,14 @@ def test_a_rarer_text_is_critical_and_calm_closes() -> None:
         ("update", "critical", 0.001),
         ("close", "critical", None),
     ]
-    assert found[-1].times.available_at == BEGIN + (30 + 1_802) * S
+    # A text is a moment: the half hour runs from the last that rang.
+    assert found[-1].times.available_at == BEGIN + (20 + 1_802) * S
+
+
+def test_a_label_rings_again_though_no_other_text_came_between() -> None:
+    later = 3 * 3_600
+    items = [*heard(0.9995, 10, "d1"), Clock(BEGIN + later * S), *heard(0.9995, later + 10, "d2")]
+    assert [alert.activity for alert in ring(items, {}, label())] == ["create", "close", "create"]
 
 
 def test_labels_ring_each_for_itself() -> None:

@@ -122,3 +122,30 @@ def test_without_an_encoder_a_chart_is_evidence_and_the_ladder_is_not_blamed() -
     shed: list[str] = []
     _, scores, state = run([msgspec.structs.replace(chart(0.0), embedding=None)], shed.append)
     assert (scores, shed, state[KEY].inputs_count) == ([], [], 1)
+
+
+def test_a_chart_that_comes_late_replaces_no_newer_one() -> None:
+    late = msgspec.structs.replace(chart(-3_600.0, sha=2), ts_available=BEGIN + 6 * S)
+    _, scores, state = run([chart(5.0, sha=1), late])
+    assert state[KEY].kept["chart"].ts_event == BEGIN + 5 * S
+    assert state[KEY].sources["chart"].sha256 == bytes([1]) * 32
+    assert len(scores) == 2
+
+
+def test_evidence_names_what_an_alert_stands_on_however_long_ago_it_came() -> None:
+    many = [msgspec.structs.replace(sound(60.0 + i, i), embedding=None) for i in range(40)]
+    wild = msgspec.structs.replace(text(200.0), offset=77)
+    alerts, _, state = run([chart(0.0, sha=9), *many, wild])
+    assert state[KEY].inputs_count == 42
+    assert alerts[0].evidence.inputs[0].sha256 == (bytes([9]) * 32).hex()
+    assert all(seen.topic == "audio" for seen in state[KEY].inputs[:-1])
+    again = [alert for alert in alerts if alert.activity != "create"]
+    assert not again
+
+
+def test_what_another_bundles_encoder_made_has_no_say() -> None:
+    other = chart(0.0)
+    assert other.embedding is not None
+    other = msgspec.structs.replace(other, embedding=msgspec.structs.replace(other.embedding, bundle="another"))
+    alone = run([text(1.0)])[1][-1].scores["elevated_risk"]
+    assert run([other, text(1.0)])[1][-1].scores["elevated_risk"] == alone

@@ -155,3 +155,10 @@ def test_real_speech_is_louder_where_vowels_are(data_dir: Path) -> None:
     heard = log_mel(resample(sound))
     assert heard.shape == (1 + (len(sound.samples) - WINDOW) // 80, MELS)
     assert mel_centres_hz()[heard.max(axis=0).argmax()] < 1_000
+
+
+def test_a_rate_that_has_nothing_in_common_with_ours_is_refused_before_it_costs_gigabytes() -> None:
+    with pytest.raises(AudioError, match="found 383987 Hz: convert it"):
+        resample(Sound(np.zeros(1_000), 383_987))
+    for rate_hz in (11_025, 22_050, 44_100, 48_000, 96_000, 384_000):
+        assert len(resample(Sound(np.zeros(rate_hz), rate_hz))) == SAMPLE_RATE_HZ

@@ -18,7 +18,9 @@ AT = 1_741_012_200_000_000_000
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Members:
-    return load_members(Bundle.load(DEFAULT), cache=tmp_path_factory.mktemp("cache"), precision="fp32")
+    return load_members(
+        Bundle.load(DEFAULT), fused=("audio",), cache=tmp_path_factory.mktemp("cache"), precision="fp32"
+    )
 
 
 def snapshot(payload: bytes, media_type: MediaType = "image/png") -> ChartSnapshot:

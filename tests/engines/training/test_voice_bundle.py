@@ -35,7 +35,7 @@ def test_the_report_tells_of_every_part_and_contender_and_that_no_person_was_hea
 ) -> None:
     _, spec, part = trained
     assert part.split == {"train": 96, "calibration": 32, "test": 32}
-    assert set(part.metrics["voice encoder"]) == {"accuracy", "auc", "brier", "ece"}
+    assert set(part.metrics["voice encoder"]) == {"accuracy", "auc", "brier", "ece", "ece_floor"}
     assert part.metrics["prevalence"]["auc"].value == 0.5
     assert "Never heard a real voice" in part.notes[0]
     assert (spec.dim, spec.frames) == (network.DIM, network.FRAMES)
