@@ -38,7 +38,7 @@ def test_a_part_learns_from_days_whose_label_ends_before_those_it_is_judged_on()
     names = [str(i) for i in range(300)]
     large = np.where(day == 99, -1, day % 2)
     fold, test = parts(
-        Days(names, names, day, np.zeros((300, 1)), np.zeros((300, 1)), names, np.zeros((300, 2)), large)
+        Days(names, names, day, day + 1, np.zeros((300, 1)), np.zeros((300, 1)), names, np.zeros((300, 2)), large)
     )
     assert (fold.name, test.name) == ("fold", "test")
     for part in (fold, test):

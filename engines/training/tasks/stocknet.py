@@ -324,7 +324,8 @@ def _fusions(known: Days, asked: Days, progress: Progress) -> dict[str, Floats]:
     vectorizer = TfidfVectorizer(min_df=20, sublinear_tf=True, max_features=30_000)
     plain = [MASKS.sub(" ", text) for text in [*known.text, *asked.text]]
     counted = vectorizer.fit(plain[:n]).transform(plain)
-    directions = TruncatedSVD(min(WORDS, counted.shape[1]), random_state=SEED).fit(counted[:n])
+    with np.errstate(divide="ignore", invalid="ignore"):  # texts that are all alike have no variance to explain
+        directions = TruncatedSVD(min(WORDS, counted.shape[1]), random_state=SEED).fit(counted[:n])
     words = directions.transform(counted)  # (row, at most WORDS)
     words[[not text for text in plain]] = np.nan
     modalities = {

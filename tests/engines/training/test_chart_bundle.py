@@ -153,7 +153,7 @@ def test_the_report_has_every_contender_by_every_measure(trained: chart.Trained,
         "gain by drawing",
     ]
     for contender in list(part.metrics)[:4]:
-        assert list(part.metrics[contender]) == ["auc", "average_precision", "ece", "brier"]
+        assert list(part.metrics[contender]) == ["auc", "average_precision", "ece", "brier", "ece_floor"]
     assert part.metrics["prevalence"]["auc"].value == 0.5
     assert part.split == {name: int((days.part == name).sum()) for name in ("train", "stop", "test")}
     assert min(part.split.values()) > 100
