@@ -25,7 +25,8 @@ Ints = npt.NDArray[np.int64]
 
 TICKS = "ticks"
 #: Rows that run together, always as many, filled up where there are fewer: one shape, so that a row's bits are its own.
-BLOCK = 8
+BLOCK = 4
+_NEVER = np.iinfo(np.int64).max
 _HOUR_NS = 3_600_000_000_000
 _AGE = math.log(240.0)
 
@@ -113,7 +114,8 @@ class FusionModel:
         self._columns = np.array([features.NAMES.index(name) for name in spec.features])
         ends = np.cumsum(list(widths.values())).tolist()
         self.columns = {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}
-        self._ages = {slot.name: (slot.min_age_ns, slot.max_age_ns) for slot in spec.slots}
+        ages = [(slot.min_age_ns, slot.max_age_ns) for slot in spec.slots]
+        self._ages = tuple(np.array(bound, np.int64) for bound in zip(*ages, strict=True))
         self.session = open_session(bundle.read("fusion.onnx"), [], [ORT_CPU])
         expected = [(BLOCK, len(spec.heads)), (BLOCK, len(widths))]
         try:
@@ -148,28 +150,28 @@ class FusionModel:
         """
         n = len(now)
         inputs = self._empty(-(-n // BLOCK) * BLOCK)
-        x, age, present = inputs["x"], inputs["age"], inputs["present"]
+        x, since = inputs["x"], np.full((n, len(self.modalities)), _NEVER)
         for m, name in enumerate(self.modalities):
             if name == TICKS:
-                if bars is None:
-                    continue
-                values, since = bars.take(self._columns, axis=1), now - bars_end
+                if bars is not None:
+                    x[:n, self.columns[name]] = bars.take(self._columns, axis=1)
+                    np.subtract(now, bars_end, out=since[:, m])
             elif name in kept and len(kept[name].values) >= self._widths[name]:
-                values, since = kept[name].values[None, -self._widths[name] :], now - kept[name].ts_event
-            else:
-                continue
-            low, high = self._ages[name]
-            x[:n, self.columns[name]] = values
-            age[:n, m] = age_input(np.minimum(np.maximum(since, low), high))
-            present[:n, m] = since <= high
-        if not np.isfinite(x).all():
+                x[:n, self.columns[name]] = kept[name].values[-self._widths[name] :]
+                np.subtract(now, kept[name].ts_event, out=since[:, m])
+        low, high = self._ages
+        there = since != _NEVER
+        inputs["age"][:n] = age_input(np.minimum(np.maximum(since, low), high)) * there
+        inputs["present"][:n] = present = since <= high
+        if not math.isfinite(float(x.sum())):  # one that is not makes the sum so
             raise ValueError("fusion: expected finite numbers of every modality, found NaN or infinity")
-        found = [
-            self.session.run({name: array[i : i + BLOCK] for name, array in inputs.items()})
-            for i in range(0, len(x), BLOCK)
-        ]
-        answers, shares = (np.concatenate(part)[:n].astype(np.float64) for part in zip(*found, strict=True))
-        return Fused(answers[:, 0], shares, present[:n] > 0)
+        if len(x) == BLOCK:
+            answers, shares = self.session.run(inputs)
+        else:
+            cuts = [slice(i, i + BLOCK) for i in range(0, len(x), BLOCK)]
+            found = [self.session.run({k: array[cut] for k, array in inputs.items()}) for cut in cuts]
+            answers, shares = map(np.concatenate, zip(*found, strict=True))
+        return Fused(answers[:n, 0].astype(np.float64), shares[:n].astype(np.float64), present)
 
     def _empty(self, rows: int) -> dict[str, Singles]:
         m = len(self.modalities)
