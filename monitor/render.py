@@ -57,7 +57,7 @@ def _unit(unit: str) -> str:
 
 
 def alert_line(alert: Alert, form: str = "%Y-%m-%d %H:%M:%S") -> Text:
-    """Return an alert on one line: time, severity, instrument, typology, score, why, modalities, episode, revision.
+    """Return an alert on one line: time, severity, instrument, typology, score, modalities, why, episode, revision.
 
     A closed episode is dim, since it asks for nothing any more.
     """
@@ -71,8 +71,8 @@ def alert_line(alert: Alert, form: str = "%Y-%m-%d %H:%M:%S") -> Text:
         (f"{_ACTIVITIES[alert.activity]}", "dim"),
         (f"{finding.title} ", "dim" if closed else ""),
         (f"{finding.score:.2f} ", style),
+        (stands_on(alert.modalities), "cyan"),
         (f"{why(alert.explanation.rules)} ", "dim"),
-        (stands_on(alert.modalities), "dim cyan"),
         (f"[{alert.episode_id[:8]} r{alert.revision}]", "dim"),
     )
 
