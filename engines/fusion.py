@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 
 TICKS = "ticks"
 #: Rows that run together, always as many, filled up where there are fewer: one shape, so that a row's bits are its own.
-BLOCK = 4
+BLOCK = 8
 _NEVER = np.iinfo(np.int64).max
 _HOUR_NS = 3_600_000_000_000
 _AGE = math.log(240.0)
