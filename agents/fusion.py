@@ -17,7 +17,8 @@ from schemas.journal import RULES_ONLY, Ladder
 from schemas.records import Score
 
 Ints = npt.NDArray[np.int64]
-
+#: What is kept, by the model's modality: which of the alert's modalities it is, and its embedding.
+Held = Mapping[str, tuple[str, Embedding]]
 
 #: What a modality came by, and how a place in it is named.
 PLACES = {
@@ -53,12 +54,12 @@ async def fusion(
             level = item.level
         elif isinstance(item, Ticked | Lapsed):
             ticked = (item,) if isinstance(item, Ticked) else item.ticked
-            scores = _fused(model, ticked, state, level, bundle) if level < RULES_ONLY else [None] * len(ticked)
-            for one, fused in zip(ticked, scores, strict=True):
+            found = _fused(model, ticked, state, level, bundle) if level < RULES_ONLY else {}
+            for at, one in enumerate(ticked):
                 if one is not item:
                     yield one
                 if one.update.bars is not None:
-                    for said in _said(model, one, fused, state[one.key], level, bundle):
+                    for said in _said(model, one, found.get(at), state[one.key], bundle):
                         yield said
         elif isinstance(item, Heard):
             kept = state[item.key]
@@ -76,19 +77,19 @@ async def fusion(
 
 def _fused(
     model: FusionModel, ticked: Sequence[Ticked], state: Mapping[str, InstrumentState], level: int, bundle: str
-) -> Sequence[Fused | None]:
-    """Return the scores of the bars that each item closed, None where it closed none.
+) -> dict[int, tuple[Fused, Held]]:
+    """Return the scores of the bars that an item closed, and what was held beside them, by the item's number.
 
     The clock closes bars of many instruments at once: one pass over all that have nothing but bars costs little more
     than one over a single bar, and a row's bits are the row's alone.
     """
-    found: dict[int, Fused] = {}
+    found: dict[int, tuple[Fused, Held]] = {}
     plain: list[tuple[int, ClosedBars]] = []
     for at, item in enumerate(ticked):
         if (bars := item.update.bars) is None:
             continue
         if held := _held(state[item.key], level, bundle):
-            found[at] = model.score(bars.features, bars.end, _columns(held), bars.end)
+            found[at] = model.score(bars.features, bars.end, _columns(held), bars.end), held
         else:
             plain.append((at, bars))
     if plain:
@@ -97,8 +98,8 @@ def _fused(
         last = 0
         for at, bars in plain:
             first, last = last, last + len(bars.end)
-            found[at] = Fused(risk[first:last], share[first:last], present[first:last])
-    return [found.get(at) for at in range(len(ticked))]
+            found[at] = Fused(risk[first:last], share[first:last], present[first:last]), {}
+    return found
 
 
 def _slot(modality: str) -> str:
@@ -106,7 +107,7 @@ def _slot(modality: str) -> str:
     return slot if modality in names else modality
 
 
-def _held(kept: InstrumentState, level: int, bundle: str) -> dict[str, tuple[str, Embedding]]:
+def _held(kept: InstrumentState, level: int, bundle: str) -> Held:
     """Return what is kept for each of the model's modalities but bars, and which of the alert's modalities it is.
 
     What the ladder leaves out is not among it, nor what another bundle's encoders made.
@@ -124,7 +125,7 @@ def _held(kept: InstrumentState, level: int, bundle: str) -> dict[str, tuple[str
     return held
 
 
-def _columns(held: Mapping[str, tuple[str, Embedding]]) -> dict[str, Kept]:
+def _columns(held: Held) -> dict[str, Kept]:
     return {
         slot: Kept(
             np.concatenate([np.frombuffer(one.vector, np.float32), np.array(one.logits, np.float32)]), one.ts_event
@@ -134,16 +135,17 @@ def _columns(held: Mapping[str, tuple[str, Embedding]]) -> dict[str, Kept]:
 
 
 def _said(
-    model: FusionModel, item: Ticked, fused: Fused | None, kept: InstrumentState, level: int, bundle: str
+    model: FusionModel, item: Ticked, found: tuple[Fused, Held] | None, kept: InstrumentState, bundle: str
 ) -> Iterator[Item]:
     bars = item.update.bars
     assert bars is not None
     kept.bar = bars.features[-1].tobytes()
     kept.bar_end, kept.bar_anomaly = int(bars.end[-1]), float(bars.anomaly[-1])
+    fused, held = found or (None, {})
     for row in range(len(bars.end)):
         yield _record(item.key, kept, fused, row, bars.start, bars.end, bars.ts_available, bars.anomaly, bundle)
     if fused is not None:
-        track = _track(model, _held(kept, level, bundle), fused, bars.end, bars.ts_available, bars.start)
+        track = _track(model, held, fused, bars.end, bars.ts_available, bars.start)
         yield Scored(item.key, track, item.arrival)
 
 
@@ -180,7 +182,7 @@ def _record(
 
 def _track(
     model: FusionModel,
-    held: Mapping[str, tuple[str, Embedding]],
+    held: Held,
     fused: Fused,
     ts: Ints,
     available: Ints,

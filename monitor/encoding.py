@@ -89,17 +89,8 @@ def load_members(
         assert isinstance(record, News | TranscriptSegment)
         said = words(record)
         encoded = text.encode(said)
-        adverse = encoded.score >= adverse_text.SPEC.open
-        return Embedding(
-            ts_event=record.ts_event,
-            ts_available=record.ts_available,
-            vector=encoded.vector.tobytes(),
-            score=encoded.score,
-            logits=encoded.logits.tolist(),
-            spans=[(span.start, span.end, span.weight) for span in text.explain(said, encoded)] if adverse else [],
-            tone=encoded.tone,
-            bundle=bundle.id,
-        )
+        spans = text.explain(said, encoded) if encoded.score >= adverse_text.SPEC.open else []
+        return _embedding(record, encoded.vector, encoded.logits, encoded.score, spans, bundle.id, encoded.tone)
 
     encoders: dict[str, Encode] = {"text": encode_text, "calls": encode_text}
     sessions = {"text": text.session}
@@ -137,12 +128,13 @@ def _of_sound(encoder: VoiceEncoder, explained: bool, bundle: str) -> Encode:
 
 
 def _embedding(
-    record: ChartSnapshot | AudioSegment,
+    record: News | TranscriptSegment | ChartSnapshot | AudioSegment,
     vector: npt.NDArray[np.float32],
     logits: npt.NDArray[np.float32],
     score: float,
     spans: Iterable[tuple[int, int, float]],
     bundle: str,
+    tone: float = 0.0,
 ) -> Embedding:
     return Embedding(
         ts_event=record.ts_event,
@@ -151,5 +143,6 @@ def _embedding(
         score=score,
         logits=logits.tolist(),
         spans=[(first, last, weight) for first, last, weight in spans],
+        tone=tone,
         bundle=bundle,
     )
