@@ -34,6 +34,7 @@ from engines.text import TextSpec
 from engines.training import compress, text
 from engines.training.encoder import Encoder, from_onnx, onnx_bytes
 from engines.training.loop import Schedule
+from engines.training.pretrained import minilm
 from engines.typologies import adverse_text
 
 SEED = 0
@@ -74,7 +75,7 @@ def main() -> None:
 
 
 def _coarser(shipped: Encoder, posts: text.Posts) -> list[Contender]:
-    tokenizer = text.make_tokenizer()
+    tokenizer = minilm().tokenizer()
     known = posts.of("train")[0]
     calibration = known[:: max(1, len(known) // CALIBRATION)]
     whole = onnx_bytes(shipped)
@@ -92,7 +93,7 @@ def _coarser(shipped: Encoder, posts: text.Posts) -> list[Contender]:
 
 
 def _smaller(posts: text.Posts, chosen: argparse.Namespace) -> list[Contender]:
-    tokenizer = text.make_tokenizer()
+    tokenizer = minilm().tokenizer()
     drawn = (posts.part != "train") | (np.random.default_rng(SEED).random(len(posts.part)) < chosen.share)
     few = text.Posts(
         [t for t, kept in zip(posts.texts, drawn, strict=True) if kept], posts.labels[drawn], posts.part[drawn]
@@ -104,13 +105,13 @@ def _smaller(posts: text.Posts, chosen: argparse.Namespace) -> list[Contender]:
             text.fine_tune(encoder, tokenizer, few, schedule, SEED, progress)
             return encoder
 
-        teacher = learn(text.pretrained(tuple(range(6))))
+        teacher = learn(minilm().encoder())
         pruned = compress.prune(teacher, tokenizer, few, heads=HEADS, wide=WIDE)
-        student = text.pretrained()
+        student = minilm().encoder(text.LAYERS)
         compress.distil(teacher, student, tokenizer, few, schedule, SEED, progress)
         found = {
             "six layers": teacher,
-            "three layers, from labels": learn(text.pretrained()),
+            "three layers, from labels": learn(minilm().encoder(text.LAYERS)),
             "three layers, distilled": student,
             "six layers, three dropped": compress.keep_layers(teacher, text.LAYERS),
             f"six layers, {HEADS} heads, {WIDE} columns": pruned,
@@ -133,7 +134,7 @@ class Measure(NamedTuple):
         """Print a table of the contenders; return each one's greatest change of the score, where it has one."""
         sessions = {c.name: _session(c) for c in contenders}
         ms = _speed(sessions, self.shipped)
-        rows = [e.ids for e in text.make_tokenizer().encode_batch(self.texts)]
+        rows = [e.ids for e in minilm().tokenizer().encode_batch(self.texts)]
         lines: list[list[object]] = []
         figures: dict[str, float] = {}
         want = text.softmax(text.predict(self.shipped, rows)[1], self.temperature)

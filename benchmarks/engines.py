@@ -28,8 +28,9 @@ from engines.bundle import DEFAULT, Bundle
 from engines.fusion import TICKS, FusionModel, Kept
 from engines.inference import OPENVINO, ORDER, ORT_CPU, Array, Precision, Run, open_session
 from engines.text import TextEncoder, TextSpec
-from engines.training import compress, text
+from engines.training import compress
 from engines.training.encoder import Encoder, from_onnx, onnx_bytes
+from engines.training.pretrained import minilm
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -62,7 +63,7 @@ def main() -> None:
     shipped, ratios = from_onnx(bundle.read("encoder.onnx")), {}
     for title, encoder in (
         (f"bundle {bundle.id}", shipped),
-        ("MiniLM, six layers", text.pretrained(tuple(range(6)))),
+        ("MiniLM, six layers", minilm().encoder()),
     ):
         ratios = _beside_torch(title, encoder, spec)
     fused = _fusion(bundle)
@@ -103,7 +104,7 @@ def _sessions(encoder: Encoder, spec: TextSpec) -> dict[str, Run]:
 
     INT8 is calibrated on the gate's sentences: its time does not depend on that.
     """
-    whole, int8 = onnx_bytes(encoder), compress.int8_bytes(encoder, text.make_tokenizer(), spec.probes)
+    whole, int8 = onnx_bytes(encoder), compress.int8_bytes(encoder, minilm().tokenizer(), spec.probes)
     asked: list[tuple[str, Precision]] = [(ORT_CPU, "fp32"), *((OPENVINO, p) for p in ("fp32", "fp16", "bf16", "int8"))]
     opened = {
         f"{name}-{precision}": (name, open_session(whole, [], [name], precision=precision, int8=int8))
@@ -153,7 +154,7 @@ def _fusion(bundle: Bundle) -> dict[int, float]:
 
 def _events(bundle: Bundle, shipped: Encoder, spec: TextSpec) -> dict[str, float]:
     """Print and return events a second: each a text of `TOKENS` tokens, encoded and fused with all that is kept."""
-    tokenizer, model = text.make_tokenizer(), FusionModel(bundle)
+    tokenizer, model = minilm().tokenizer(), FusionModel(bundle)
     said = spec.probes[spec.lengths.index(TOKENS)]
     bars, now, kept = np.zeros((1, len(features.NAMES)), np.float32), np.array([HOUR_NS]), _kept(model)
 

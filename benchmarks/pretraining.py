@@ -40,6 +40,7 @@ from engines.training import text
 from engines.training.cotraining import Rounds, co_train, together
 from engines.training.measures import BINARY, gain
 from engines.training.models import contrastive, ticks
+from engines.training.pretrained import minilm
 from engines.training.relations import graph_vectors, related
 from engines.training.stacking import pair
 from engines.training.tasks import kdd17, stocknet
@@ -139,10 +140,10 @@ def encode(days: Days, progress: Progress) -> Singles:
     """Return the mean of MiniLM's vectors of the latest posts of each row, (row, 384), NaN where there are none."""
     said = [[stocknet.MASKS.sub(" ", post) for post in all_.split(" \n ")[-LATEST:] if post] for all_ in days.text]
     number = {post: i for i, post in enumerate(sorted({post for posts in said for post in posts}))}
-    tokenizer = text.make_tokenizer()
+    tokenizer = minilm().tokenizer()
     tokenizer.enable_truncation(TOKENS)
     rows = [e.ids for e in tokenizer.encode_batch(list(number))]
-    encoder = text.pretrained(tuple(range(6)))
+    encoder = minilm().encoder()
     bar = progress.add_task("encoding posts", total=len(rows))
     told = []
     for at in range(0, len(rows), 1024):

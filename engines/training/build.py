@@ -29,6 +29,7 @@ from engines.text import LABELS, TextEncoder, TextSpec
 from engines.training import card, chart, fusion, text, voice
 from engines.training.encoder import DIM, OPSET, Encoder, from_onnx, onnx_bytes
 from engines.training.loop import Schedule
+from engines.training.pretrained import minilm
 
 SEED = 0
 POSTS = ("twitter_fin_news/train.csv",)
@@ -62,7 +63,7 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
     """Train on ``data`` and put the bundle at ``out``; ``keep_text`` leaves the encoder there as it is."""
     if missing := [name for name in (*POSTS, *STOCKS) if not (data / name).is_file()]:
         raise SystemExit(f"{data} lacks {', '.join(missing)}: expected the shared data folder")
-    tokenizer = text.make_tokenizer()
+    tokenizer = minilm().tokenizer()
     with Progress() as progress:
         if keep_text:
             old = Bundle.load(out)
@@ -71,7 +72,7 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
             text_part = old.manifest.parts["text"]
         else:
             posts = text.load_posts(data / "twitter_fin_news", SEED)
-            encoder = text.pretrained()
+            encoder = minilm().encoder(text.LAYERS)
             text.fine_tune(encoder, tokenizer, posts, Schedule(), SEED, progress)
             temperature, text_part = text.report(posts, encoder, tokenizer, SEED)
         stocks = data / "stocknet"

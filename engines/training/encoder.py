@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -27,25 +29,54 @@ EPSILON = 1e-12
 #: Added to the attention of padding: exp() of it is exactly 0 in fp32.
 MASKED = -10_000.0
 
+#: Beyond so many tokens, distances between tokens are all the same to MPNet.
+FARTHEST = 128
+
 Weights = Mapping[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of an encoder, MiniLM's to begin with.
+
+    ``distances`` are the kinds of distance between two tokens that attention tells apart, as MPNet has it; 0: none.
+    """
+
+    dim: int = DIM
+    heads: int = HEADS
+    wide: int = WIDE
+    epsilon: float = EPSILON
+    distances: int = 0
+
+    @property
+    def head(self) -> int:
+        """Columns of one head."""
+        return self.dim // self.heads
+
+
+MINILM = Shape()
 
 
 class Layer(nn.Module):
     """One transformer layer, normalised after each half, as BERT has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: Shape = MINILM) -> None:
         super().__init__()
-        self.qkv = nn.Linear(DIM, 3 * DIM)
-        self.out = nn.Linear(DIM, DIM)
-        self.norm1 = nn.LayerNorm(DIM, EPSILON)
-        self.up = nn.Linear(DIM, WIDE)
-        self.down = nn.Linear(WIDE, DIM)
-        self.norm2 = nn.LayerNorm(DIM, EPSILON)
+        self.columns = shape.head
+        self.qkv = nn.Linear(shape.dim, 3 * shape.dim)
+        self.out = nn.Linear(shape.dim, shape.dim)
+        self.norm1 = nn.LayerNorm(shape.dim, shape.epsilon)
+        self.up = nn.Linear(shape.dim, shape.wide)
+        self.down = nn.Linear(shape.wide, shape.dim)
+        self.norm2 = nn.LayerNorm(shape.dim, shape.epsilon)
 
     def forward(self, x: Tensor, bias: Tensor, dropout: float) -> Tensor:
-        """Return the layer's output for ``x`` (batch, time, dim), attention ``bias`` (batch, 1, 1, time)."""
+        """Return the layer's output for ``x`` (batch, time, dim) and what is added to attention, ``bias``.
+
+        That is (batch, 1, 1, time), or (batch, head, time, time) where distances count.
+        """
         b, t, _ = x.shape
-        q, k, v = self.qkv(x).view(b, t, 3, -1, HEAD).permute(2, 0, 3, 1, 4)  # each (batch, head, time, 32)
+        q, k, v = self.qkv(x).view(b, t, 3, -1, self.columns).permute(2, 0, 3, 1, 4)  # each (batch, head, time, 32)
         weights = torch.softmax(q @ k.transpose(-1, -2) + bias, -1)  # (batch, head, time, time)
         mixed = (weights @ v).transpose(1, 2).flatten(2)  # (batch, time, head * 32)
         x = self.norm1(x + F.dropout(self.out(mixed), dropout, self.training))
@@ -55,14 +86,17 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """Token ids to a vector of length 1 and three logits."""
 
-    def __init__(self, vocabulary: int, positions: int, layers: int, dropout: float = 0.1) -> None:
+    def __init__(
+        self, vocabulary: int, positions: int, layers: int, dropout: float = 0.1, shape: Shape = MINILM
+    ) -> None:
         super().__init__()
-        self.dropout = dropout
-        self.word = nn.Embedding(vocabulary, DIM)
-        self.position = nn.Embedding(positions, DIM)
-        self.norm = nn.LayerNorm(DIM, EPSILON)
-        self.layers = nn.ModuleList(Layer() for _ in range(layers))
-        self.head = nn.Linear(DIM, LABELS)
+        self.dropout, self.shape = dropout, shape
+        self.word = nn.Embedding(vocabulary, shape.dim)
+        self.position = nn.Embedding(positions, shape.dim)
+        self.distance = nn.Embedding(shape.distances, shape.heads) if shape.distances else None
+        self.norm = nn.LayerNorm(shape.dim, shape.epsilon)
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(layers))
+        self.head = nn.Linear(shape.dim, LABELS)
 
     def forward(self, ids: Tensor, mask: Tensor, nudge: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return vectors (batch, dim) and logits (batch, 3) of ``ids`` and ``mask``, both int64 (batch, time).
@@ -74,36 +108,71 @@ class Encoder(nn.Module):
         x = F.dropout(self.norm(x), self.dropout, self.training)
         seen = mask.to(x.dtype)  # (batch, time)
         bias = ((1 - seen) * MASKED)[:, None, None, :]  # (batch, 1, 1, time)
+        if self.distance is not None:
+            kinds = torch.from_numpy(distances(ids.shape[1], self.shape.distances)).to(ids.device)  # (time, time)
+            bias = bias + self.distance(kinds).permute(2, 0, 1)  # (batch, head, time, time)
         for layer in self.layers:
             x = layer(x, bias, self.dropout)
         pooled = (x * seen[:, :, None]).sum(1) / seen.sum(1, keepdim=True)  # (batch, dim)
         return F.normalize(pooled, dim=-1), self.head(F.dropout(pooled, self.dropout, self.training))
 
 
-def from_bert(weights: Mapping[str, Tensor], keep: Sequence[int], positions: int) -> Encoder:
+def distances(time: int, kinds: int) -> npt.NDArray[np.int64]:
+    """Return the kind of distance from each token to each other, int64 (time, time), as MPNet has it.
+
+    A half of the kinds is for those that come later; of each half, half are single distances and the rest grow with the
+    logarithm (Raffel et al. 2020, T5, section 2.1).
+    """
+    ahead = np.arange(time)[None, :] - np.arange(time)[:, None]  # (time, time)
+    half, far = kinds // 2, np.abs(ahead)
+    single = half // 2
+    grown = np.log(np.maximum(far, single).astype(np.float32) / single) / math.log(FARTHEST / single) * (half - single)
+    kind = np.where(far < single, far, np.minimum(single + grown.astype(np.int64), half - 1))
+    return np.asarray(kind + half * (ahead > 0), np.int64)
+
+
+def from_bert(weights: Mapping[str, Tensor], keep: Sequence[int], positions: int, shape: Shape = MINILM) -> Encoder:
     """Return an encoder with the weights of a BERT checkpoint's layers ``keep``; the head starts at zero.
 
     Segment 0 is folded into the positions, and 1 / sqrt(head size) into the queries.
     """
-    word = weights["embeddings.word_embeddings.weight"]
-    encoder = Encoder(word.shape[0], positions, len(keep))
     segment = weights["embeddings.token_type_embeddings.weight"][0]
-    scale = 1 / math.sqrt(HEAD)
+    position = weights["embeddings.position_embeddings.weight"][:positions] + segment
+    names = ("self.query", "self.key", "self.value", "output.dense", "output.LayerNorm")
+    return _encoder(weights, position, keep, shape, names)
+
+
+def from_mpnet(weights: Mapping[str, Tensor], keep: Sequence[int], positions: int, shape: Shape) -> Encoder:
+    """Return an encoder with the weights of an MPNet checkpoint's layers ``keep`` (Song et al. 2020)."""
+    position = weights["embeddings.position_embeddings.weight"][2 : 2 + positions]  # 0 and 1 are of padding
+    return _encoder(weights, position, keep, shape, ("attn.q", "attn.k", "attn.v", "attn.o", "LayerNorm"))
+
+
+def _encoder(
+    weights: Mapping[str, Tensor], position: Tensor, keep: Sequence[int], shape: Shape, names: Sequence[str]
+) -> Encoder:
+    """Return an encoder of ``weights``, in whose attention query, key, value, output and norm have these ``names``."""
+    word = weights["embeddings.word_embeddings.weight"]
+    encoder = Encoder(word.shape[0], len(position), len(keep), shape=shape)
+    scale = 1 / math.sqrt(shape.head)
     state = {
         "word.weight": word,
-        "position.weight": weights["embeddings.position_embeddings.weight"][:positions] + segment,
+        "position.weight": position,
         "norm.weight": weights["embeddings.LayerNorm.weight"],
         "norm.bias": weights["embeddings.LayerNorm.bias"],
-        "head.weight": torch.zeros(LABELS, DIM),
+        "head.weight": torch.zeros(LABELS, shape.dim),
         "head.bias": torch.zeros(LABELS),
     }
+    if shape.distances:
+        state["distance.weight"] = weights["encoder.relative_attention_bias.weight"]
+    *inner, output, norm = names
     for new, old in enumerate(keep):
         source, target = f"encoder.layer.{old}", f"layers.{new}"
         for kind in ("weight", "bias"):
-            attention = [weights[f"{source}.attention.self.{name}.{kind}"] for name in ("query", "key", "value")]
+            attention = [weights[f"{source}.attention.{name}.{kind}"] for name in inner]
             state[f"{target}.qkv.{kind}"] = torch.cat([attention[0] * scale, *attention[1:]])
-            state[f"{target}.out.{kind}"] = weights[f"{source}.attention.output.dense.{kind}"]
-            state[f"{target}.norm1.{kind}"] = weights[f"{source}.attention.output.LayerNorm.{kind}"]
+            state[f"{target}.out.{kind}"] = weights[f"{source}.attention.{output}.{kind}"]
+            state[f"{target}.norm1.{kind}"] = weights[f"{source}.attention.{norm}.{kind}"]
             state[f"{target}.up.{kind}"] = weights[f"{source}.intermediate.dense.{kind}"]
             state[f"{target}.down.{kind}"] = weights[f"{source}.output.dense.{kind}"]
             state[f"{target}.norm2.{kind}"] = weights[f"{source}.output.LayerNorm.{kind}"]
@@ -123,7 +192,8 @@ def onnx_bytes(encoder: Encoder, write: Callable[[Weights], Graph] | None = None
 
     ``write`` makes a graph of another kind of the weights.
     """
-    graph = (write or Graph)({name: tensor.detach().numpy() for name, tensor in encoder.state_dict().items()})
+    weights = {name: tensor.detach().numpy() for name, tensor in encoder.state_dict().items()}
+    graph = (write or partial(Graph, shape=encoder.shape))(weights)
     model = helper.make_model(
         graph.build(len(encoder.layers)), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10
     )
@@ -135,8 +205,8 @@ def onnx_bytes(encoder: Encoder, write: Callable[[Weights], Graph] | None = None
 class Graph:
     """Collects nodes; every method returns the name of its result."""
 
-    def __init__(self, weights: Weights) -> None:
-        self.weights = weights
+    def __init__(self, weights: Weights, shape: Shape = MINILM) -> None:
+        self.weights, self.shape = weights, shape
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: dict[str, onnx.TensorProto] = {}
 
@@ -162,7 +232,7 @@ class Graph:
 
     def norm(self, x: str, name: str) -> str:
         scale, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
-        return self.op("LayerNormalization", [x, scale, bias], axis=-1, epsilon=EPSILON)
+        return self.op("LayerNormalization", [x, scale, bias], axis=-1, epsilon=self.shape.epsilon)
 
     def rows(self, name: str, at: str) -> str:
         """Rows of a table, cast after they are picked, so that the table stays in fp16 in memory."""
@@ -181,6 +251,14 @@ class Graph:
         hidden = self.op("Sub", [self.constant("one_f", np.float32(1)), seen])
         bias = self.op("Mul", [hidden, self.constant("masked", np.float32(MASKED))])
         bias = self.op("Unsqueeze", [bias, self.ints(1, 2)])  # (batch, 1, 1, time)
+        if self.shape.distances:
+            table = distances(len(self.weights["position.weight"]), self.shape.distances)
+            ends = [self.op("Unsqueeze", [end, self.ints(0)]) for end in (zero, time)]  # (1) each
+            whole = self.constant("distances", table)  # (positions, positions)
+            rows = self.op("Slice", [whole, *ends, self.ints(0)])  # (time, positions)
+            kinds = self.op("Slice", [rows, *ends, self.ints(1)])  # (time, time)
+            far = self.op("Transpose", [self.rows("distance.weight", kinds)], perm=[2, 0, 1])  # (head, time, time)
+            bias = self.op("Add", [bias, far])  # (batch, head, time, time)
         for i in range(layers):
             x = self.layer(x, bias, f"layers.{i}")
         weights = self.op("Unsqueeze", [seen, self.ints(2)])  # (batch, time, 1)
@@ -191,14 +269,14 @@ class Graph:
         self.op("Identity", [self.linear(pooled, "head")], "logits")
         tokens = [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "time"]) for n in ("ids", "mask")]
         outputs = [
-            helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["batch", DIM]),
+            helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["batch", self.shape.dim]),
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", LABELS]),
         ]
         return helper.make_graph(self.nodes, "text_encoder", tokens, outputs, list(self.tensors.values()))
 
     def layer(self, x: str, bias: str, name: str) -> str:
-        heads = self.weights[f"{name}.out.weight"].shape[1] // HEAD
-        shape = self.ints(0, 0, 3, heads, HEAD)
+        heads = self.weights[f"{name}.out.weight"].shape[1] // self.shape.head
+        shape = self.ints(0, 0, 3, heads, self.shape.head)
         split = self.op("Reshape", [self.linear(x, f"{name}.qkv"), shape])  # (batch, time, 3, head, 32)
         split = self.op("Transpose", [split], perm=[2, 0, 3, 1, 4])  # (3, batch, head, time, 32)
         q, k, v = (self.op("Gather", [split, self.constant(f"pick_{i}", np.int64(i))], axis=0) for i in range(3))
@@ -206,7 +284,7 @@ class Graph:
         scores = self.op("Add", [self.op("MatMul", [q, k]), bias])  # (batch, head, time, time)
         mixed = self.op("MatMul", [self.op("Softmax", [scores], axis=-1), v])  # (batch, head, time, 32)
         mixed = self.op("Transpose", [mixed], perm=[0, 2, 1, 3])  # (batch, time, head, 32)
-        mixed = self.op("Reshape", [mixed, self.ints(0, 0, heads * HEAD)])  # (batch, time, head * 32)
+        mixed = self.op("Reshape", [mixed, self.ints(0, 0, heads * self.shape.head)])  # (batch, time, head * 32)
         x = self.norm(self.op("Add", [x, self.linear(mixed, f"{name}.out")]), f"{name}.norm1")
         wide = self.op("Gelu", [self.linear(x, f"{name}.up")])  # (batch, time, wide)
         return self.norm(self.op("Add", [x, self.linear(wide, f"{name}.down")]), f"{name}.norm2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +35,8 @@ class Schedule:
     With ``keep`` "last" all epochs run and the last is kept, whatever its score.
 
     ``rate`` is that of the body and ``head_rate`` that of the head; both rise over the share ``warm_up`` of all steps
-    and then fall linearly to 0. ``decay`` is weight decay, ``clip`` bounds the gradient's norm. With an ``adversary``
+    and then fall linearly to 0. Of a body with layers, the last has ``rate``, and each one before it ``layer_decay`` of
+    the one after. ``decay`` is weight decay, ``clip`` bounds the gradient's norm. With an ``adversary``
     each step learns from the batch and from the batch nudged. Parameters whose names begin with one of ``freeze`` stay
     as they are.
     """
@@ -44,6 +46,7 @@ class Schedule:
     batch: int = 32
     rate: float = 1e-4
     head_rate: float = 1e-3
+    layer_decay: float = 1.0
     decay: float = 0.01
     warm_up: float = 0.1
     clip: float = 1.0
@@ -183,8 +186,17 @@ def _backward(lesson: Lesson[Batch], batch: Batch, adversary: Adversary | None, 
 
 def _optimizer(model: nn.Module, head: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     last = list(head.parameters())
-    body = [p for p in model.parameters() if p.requires_grad and all(p is not q for q in last)]
-    groups = [{"params": body, "lr": schedule.rate}, {"params": last, "lr": schedule.head_rate}]
+    body = [(n, p) for n, p in model.named_parameters() if p.requires_grad and all(p is not q for q in last)]
+    layer = [int(found[1]) if (found := re.match(r"layers\.(\d+)\.", name)) else -1 for name, _ in body]
+    top = max(layer, default=-1)
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for (_, p), n in zip(body, layer, strict=True) if n == at],
+            "lr": schedule.rate * schedule.layer_decay ** (top - at),
+        }
+        for at in sorted(set(layer), reverse=True)
+    ]
+    groups.append({"params": last, "lr": schedule.head_rate})
     if schedule.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=schedule.decay)
     kind = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam

@@ -29,7 +29,7 @@ Ints = npt.NDArray[np.int64]
 RADII = (0.1, 0.3)
 HARDENED = 0.3
 #: Texts that are attacked, and texts that the pass against attacks learns from: a tenth of a task's time at most.
-ATTACKED, LEARNT = 192, 384
+ATTACKED, LEARNT = 96, 192
 #: What that pass's rates are multiplied by: at the full ones, few texts undo what many have taught.
 GENTLER = 0.25
 MEASURES = {name: MULTICLASS[name] for name in ("macro_f1", "accuracy")}
@@ -71,6 +71,8 @@ def measure(
     seed: int,
     progress: Progress,
     device: str = "cpu",
+    *,
+    bf16: bool = False,
 ) -> Robustness:
     """Return how ``encoder`` does on some of the texts ``asked`` and ``labels`` (n,), clean and attacked.
 
@@ -97,7 +99,9 @@ def measure(
                 keep="last",
                 adversary=adversary,
             )
-            text.fine_tune(contenders[f"encoder, {name}"], tokenizer, few, once, seed, progress, device=device)
+            text.fine_tune(
+                contenders[f"encoder, {name}"], tokenizer, few, once, seed, progress, device=device, bf16=bf16
+            )
     attacks = {"clean": None} | {
         f"{name} at {radius:g}": Adversary(radius * norm, steps)
         for radius in RADII
@@ -106,7 +110,7 @@ def measure(
     metrics = {
         f"{contender}, {attack} {name}": metric
         for contender, model in contenders.items()
-        for attack, logits in zip(attacks, attacked(model, rows, truth, list(attacks.values())), strict=True)
+        for attack, logits in zip(attacks, attacked(model, rows, truth, list(attacks.values()), bf16=bf16), strict=True)
         for name, metric in judge(MEASURES, truth, text.softmax(logits), np.arange(len(truth)), seed).items()
     }
     learnt = int((few.part == "train").sum()) if schedule.adversary is None else 0
@@ -114,24 +118,35 @@ def measure(
 
 
 def attacked(
-    encoder: Encoder, rows: list[list[int]], labels: Ints, adversaries: Sequence[Adversary | None]
+    encoder: Encoder,
+    rows: list[list[int]],
+    labels: Ints,
+    adversaries: Sequence[Adversary | None],
+    *,
+    bf16: bool = False,
 ) -> list[Floats]:
     """Return logits (n, 3) of tokenized texts under each adversary, who knows weights and ``labels`` (n,); None: clean.
 
-    Dropout is off, all is in fp32.
+    Dropout is off, all is in fp32, or with ``bf16`` in bf16 where that serves.
     """
     encoder.eval()
     found = [np.zeros((len(rows), encoder.head.out_features)) for _ in adversaries]
+
+    def said(ids: Tensor, mask: Tensor, nudge: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits: Tensor = encoder(ids, mask, nudge)[1]  # (batch, 3)
+        return logits.float()
+
     for ids, mask, group in text.batches(rows, 64):
         truth = torch.from_numpy(labels[group])  # (batch,)
 
         def loss(nudge: Tensor, ids: Tensor = ids, mask: Tensor = mask, truth: Tensor = truth) -> Tensor:
-            return F.cross_entropy(encoder(ids, mask, nudge)[1], truth, reduction="sum")
+            return F.cross_entropy(said(ids, mask, nudge), truth, reduction="sum")
 
         still = torch.zeros((*ids.shape, encoder.word.embedding_dim), requires_grad=True)  # (batch, time, dim)
         (gradient,) = torch.autograd.grad(loss(still), still)  # (batch, time, dim)
         for logits, adversary in zip(found, adversaries, strict=True):
             nudge = still if adversary is None else nudge_from(gradient, loss, adversary)
             with torch.no_grad():
-                logits[group] = encoder(ids, mask, nudge)[1].numpy()
+                logits[group] = said(ids, mask, nudge).numpy()
     return found

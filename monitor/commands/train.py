@@ -76,6 +76,13 @@ def train(
     search: Annotated[
         int, typer.Option(min=1, help="Schedules to try before the best, on what stops training, is taken.")
     ] = 1,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="What encoders of texts begin with: mpnet, minilm, or the folder of a BERT or MPNet checkpoint.",
+            show_default="mpnet where the processor has bf16",
+        ),
+    ] = "auto",
     device: Annotated[Device, typer.Option(help="Where networks of texts learn.")] = Device.auto,
     augment: Annotated[
         Copies, typer.Option(help="Copies of texts to learn from, in which words are replaced by synonyms.")
@@ -100,6 +107,7 @@ def train(
         from engines.training.augment import Augmentation, AugmentError
         from engines.training.leaks import LeakError
         from engines.training.loop import CheckpointError, ScheduleError, device_named
+        from engines.training.pretrained import PretrainedError
         from engines.training.tasks import Run, load_task, schedule_of
         from engines.training.tasks.tables import FolderError
     from rich.console import Console
@@ -117,7 +125,7 @@ def train(
     copies = Augmentation(augment is Copies.synonyms, back_translate)
     if schedule_of(task) is None:
         asked = {"search": search > 1, "device": device is Device.cuda, "augment": copies.synonyms}
-        asked["back-translate"] = back_translate is not None
+        asked |= {"encoder": encoder != "auto", "back-translate": back_translate is not None}
         named = [*changes, *(name for name, is_asked in asked.items() if is_asked)]
     else:
         named = []
@@ -140,11 +148,12 @@ def train(
             device=place,
             augment=copies if copies.synonyms or copies.translators else None,
             attack=True,
+            encoder=encoder,
         )
         try:
             with training.extra():
                 found = load_task(task)(folder, test or folder, out / "predictions.csv", run)
-        except (AugmentError, CheckpointError, FolderError, LeakError, ScheduleError) as error:
+        except (AugmentError, CheckpointError, FolderError, LeakError, PretrainedError, ScheduleError) as error:
             raise StartupError(str(error)) from error
     console = Console()
     for metrics, sentence in (

@@ -42,12 +42,16 @@ def tick(number: int) -> Trade:
 async def send_ticks(settings: Settings, numbers: range) -> None:
     async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap, linger_ms=2) as producer:
         topic = kafka.full_name(settings.prefix, "ticks")
+        sent = []
         for number in numbers:
             one = tick(number)
             # The timestamp is a tick's own: what it says must not lie in Kafka's future.
-            await producer.send(
-                topic, msgspec.json.encode(one), key=one.instrument.encode(), timestamp_ms=one.ts_event // 1_000_000
+            sent.append(
+                await producer.send(
+                    topic, msgspec.json.encode(one), key=one.instrument.encode(), timestamp_ms=one.ts_event // 1_000_000
+                )
             )
+        await asyncio.gather(*sent)  # what the broker did not take is the test's own failure
 
 
 async def read_all(settings: Settings, topic: str) -> list[tuple[codec.Value, dict[str, bytes]]]:
@@ -94,6 +98,20 @@ async def until(condition: Callable[[list[Frame]], bool], settings: Settings) ->
             f" {await committed(settings)} are acknowledged"
         )
     return frames
+
+
+async def acknowledged(ticks: int, settings: Settings, log: Path) -> None:
+    try:
+        async with asyncio.timeout(HANGS_S):
+            while await committed(settings) < ticks:
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        async with kafka.reader(settings) as reader:
+            ends = await kafka.end_offsets(reader, kafka.full_name(settings.prefix, "ticks"), range(4))
+        pytest.fail(
+            f"after {HANGS_S:g} s {await committed(settings)} of {ticks} ticks are acknowledged, the topic ends at"
+            f" {ends}; the gateway said:\n{log.read_text()}"
+        )
 
 
 async def committed(settings: Settings, topics: tuple[str, ...] = (".ticks",)) -> int:
@@ -207,9 +225,7 @@ async def test_killed_between_delivery_and_commit_it_sends_again_under_the_same_
     assert await committed(topics) < len(first)
 
     with gateway_process(topics, tmp_path / "log") as process:
-        async with asyncio.timeout(HANGS_S):
-            while await committed(topics) < 3_000:
-                await asyncio.sleep(0.1)
+        await acknowledged(3_000, topics, tmp_path / "log")
         assert await asyncio.to_thread(terminate, process) == 0
 
     frames = await delivered(topics)

@@ -13,9 +13,9 @@ import polars as pl
 import torch
 from typer.testing import CliRunner
 
-from engines.training import robustness
 from engines.training.tasks import texts
 from monitor.cli import app
+from tests.engines.training.checkpoints import small_bert
 
 pytestmark = pytest.mark.slow
 
@@ -51,11 +51,11 @@ def data(tmp_path: Path) -> Path:
 def test_a_trained_model_lies_in_its_folder_with_its_curve_and_goes_on_from_there(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(texts, "MEMBERS", (2, 2))
-    monkeypatch.setattr(texts, "LAYERS", (0,))
-    monkeypatch.setattr(robustness, "RADII", (0.3,))
+    monkeypatch.setattr(texts, "PARTS", (2, 2))
+    monkeypatch.setattr(texts, "side_by_side", lambda jobs, progress: [job(progress) for job in jobs])
     out = tmp_path / "model"
     arguments = ("train", "financial_phrasebank", "--data", str(data), "--out", str(out), "--epochs", "1")
+    arguments += ("--encoder", str(small_bert(tmp_path / "small")))
     how = ("--adversary", "fgm", "--optimizer", "adam", "--augment", "synonyms", "--device", "cpu")
     code, said, told = tocsin(*arguments, *how)
     assert code == 0, told

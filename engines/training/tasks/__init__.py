@@ -48,7 +48,8 @@ class Run(NamedTuple):
     many schedules are tried before the best is taken. With ``strict``, folders that overlap in time are refused.
 
     Read by tasks of texts: networks learn on ``device`` ("cpu", "cuda"), and from the copies that ``augment`` makes;
-    with ``attack``, one of them is attacked.
+    with ``attack``, one of them is attacked. They begin as ``encoder``: "mpnet", "minilm", the folder of a checkpoint,
+    or "auto", which is what the machine has the speed for.
     """
 
     progress: Progress
@@ -60,6 +61,7 @@ class Run(NamedTuple):
     device: str = "cpu"
     augment: Augmentation | None = None
     attack: bool = False
+    encoder: str = "auto"
 
     def overlap(self, own: bool) -> Callable[[str], None] | None:
         """Return what is told that rows learnt from reach into the time of those asked for; None: it is refused.

@@ -1,32 +1,37 @@
-"""Classes of financial texts: a fine-tuned MiniLM and a TF-IDF model, stacked.
+"""Classes of financial texts: a fine-tuned encoder and a TF-IDF model, stacked.
 
-The encoder is `engines.training.text`'s with all six layers, several times, each without one part of the texts. What
-weighs the two is a multinomial regression on what each says of the part that it has not seen (stacking; Wolpert 1992),
-so the probabilities are calibrated by it too.
+The encoder is MPNet where the processor multiplies in bf16, else MiniLM, several times, each without one part of the
+texts. What weighs encoder and TF-IDF is a multinomial regression on what each says of the part that it has not seen
+(stacking; Wolpert 1992), so the probabilities are calibrated by it too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import torch
+from rich.progress import Progress
 from sklearn.cluster import DBSCAN
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
-from tokenizers import Tokenizer
 
 from engines.training import leaks, pictures, robustness, text
 from engines.training.encoder import Encoder, onnx_bytes
 from engines.training.loop import Schedule
 from engines.training.measures import MULTICLASS, Judged
+from engines.training.pretrained import Pretrained, folder, has_mpnet, minilm, mpnet
+from engines.training.robustness import Robustness
 from engines.training.search import search
+from engines.training.side_by_side import CORES, side_by_side
 from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError, read_table
 
@@ -34,17 +39,20 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SEED = 0
-LAYERS = tuple(range(6))
 #: The last epoch is kept: the part that could tell a better one is what the stack is fitted on.
-SCHEDULE = Schedule(epochs=4, keep="last")
+SCHEDULE = Schedule(epochs=2, batch=16, rate=5e-5, head_rate=5e-4, layer_decay=0.9, keep="last")
+OF_MINILM = Schedule(epochs=4, keep="last")
 CLASSES = 3
 #: Runs of neighbouring texts go to one part together.
 RUN = 20
 LEAST = 4 * RUN
 #: Tokens of a text that are read: what follows says little more of its tone, and costs as much.
 CUT = 64
-#: Encoders, and what all may cost: tokens, padded, times epochs, times encoders less one. A token takes some 0.35 ms.
-MEMBERS, WORK = (3, 5), 1_900_000
+#: Parts of the texts, of which each member does without one; and so as many members at the most.
+PARTS = (2, 4)
+#: What training may take where two learn at a time, and what a token costs in an epoch: ms, and ms a million weights
+#: that learn (a core with AVX-512 or AMX; where they do not learn, a third of it).
+TIME_S, TOKEN_MS, WEIGHT_MS = 560, 0.2, 0.015
 #: Of a folder that is predicted by a model of its own, the share that is held out.
 HELD_OUT = 0.2
 MEASURES = {**MULTICLASS, "weighted_f1": lambda y, p: float(f1_score(y, p.argmax(1), average="weighted"))}
@@ -119,12 +127,14 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         years = leaks.of_years(np.append(known.year, asked.year))
         leaks.check(every, len(every) + np.arange(len(asked.text)), years, tell=run.overlap(own=False))
     parts: list[dict[str, Floats]] = []
-    first: _Stack | None = None
+    attacked: Robustness | None = None
     for fold, (fit, held) in enumerate(folds):
         kept = run.keep and (run.keep / f"fold-{fold}" if len(folds) > 1 else run.keep)
-        found = _stacked(known.take(fit).text, labels[fit], asked.take(held).text, run._replace(keep=kept))
+        one = asked.take(held)
+        truth = _truth(one, number) if run.attack and attacked is None else None
+        found = _stacked(known.take(fit).text, labels[fit], one.text, truth, run._replace(keep=kept))
         parts.append(found.told)
-        first = first or found
+        attacked = attacked or found.attacked
     rows = np.concatenate([held for _, held in folds])
     told = {name: np.concatenate([part[name] for part in parts])[np.argsort(rows)] for name in parts[0]}
     rows = np.sort(rows)
@@ -134,27 +144,20 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     columns |= {f"p_{name}": best[:, i] for i, name in enumerate(classes)}
     out.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(columns).write_csv(out)
-    if not asked.label or not set(asked.label) <= set(classes):
+    truth = _truth(asked.take(rows), number)
+    if truth is None:
         return Outcome({})
     # A text that was trained on, or nearly so, would prove nothing.
     new = np.ones(len(rows), np.bool_) if same else ~text.near_copies(asked.text, known.text)
-    truth = np.array([number[asked.label[row]] for row in rows])
     judged = Judged(tuple(classes), truth[new], {name: p[new] for name, p in told.items()}, np.flatnonzero(new) // RUN)
-    attacked = None
-    if run.attack and first:
-        at = np.flatnonzero(new & np.isin(rows, folds[0][1]))
-        attacked = robustness.measure(
-            first.encoder,
-            first.tokenizer,
-            first.posts,
-            [asked.text[i] for i in rows[at]],
-            truth[at],
-            first.schedule,
-            SEED,
-            run.progress,
-            run.device,
-        )
     return Outcome(judged.metrics(MEASURES, SEED), judged, attacked)
+
+
+def _truth(texts: Texts, number: Mapping[str, int]) -> Ints | None:
+    """Return the number of each text's class (n,); None without labels, or with one that is no class."""
+    if not texts.label or not set(texts.label) <= set(number):
+        return None
+    return np.array([number[label] for label in texts.label])
 
 
 def _folds(texts: Texts, folds: int) -> list[tuple[Ints, Ints]]:
@@ -178,32 +181,56 @@ def _folds(texts: Texts, folds: int) -> list[tuple[Ints, Ints]]:
 
 
 class _Stack(NamedTuple):
-    """Class probabilities (n, 3) by contender, and the first encoder with what it has learnt from, and how."""
+    """Class probabilities (n, 3) by contender, and how the first encoder did under attack, where that was asked."""
 
     told: dict[str, Floats]
-    encoder: Encoder
-    tokenizer: Tokenizer
-    posts: text.Posts
-    schedule: Schedule
+    attacked: Robustness | None
 
 
-def _stacked(known: list[str], labels: Ints, asked: list[str], run: Run) -> _Stack:
+class _Member(NamedTuple):
+    """What a member says, encoder's logits and TF-IDF's log odds: of what it did without (n, 6), of what is asked."""
+
+    held: Floats
+    asked: Floats
+    attacked: Robustness | None
+
+
+def start(name: str) -> tuple[Pretrained, Schedule]:
+    """Return what encoders begin with, and how they learn: "mpnet", "minilm", a checkpoint's folder, or "auto".
+
+    Raises
+    ------
+    PretrainedError
+        A folder holds no checkpoint that can be used.
+    """
+    if name == "auto":
+        able = torch.cpu.get_capabilities()
+        fast = torch.cuda.is_available() or able.get("avx512_bf16") or able.get("amx_bf16")
+        name = "mpnet" if fast and has_mpnet() else "minilm"
+    if name == "minilm":
+        return minilm(), OF_MINILM
+    begun = mpnet() if name == "mpnet" else folder(Path(name))
+    # What is near the words has little to learn: where nothing there learns, a fifth of the time is saved.
+    still = ["word", "position", "norm", *(f"layers.{i}." for i in range(begun.depth // 3))]
+    return begun, replace(SCHEDULE, freeze=tuple(still + ["distance"] * (begun.shape.distances > 0)))
+
+
+def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | None, run: Run) -> _Stack:
     """Return what is told of ``asked`` by the stack, by its members, and by the majority.
 
     Each of several encoders and TF-IDF models learns from all parts of ``known`` but one, and says what it makes of
-    that one: on these answers the stack is fitted, so that every text has a say in both. Copies of a text are learnt
-    from where the text is, and nothing is ever said about them.
+    that one: on these answers the stack is fitted. Copies of a text are learnt from where the text is, and nothing is
+    ever said about them. Of ``asked`` whose ``truth`` (n,) is given the first encoder is attacked.
     """
-    tokenizer = text.make_tokenizer()
-    tokenizer.enable_truncation(CUT)
+    begun, schedule = start(run.encoder)
+    schedule = replace(schedule, **dict(run.changes))  # type: ignore[arg-type]
+    tokenizer = begun.tokenizer(CUT)
     copies = run.augment.copies(known, SEED, run.progress) if run.augment else []
     learnt, of = [*known, *(copy for _, copy in copies)], np.append(np.arange(len(known)), [row for row, _ in copies])
     of = of.astype(np.int64)  # (known + copies,)
     tokens = sum(text.padded(len(e.ids)) for e in tokenizer.encode_batch(learnt))
-    epochs = max(2, min(SCHEDULE.epochs, WORK // (tokens * (MEMBERS[0] - 1))))
-    schedule = replace(SCHEDULE, **{"epochs": epochs} | dict(run.changes))  # type: ignore[arg-type]
-    members = max(MEMBERS[0], min(MEMBERS[1], 1 + WORK // (tokens * schedule.epochs)))
-    part = np.random.default_rng(SEED).permutation(np.arange(-(-len(known) // RUN)) % members)[
+    parts, members = plan(tokens * schedule.epochs * _seconds_a_token(begun.encoder(), schedule.freeze))
+    part = np.random.default_rng(SEED).permutation(np.arange(-(-len(known) // RUN)) % parts)[
         np.arange(len(known)) // RUN
     ]
     is_copy = np.arange(len(of)) >= len(known)  # (known + copies,)
@@ -214,40 +241,79 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], run: Run) -> _Sta
     if run.trials > 1:
 
         def trial(one: Schedule) -> float:
+            encoder = begun.encoder()
             curve = text.fine_tune(
-                text.pretrained(LAYERS), tokenizer, without[0], one, SEED, run.progress, device=run.device
+                encoder, tokenizer, without[0], one, SEED, run.progress, device=run.device, bf16=_bf16(encoder)
             )
             return curve[-1].score
 
         tried = search(schedule, run.trials, SEED, trial)
         run.progress.print(*(f"{score:.4f} {one}" for one, score in tried), sep="\n")
         schedule = tried[0].schedule
-    inside, outside = np.zeros((len(known), 2 * CLASSES)), np.zeros((len(asked), 2 * CLASSES))
-    kept: list[Encoder] = []
-    for member, posts in enumerate(without):
-        keep = run.keep and run.keep / f"member-{member}"
-        encoder, told = _member(tokenizer, posts, schedule, SEED + member, run._replace(keep=keep))
-        kept = kept or [encoder]
-        held = np.flatnonzero(part == member)
-        inside[held] = told([known[i] for i in held])
-        outside += told(asked) / members
-    stack = LogisticRegression(C=1.0, max_iter=2000).fit(inside, labels)
+    jobs = [
+        partial(
+            _learn,
+            run.encoder,
+            posts,
+            schedule,
+            SEED + member,
+            [known[i] for i in np.flatnonzero(part == member)],
+            asked,
+            None if member else truth,
+            run.keep and run.keep / f"member-{member}",
+            run.device,
+        )
+        for member, posts in enumerate(without)
+    ]
+    found = side_by_side(jobs, run.progress) if run.device == "cpu" else [job(run.progress) for job in jobs]
+    held = np.concatenate([np.flatnonzero(part == member) for member in range(members)])
+    stack = LogisticRegression(C=1.0, max_iter=2000).fit(np.concatenate([one.held for one in found]), labels[held])
+    outside = np.mean([one.asked for one in found], 0)
     contenders = {
         "tocsin": np.asarray(stack.predict_proba(outside), np.float64),
         "encoder": text.softmax(outside[:, :CLASSES]),
         "TF-IDF": text.softmax(outside[:, CLASSES:]),
         "majority": np.tile(np.bincount(labels, minlength=CLASSES) / len(labels), (len(asked), 1)),
     }
-    return _Stack(contenders, kept[0], tokenizer, without[0], schedule)
+    return _Stack(contenders, found[0].attacked)
 
 
-def _member(
-    tokenizer: Tokenizer, posts: text.Posts, schedule: Schedule, seed: int, run: Run
-) -> tuple[Encoder, Callable[[list[str]], Floats]]:
-    """Return an encoder, and what tells its logits and a TF-IDF model's log odds, both trained on "train": (n, 6)."""
-    encoder, keep = text.pretrained(LAYERS), run.keep
+def plan(whole_s: float) -> tuple[int, int]:
+    """Return parts and members for which two cores have time, when a member that learns from all takes ``whole_s``."""
+    parts = next((n for n in range(PARTS[1], PARTS[0], -1) if whole_s * (1 - 1 / n) <= TIME_S), PARTS[0])
+    rounds = max(1, int(TIME_S / (whole_s * (1 - 1 / parts))))
+    return parts, min(parts, CORES * rounds)
+
+
+def _seconds_a_token(encoder: Encoder, frozen: tuple[str, ...]) -> float:
+    of_layers = [(name, weights.numel() / 1e6) for name, weights in encoder.layers.named_parameters(prefix="layers")]
+    weights = float(sum(n / 3 if name.startswith(frozen) else n for name, n in of_layers))
+    return (TOKEN_MS + WEIGHT_MS * weights) / 1000
+
+
+def _bf16(encoder: Encoder) -> bool:
+    """Return whether an encoder is so large that it tells in bf16, in which it learns anyway."""
+    return encoder.shape.dim > minilm().shape.dim
+
+
+def _learn(
+    name: str,
+    posts: text.Posts,
+    schedule: Schedule,
+    seed: int,
+    held: list[str],
+    asked: list[str],
+    truth: Ints | None,
+    keep: Path | None,
+    device: str,
+    progress: Progress,
+) -> _Member:
+    """Train an encoder and a TF-IDF model on the part "train" of ``posts``, return what they say of the others."""
+    begun, _ = start(name)
+    encoder, tokenizer = begun.encoder(), begun.tokenizer(CUT)
+    bf16 = _bf16(encoder)
     checkpoint = keep and keep / "checkpoint.pt"
-    curve = text.fine_tune(encoder, tokenizer, posts, schedule, seed, run.progress, checkpoint, device=run.device)
+    curve = text.fine_tune(encoder, tokenizer, posts, schedule, seed, progress, checkpoint, device=device, bf16=bf16)
     bag = _bag().fit(*posts.of("train"))
     if keep:
         pictures.learning_curve(curve, schedule.keep, "macro-F1 on held-out texts", keep / "curve.svg")
@@ -255,10 +321,15 @@ def _member(
         (keep / "tokenizer.json").write_text(tokenizer.to_str())
 
     def told(texts: list[str]) -> Floats:
-        _, logits = text.predict(encoder, [e.ids for e in tokenizer.encode_batch(texts)])
+        _, logits = text.predict(encoder, [e.ids for e in tokenizer.encode_batch(texts)], bf16=bf16)
         return np.hstack([logits, np.log(np.maximum(bag.predict_proba(texts), 1e-6))])
 
-    return encoder, told
+    attacked = None
+    if truth is not None:
+        attacked = robustness.measure(
+            encoder, tokenizer, posts, asked, truth, schedule, SEED, progress, device, bf16=bf16
+        )
+    return _Member(told(held), told(asked), attacked)
 
 
 def _bag() -> Pipeline:

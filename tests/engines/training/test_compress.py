@@ -16,6 +16,7 @@ from engines.inference import ORT_CPU, open_session
 from engines.training import compress, text
 from engines.training.encoder import DIM, HEAD, HEADS, WIDE, Encoder, onnx_bytes
 from engines.training.loop import Schedule
+from engines.training.pretrained import minilm
 
 pytestmark = pytest.mark.slow
 WORDS = ("falls", "rises", "meets")
@@ -27,7 +28,7 @@ INPUTS = {"ids": IDS, "mask": (IDS != 0).long()}
 
 @pytest.fixture
 def encoder() -> Encoder:
-    encoder = text.pretrained((0,))
+    encoder = minilm().encoder((0,))
     torch.manual_seed(0)
     torch.nn.init.normal_(encoder.head.weight, std=0.5)
     return encoder.eval()
@@ -48,7 +49,7 @@ def test_heads_and_columns_that_say_nothing_are_what_goes(encoder: Encoder) -> N
     for layer in encoder.layers:
         layer.out.weight.data[:, : 4 * HEAD] = 0
         layer.down.weight.data[:, ::2] = 0
-    small = compress.prune(encoder, text.make_tokenizer(), POSTS, heads=HEADS - 4, wide=WIDE // 2)
+    small = compress.prune(encoder, minilm().tokenizer(), POSTS, heads=HEADS - 4, wide=WIDE // 2)
     assert small.layers[0].qkv.weight.shape == (3 * (DIM - 4 * HEAD), DIM)
     assert small.layers[0].down.weight.shape == (DIM, WIDE // 2)
     for want, got, file in zip(outputs(encoder), outputs(small), served(onnx_bytes(small)), strict=True):
@@ -58,14 +59,14 @@ def test_heads_and_columns_that_say_nothing_are_what_goes(encoder: Encoder) -> N
 
 def test_pruning_and_dropping_leave_the_encoder_as_it_was(encoder: Encoder) -> None:
     before = onnx_bytes(encoder)
-    compress.prune(encoder, text.make_tokenizer(), POSTS, heads=2, wide=64)
+    compress.prune(encoder, minilm().tokenizer(), POSTS, heads=2, wide=64)
     assert len(compress.keep_layers(encoder, []).layers) == 0
     assert onnx_bytes(encoder) == before
 
 
 def test_int8_says_what_fp32_says_and_plain_int8_less_so(encoder: Encoder) -> None:
     text.round_to_fp16(encoder)
-    tokenizer = text.make_tokenizer()
+    tokenizer = minilm().tokenizer()
     want = outputs(encoder)[1]
     fine = served(compress.int8_bytes(encoder, tokenizer, TEXTS))[1]
     plain = served(compress.int8_bytes(encoder, tokenizer, TEXTS, plain=True))[1]
@@ -74,7 +75,7 @@ def test_int8_says_what_fp32_says_and_plain_int8_less_so(encoder: Encoder) -> No
 
 
 def test_int8_weights_are_symmetric_and_stored_in_a_byte(encoder: Encoder) -> None:
-    plain = compress.int8_bytes(encoder, text.make_tokenizer(), TEXTS[:4], plain=True)
+    plain = compress.int8_bytes(encoder, minilm().tokenizer(), TEXTS[:4], plain=True)
     graph = onnx.load_from_string(plain).graph
     stored = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.name.endswith(".int8")]
     assert len(stored) == 4
@@ -94,9 +95,9 @@ def test_a_student_leans_to_what_its_teacher_says(encoder: Encoder) -> None:
         encoder.head.weight.zero_()
         encoder.head.bias.copy_(torch.tensor([0.0, 9.0, 0.0]))  # whatever it reads, it says "bullish"
     schedule = Schedule(epochs=1, batch=6, rate=0.0, head_rate=0.05)
-    tokenizer = text.make_tokenizer()
+    tokenizer = minilm().tokenizer()
     rows = [e.ids for e in tokenizer.encode_batch(TEXTS)]
-    alone, taught = text.pretrained((0,)), text.pretrained((0,))
+    alone, taught = minilm().encoder((0,)), minilm().encoder((0,))
     with Progress(disable=True) as progress:
         text.fine_tune(alone, tokenizer, POSTS, schedule, 0, progress)
         compress.distil(encoder, taught, tokenizer, POSTS, schedule, 0, progress)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engines.training.adversary import Adversary, nudge_from
-from engines.training.loop import CheckpointError, Epoch, Lesson, Schedule, ScheduleError, fit
+from engines.training.loop import CheckpointError, Epoch, Lesson, Schedule, ScheduleError, _optimizer, fit
 from engines.training.search import search
 
 ROWS = torch.from_numpy(np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32))  # (row, feature)
@@ -185,3 +185,18 @@ def test_more_steps_find_a_worse_place_within_the_radius() -> None:
     one, many = (nudge_from(slope, loss, Adversary(1.0, steps)) for steps in (1, 10))
     assert float(loss(many)) > 4.9 > float(loss(one))
     assert float(many.norm()) <= 1.0 + 1e-6
+
+
+def test_lower_layers_learn_slower() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.word = nn.Linear(4, 4)
+            self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+            self.head = nn.Linear(4, 2)
+
+    model = Deep()
+    optimizer = _optimizer(model, model.head, replace(QUICK, rate=0.4, layer_decay=0.5))
+    rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert [rate[id(part.weight)] for part in (model.layers[1], model.layers[0], model.word)] == [0.4, 0.2, 0.1]
+    assert rate[id(model.head.bias)] == QUICK.head_rate

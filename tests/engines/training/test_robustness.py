@@ -20,6 +20,7 @@ from engines.training.adversary import Adversary
 from engines.training.encoder import Encoder
 from engines.training.evaluate import Result, page
 from engines.training.loop import Schedule
+from engines.training.pretrained import minilm
 from engines.training.robustness import Floats, Robustness, attacked, measure
 
 ROWS = [[101, 2194, 4212, 102], [101, 3065, 5598, 2651, 2012, 1996, 102]]
@@ -29,7 +30,7 @@ LABELS = np.array([0, 2])
 @pytest.fixture
 def encoder() -> Encoder:
     torch.manual_seed(0)
-    encoder = text.pretrained((0,))
+    encoder = minilm().encoder((0,))
     torch.nn.init.normal_(encoder.head.weight, std=0.1)
     return encoder
 
@@ -83,9 +84,9 @@ def test_clean_and_attacked_figures_stand_beside_each_other_with_norm_and_radius
     posts = text.Posts(texts, labels, np.array(["train"] * 32 + ["stop"] * 16))
     schedule = Schedule(epochs=1, batch=16)
     with Progress(disable=True) as progress:
-        found = measure(encoder, text.make_tokenizer(), posts, texts[32:], labels[32:], schedule, 0, progress)
+        found = measure(encoder, minilm().tokenizer(), posts, texts[32:], labels[32:], schedule, 0, progress)
         hard = Schedule(epochs=1, batch=16, adversary=Adversary(0.3))
-        alone = measure(encoder, text.make_tokenizer(), posts, texts[32:], labels[32:], hard, 0, progress)
+        alone = measure(encoder, minilm().tokenizer(), posts, texts[32:], labels[32:], hard, 0, progress)
     assert (found.texts, found.learnt, alone.learnt) == (16, 32, 0)
     kinds = ("clean", "FGM at 0.3", "PGD at 0.3")
     who = ("encoder", "encoder, trained on", "encoder, hardened")

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from engines.training.tasks import TASKS, Run, load_task
 from engines.training.tasks.tables import FolderError, read_table
-from engines.training.tasks.texts import Texts, _folds, read, run
+from engines.training.tasks.texts import Texts, _folds, plan, read, run
 
 SAID = {
     "up": ("profit rose", "sales grew", "the outlook was raised"),
@@ -75,13 +75,25 @@ def test_without_years_every_text_is_folds_once_and_no_copy_is_on_both_sides() -
         assert not {copies[i] for i in fit} & {copies[i] for i in held}
 
 
+def test_as_many_members_learn_as_two_cores_have_time_for() -> None:
+    # A member learns from 3/4 of the texts, or from 2/3, or from half, in at most 560 s; two learn at a time.
+    assert plan(10) == (4, 4)
+    assert plan(560 / 0.75 / 2) == (4, 4)
+    assert plan(560 / 0.75) == (4, 2)
+    assert plan(560 / 0.7) == (3, 2)
+    assert plan(560 * 2) == plan(10_000) == (2, 2)
+
+
 @pytest.mark.slow
 def test_texts_are_told_apart_and_rows_keep_their_order(tmp_path: Path) -> None:
     write(tmp_path / "train", 30)
     asked = write(tmp_path / "test", 12, labels=False)
     with Progress(disable=True) as progress:
         measures = run(
-            tmp_path / "train", tmp_path / "test", tmp_path / "out" / "predictions.csv", Run(progress)
+            tmp_path / "train",
+            tmp_path / "test",
+            tmp_path / "out" / "predictions.csv",
+            Run(progress, encoder="minilm"),
         ).metrics
     told = pl.read_csv(tmp_path / "out" / "predictions.csv")
     assert measures == {}

@@ -18,6 +18,7 @@ from engines.inference import ORT_CPU, open_session
 from engines.training import build, fusion, measures, text
 from engines.training.encoder import Encoder, from_onnx, onnx_bytes
 from engines.training.loop import Schedule
+from engines.training.pretrained import minilm
 from tests.engines.bundles import write_bundle
 
 pytestmark = pytest.mark.slow
@@ -32,11 +33,11 @@ def posts() -> text.Posts:
 
 @pytest.fixture(scope="module")
 def trained() -> Encoder:
-    encoder = text.pretrained((0,))
+    encoder = minilm().encoder((0,))
     before = encoder.head.weight.detach().clone()
     schedule = Schedule(epochs=1, batch=32)
     with Progress(disable=True) as progress:
-        text.fine_tune(encoder, text.make_tokenizer(), posts(), schedule, 0, progress)
+        text.fine_tune(encoder, minilm().tokenizer(), posts(), schedule, 0, progress)
     assert not torch.equal(before, encoder.head.weight)
     return encoder
 
@@ -80,12 +81,12 @@ def test_a_build_that_breaks_leaves_the_old_bundle(tmp_path: Path, trained: Enco
     old = Bundle.load(out).id
     files = {"encoder.onnx": bytes.fromhex("3aff"), "tokenizer.json": b"", "text.json": b"", "fusion.json": b""}
     with pytest.raises(BundleError):
-        build.write(out, files, [], {}, trained, text.make_tokenizer())
+        build.write(out, files, [], {}, trained, minilm().tokenizer())
     assert Bundle.load(out).id == old
 
 
 def test_there_is_a_probe_for_every_padded_length() -> None:
-    tokenizer = text.make_tokenizer()
+    tokenizer = minilm().tokenizer()
     lengths = [len(tokenizer.encode(probe).ids) for probe in build.probes(tokenizer)]
     assert all(low < n <= high for low, n, high in zip((0, *text.LENGTHS), lengths, text.LENGTHS, strict=False))
 
