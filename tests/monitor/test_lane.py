@@ -27,7 +27,7 @@ from monitor.outbox import Outbox
 from monitor.sequencer import Pending
 from schemas.alerts import Alert, AlertEvent
 from schemas.errors import BadMessage
-from schemas.journal import Clock, Entry, Fallback, Ladder, Run
+from schemas.journal import Clock, Decides, Entry, Fallback, Ladder, Run
 from schemas.records import DeadLetter, News, Score, Signal
 from tests.golden.examples import EXAMPLES
 
@@ -286,7 +286,7 @@ class Life:
         self.broker = Broker(logs, messages, self.producer)
         producer = cast(Any, self.producer)
         config: dict[str, Any] = {
-            "stage": "test", "partition": 0, "topics": TOPICS, "owner": "test", "config": "c",
+            "stage": "test", "partition": 0, "topics": TOPICS, "owner": "test", "decides": Decides("", "c"),
             "overtake_ns": 250_000_000, "checkpoint_interval_s": 1e-9, "ladder_down_s": 0.0,
             "wall": lambda: T0, "wall_moves_time": False, "unpack": Counted.unpack,
         }  # fmt: skip
@@ -295,7 +295,7 @@ class Life:
             broker=self.broker,
             journal=JournalWriter(producer, "journal", 0),
             outbox=Outbox(producer, prefix="", source="/t/0", checkpoints="checkpoints", partition=0, wall=lambda: T0),
-            agent=cast(Any, partial(counting, config=others.get("config", ""))),
+            agent=cast(Any, partial(counting, config=others["decides"].config if "decides" in others else "")),
         )
         self.run = asyncio.ensure_future(self.lane.run())
         self.deliver = asyncio.ensure_future(self.broker.deliver(self.lane, rng))
@@ -381,18 +381,18 @@ def test_alerts_that_another_configuration_gives_other_ids_are_named(config: str
     logs = Logs()
 
     async def live() -> tuple[list[str], list[Any]]:
-        life = Life(logs, messages, random.Random(20), config="c")
+        life = Life(logs, messages, random.Random(20), decides=Decides("", "c"))
         while not logs.committed["news"]:
             await asyncio.sleep(0)
         await life.crash()
-        life = Life(logs, messages, random.Random(21), config="c", checkpoint_interval_s=1e9)
+        life = Life(logs, messages, random.Random(21), decides=Decides("", "c"), checkpoint_interval_s=1e9)
         before = len(logs.of["alerts"])
         while len(logs.of["alerts"]) < before + 3:
             await asyncio.sleep(0)
         await life.crash()
         sent = logs.alerts()
         with capture_logs() as logged:
-            await Life(logs, messages, random.Random(22), config=config).finish(60)
+            await Life(logs, messages, random.Random(22), decides=Decides("", config)).finish(60)
         return sent, [entry for entry in logged if entry["log_level"] == "warning"]
 
     sent, warnings = asyncio.run(live())
