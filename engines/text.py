@@ -119,7 +119,12 @@ class TextEncoder:
         self._spec = spec_of(bundle)
         if tuple(self._spec.labels) != LABELS:
             raise BundleError(f"{where} has labels {self._spec.labels}, expected {list(LABELS)}")
-        self._tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
+        try:
+            self._tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
+        except BundleError:
+            raise
+        except Exception as error:  # tokenizers raises no more special one
+            raise BundleError(f"{bundle.path / 'tokenizer.json'} is no tokenizer: {error}") from error
         mask_id = self._tokenizer.token_to_id("[MASK]")
         if mask_id is None:
             raise BundleError(f"{bundle.path / 'tokenizer.json'} has no token [MASK]")

@@ -9,7 +9,7 @@ import os
 import signal
 from typing import Literal
 
-Point = Literal["journal-sent", "effects-sent", "states-written", "closing-written", "committed", "swap-journalled"]
+Point = Literal["journal-sent", "effects-sent", "states-written", "closing-written", "committed"]
 
 _at, _, _passes = os.environ.get("TOCSIN_CRASH_AT", "").partition(":")
 _left = int(_passes or 1)

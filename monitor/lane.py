@@ -293,7 +293,6 @@ class Lane:
         # A worker that recovers with the new bundle then applies nothing again that the old one has applied.
         await self._checkpoint_now()
         await self._journal.append(self._ordinal, [successor.decides])
-        crashpoints.passing("swap-journalled")
         self._config = replace(self._config, decides=successor.decides)
         self._agent, self._successor = successor.agent, None
         successor.begin()

@@ -518,6 +518,100 @@ def test_a_back_ends_fall_is_journalled_and_changes_nothing_else() -> None:
     assert logs.of["alerts"] == quiet.of["alerts"]
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), turns=st.integers(0, 200), crash=st.none() | st.integers(0, 60))
+def test_a_swap_is_told_by_the_journal_and_nothing_is_lost_or_told_twice(
+    seed: int, turns: int, crash: int | None
+) -> None:
+    """The swap is asked for after some turns; where the worker crashes in it, the next begins with what it finds."""
+    messages = inputs(random.Random(seed))
+    logs, rng = Logs(), random.Random(seed + 1)
+    old, new = Decides("old-bundle", "-old"), Decides("new-bundle", "-new")
+    begun: list[int] = []
+
+    def swap(life: Life) -> asyncio.Future[None]:
+        agent = cast(Any, partial(counting, config=new.config))
+        return life.lane.swap(new, agent, lambda: begun.append(life.lane._ordinal))
+
+    async def live() -> None:
+        life = Life(logs, messages, rng, decides=old)
+        await life.turns(turns)
+        over = swap(life)
+        if crash is not None:
+            await life.turns(crash)
+            await life.crash()
+            told = any(step == new for entry in logs.entries() for step in entry.steps)
+            life = Life(logs, messages, rng, decides=new if told else old)
+            over = asyncio.get_running_loop().create_future() if told else swap(life)
+            if told:
+                over.set_result(None)
+        async with asyncio.timeout(5):
+            await over
+        await life.finish(60)
+
+    with capture_logs() as logged:
+        asyncio.run(live())
+    assert not [entry for entry in logged if entry["log_level"] == "warning"]
+    # The last time that the journal says so; a worker that starts says it too, and changes nothing by it.
+    steps = [step for entry in logs.entries() for step in entry.steps]
+    deciding = [step for step in steps if isinstance(step, Decides)]
+    first = deciding.index(new)
+    assert deciding[0] == old
+    assert set(deciding[:first]) == {old}
+    assert set(deciding[first:]) == {new}
+    before = sum(step.count for step in steps[: steps.index(new)] if isinstance(step, Run))
+    if begun:
+        assert begun[-1] == before
+    whole = undisturbed(messages)
+    names = [name.rpartition("-") for name in logs.alerts()]
+    assert [name for name, _, _ in names] == whole.alerts()
+    assert [config for *_, config in names] == sorted((config for *_, config in names), reverse=True)
+    assert state(logs) == state(whole)
+    closing = logs.loaded().closing
+    assert closing is not None
+    assert closing.config == new.config
+
+
+def test_a_worker_that_starts_with_the_bundle_that_was_swapped_away_names_the_alerts() -> None:
+    messages = inputs(random.Random(19))
+    logs = Logs()
+    old, new = Decides("a", "-old"), Decides("b", "-new")
+
+    async def live() -> list[Any]:
+        life = Life(logs, messages, random.Random(20), decides=old, checkpoint_interval_s=1e9)
+        await life.lane.swap(new, cast(Any, partial(counting, config="-new")), lambda: None)
+        before = len(logs.of["alerts"])
+        while len(logs.of["alerts"]) < before + 3:
+            await asyncio.sleep(0)
+        await life.crash()
+        with capture_logs() as logged:
+            await Life(logs, messages, random.Random(22), decides=old).finish(60)
+        return [entry for entry in logged if entry["log_level"] == "warning"]
+
+    (warning,) = asyncio.run(live())
+    assert (warning["was"], warning["now"]) == ("-new", "-old")
+    assert all(name.endswith("-new") for name in warning["alert_ids"])
+
+
+def test_a_lane_that_is_given_back_before_its_swap_ends_with_what_served() -> None:
+    messages = inputs(random.Random(19))
+    logs = Logs()
+
+    async def live() -> bool:
+        life = Life(logs, messages, random.Random(20))
+        await life.turns(50)
+        begun = life.lane.swap(Decides("b", "d"), cast(Any, counting), lambda: None)
+        await life.lane.stop()
+        await life.run
+        life.deliver.cancel()
+        return begun.done()
+
+    assert not asyncio.run(live())
+    closing = logs.loaded().closing
+    assert closing is not None
+    assert closing.config == "c"
+
+
 def test_what_its_encoder_cannot_read_is_a_dead_letter_with_its_bytes() -> None:
     messages = inputs(random.Random(10))
     logs = Logs()
