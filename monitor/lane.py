@@ -306,7 +306,8 @@ class Lane:
         if not self.status.recovered:
             async for item in self._recovery():
                 yield item
-        while not self._stopping and self._successor is None:
+        # What the old bundle's back ends told is journalled as the old one's.
+        while not self._stopping and (self._successor is None or self._noted):
             steps, items = await self._next_turn()
             if not steps:
                 continue

@@ -14,9 +14,11 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from agents.flow import Arrival, Item
 from monitor import kafka
+from monitor.cli import app
 from monitor.converters.messages import frame_messages, record_message
 from monitor.errors import StartupError
 from monitor.recordings import RANK, Message, Recording
@@ -214,6 +216,12 @@ async def test_a_replay_goes_on_with_the_bundle_that_the_journal_names(monkeypat
     ]
     assert all(embedding == f"by {bundle}" for bundle, _, embedding, _ in judged)
     assert replayed.messages == cast(Any, replayed.table["seen"]) == 6
+
+
+def test_a_recording_is_replayed_with_one_bundle() -> None:
+    result = CliRunner().invoke(app, ["replay", str(RECORDING), "--bundle", "a", "--bundle", "b"])
+    assert isinstance(result.exception, StartupError)
+    assert "A recording is replayed with one bundle" in str(result.exception)
 
 
 async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_come(
