@@ -220,8 +220,8 @@ async def test_a_replay_goes_on_with_the_bundle_that_the_journal_names(monkeypat
 
 def test_a_recording_is_replayed_with_one_bundle() -> None:
     result = CliRunner().invoke(app, ["replay", str(RECORDING), "--bundle", "a", "--bundle", "b"])
-    assert isinstance(result.exception, StartupError)
-    assert "A recording is replayed with one bundle" in str(result.exception)
+    assert result.exit_code == 2
+    assert "A recording is replayed with one bundle" in result.stderr
 
 
 async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_come(
