@@ -87,7 +87,8 @@ class LaneBroker:
     def __init__(self, settings: Settings, source: Source, stage: Stage, partition: int) -> None:
         self._settings = settings
         self._source = source
-        self._stage = stage
+        # Not the stage: this one stays where its bundle is swapped away.
+        self._scope, self._journal, self._checkpoints = stage.name, stage.journal, stage.checkpoints
         self._partition = partition
         self.last_push_s: dict[str, float] = {}
         self._flows_s = dict.fromkeys(stage.topics, time.monotonic())
@@ -98,7 +99,7 @@ class LaneBroker:
 
     async def load_checkpoint(self) -> Loaded:
         async with kafka.reader(self._settings) as consumer:
-            topic = self._name(self._stage.checkpoints)
+            topic = self._name(self._checkpoints)
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             loaded = await checkpoints.load(checkpoint_records(consumer, topic, self._partition), end)
         included = {
@@ -112,13 +113,13 @@ class LaneBroker:
                     raise TopicRecreatedError(
                         f"{tp.topic}/{tp.partition} ends at offset {end}, the checkpoint includes it up to "
                         f"{included[tp]}: the topic was made anew; delete {topic} and"
-                        f" {self._name(self._stage.journal)} too, or change the prefix"
+                        f" {self._name(self._journal)} too, or change the prefix"
                     )
         return loaded
 
     async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]:
         async with kafka.reader(self._settings) as consumer:
-            records = kafka.read_partition(consumer, self._name(self._stage.journal), self._partition, start, end)
+            records = kafka.read_partition(consumer, self._name(self._journal), self._partition, start, end)
             return await read_journal(((r.offset, r.value) async for r in records), epoch)
 
     async def read_alert_ids(self, start: int) -> tuple[set[str], int]:
@@ -126,7 +127,7 @@ class LaneBroker:
             topic = self._name("alerts")
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             records = kafka.read_partition(consumer, topic, self._partition, start, end)
-            sources = sources_of(self._settings.prefix, self._stage.name, self._partition)
+            sources = sources_of(self._settings.prefix, self._scope, self._partition)
             found = [_alert_id.decode(r.value) async for r in records]
             return {alert.id for alert in found if alert.source in sources}, end
 

@@ -20,6 +20,8 @@ from tests.integration.daemon import Feed, Watch, Worker, account, day, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
+#: A second bundle that is not let go takes 200 and more.
+SECOND_BUNDLE_MB = 120.0
 WARMER = ("text.json", b'"temperature": 1.9585', b'"temperature": 2.5')
 
 
@@ -58,7 +60,7 @@ def test_a_bundle_is_swapped_under_load_and_nothing_is_lost_or_told_twice(
         until(lambda: worker.partitions, 60, "ready", [worker])
         with Feed(settings, stream, rate=len(stream) / 90) as feed:
             alerts_more(3)
-            record_property("rss_before_mb", round(worker.rss_mb))
+            before_mb = worker.rss_mb
             refused = hang_up(broken, "bundle refused, the old one serves on")
             assert "encoder.onnx has SHA-256" in refused["reason"]
             assert serves() == old
@@ -73,12 +75,12 @@ def test_a_bundle_is_swapped_under_load_and_nothing_is_lost_or_told_twice(
             hang_up(other, "bundle unchanged: what TOCSIN_BUNDLE names serves already")
             swapped.append(hang_up(DEFAULT, "bundle swapped"))
             assert serves() == old
-            record_property("rss_swapped_mb", round(worker.rss_mb))
             alerts_more(1)
             sent = feed.finish()
         until(lambda: watch.acknowledged() == sent, 120, "all is read", [worker])
         metrics = worker.get("/metrics")[1]
-        record_property("rss_after_mb", round(worker.rss_mb))
+        record_property("rss_mb", {"before": round(before_mb), "after": round(worker.rss_mb)})
+        assert worker.rss_mb < before_mb + SECOND_BUNDLE_MB
         record_property("swaps", [(one["loaded_in_s"], one["swapped_in_s"]) for one in swapped])
         assert not worker.events_like("decision configuration has changed")
         assert worker.drain() == 0
