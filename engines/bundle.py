@@ -125,7 +125,7 @@ class Bundle:
         >>> Bundle.load("bundles/default").manifest.format
         2
         """
-        folder = Path(path)
+        folder = Path(path).resolve()  # once: a link may be turned while its files are read
         where = folder / MANIFEST
         if not where.is_file() or where.is_symlink():
             raise BundleError(f"{folder} is no bundle: expected a file {MANIFEST} in it; build one with `make bundle`")

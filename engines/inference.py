@@ -240,6 +240,8 @@ def open_session(
     asked = model if precision != "int8" else int8 or b""
     if (_QUANTIZED in asked) != (precision == "int8"):
         raise ValueError(f"precision {precision} with{'out' if precision == 'int8' else ''} Q/DQ nodes in the graph")
+    if precision == "fp32":
+        int8 = score = None
     return Session(model, probes, prefer, plans, fell, precision, int8 if precision == "int8" else None, score)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,7 +119,12 @@ class TextEncoder:
         self._spec = spec_of(bundle)
         if tuple(self._spec.labels) != LABELS:
             raise BundleError(f"{where} has labels {self._spec.labels}, expected {list(LABELS)}")
-        self._tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
+        try:
+            self._tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
+        except BundleError:
+            raise
+        except Exception as error:  # tokenizers raises no more special one
+            raise BundleError(f"{bundle.path / 'tokenizer.json'} is no tokenizer: {error}") from error
         mask_id = self._tokenizer.token_to_id("[MASK]")
         if mask_id is None:
             raise BundleError(f"{bundle.path / 'tokenizer.json'} has no token [MASK]")
@@ -141,15 +147,17 @@ class TextEncoder:
             fell=fell,
             precision=precision,
             int8=bundle.read(INT8) if precision == "int8" else None,
-            score=self._scores,
+            score=partial(_scores, self._spec.temperature),  # not bound to what holds the session
         )
         try:
-            self.session.run(last)
+            shapes = [out.shape for out in self.session.run(last)]
         except Exception as error:  # ONNX Runtime's own have no other base
             found = int(last["ids"][0, 0])
             raise BundleError(
                 f"{bundle.path / 'encoder.onnx'} does not take token id {found}, which tokenizer.json has: {error}"
             ) from error
+        if shapes != (expected := [(1, self._spec.dim), (1, len(LABELS))]):
+            raise BundleError(f"{bundle.path / 'encoder.onnx'} gives outputs of shapes {shapes}, expected {expected}")
 
     def encode(self, text: str) -> Encoded:
         """Return what the encoder says of ``text``; any string will do, also an empty one."""
@@ -210,23 +218,25 @@ class TextEncoder:
 
     def _run(self, ids: Sequence[int]) -> Encoded:
         vector, logits = (np.asarray(out[0], np.float32) for out in self.session.run(self._inputs(ids)))
-        bearish, bullish, _ = self._probabilities(logits)
+        bearish, bullish, _ = _probabilities(self._spec.temperature, logits)
         return Encoded(vector, logits, bearish, bullish - bearish)
 
-    def _scores(self, outputs: Inputs) -> tuple[Array]:
-        """Return the scores (n,) of the session's outputs."""
-        logits = np.asarray(outputs["1"], np.float32)  # (n, 3)
-        return (np.array([self._probabilities(row)[0] for row in logits]),)
-
-    def _probabilities(self, logits: npt.NDArray[np.float32]) -> list[float]:
-        scaled = [float(logit) / self._spec.temperature for logit in logits]
-        top = max(scaled)
-        odds = [math.exp(value - top) for value in scaled]
-        return [value / sum(odds) for value in odds]
-
     def _log_odds(self, logits: npt.NDArray[np.float32]) -> float:
-        bearish, *others = self._probabilities(logits)
+        bearish, *others = _probabilities(self._spec.temperature, logits)
         return math.log(max(bearish, 1e-12) / max(sum(others), 1e-12))
+
+
+def _scores(temperature: float, outputs: Inputs) -> tuple[Array]:
+    """Return the scores (n,) of a session's outputs."""
+    logits = np.asarray(outputs["1"], np.float32)  # (n, 3)
+    return (np.array([_probabilities(temperature, row)[0] for row in logits]),)
+
+
+def _probabilities(temperature: float, logits: npt.NDArray[np.float32]) -> list[float]:
+    scaled = [float(logit) / temperature for logit in logits]
+    top = max(scaled)
+    odds = [math.exp(value - top) for value in scaled]
+    return [value / sum(odds) for value in odds]
 
 
 def _words(tokens: Encoding) -> list[list[int]]:

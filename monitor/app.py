@@ -18,6 +18,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import faust
@@ -32,6 +33,7 @@ from monitor.liveness import Pulse, stuck, unready
 from monitor.metrics import Metrics
 from monitor.settings import Settings
 from monitor.stage import load_stages
+from monitor.swap import Swaps
 from monitor.tracing import tracer
 from monitor.worker import Worker
 from schemas.journal import Fallback
@@ -53,24 +55,34 @@ TOPICS = (
 async def serve(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT, then drain: finish turns, write checkpoints, acknowledge.
 
+    SIGHUP loads the bundle anew (see `monitor.swap`).
+
     Raises
     ------
     StartupError
         What keeps it from starting: no broker, a topic missing, partitions unequal, a bundle that fails its digests,
         an exporter of traces that is not installed.
     """
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
     trace = tracer()
     await kafka.require_topics(settings, TOPICS)
     metrics = Metrics()
     workers: list[Worker] = []
-    loop = asyncio.get_running_loop()
 
     def fell(fallback: Fallback) -> None:
         metrics.fell_back(fallback)
         for worker in workers:
             loop.call_soon_threadsafe(worker.note, fallback)
 
-    loaded = load_stages(settings, metrics.set_aside, skipped=metrics.shed, fell=fell)
+    load = partial(load_stages, settings, metrics.set_aside, skipped=metrics.shed, fell=fell)
+    swaps = Swaps(
+        load(),
+        lambda serving: load(before=serving),
+        workers=workers,
+        metrics=metrics,
+        thread=ThreadPoolExecutor(1, "bundle", _step_back),
+    )
     fence = Fence(settings.session_timeout_ms / 2000)
     producer = fence.guard(
         AIOKafkaProducer(
@@ -99,7 +111,7 @@ async def serve(settings: Settings) -> None:
                 metrics=metrics,
                 trace=trace,
             )
-            for stage in loaded
+            for stage in swaps.serving
         ]
         bind(app, workers)
         pulse = Pulse(producer.client.force_metadata_update)
@@ -110,10 +122,11 @@ async def serve(settings: Settings) -> None:
                 live=lambda: stuck(workers, pulse, interval_s=settings.checkpoint_interval_s),
                 ready=lambda: unready(workers, pulse),
                 expose=metrics.expose,
-                about=lambda: loaded.about | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}},
+                about=lambda: swaps.serving.about | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}},
             ) as address:
                 background.append(vital("watching the clients", _watch(source, producer)))
                 background.append(vital("the broker's pulse", pulse.keep()))
+                background.append(vital("swapping bundles", swaps.keep(asked)))
                 background.append(vital("sampling for metrics", _sample(metrics, workers, fence)))
                 # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
                 # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait
@@ -123,7 +136,8 @@ async def serve(settings: Settings) -> None:
                 gc.set_threshold(50_000, 20, 50)
                 # The threads that fetch and encode would wait 5 ms for the interpreter while the event loop is busy.
                 sys.setswitchinterval(0.0005)
-                log.info("serving", bootstrap=settings.bootstrap, prefix=settings.prefix, http=address, **loaded.about)
+                told = {"bootstrap": settings.bootstrap, "prefix": settings.prefix, "http": address}
+                log.info("serving", **told, **swaps.serving.about)
                 await _until_stopped(app, settings.drain_timeout_s)
                 log.info("draining")
                 await asyncio.gather(*(worker.drain() for worker in workers))

@@ -8,6 +8,9 @@ arrived. A checkpoint takes a snapshot between two turns, waits for the effects 
 the messages that it covers be acknowledged. Recovery loads the last checkpoint, reads the journal to its end, applies
 what that names, keeps back the alerts that are already there, and goes on live.
 
+A bundle is swapped between two turns: behind a checkpoint that includes all that the old one decided, and a step in the
+journal that names the new one, other agents go on over the same state, as they would after a restart.
+
 An exception ends the process: nothing here is caught and logged.
 """
 
@@ -18,7 +21,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
@@ -34,7 +37,7 @@ from monitor.sequencer import JournalMismatchError, Pending, Sequencer, Taken
 from monitor.state import State, StateTable
 from schemas.alerts import Alert
 from schemas.errors import BadMessage
-from schemas.journal import RULES_ONLY, Clock, Entry, Fallback, Ladder, Run, Step
+from schemas.journal import RULES_ONLY, Clock, Decides, Entry, Fallback, Ladder, Run, Step
 from schemas.records import DeadLetter, Opening, Score, Signal
 
 log = structlog.get_logger(__name__)
@@ -80,13 +83,23 @@ class LaneConfig:
     partition: int
     topics: tuple[str, ...]
     owner: str
-    config: str
+    decides: Decides
     overtake_ns: int
     checkpoint_interval_s: float
     ladder_down_s: float
     wall: Callable[[], int]
     wall_moves_time: bool
     unpack: Callable[[bytes], State]
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """Who goes on in a lane; ``begin`` is called at that moment, between two turns, and ``begun`` is done then."""
+
+    decides: Decides
+    agent: Agent
+    begin: Callable[[], None]
+    begun: asyncio.Future[None]
 
 
 @dataclass(slots=True)
@@ -123,6 +136,7 @@ class Lane:
         self._journal = journal
         self._outbox = outbox
         self._agent = agent
+        self._successor: Successor | None = None
         self._on_turn = on_turn
         self.sequencer = Sequencer(config.topics, overtake_ns=config.overtake_ns)
         self.status = LaneStatus()
@@ -184,6 +198,13 @@ class Lane:
         self._noted.append(fallback)
         self._wake.set()
 
+    def swap(self, decides: Decides, agent: Agent, begin: Callable[[], None]) -> asyncio.Future[None]:
+        """Let another agent go on after this turn; what is returned is done when it does, never where the lane ends."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._successor = Successor(decides, agent, begin, begun)
+        self._wake.set()
+        return begun
+
     def wake(self) -> None:
         """Look again: a text is encoded, or a topic's end may have been reached."""
         self._wake.set()
@@ -205,8 +226,12 @@ class Lane:
         self._began_s = time.monotonic()
         await self._load()
         try:
-            async for output in self._agent(self._source(), self._table):
-                self._outputs.append(output)
+            while True:
+                async for output in self._agent(self._source(), self._table):
+                    self._outputs.append(output)
+                if self._successor is None or self._stopping:
+                    break
+                await self._swap(self._successor)
         except asyncio.CancelledError:
             # The next owner reads which alerts are there: what is on its way must have arrived by then.
             await self._outbox.flush()
@@ -241,8 +266,8 @@ class Lane:
         self._applied = dict(self.sequencer.next_offset)
         start, epoch = (closing.journal, closing.epoch) if closing else (0, -1)
         self._entries = await self._broker.read_journal(start, self._journal.epoch, epoch)
-        if closing and self._entries and closing.config != self._config.config:
-            self._other_config = closing.config
+        self._other_config = self._applied_by_another(closing.config if closing else "")
+        await self._journal.append(self._ordinal, [self._config.decides])
         self._seen_alerts, alerts_end = await self._broker.read_alert_ids(closing.alerts if closing else 0)
         self._outbox.alerts_end = alerts_end
         self._checkpoint_ordinal = self._ordinal
@@ -251,36 +276,38 @@ class Lane:
         for topic in self._config.topics:
             self._broker.seek(topic, self.sequencer.next_offset[topic])
 
+    def _applied_by_another(self, config: str) -> str:
+        """Return another decision configuration by which some of the journal was applied; "" where there is none.
+
+        ``config`` held before, "" where that is not known.
+        """
+        own = self._config.decides.config
+        for step in (step for entry in self._entries for step in entry.steps):
+            if isinstance(step, Decides):
+                config = step.config
+            elif config not in ("", own):
+                return config
+        return ""
+
+    async def _swap(self, successor: Successor) -> None:
+        # A worker that recovers with the new bundle then applies nothing again that the old one has applied.
+        await self._checkpoint_now()
+        await self._journal.append(self._ordinal, [successor.decides])
+        self._config = replace(self._config, decides=successor.decides)
+        self._agent, self._successor = successor.agent, None
+        successor.begin()
+        successor.begun.set_result(None)
+
     # The order of things: what the agents are fed.
 
     async def _source(self) -> AsyncIterator[Item]:
+        """Yield until the lane is stopped, or other agents go on."""
         yield Ladder(self.status.level, "as it was")
-        async for item in self._recovered():
-            yield item
-        if self._other_config and self._seen_alerts:
-            log.warning(
-                "the decision configuration has changed since the last checkpoint, and what was journalled after it was"
-                " applied again: these alerts were sent before and did not come again under their ids, so an episode"
-                " that they opened may stand there twice; give the older ones the disposition duplicate, and let"
-                " workers drain (SIGTERM) before a change",
-                partition=self._config.partition,
-                was=self._other_config,
-                now=self._config.config,
-                alerts=len(self._seen_alerts),
-                alert_ids=sorted(self._seen_alerts)[:ALERTS_NAMED],
-            )
-        self._seen_alerts.clear()
-        self.status.recovered = True
-        log.info(
-            "recovered",
-            stage=self._config.stage,
-            partition=self._config.partition,
-            keys=len(self._table),
-            messages=self._ordinal,
-            suppressed=self.status.suppressed,
-            seconds=round(time.monotonic() - self._began_s, 3),
-        )
-        while not self._stopping:
+        if not self.status.recovered:
+            async for item in self._recovery():
+                yield item
+        # What the old bundle's back ends told is journalled as the old one's.
+        while not self._stopping and (self._successor is None or self._noted):
             steps, items = await self._next_turn()
             if not steps:
                 continue
@@ -301,6 +328,33 @@ class Lane:
                 self._on_turn(taken, began_s, applied_s, journalled_s)
             self._maybe_checkpoint()
 
+    async def _recovery(self) -> AsyncIterator[Item]:
+        async for item in self._recovered():
+            yield item
+        if self._other_config and self._seen_alerts:
+            log.warning(
+                "the decision configuration has changed since the last checkpoint, and what was journalled after it was"
+                " applied again: these alerts were sent before and did not come again under their ids, so an episode"
+                " that they opened may stand there twice; give the older ones the disposition duplicate, and let"
+                " workers drain (SIGTERM) before a change",
+                partition=self._config.partition,
+                was=self._other_config,
+                now=self._config.decides.config,
+                alerts=len(self._seen_alerts),
+                alert_ids=sorted(self._seen_alerts)[:ALERTS_NAMED],
+            )
+        self._seen_alerts.clear()
+        self.status.recovered = True
+        log.info(
+            "recovered",
+            stage=self._config.stage,
+            partition=self._config.partition,
+            keys=len(self._table),
+            messages=self._ordinal,
+            suppressed=self.status.suppressed,
+            seconds=round(time.monotonic() - self._began_s, 3),
+        )
+
     async def _recovered(self) -> AsyncIterator[Item]:
         for entry in self._entries:
             for step in entry.steps:
@@ -311,7 +365,7 @@ class Lane:
                         if arrived is not None:
                             yield arrived
                     self._refill()
-                else:
+                elif not isinstance(step, Decides):
                     if isinstance(step, Clock):
                         self.sequencer.clock_ns = step.now_ns
                     elif isinstance(step, Ladder):
@@ -459,7 +513,7 @@ class Lane:
             clock_ns=self.sequencer.clock_ns,
             latest_ns=self.sequencer.latest_ns,
             level=self.status.level,
-            config=self._config.config,
+            config=self._config.decides.config,
         )
         return keys, self._table.keys() <= set(keys), closing, self._outbox.take_pending()
 

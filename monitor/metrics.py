@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Counted
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from monitor.lane import Lane
     from monitor.sequencer import Taken
 
+#: What came of loading the bundle anew.
+Swapped = Literal["swapped", "unchanged", "refused"]
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -46,6 +48,11 @@ class Metrics:
         self._fallbacks = counter(
             "engine_fallbacks", "Back ends that failed in service, and which took over.", "failed", "serves"
         )
+        self._swaps = counter(
+            "bundle_swaps", "Times that the bundle was loaded anew: swapped, unchanged, or refused.", "result"
+        )
+        for result in get_args(Swapped):
+            self._swaps.labels(result)
         self._rows = counter("rows_set_aside", "Ticks that cleaning set aside, mended or found late.", "reason")
         stage = Histogram("tocsin_stage_seconds", "Latency by stage.", ["stage"], buckets=_LATENCY_S, registry=registry)
         self._stages = {name: stage.labels(name) for name in ("buffer", "apply", "journal", "turn")}
@@ -82,6 +89,10 @@ class Metrics:
     def fell_back(self, fallback: Fallback) -> None:
         """Count a back end that failed in service."""
         self._fallbacks.labels(fallback.failed, fallback.serves).inc()
+
+    def swapped(self, result: Swapped) -> None:
+        """Count what came of loading the bundle anew."""
+        self._swaps.labels(result).inc()
 
     def alert(self, alert: Alert) -> None:
         """Count an alert."""

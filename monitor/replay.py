@@ -9,7 +9,7 @@ the market's is put into canonical order too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ import msgspec
 from agents.flow import SHED_AT, Item, modality_of
 from monitor import kafka
 from monitor.arrivals import arrival, dead_letter, header_texts, pending
+from monitor.errors import StartupError
 from monitor.journal import read_journal
 from monitor.recordings import Message
 from monitor.sequencer import SECOND_NS, JournalMismatchError, Sequencer, Taken
@@ -28,7 +29,7 @@ from monitor.worker import Stage
 from schemas import codec
 from schemas.alerts import Alert, AlertEvent
 from schemas.errors import BadMessage
-from schemas.journal import Clock, Ladder, Run
+from schemas.journal import Clock, Decides, Ladder, Run, Step
 from schemas.records import DeadLetter, Opening, Score, Signal
 from schemas.topics import MARKET, MARKET_INPUTS
 
@@ -82,15 +83,25 @@ def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Repl
     return arrival(taken, partition, ordinal, embedding)
 
 
-async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replayed:
+async def by_journal(settings: Settings, stage: Stage, partition: int, *, others: Sequence[Stage] = ()) -> Replayed:
     """Apply a partition's journal from its beginning; everything it names must still be in its topics.
 
-    Topics are read as far as the journal has come, each by a consumer of its own.
+    Topics are read as far as the journal has come, each by a consumer of its own. Where the journal says that another
+    bundle decides, the stage of that bundle goes on over the same state, as it did live.
+
+    Parameters
+    ----------
+    stage
+        The stage, with the bundle that decides where the journal does not say which (0.1.0 did not write it).
+    others
+        The same stage with other bundles.
 
     Raises
     ------
     JournalMismatchError
         A topic has lost messages that the journal names.
+    StartupError
+        The journal names a bundle that is not among those of the stages.
     """
     replayed = Replayed()
     sequencer = Sequencer(stage.topics, overtake_ns=0)
@@ -101,31 +112,52 @@ async def by_journal(settings: Settings, stage: Stage, partition: int) -> Replay
 
         journal = await opened(stage.journal)
         written = await read_journal(((offset, value) async for offset, _, value, *_ in journal), -1)
+        stretches = _stretches((step for entry in written for step in entry.steps), stage, others)
         unread = {topic: await opened(topic) for topic in stage.topics}
+        level = 0
 
-        async def items() -> AsyncIterator[Item]:
-            level = 0
+        async def items(deciding: Stage, steps: Iterable[Step]) -> AsyncIterator[Item]:
+            nonlocal level
             yield Ladder(level, "as it was")
-            for entry in written:
-                for step in entry.steps:
-                    if isinstance(step, Run):
-                        while not sequencer.has(step):
-                            message = await anext(unread[step.topic], None)
-                            if message is None:
-                                raise JournalMismatchError(
-                                    f"the journal names {step.count} messages of {step.topic} from offset {step.offset}"
-                                    f" on, the topic holds {len(sequencer.buffers[step.topic])} of them"
-                                )
-                            sequencer.push(step.topic, pending(step.topic, *message))
-                        for taken in sequencer.follow(step):
-                            item = _item(stage, taken, partition, level, replayed)
-                            if item is not None:
-                                yield item
-                    else:
-                        level = step.level if isinstance(step, Ladder) else level
-                        yield step
+            for step in steps:
+                if isinstance(step, Run):
+                    while not sequencer.has(step):
+                        message = await anext(unread[step.topic], None)
+                        if message is None:
+                            raise JournalMismatchError(
+                                f"the journal names {step.count} messages of {step.topic} from offset {step.offset}"
+                                f" on, the topic holds {len(sequencer.buffers[step.topic])} of them"
+                            )
+                        sequencer.push(step.topic, pending(step.topic, *message))
+                    for taken in sequencer.follow(step):
+                        item = _item(deciding, taken, partition, level, replayed)
+                        if item is not None:
+                            yield item
+                elif not isinstance(step, Decides):
+                    level = step.level if isinstance(step, Ladder) else level
+                    yield step
 
-        return await _drive(stage, items(), replayed)
+        for deciding, steps in stretches:
+            await _drive(deciding, items(deciding, steps), replayed)
+        return replayed
+
+
+def _stretches(steps: Iterable[Step], stage: Stage, others: Sequence[Stage]) -> list[tuple[Stage, list[Step]]]:
+    """Return the steps cut where another bundle decides, each stretch with the stage of its bundle."""
+    known = {one.decides.bundle: one for one in (*others, stage)}
+    cut: list[tuple[str, list[Step]]] = [(stage.decides.bundle, [])]
+    for step in steps:
+        if isinstance(step, Decides) and step.bundle not in ("", cut[-1][0]):
+            cut.append((step.bundle, []))
+        cut[-1][1].append(step)
+    # One that only said that it would decide decided nothing.
+    cut = [(bundle, found) for bundle, found in cut if any(not isinstance(step, Decides) for step in found)]
+    if missing := sorted({bundle for bundle, _ in cut} - known.keys()):
+        raise StartupError(
+            f"The journal of the {stage.name} stage says that bundle {', '.join(missing)} decided part of it, given is"
+            f" {', '.join(sorted(known))}: name the folder of each bundle by a --bundle of its own."
+        )
+    return [(known[bundle], found) for bundle, found in cut]
 
 
 async def _whole(settings: Settings, topic: str, partition: int) -> AsyncGenerator[_Read, None]:

@@ -28,7 +28,8 @@ HISTORY_NS = 7_200 * SECOND_NS
 class Pending:
     """A message in a buffer: decoded, or the reason why it could not be (``value`` None).
 
-    ``raw`` is kept where it may yet become a dead letter; ``size`` is the value's, bytes.
+    ``embedding`` asks for what is encoded of it, ``drop`` says that nobody will; ``raw`` is kept where it may yet
+    become a dead letter; ``size`` is the value's, bytes.
     """
 
     offset: int
@@ -41,6 +42,7 @@ class Pending:
     headers: dict[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] | None = None
     embedding: Callable[[], Awaitable[Embedding]] | None = None
+    drop: Callable[[], None] | None = None
     received_s: float = 0.0
     sent_ms: int = 0
     size: int = 0

@@ -33,12 +33,17 @@ class Settings(BaseSettings):
     http_port: int = Field(8321, ge=0, le=65535, description="0: a free port; default of the gateway: 8322.")
     worker_name: str = Field("", description="Stable name of this worker; default: host name and process id.")
 
-    bundle: Path | None = Field(None, description="Folder of the model bundle; default: the one that ships.")
+    bundle: Path | None = Field(
+        None,
+        description="Folder of the model bundle, or a link to one, read anew at SIGHUP; default: the one that ships.",
+    )
     precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
         "fp32", description="What encoders compute in, where a back end can and passes the parity gate; else fp32."
     )
     labels: Path | None = Field(
-        None, description="Folder of labels of texts that `tocsin labels add` made, each a typology; default: none."
+        None,
+        description="Folder of labels of texts that `tocsin labels add` made, each a typology, read anew at SIGHUP;"
+        " default: none.",
     )
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
 

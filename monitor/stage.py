@@ -32,7 +32,7 @@ from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
 from schemas.alerts import Provenance, identity
-from schemas.journal import Fallback
+from schemas.journal import Decides, Fallback
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
@@ -50,11 +50,16 @@ MARKET_SPECS: dict[str, TypologySpec] = {"market_wide": market_wide.SPEC}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """The stages, in the order in which records pass through them, and what probes and logs tell of them."""
+    """The stages, in the order in which records pass through them, and what probes and logs tell of them.
+
+    ``master`` and ``run_id`` stay what they are for as long as the process runs, whichever bundle serves.
+    """
 
     instrument: Stage
     market: Stage
     about: dict[str, Any]
+    master: SymbolMaster
+    run_id: str
 
     def __iter__(self) -> Iterator[Stage]:
         return iter((self.instrument, self.market))
@@ -67,6 +72,7 @@ def load_stages(
     skipped: Callable[[str], None] = lambda modality: None,
     fell: Callable[[Fallback], None] = lambda fallback: None,
     mode: str = "live",
+    before: Stages | None = None,
 ) -> Stages:
     """Load what the agents are closed over.
 
@@ -80,6 +86,8 @@ def load_stages(
         Is told of a back end that failed in service, by an encoding thread.
     mode
         "live" or "replay": what alerts say of their run.
+    before
+        Stages that served until now in this process, for another bundle (and labels, which are of an encoder) alone.
 
     Raises
     ------
@@ -100,7 +108,7 @@ def load_stages(
         members = load_members(
             bundle, fused=fusion.modalities, cache=settings.cache, precision=settings.precision, fell=fallen
         )
-        master = SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
+        master = before.master if before else SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
         config = TickConfig(
             bars=BarSpec(grace_ns=settings.grace_ms * 1_000_000, idle_grace_ns=settings.idle_grace_ms * 1_000_000)
         )
@@ -126,7 +134,7 @@ def load_stages(
         backend=session.backend,
         precision=session.precision,
         mode=cast(Any, mode),
-        run_id=uuid.uuid4().hex[:12],
+        run_id=before.run_id if before else uuid.uuid4().hex[:12],
     )
 
     def made(told: Provenance) -> Provenance:
@@ -175,7 +183,7 @@ def load_stages(
             topics=INSTRUMENT_INPUTS,
             journal="journal",
             checkpoints="checkpoints",
-            config=decides,
+            decides=Decides(bundle.id, decides),
             agent=agent,
             unpack=InstrumentState.unpack,
             encoders=members.encoders,
@@ -185,11 +193,13 @@ def load_stages(
             topics=MARKET_INPUTS,
             journal="market.journal",
             checkpoints="market.checkpoints",
-            config=market_decides,
+            decides=Decides("", market_decides),
             agent=market_agent,
             unpack=MarketState.unpack,
         ),
         about=about,
+        master=master,
+        run_id=provenance.run_id,
     )
 
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from agents.flow import SHED_AT, Value, modality_of
+from agents.flow import SHED_AT, modality_of
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
 from monitor.arrivals import header_texts, pending
@@ -34,7 +35,7 @@ from monitor.settings import Settings
 from monitor.state import State
 from monitor.tracing import Trace
 from schemas.alerts import Alert
-from schemas.journal import Entry, Fallback
+from schemas.journal import Decides, Entry, Fallback
 
 log = structlog.get_logger(__name__)
 EXIT_LANE = 70
@@ -86,7 +87,8 @@ class LaneBroker:
     def __init__(self, settings: Settings, source: Source, stage: Stage, partition: int) -> None:
         self._settings = settings
         self._source = source
-        self._stage = stage
+        # Not the stage: this one stays where its bundle is swapped away.
+        self._scope, self._journal, self._checkpoints = stage.name, stage.journal, stage.checkpoints
         self._partition = partition
         self.last_push_s: dict[str, float] = {}
         self._flows_s = dict.fromkeys(stage.topics, time.monotonic())
@@ -97,7 +99,7 @@ class LaneBroker:
 
     async def load_checkpoint(self) -> Loaded:
         async with kafka.reader(self._settings) as consumer:
-            topic = self._name(self._stage.checkpoints)
+            topic = self._name(self._checkpoints)
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             loaded = await checkpoints.load(checkpoint_records(consumer, topic, self._partition), end)
         included = {
@@ -111,13 +113,13 @@ class LaneBroker:
                     raise TopicRecreatedError(
                         f"{tp.topic}/{tp.partition} ends at offset {end}, the checkpoint includes it up to "
                         f"{included[tp]}: the topic was made anew; delete {topic} and"
-                        f" {self._name(self._stage.journal)} too, or change the prefix"
+                        f" {self._name(self._journal)} too, or change the prefix"
                     )
         return loaded
 
     async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]:
         async with kafka.reader(self._settings) as consumer:
-            records = kafka.read_partition(consumer, self._name(self._stage.journal), self._partition, start, end)
+            records = kafka.read_partition(consumer, self._name(self._journal), self._partition, start, end)
             return await read_journal(((r.offset, r.value) async for r in records), epoch)
 
     async def read_alert_ids(self, start: int) -> tuple[set[str], int]:
@@ -125,7 +127,7 @@ class LaneBroker:
             topic = self._name("alerts")
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             records = kafka.read_partition(consumer, topic, self._partition, start, end)
-            sources = sources_of(self._settings.prefix, self._stage.name, self._partition)
+            sources = sources_of(self._settings.prefix, self._scope, self._partition)
             found = [_alert_id.decode(r.value) async for r in records]
             return {alert.id for alert in found if alert.source in sources}, end
 
@@ -176,14 +178,14 @@ class LaneBroker:
 class Stage:
     """A scope's inputs and what is done with them, in which topics it keeps its journal and its checkpoints.
 
-    ``config`` is the digest of all that decides. ``encoders`` make embeddings of records, by modality.
+    ``decides`` is the bundle and the digest of all that decides. ``encoders`` make embeddings of records, by modality.
     """
 
     name: str
     topics: tuple[str, ...]
     journal: str
     checkpoints: str
-    config: str
+    decides: Decides
     agent: Agent
     unpack: Callable[[bytes], State]
     encoders: Mapping[str, Encode] = field(default_factory=dict)
@@ -217,6 +219,7 @@ class Worker:
         self.given_back_s = 0.0
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._brokers: dict[int, LaneBroker] = {}
+        self._serving: dict[int, Stage] = {}
         self._short = {kafka.full_name(settings.prefix, topic): topic for topic in stage.topics}
 
     @property
@@ -236,15 +239,17 @@ class Worker:
         try:
             headers = header_texts(message.headers or ())
             found = pending(topic, message.offset, message.key or b"", message.value or b"", message.timestamp, headers)
-            if found.value is not None and (modality := modality_of(found.value)) in self.stage.encoders:
-                self._start_encoding(lane, found, found.value, modality)
+            self._encode(lane, found, self._serving[message.partition])
             lane.push(topic, found)
         except Exception as error:  # Faust would skip the batch and go on.
             self._fail(f"{topic}/{message.partition} offset {message.offset} could not be taken in", error)
 
-    def _start_encoding(self, lane: Lane, found: Pending, record: Value, modality: str) -> None:
+    def _encode(self, lane: Lane, found: Pending, stage: Stage) -> None:
         """Encode off the event loop; what the ladder leaves out only where the journal asks for it after all."""
-        encode = self.stage.encoders[modality]
+        record = found.value
+        if record is None or (modality := modality_of(record)) not in stage.encoders:
+            return
+        encode = stage.encoders[modality]
         started: asyncio.Future[Embedding] | None = None
 
         def start() -> asyncio.Future[Embedding]:
@@ -254,15 +259,46 @@ class Worker:
                 started.add_done_callback(lambda _: lane.wake())
             return started
 
+        def drop() -> None:
+            if started is not None and not started.cancel() and not started.cancelled():
+                started.exception()  # a refusal that nobody asks for any more
+
         if lane.status.level < SHED_AT[modality]:
             start()
         found.ready = lambda: started is None or started.done()
-        found.embedding = start
+        found.embedding, found.drop = start, drop
 
     def note(self, fallback: Fallback) -> None:
         """Have each lane's journal say that another back end serves, where this stage asks any."""
         for lane in self.lanes.values() if self.stage.encoders else ():
             lane.note(fallback)
+
+    async def swap(self, stage: Stage) -> None:
+        """Have every lane go on with what another bundle decides; return when none of the old one's is left.
+
+        Partitions that come meanwhile get the new one at once; where its decisions are the same, nothing happens.
+        """
+        if stage.decides == self.stage.decides:
+            return
+        self.stage = stage
+        ends = [
+            [
+                lane.swap(stage.decides, stage.agent, partial(self._begin, partition, lane, stage)),
+                self._tasks[partition],
+            ]
+            for partition, lane in self.lanes.items()
+        ]
+        for begun_or_over in ends:
+            await asyncio.wait(begun_or_over, return_when=asyncio.FIRST_COMPLETED)
+
+    def _begin(self, partition: int, lane: Lane, stage: Stage) -> None:
+        """Encode anew what waits: what another bundle's encoders made of it would be judged as this one's."""
+        self._serving[partition] = stage
+        for found in (found for buffer in lane.sequencer.buffers.values() for found in buffer):
+            if found.drop is not None:
+                found.drop()
+            found.ready = found.embedding = found.drop = None
+            self._encode(lane, found, stage)
 
     # What the group decides.
 
@@ -279,7 +315,7 @@ class Worker:
                     partition=partition,
                     topics=self.stage.topics,
                     owner=self._name,
-                    config=self.stage.config,
+                    decides=self.stage.decides,
                     overtake_ns=self._settings.overtake_ms * 1_000_000,
                     checkpoint_interval_s=self._settings.checkpoint_interval_s,
                     ladder_down_s=self._settings.ladder_down_s,
@@ -305,7 +341,7 @@ class Worker:
                 agent=self.stage.agent,
                 on_turn=self._metrics.turn,
             )
-            self.lanes[partition], self._brokers[partition] = lane, broker
+            self.lanes[partition], self._brokers[partition], self._serving[partition] = lane, broker, self.stage
             task = asyncio.create_task(lane.run(), name=f"{name}-{partition}")
             task.add_done_callback(self._lane_ended)
             self._tasks[partition] = task
@@ -317,6 +353,7 @@ class Worker:
         for partition in partitions & set(self.lanes):
             lane, task = self.lanes.pop(partition), self._tasks.pop(partition)
             self._brokers.pop(partition)
+            self._serving.pop(partition)
             if lane.status.recovered:
                 await lane.stop()
             else:

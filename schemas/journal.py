@@ -44,7 +44,17 @@ class Fallback(msgspec.Struct, frozen=True, array_like=True, tag="f"):
     reason: str
 
 
-Step = Run | Clock | Ladder | Fallback
+class Decides(msgspec.Struct, frozen=True, array_like=True, tag="d"):
+    """From here on ``bundle`` decides, by the decision configuration of digest ``config``: an author's first step.
+
+    It stands again where the author swapped its bundle. A stage in which no model has a say has no bundle ("").
+    """
+
+    bundle: str
+    config: str
+
+
+Step = Run | Clock | Ladder | Fallback | Decides
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, tag="e"):

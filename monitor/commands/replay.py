@@ -15,6 +15,8 @@ from monitor.errors import StartupError
 from monitor.settings import Settings, load
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from monitor.replay import Replayed
 
 app = typer.Typer()
@@ -26,7 +28,10 @@ def replay(
         Path | None, typer.Argument(help="A recording's folder. Left out: what the journals on the broker name.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the alerts here, one JSON object a line.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Another model bundle [TOCSIN_BUNDLE]")] = None,
+    bundle: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another model bundle [TOCSIN_BUNDLE]; of journals one for each that they name."),
+    ] = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
@@ -35,14 +40,18 @@ def replay(
     With a recording, messages are taken in the order of `ts_available`: equal input gives an equal digest. Without one,
     each partition's journal is read from its beginning and applied to the messages that it names; the digest is that of
     the alerts which a worker that never failed would have sent, and is compared with the alerts on the broker (exit
-    code 1 where they differ).
+    code 1 where they differ). Where a bundle was swapped, each that decided a part is needed: name them by --bundle.
 
     Example: `tocsin simulate --seed 7 --out day`, then `tocsin replay day --out alerts.ndjson`
     """
-    settings = load(bundle=bundle, bootstrap=bootstrap, prefix=prefix)
+    bundles = bundle or []
+    settings = load(bundle=bundles[0] if bundles else None, bootstrap=bootstrap, prefix=prefix)
+    others = bundles[1:]
     if recording is not None:
+        if others:
+            raise StartupError("A recording is replayed with one bundle: leave the other --bundle out.")
         _report(asyncio.run(_recording(settings, recording)), out)
-    elif not asyncio.run(_journals(settings, out)):
+    elif not asyncio.run(_journals(settings, others, out)):
         raise typer.Exit(1)
 
 
@@ -66,7 +75,7 @@ async def _recording(settings: Settings, path: Path) -> Replayed:
         return await by_history(recording.messages(topics), stages, advance)
 
 
-async def _journals(settings: Settings, out: Path | None) -> bool:
+async def _journals(settings: Settings, others: Sequence[Path], out: Path | None) -> bool:
     from monitor import kafka
     from monitor.replay import Replayed, alerts_on_broker, by_journal
     from monitor.sequencer import JournalMismatchError
@@ -74,13 +83,18 @@ async def _journals(settings: Settings, out: Path | None) -> bool:
     from schemas.alerts import digest
 
     stages = load_stages(settings, lambda _: None, mode="replay")
+    more = [
+        load_stages(settings.model_copy(update={"bundle": other}), lambda _: None, mode="replay", before=stages)
+        for other in others
+    ]
     needed = [topic for stage in stages for topic in (*stage.topics, stage.journal)]
     partitions = await kafka.require_topics(settings, (*needed, "alerts"))
     whole = Replayed()
     sent = []
     for stage, partition in [*((stages.instrument, partition) for partition in range(partitions)), (stages.market, 0)]:
         try:
-            found = await by_journal(settings, stage, partition)
+            of = [one.instrument if stage is stages.instrument else one.market for one in more]
+            found = await by_journal(settings, stage, partition, others=of)
         except JournalMismatchError as error:
             raise StartupError(
                 f"Partition {partition} of the {stage.name} stage cannot be replayed from its beginning, for retention"

@@ -15,7 +15,8 @@ def run() -> None:
 
     Settings come from the environment (`TOCSIN_BOOTSTRAP`, `TOCSIN_PREFIX`, `TOCSIN_BUNDLE`, …); `tocsin check-config`
     lists them all. Several workers with the same `TOCSIN_GROUP` share the partitions. SIGTERM drains: turns are
-    finished, checkpoints written and messages acknowledged.
+    finished, checkpoints written and messages acknowledged. SIGHUP loads `TOCSIN_BUNDLE` (and `TOCSIN_LABELS`) anew
+    and swaps it while messages are served; one that does not pass its checks is refused, and the old one goes on.
     """
     import uvloop
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import msgspec
 
-from engines.bundle import FORMAT, REQUIRED, Entry, Manifest
+from engines.bundle import DEFAULT, FORMAT, MANIFEST, REQUIRED, Entry, Manifest
 
 
 def write_bundle(folder: Path, **contents: bytes) -> Path:
@@ -19,6 +20,19 @@ def write_bundle(folder: Path, **contents: bytes) -> Path:
         (folder / name).write_bytes(content)
         entries[name] = Entry(hashlib.sha256(content).hexdigest(), len(content))
     write_manifest(folder, entries)
+    return folder
+
+
+def alter_bundle(folder: Path, name: str, old: bytes, new: bytes) -> Path:
+    """Write the default bundle with other bytes in one of its files, and its digests made anew."""
+    shutil.copytree(DEFAULT, folder)
+    content = (folder / name).read_bytes()
+    assert content.count(old) == 1
+    content = content.replace(old, new)
+    (folder / name).write_bytes(content)
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    files = manifest.files | {name: Entry(hashlib.sha256(content).hexdigest(), len(content))}
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, files=files)))
     return folder
 
 

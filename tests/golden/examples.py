@@ -233,6 +233,16 @@ EXAMPLES: tuple[Example, ...] = (
             steps=[journal.Run("frames", 12, 77), journal.Clock(T), journal.Ladder(1, "lag 9 s")],
         ),
     ),
+    Example(
+        "journal_entry_decides",
+        "journal",
+        b"3",
+        journal.Entry(
+            epoch=5,
+            ordinal=1_012,
+            steps=[journal.Fallback("text", "tensorrt", "onnxruntime-cpu", "lost"), journal.Decides("0f3a", "9c1e")],
+        ),
+    ),
     Example("journal_claim", "journal", b"3", journal.Claim(owner="worker-1")),
     Example(
         "score",

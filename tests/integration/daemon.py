@@ -333,9 +333,9 @@ class Watch:
 
 
 @cache
-def stages() -> Stages:
+def stages(bundle: Path | None = None) -> Stages:
     """Return the daemon's own stages; each text is encoded once in this process."""
-    made = load_stages(Settings(), lambda _: None, mode="replay")
+    made = load_stages(Settings(bundle=bundle), lambda _: None, mode="replay")
     known: dict[tuple[str, ...], Embedding] = {}
 
     encoders = made.instrument.encoders
@@ -412,11 +412,12 @@ class Account:
         assert not self.differing, f"state differs: {self.differing}"
 
 
-async def _account(settings: Settings) -> Account:
+async def _account(settings: Settings, others: Sequence[Path]) -> Account:
     account = Account()
     instrument, market = stages()
+    more = [stages(bundle).instrument for bundle in others]
     for stage, partition in [*((instrument, partition) for partition in range(settings.partitions)), (market, 0)]:
-        replayed = await by_journal(settings, stage, partition)
+        replayed = await by_journal(settings, stage, partition, others=more if stage is instrument else ())
         account.replayed += replayed.alerts
         if stage is instrument:
             account.messages += replayed.messages
@@ -439,6 +440,9 @@ async def _account(settings: Settings) -> Account:
     return account
 
 
-def account(settings: Settings) -> Account:
-    """Read everything back. The workers have been drained: their last checkpoint includes all that was journalled."""
-    return asyncio.run(_account(settings))
+def account(settings: Settings, others: Sequence[Path] = ()) -> Account:
+    """Read everything back; ``others`` are bundles that decided beside the default one.
+
+    The workers have been drained: their last checkpoint includes all that was journalled.
+    """
+    return asyncio.run(_account(settings, others))

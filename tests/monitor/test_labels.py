@@ -149,7 +149,7 @@ def test_a_changed_label_is_a_changed_configuration(
     file = msgspec.json.decode(made[0].read_bytes(), type=LabelFile)
     (tmp_path / "cyber.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(file, title="Other")))
     configs = [
-        load_stages(Settings(labels=folder), lambda _: None).instrument.config
+        load_stages(Settings(labels=folder), lambda _: None).instrument.decides.config
         for folder in (None, made[0].parent, tmp_path, made[0].parent)
     ]
     assert len(set(configs)) == 3

@@ -27,7 +27,7 @@ from monitor.outbox import Outbox
 from monitor.sequencer import Pending
 from schemas.alerts import Alert, AlertEvent
 from schemas.errors import BadMessage
-from schemas.journal import Clock, Entry, Fallback, Ladder, Run
+from schemas.journal import Clock, Decides, Entry, Fallback, Ladder, Run
 from schemas.records import DeadLetter, News, Score, Signal
 from tests.golden.examples import EXAMPLES
 
@@ -286,7 +286,7 @@ class Life:
         self.broker = Broker(logs, messages, self.producer)
         producer = cast(Any, self.producer)
         config: dict[str, Any] = {
-            "stage": "test", "partition": 0, "topics": TOPICS, "owner": "test", "config": "c",
+            "stage": "test", "partition": 0, "topics": TOPICS, "owner": "test", "decides": Decides("", "c"),
             "overtake_ns": 250_000_000, "checkpoint_interval_s": 1e-9, "ladder_down_s": 0.0,
             "wall": lambda: T0, "wall_moves_time": False, "unpack": Counted.unpack,
         }  # fmt: skip
@@ -295,7 +295,7 @@ class Life:
             broker=self.broker,
             journal=JournalWriter(producer, "journal", 0),
             outbox=Outbox(producer, prefix="", source="/t/0", checkpoints="checkpoints", partition=0, wall=lambda: T0),
-            agent=cast(Any, partial(counting, config=others.get("config", ""))),
+            agent=cast(Any, partial(counting, config=others["decides"].config if "decides" in others else "")),
         )
         self.run = asyncio.ensure_future(self.lane.run())
         self.deliver = asyncio.ensure_future(self.broker.deliver(self.lane, rng))
@@ -381,18 +381,18 @@ def test_alerts_that_another_configuration_gives_other_ids_are_named(config: str
     logs = Logs()
 
     async def live() -> tuple[list[str], list[Any]]:
-        life = Life(logs, messages, random.Random(20), config="c")
+        life = Life(logs, messages, random.Random(20), decides=Decides("", "c"))
         while not logs.committed["news"]:
             await asyncio.sleep(0)
         await life.crash()
-        life = Life(logs, messages, random.Random(21), config="c", checkpoint_interval_s=1e9)
+        life = Life(logs, messages, random.Random(21), decides=Decides("", "c"), checkpoint_interval_s=1e9)
         before = len(logs.of["alerts"])
         while len(logs.of["alerts"]) < before + 3:
             await asyncio.sleep(0)
         await life.crash()
         sent = logs.alerts()
         with capture_logs() as logged:
-            await Life(logs, messages, random.Random(22), config=config).finish(60)
+            await Life(logs, messages, random.Random(22), decides=Decides("", config)).finish(60)
         return sent, [entry for entry in logged if entry["log_level"] == "warning"]
 
     sent, warnings = asyncio.run(live())
@@ -516,6 +516,100 @@ def test_a_back_ends_fall_is_journalled_and_changes_nothing_else() -> None:
     asyncio.run(live())
     assert [step for entry in logs.entries() for step in entry.steps if isinstance(step, Fallback)] == [told]
     assert logs.of["alerts"] == quiet.of["alerts"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), turns=st.integers(0, 200), crash=st.none() | st.integers(0, 60))
+def test_a_swap_is_told_by_the_journal_and_nothing_is_lost_or_told_twice(
+    seed: int, turns: int, crash: int | None
+) -> None:
+    """The swap is asked for after some turns; where the worker crashes in it, the next begins with what it finds."""
+    messages = inputs(random.Random(seed))
+    logs, rng = Logs(), random.Random(seed + 1)
+    old, new = Decides("old-bundle", "-old"), Decides("new-bundle", "-new")
+    begun: list[int] = []
+
+    def swap(life: Life) -> asyncio.Future[None]:
+        agent = cast(Any, partial(counting, config=new.config))
+        return life.lane.swap(new, agent, lambda: begun.append(life.lane._ordinal))
+
+    async def live() -> None:
+        life = Life(logs, messages, rng, decides=old)
+        await life.turns(turns)
+        over = swap(life)
+        if crash is not None:
+            await life.turns(crash)
+            await life.crash()
+            told = any(step == new for entry in logs.entries() for step in entry.steps)
+            life = Life(logs, messages, rng, decides=new if told else old)
+            over = asyncio.get_running_loop().create_future() if told else swap(life)
+            if told:
+                over.set_result(None)
+        async with asyncio.timeout(5):
+            await over
+        await life.finish(60)
+
+    with capture_logs() as logged:
+        asyncio.run(live())
+    assert not [entry for entry in logged if entry["log_level"] == "warning"]
+    # The last time that the journal says so; a worker that starts says it too, and changes nothing by it.
+    steps = [step for entry in logs.entries() for step in entry.steps]
+    deciding = [step for step in steps if isinstance(step, Decides)]
+    first = deciding.index(new)
+    assert deciding[0] == old
+    assert set(deciding[:first]) == {old}
+    assert set(deciding[first:]) == {new}
+    before = sum(step.count for step in steps[: steps.index(new)] if isinstance(step, Run))
+    if begun:
+        assert begun[-1] == before
+    whole = undisturbed(messages)
+    names = [name.rpartition("-") for name in logs.alerts()]
+    assert [name for name, _, _ in names] == whole.alerts()
+    assert [config for *_, config in names] == sorted((config for *_, config in names), reverse=True)
+    assert state(logs) == state(whole)
+    closing = logs.loaded().closing
+    assert closing is not None
+    assert closing.config == new.config
+
+
+def test_a_worker_that_starts_with_the_bundle_that_was_swapped_away_names_the_alerts() -> None:
+    messages = inputs(random.Random(19))
+    logs = Logs()
+    old, new = Decides("a", "-old"), Decides("b", "-new")
+
+    async def live() -> list[Any]:
+        life = Life(logs, messages, random.Random(20), decides=old, checkpoint_interval_s=1e9)
+        await life.lane.swap(new, cast(Any, partial(counting, config="-new")), lambda: None)
+        before = len(logs.of["alerts"])
+        while len(logs.of["alerts"]) < before + 3:
+            await asyncio.sleep(0)
+        await life.crash()
+        with capture_logs() as logged:
+            await Life(logs, messages, random.Random(22), decides=old).finish(60)
+        return [entry for entry in logged if entry["log_level"] == "warning"]
+
+    (warning,) = asyncio.run(live())
+    assert (warning["was"], warning["now"]) == ("-new", "-old")
+    assert all(name.endswith("-new") for name in warning["alert_ids"])
+
+
+def test_a_lane_that_is_given_back_before_its_swap_ends_with_what_served() -> None:
+    messages = inputs(random.Random(19))
+    logs = Logs()
+
+    async def live() -> bool:
+        life = Life(logs, messages, random.Random(20))
+        await life.turns(50)
+        begun = life.lane.swap(Decides("b", "d"), cast(Any, counting), lambda: None)
+        await life.lane.stop()
+        await life.run
+        life.deliver.cancel()
+        return begun.done()
+
+    assert not asyncio.run(live())
+    closing = logs.loaded().closing
+    assert closing is not None
+    assert closing.config == "c"
 
 
 def test_what_its_encoder_cannot_read_is_a_dead_letter_with_its_bytes() -> None:

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from agents.flow import Arrival, Item
 from monitor import kafka
+from monitor.cli import app
 from monitor.converters.messages import frame_messages, record_message
+from monitor.errors import StartupError
 from monitor.recordings import RANK, Message, Recording
 from monitor.replay import by_history, by_journal
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
 from monitor.state import StateTable
+from monitor.worker import Stage
 from schemas import codec, frames, journal
 from schemas.alerts import Alert
 from schemas.frames import Frame, frame_of
-from schemas.journal import Claim, Entry, Run
+from schemas.journal import Claim, Decides, Entry, Ladder, Run
 from schemas.records import News, Score, Signal, TranscriptSegment
 from tests.golden.day import RECORDING
 from tests.integration.daemon import stages
@@ -135,6 +139,91 @@ def test_scrambling_everything_after_a_moment_changes_nothing_before_it(seed: in
     assert alerts != other_alerts or t > last - 600 * S
 
 
+def serve(
+    monkeypatch: pytest.MonkeyPatch, logs: dict[str, list[bytes]], seen: Callable[[str], None] = lambda _: None
+) -> None:
+    """Have replays read these topics, one partition each; ``seen`` is told of each message's topic."""
+
+    @asynccontextmanager
+    async def reader(_: Settings) -> AsyncIterator[None]:
+        yield None
+
+    async def end_offsets(_: None, topic: str, partitions: list[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, len(logs[topic]))
+
+    async def read_partition(_: None, topic: str, partition: int, start: int, end: int) -> AsyncIterator[Any]:
+        for offset in range(start, end):
+            seen(topic)
+            value = logs[topic][offset]
+            yield SimpleNamespace(offset=offset, key=b"A.X", value=value, timestamp=T0 // 10**6, headers=())
+
+    broker = SimpleNamespace(
+        full_name=kafka.full_name, reader=reader, end_offsets=end_offsets, read_partition=read_partition
+    )
+    monkeypatch.setattr("monitor.replay.kafka", broker)
+
+
+async def test_a_replay_goes_on_with_the_bundle_that_the_journal_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which bundle judged which text, and what a later one finds of the earlier one's state."""
+    steps: list[list[Any]] = [
+        [Run("news", 1, 0)],  # 0.1.0 did not say whose
+        [Decides("a", "c1")],
+        [Run("news", 1, 1), Ladder(1, "much"), Run("news", 1, 2)],
+        [Decides("b", "c2")],
+        [Run("news", 1, 3)],
+        [Decides("b", "c2")],
+        [Run("news", 1, 4)],
+        [Decides("a", "c1")],
+        [Run("news", 1, 5)],
+        [Decides("never", "c3")],
+    ]
+    texts = [
+        codec.encode(News(ts_event=T0, ts_available=T0, instrument="A.X", document_id=str(n), headline="x"))
+        for n in range(6)
+    ]
+    entries = [journal.encode(Entry(0, 0, found)) for found in steps]
+    serve(monkeypatch, {"tocsin.news": texts, "tocsin.journal": [journal.encode(Claim("w")), *entries]})
+    judged: list[tuple[str, str, str, int]] = []
+
+    def of(bundle: str) -> Stage:
+        async def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Any]:
+            level = -1
+            async for item in items:
+                if isinstance(item, Ladder):
+                    level = item.level
+                if isinstance(item, Arrival):
+                    assert isinstance(item.value, News)
+                    judged.append((bundle, item.value.document_id, cast(Any, item.embedding), level))
+                    table["seen"] = table.get("seen", 0) + 1
+                yield item
+
+        made = replace(stages().instrument, topics=("news",), agent=agent, decides=Decides(bundle, "c"))
+        return replace(made, encoders={"text": lambda _: cast(Any, f"by {bundle}")})
+
+    with pytest.raises(StartupError, match="says that bundle b decided part of it, given is a: name the folder"):
+        await by_journal(Settings(), of("a"), 0)
+    with pytest.raises(StartupError, match="says that bundle a decided part of it, given is b: name the folder"):
+        await by_journal(Settings(), of("b"), 0)
+    assert not judged
+    replayed = await by_journal(Settings(), of("a"), 0, others=[of("b")])
+    assert [(bundle, document, level) for bundle, document, _, level in judged] == [
+        ("a", "0", 0),
+        ("a", "1", 0),
+        ("a", "2", 1),
+        ("b", "3", 1),
+        ("b", "4", 1),
+        ("a", "5", 1),
+    ]
+    assert all(embedding == f"by {bundle}" for bundle, _, embedding, _ in judged)
+    assert replayed.messages == cast(Any, replayed.table["seen"]) == 6
+
+
+def test_a_recording_is_replayed_with_one_bundle() -> None:
+    result = CliRunner().invoke(app, ["replay", str(RECORDING), "--bundle", "a", "--bundle", "b"])
+    assert result.exit_code == 2
+    assert "A recording is replayed with one bundle" in result.stderr
+
+
 async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -146,19 +235,11 @@ async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_com
     runs = [journal.encode(Entry(0, n, [Run("news", 1, n)])) for n in range(count)]
     logs = {"tocsin.news": texts, "tocsin.journal": [journal.encode(Claim("w")), *runs]}
 
-    @asynccontextmanager
-    async def reader(_: Settings) -> AsyncIterator[None]:
-        yield None
-
-    async def end_offsets(_: None, topic: str, partitions: list[int]) -> dict[int, int]:
-        return dict.fromkeys(partitions, len(logs[topic]))
-
-    async def read_partition(_: None, topic: str, partition: int, start: int, end: int) -> AsyncIterator[Any]:
+    def seen(topic: str) -> None:
         nonlocal read
-        for offset in range(start, end):
-            read += topic == "tocsin.news"
-            value = logs[topic][offset]
-            yield SimpleNamespace(offset=offset, key=b"A.X", value=value, timestamp=T0 // 10**6, headers=())
+        read += topic == "tocsin.news"
+
+    serve(monkeypatch, logs, seen)
 
     async def agent(items: AsyncIterator[Item], _: StateTable[Any]) -> AsyncIterator[Any]:
         nonlocal applied, ahead
@@ -168,10 +249,6 @@ async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_com
                 ahead = max(ahead, read - applied)
             yield item
 
-    broker = SimpleNamespace(
-        full_name=kafka.full_name, reader=reader, end_offsets=end_offsets, read_partition=read_partition
-    )
-    monkeypatch.setattr("monitor.replay.kafka", broker)
     stage = replace(stages().instrument, topics=("news",), agent=agent, encoders={})
     replayed = await by_journal(Settings(), stage, 0)
     assert (replayed.messages, applied, ahead) == (count, count, 0)

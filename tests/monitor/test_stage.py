@@ -58,7 +58,7 @@ def test_a_texts_tone_and_its_instruments_sector_go_into_the_signal() -> None:
 
 def test_days_after_which_instruments_are_forgotten_are_obeyed_and_decide() -> None:
     stages = {days: load_stages(Settings(forget_days=days), lambda _: None).instrument for days in (0, 1)}
-    assert stages[0].config != stages[1].config
+    assert stages[0].decides != stages[1].decides
 
     async def kept(days: int, after_s: int) -> int:
         async def items() -> AsyncIterator[Item]:

@@ -35,7 +35,7 @@ class Source:
     def flow(self, topic: str, partition: int, on: bool) -> None: ...
 
 
-STAGE = SimpleNamespace(name="instrument", topics=("frames", "news"))
+STAGE = SimpleNamespace(name="instrument", topics=("frames", "news"), journal="journal", checkpoints="checkpoints")
 
 
 def broker(source: Source, began_ago_s: float = 100.0) -> LaneBroker:
@@ -61,6 +61,10 @@ def test_a_topic_that_is_held_back_is_not_silent_and_has_time_when_it_flows_agai
     assert asked.unanswered_s() == {"news": 0.005}
     asked.flow("frames", True)
     assert asked.unanswered_s()["frames"] < 1.0
+
+
+def test_what_a_lane_asks_the_broker_by_keeps_no_bundle_in_memory() -> None:
+    assert not any(kept is STAGE for kept in vars(broker(Source())).values())
 
 
 def lag(source: Source, received: int, buffered: int = 0) -> int:

@@ -1,0 +1,297 @@
+"""Another bundle while the daemon serves: what is taken, what is refused, and what goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from engines.bundle import DEFAULT, MANIFEST
+from engines.inference import Session
+from monitor.errors import StartupError
+from monitor.metrics import Metrics
+from monitor.sequencer import Pending
+from monitor.settings import Settings
+from monitor.stage import Stages, load_stages
+from monitor.swap import Swaps
+from monitor.worker import Worker
+from schemas.journal import Decides
+from tests.agents.streams import news
+from tests.engines.bundles import alter_bundle
+from tests.monitor.test_labels import made  # noqa: F401
+
+NOBODY = cast(Any, None)
+TEMPERATURE = b'"temperature": 1.9585'
+
+
+@pytest.fixture
+def thread() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def link(tmp_path: Path) -> Path:
+    """Return a link to the default bundle, as an operator keeps one."""
+    path = tmp_path / "current"
+    path.symlink_to(DEFAULT)
+    return path
+
+
+def turn(path: Path, to: Path) -> None:
+    path.unlink()
+    path.symlink_to(to)
+
+
+def workers(stages: Stages, pool: Executor = NOBODY) -> list[Worker]:
+    return [
+        Worker(Settings(), name="w", stage=stage, source=NOBODY, producer=NOBODY, pool=pool, metrics=NOBODY, trace=None)
+        for stage in stages
+    ]
+
+
+def swaps_of(settings: Settings, thread: Executor) -> tuple[Swaps, Metrics]:
+    def load(before: Stages | None) -> Stages:
+        return load_stages(settings, lambda _: None, before=before)
+
+    metrics, serving = Metrics(), load(None)
+    return Swaps(serving, load, workers=workers(serving), metrics=metrics, thread=thread), metrics
+
+
+def sessions() -> int:
+    return sum(type(one) is Session for one in gc.get_objects())
+
+
+def counted(metrics: Metrics, result: str) -> bool:
+    return f'tocsin_bundle_swaps_total{{result="{result}"}} 1.0'.encode() in metrics.expose()
+
+
+def test_a_link_that_was_turned_brings_its_bundle_and_the_old_one_is_let_go(tmp_path: Path, thread: Executor) -> None:
+    current = link(tmp_path)
+    swaps, metrics = swaps_of(Settings(bundle=current), thread)
+    old = swaps.serving.about
+    master, run_id = swaps.serving.master, swaps.serving.run_id
+    turn(current, alter_bundle(tmp_path / "b", "text.json", TEMPERATURE, b'"temperature": 2.5'))
+    gc.collect()
+    before = sessions()
+    gc.disable()  # what stood at the start is frozen in the daemon: no collection would find a cycle in it
+    try:
+        with capture_logs() as logged:
+            asyncio.run(swaps.swap())
+        assert sessions() == before
+    finally:
+        gc.enable()
+    new = swaps.serving
+    assert new.about["bundle"] != old["bundle"]
+    assert new.about["config"] != old["config"]
+    assert [worker.stage for worker in swaps._workers] == [new.instrument, swaps._workers[1].stage]
+    assert swaps._workers[1].stage.decides == new.market.decides
+    assert new.master is master
+    assert new.run_id == run_id
+    line = logged[-1]
+    assert (line["event"], line["was"], line["bundle"]) == ("bundle swapped", old["bundle"], new.about["bundle"])
+    assert counted(metrics, "swapped")
+
+
+def test_the_bundle_that_serves_already_changes_nothing(tmp_path: Path, thread: Executor) -> None:
+    current = link(tmp_path)
+    swaps, metrics = swaps_of(Settings(bundle=current), thread)
+    serving = swaps.serving
+    card = (DEFAULT / "MODEL_CARD.md").read_bytes()
+    turn(current, alter_bundle(tmp_path / "b", "MODEL_CARD.md", card, card + b"Corrected.\n"))
+    with capture_logs() as logged:
+        asyncio.run(swaps.swap())
+    assert swaps.serving is serving
+    assert logged[-1]["event"].startswith("bundle unchanged")
+    assert counted(metrics, "unchanged")
+
+
+def corrupt(folder: Path) -> None:
+    path = folder / "encoder.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+
+def missing(folder: Path) -> None:
+    (folder / "fusion.onnx").unlink()
+
+
+def other_format(folder: Path) -> None:
+    path = folder / MANIFEST
+    path.write_bytes(path.read_bytes().replace(b'"format":2', b'"format":1'))
+
+
+REFUSED: list[tuple[str, tuple[str, bytes, bytes], Callable[[Path], None], str]] = [
+    ("wrong digest", ("text.json", TEMPERATURE, b'"temperature": 2.5'), corrupt, "encoder.onnx has SHA-256"),
+    ("missing file", ("text.json", TEMPERATURE, b'"temperature": 2.5'), missing, "fusion.onnx is missing"),
+    ("other format", ("text.json", TEMPERATURE, b'"temperature": 2.5'), other_format, "has format 1, this version"),
+    ("dimension", ("text.json", b'"dim": 384', b'"dim": 100'), lambda _: None, "outputs of shapes [(1, 384), (1, 3)]"),
+    ("feature", ("fusion.json", b'"location"', b'"unheard"'), lambda _: None, "wants features ['unheard']"),
+    ("tokenizer", ("tokenizer.json", b'"[UNK]":100,', b'"[UNK]":100'), lambda _: None, "json is no tokenizer: "),
+]
+
+
+@pytest.mark.parametrize(("altered", "broken", "sentence"), [pytest.param(*c[1:], id=c[0]) for c in REFUSED])
+def test_what_is_wrong_with_a_bundle_is_a_sentence_and_the_old_one_serves_on(
+    tmp_path: Path,
+    thread: Executor,
+    altered: tuple[str, bytes, bytes],
+    broken: Callable[[Path], None],
+    sentence: str,
+) -> None:
+    current = link(tmp_path)
+    swaps, metrics = swaps_of(Settings(bundle=current), thread)
+    serving, stages = swaps.serving, [worker.stage for worker in swaps._workers]
+    folder = alter_bundle(tmp_path / "b", *altered)
+    broken(folder)
+    turn(current, folder)
+    with capture_logs() as logged:
+        asyncio.run(swaps.swap())
+    (line,) = logged
+    assert (line["log_level"], line["event"]) == ("error", "bundle refused, the old one serves on")
+    assert line["serves"] == serving.about["bundle"]
+    assert sentence in line["reason"]
+    assert "\n" not in line["reason"]
+    assert swaps.serving is serving
+    assert [worker.stage for worker in swaps._workers] == stages
+    assert counted(metrics, "refused")
+
+
+def test_a_bundle_with_another_text_encoder_is_refused_where_labels_are_of_the_old_one(
+    tmp_path: Path,
+    thread: Executor,
+    made: tuple[Path, str],  # noqa: F811
+) -> None:
+    current = link(tmp_path)
+    swaps, _ = swaps_of(Settings(bundle=current, labels=made[0].parent), thread)
+    turn(current, alter_bundle(tmp_path / "b", "text.json", TEMPERATURE, b'"temperature": 2.5'))
+    with capture_logs() as logged:
+        asyncio.run(swaps.swap())
+    (line,) = logged
+    assert "was made with the text encoder" in line["reason"]
+    assert "make it again with `tocsin labels add" in line["reason"]
+
+
+async def test_it_is_loaded_once_more_for_those_who_asked_meanwhile(thread: Executor) -> None:
+    asked, goes_on, loads = asyncio.Event(), threading.Event(), 0
+    stage = SimpleNamespace(decides=Decides("b", "c"))
+    serving = cast(Any, type("Served", (list,), {"about": {"bundle": "b"}})([stage]))
+
+    def load(before: Stages) -> Stages:
+        nonlocal loads
+        loads += 1
+        assert goes_on.wait(5)
+        return before
+
+    swaps = Swaps(serving, load, workers=[], metrics=Metrics(), thread=thread)
+    keeping = asyncio.create_task(swaps.keep(asked))
+    asked.set()
+    while not loads:
+        await asyncio.sleep(0.001)
+    for _ in range(3):
+        asked.set()
+    goes_on.set()
+    while loads < 2 or asked.is_set():
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
+    assert loads == 2
+    keeping.cancel()
+
+
+async def test_what_waits_in_a_lane_is_encoded_anew_by_the_bundle_that_will_judge_it() -> None:
+    """Messages that the old encoders work on, have done, have refused or have not begun; ticks are nobody's."""
+    holding, running = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    def encoder(name: str) -> Callable[[Any], Any]:
+        def encode(record: Any) -> str:
+            told.append(f"{name} {record.document_id}")
+            if name == "old" and record.document_id == "runs":
+                running.set()
+                assert holding.wait(5)
+            if name == "old" and record.document_id == "refused":
+                raise ValueError("refused")
+            return f"{name} {record.document_id}"
+
+        return encode
+
+    def stage(name: str, *modalities: str) -> Any:
+        return SimpleNamespace(
+            name="instrument", topics=("news",), decides=Decides(name, name), agent=None,
+            encoders=dict.fromkeys(modalities, encoder(name)),
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(1) as pool:
+        old, new, textless = stage("old", "text"), stage("new", "text"), stage("none")
+        worker = workers(cast(Any, [old]), pool)[0]
+        found = [
+            Pending(i, "A", 0, msgspec.structs.replace(news(0.0), document_id=name))
+            for i, name in enumerate(("done", "refused", "runs", "waits"))
+        ]
+        lane = cast(
+            Any,
+            SimpleNamespace(
+                sequencer=SimpleNamespace(buffers={"news": found}),
+                status=SimpleNamespace(level=0),
+                wake=lambda: None,
+            ),
+        )
+        for message in found:
+            worker._encode(lane, message, old)
+        await asyncio.to_thread(running.wait)
+        await asyncio.sleep(0.01)
+        assert [message.ready is not None and message.ready() for message in found] == [True, True, False, False]
+        worker._begin(0, lane, new)
+        await asyncio.sleep(0)  # the pool hears of it
+        assert not any(message.ready is not None and message.ready() for message in found)
+        holding.set()
+        assert [await message.embedding() for message in found if message.embedding] == [
+            "new done", "new refused", "new runs", "new waits",
+        ]  # fmt: skip
+        assert "old waits" not in told
+        worker._begin(0, lane, textless)
+        assert not any(message.ready or message.embedding for message in found)
+        gc.collect()  # a refusal that nobody asked for would be complained of here
+
+
+async def test_a_lane_that_ends_instead_of_swapping_holds_nobody_up() -> None:
+    old, new = (SimpleNamespace(topics=(), decides=Decides(name, name), agent=None) for name in ("a", "b"))
+    worker = workers(cast(Any, [old]))[0]
+
+    async def ends() -> None:
+        await asyncio.sleep(0.01)
+
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    worker.lanes[0] = cast(Any, SimpleNamespace(swap=lambda *_: never))
+    worker._tasks[0] = asyncio.create_task(ends())
+    async with asyncio.timeout(5):
+        await worker.swap(cast(Any, new))
+    assert worker.stage is new
+
+
+def test_an_error_that_is_no_sentence_of_ours_is_refused_too(thread: Executor) -> None:
+    def load(before: Stages) -> Stages:
+        raise RuntimeError("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF")
+
+    serving = cast(Any, SimpleNamespace(about={"bundle": "b"}))
+    swaps = Swaps(serving, load, workers=[], metrics=Metrics(), thread=thread)
+    with capture_logs() as logged:
+        asyncio.run(swaps.swap())
+    assert logged[0]["reason"] == "RuntimeError: [ONNXRuntimeError] : 7 : INVALID_PROTOBUF"
+
+
+def test_startup_errors_are_told_as_they_are(thread: Executor) -> None:
+    def load(before: Stages) -> Stages:
+        raise StartupError("x is no bundle: build one")
+
+    swaps = Swaps(cast(Any, SimpleNamespace(about={"bundle": "b"})), load, workers=[], metrics=Metrics(), thread=thread)
+    with capture_logs() as logged:
+        asyncio.run(swaps.swap())
+    assert logged[0]["reason"] == "x is no bundle: build one"
