@@ -38,6 +38,9 @@ ORDER = (TENSORRT, TENSORRT_RTX, ORT_CUDA, OPENVINO, ORT_CPU)
 #: Largest absolute difference from the reference, on outputs of order 1, at which a back end may serve in fp32.
 TOLERANCE = 1e-4
 
+#: Rows that may run together, where a back end gives each the bits that it has alone: as many as wait, in so many runs.
+BATCHES = (8, 4, 2)
+
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 #: Largest change of the score that a coarser precision may bring. INT8 runs a graph of its own, with Q/DQ nodes.
 SCORE_TOLERANCE: Mapping[Precision, float] = {"fp16": 1e-3, "bf16": 1e-3, "int8": 0.02}
@@ -71,7 +74,10 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Serving:
-    """A back end that serves. ``equality`` is "reference", or "tolerance": ``difference`` is the gate's largest."""
+    """A back end that serves. ``equality`` is "reference", or "tolerance": ``difference`` is the gate's largest.
+
+    ``batches`` are the numbers of rows that it may run at once, most first, since each keeps its bits.
+    """
 
     backend: str
     version: str
@@ -79,6 +85,7 @@ class Serving:
     equality: Literal["reference", "tolerance"]
     difference: float
     run: Run
+    batches: tuple[int, ...]
 
 
 class Session:
@@ -101,7 +108,9 @@ class Session:
         precision: Precision,
         int8: bytes | None,
         score: Run | None,
+        batched: bool,
     ) -> None:
+        self._batched = batched
         self._model, self._probes, self._plans, self._fell = model, probes, plans, fell
         self._int8, self._score = int8, score
         # A back end that has not the precision asked for, or disagrees in it, serves in fp32 rather than not at all.
@@ -140,16 +149,35 @@ class Session:
 
         What the reference raises is raised.
         """
-        while (serving := self.serving).equality != "reference":
-            try:
-                outputs = serving.run(inputs)
-                if all(np.isfinite(output).all() for output in outputs):
-                    return outputs
-                reason = "gives what is not finite"
-            except Exception as error:  # the back ends' own errors have no other base in common
-                reason = f"{type(error).__name__}: {error}"
-            self._fall(serving, reason)
-        return serving.run(inputs)
+        while True:
+            serving = self.serving
+            if (outputs := self._try(serving, inputs)) is not None:
+                return outputs
+
+    def run_rows(self, rows: Sequence[Inputs]) -> list[tuple[Array, ...]]:
+        """Return `run` of each of ``rows``, inputs of one row and of one shape: at once where that changes no bit."""
+        found: list[tuple[Array, ...]] = []
+        while left := len(rows) - len(found):
+            serving = self.serving
+            n = next((n for n in serving.batches if n <= left), 1)
+            some = rows[len(found) : len(found) + n]
+            if (outputs := self._try(serving, _stacked(some))) is not None:
+                found += [tuple(output[i : i + 1] for output in outputs) for i in range(n)]
+        return found
+
+    def _try(self, serving: Serving, inputs: Inputs) -> tuple[Array, ...] | None:
+        """Return the outputs, or None once another back end serves in place of the one that failed at it."""
+        if serving.equality == "reference":
+            return serving.run(inputs)
+        try:
+            outputs = serving.run(inputs)
+            if all(np.isfinite(output).all() for output in outputs):
+                return outputs
+            reason = "gives what is not finite"
+        except Exception as error:  # the back ends' own errors have no other base in common
+            reason = f"{type(error).__name__}: {error}"
+        self._fall(serving, reason)
+        return None
 
     def _fall(self, failed: Serving, reason: str) -> None:
         with self._change:
@@ -174,9 +202,15 @@ class Session:
             except Exception as error:  # the same: one that fails as it is opened is one that is not there
                 self.skipped += (Skip(name, f"{type(error).__name__}: {error}"),)
             else:
-                return Serving(name, found_version, precision, "tolerance", difference, run)
+                batches = self._batches(run)
+                return Serving(name, found_version, precision, "tolerance", difference, run, batches)
+        batches = self._batches(reference)
         self._model, self._int8, self._probes, self._left = b"", None, (), []  # nobody comes after the reference
-        return Serving(ORT_CPU, version, "fp32", "reference", 0.0, reference)
+        return Serving(ORT_CPU, version, "fp32", "reference", 0.0, reference, batches)
+
+    def _batches(self, run: Run) -> tuple[int, ...]:
+        single = [probe for probe in self._probes if all(len(x) == 1 for x in probe.values())]
+        return BATCHES if self._batched and single and all(_keeps_bits(run, probe) for probe in single) else ()
 
     def _open(self, name: str, precision: Precision, reference: Run, may_build: bool) -> tuple[Run, str, float]:
         """Return what runs the model on a back end, its version and the difference that the parity gate found."""
@@ -200,6 +234,7 @@ def open_session(
     precision: Precision = "fp32",
     int8: bytes | None = None,
     score: Run | None = None,
+    batched: bool = False,
 ) -> Session:
     """Return a session of the first back end in ``prefer`` that is here and passes the parity gate.
 
@@ -222,6 +257,9 @@ def open_session(
     score
         Takes the model's outputs by their numbers ("0", "1", …), returns the scores that precisions other than fp32
         are judged by (see `SCORE_TOLERANCE`); None: the outputs themselves.
+    batched
+        Whether rows may run together (`Session.run_rows`) on a back end that keeps their bits: each is asked, on the
+        probes of one row.
 
     Raises
     ------
@@ -242,7 +280,7 @@ def open_session(
         raise ValueError(f"precision {precision} with{'out' if precision == 'int8' else ''} Q/DQ nodes in the graph")
     if precision == "fp32":
         int8 = score = None
-    return Session(model, probes, prefer, plans, fell, precision, int8 if precision == "int8" else None, score)
+    return Session(model, probes, prefer, plans, fell, precision, int8 if precision == "int8" else None, score, batched)
 
 
 def parity(
@@ -267,6 +305,22 @@ def parity(
                 raise Disagrees(f"differs from the reference by {difference:.2g}, allowed is {tolerance:.2g}")
             worst = max(worst, difference)
     return worst
+
+
+def _stacked(rows: Sequence[Inputs]) -> Inputs:
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]} if len(rows) > 1 else rows[0]
+
+
+def _keeps_bits(run: Run, probe: Inputs) -> bool:
+    """Return whether rows like the one of ``probe`` have the same bits alone and among others, in each of `BATCHES`."""
+    rows = [{name: np.roll(x, i, axis=-1) for name, x in probe.items()} for i in range(BATCHES[0])]
+    alone = [run(row) for row in rows]
+    for n in BATCHES:
+        together = run(_stacked(rows[:n]))
+        for i, outputs in enumerate(alone[:n]):
+            if any(many[i : i + 1].tobytes() != one.tobytes() for many, one in zip(together, outputs, strict=True)):
+                return False
+    return True
 
 
 def _ort(model: bytes, providers: list[tuple[str, dict[str, str]]]) -> tuple[Run, str]:

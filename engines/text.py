@@ -148,6 +148,7 @@ class TextEncoder:
             precision=precision,
             int8=bundle.read(INT8) if precision == "int8" else None,
             score=partial(_scores, self._spec.temperature),  # not bound to what holds the session
+            batched=True,
         )
         try:
             shapes = [out.shape for out in self.session.run(last)]
@@ -161,7 +162,20 @@ class TextEncoder:
 
     def encode(self, text: str) -> Encoded:
         """Return what the encoder says of ``text``; any string will do, also an empty one."""
-        return self._run(self._tokens(text).ids)
+        (encoded,) = self.encode_all([self.inputs(text)])
+        return encoded
+
+    def inputs(self, text: str) -> dict[str, Array]:
+        """Return what the encoder sees of ``text``: ids and mask, int64 (1, length), padded by the text alone."""
+        return self._inputs(self._tokens(text).ids)
+
+    def most(self) -> int:
+        """Return how many texts the back end that serves may run together."""
+        return max(self.session.serving.batches, default=1)
+
+    def encode_all(self, rows: Sequence[Inputs]) -> list[Encoded]:
+        """Return what the encoder says of texts of one length, given their `inputs`; each has the bits it has alone."""
+        return [self._encoded(outputs) for outputs in self.session.run_rows(rows)]
 
     def explain(self, text: str, encoded: Encoded) -> list[Attribution]:
         """Return which characters of ``text`` its score rests on, in the text's order, by masking words.
@@ -216,8 +230,8 @@ class TextEncoder:
         mask[0, : len(ids)] = 1
         return {"ids": padded, "mask": mask}
 
-    def _run(self, ids: Sequence[int]) -> Encoded:
-        vector, logits = (np.asarray(out[0], np.float32) for out in self.session.run(self._inputs(ids)))
+    def _encoded(self, outputs: Sequence[Array]) -> Encoded:
+        vector, logits = (np.asarray(out[0], np.float32) for out in outputs)
         bearish, bullish, _ = _probabilities(self._spec.temperature, logits)
         return Encoded(vector, logits, bearish, bullish - bearish)
 

@@ -42,9 +42,10 @@ from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 log = structlog.get_logger(__name__)
 EXIT_DRAIN = 72
 EXIT_FAUST = 73
-#: Threads that encode texts, and by how much they stand behind what else wants a core (nice): a text takes one for ms,
-#: the event loop for µs and at once. Not by more: where one holds the interpreter and has no core, the loop waits too.
-ENCODERS, ENCODERS_NICE = 2, 5
+#: Threads that have something to encode, of which `monitor.encoding.TURNS` compute: the others' texts are the next
+#: batch. And by how much they stand behind what else wants a core (nice): a text takes one for ms, the event loop for
+#: µs and at once. Not by more: where one holds the interpreter and has no core, the loop waits too.
+ENCODERS, ENCODERS_NICE = 10, 5
 TOPICS = (
     *(*INSTRUMENT_INPUTS, "journal", "checkpoints"),
     *(*MARKET_INPUTS, "market.journal", "market.checkpoints"),

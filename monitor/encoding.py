@@ -1,10 +1,12 @@
 """What is encoded, and by which member of the bundle: a record in, the embedding that is kept of it out.
 
-Encoders run off the event loop, in whichever thread; the same record gives the same embedding in any of them.
+Encoders run off the event loop, in whichever thread; the same record gives the same embedding in any of them, and in
+whatever company. `TURNS` of them compute at a time: the texts among those that wait make the next batch.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from engines.text import TextEncoder
 from engines.tracks import Embedding
 from engines.typologies import adverse_text
 from engines.voice import VoiceEncoder
+from monitor.batching import Batcher
 from schemas.errors import BadMessage
 from schemas.journal import Fallback
 from schemas.records import AudioSegment, ChartSnapshot, News, TranscriptSegment
@@ -34,6 +37,8 @@ from schemas.records import AudioSegment, ChartSnapshot, News, TranscriptSegment
 log = structlog.get_logger(__name__)
 #: The back ends of the small members, in their order: OpenVINO takes twice as long for them as ONNX Runtime.
 SMALL = tuple(name for name in ORDER if name != OPENVINO)
+#: Encoders that compute at a time.
+TURNS = 2
 Encode = Callable[[Value], Embedding]
 
 
@@ -82,23 +87,36 @@ def load_members(
 
         return fallen
 
-    plans = cache / PLANS
+    plans, turns = cache / PLANS, threading.Semaphore(TURNS)
     text = TextEncoder(bundle, plans=plans, fell=telling("text"), precision=precision)
+    batched = Batcher(text.encode_all, text.most, turns)
 
     def encode_text(record: Value) -> Embedding:
         assert isinstance(record, News | TranscriptSegment)
         said = words(record)
-        encoded = text.encode(said)
-        spans = text.explain(said, encoded) if encoded.score >= adverse_text.SPEC.open else []
+        encoded = batched(text.inputs(said))
+        spans = []
+        if encoded.score >= adverse_text.SPEC.open:
+            with turns:
+                spans = text.explain(said, encoded)
         return _embedding(record, encoded.vector, encoded.logits, encoded.score, spans, bundle.id, encoded.tone)
 
     encoders: dict[str, Encode] = {"text": encode_text, "calls": encode_text}
     sessions = {"text": text.session}
     if (chart := chart_encoder.of(bundle, SMALL, plans=plans, fell=telling("chart"))) is not None:
-        encoders["chart"], sessions["chart"] = _of_charts(chart, bundle.id), chart.session
+        encoders["chart"], sessions["chart"] = _in_turn(turns, _of_charts(chart, bundle.id)), chart.session
     if (voice := voice_encoder.of(bundle, SMALL, plans=plans, fell=telling("voice"))) is not None:
-        encoders["audio"], sessions["voice"] = _of_sound(voice, "audio" in fused, bundle.id), voice.session
+        heard = _of_sound(voice, "audio" in fused, bundle.id)
+        encoders["audio"], sessions["voice"] = _in_turn(turns, heard), voice.session
     return Members(encoders=encoders, sessions=sessions)
+
+
+def _in_turn(turns: threading.Semaphore, encode: Encode) -> Encode:
+    def encode_in_turn(record: Value) -> Embedding:
+        with turns:
+            return encode(record)
+
+    return encode_in_turn
 
 
 def _of_charts(encoder: ChartEncoder, bundle: str) -> Encode:

@@ -66,15 +66,21 @@ def test_a_text_has_the_same_bits_in_another_process(encoder: TextEncoder) -> No
     assert told.stdout.strip() == hashlib.sha256(b"".join(bits(encoder, text) for text in TEXTS)).hexdigest()
 
 
-def test_openvino_gives_a_row_the_same_bits_alone_and_in_a_batch() -> None:
+def test_texts_that_run_together_have_the_bits_that_they_have_alone(encoder: TextEncoder) -> None:
+    rows = [encoder.inputs(text) for text in TEXTS * 2]
+    for length in {row["ids"].shape for row in rows}:
+        some = [row for row in rows if row["ids"].shape == length]
+        for n in range(1, len(some) + 1):
+            together = encoder.encode_all(some[:n])
+            assert [found.vector.tobytes() for found in together] == [
+                encoder.encode_all([row])[0].vector.tobytes() for row in some[:n]
+            ]
+
+
+def test_openvino_may_run_texts_together_and_onnx_runtime_may_not() -> None:
+    assert TextEncoder(Bundle.load(DEFAULT), [ORT_CPU]).most() == 1
     pytest.importorskip("openvino", reason="openvino: not installed (extra: openvino)")
-    run = TextEncoder(Bundle.load(DEFAULT), [OPENVINO]).session.run
-    ids = np.random.default_rng(0).integers(1000, 20_000, (8, 16))
-    mask = (np.arange(16) < np.arange(9, 17)[:, None]).astype(np.int64)
-    alone = [[out.tobytes() for out in run({"ids": ids[i : i + 1], "mask": mask[i : i + 1]})] for i in range(8)]
-    for n in (2, 3, 5, 8):
-        together = run({"ids": ids[:n], "mask": mask[:n]})
-        assert [[out[i].tobytes() for out in together] for i in range(n)] == alone[:n]
+    assert TextEncoder(Bundle.load(DEFAULT), [OPENVINO]).most() == 8
 
 
 def test_an_encoder_agrees_with_the_reference_within_tolerance(encoder: TextEncoder) -> None:

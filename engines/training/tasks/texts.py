@@ -52,7 +52,7 @@ CUT = 64
 PARTS = (2, 4)
 #: What training may take where two learn at a time, and what a token costs in an epoch: ms, and ms a million weights
 #: that learn (a core with AVX-512 or AMX; where they do not learn, a third of it).
-TIME_S, TOKEN_MS, WEIGHT_MS = 560, 0.2, 0.015
+TIME_S, TOKEN_MS, WEIGHT_MS = 500, 0.2, 0.015
 #: Of a folder that is predicted by a model of its own, the share that is held out.
 HELD_OUT = 0.2
 MEASURES = {**MULTICLASS, "weighted_f1": lambda y, p: float(f1_score(y, p.argmax(1), average="weighted"))}

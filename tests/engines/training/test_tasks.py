@@ -76,12 +76,12 @@ def test_without_years_every_text_is_folds_once_and_no_copy_is_on_both_sides() -
 
 
 def test_as_many_members_learn_as_two_cores_have_time_for() -> None:
-    # A member learns from 3/4 of the texts, or from 2/3, or from half, in at most 560 s; two learn at a time.
+    # A member learns from 3/4 of the texts, or from 2/3, or from half, in at most 500 s; two learn at a time.
     assert plan(10) == (4, 4)
-    assert plan(560 / 0.75 / 2) == (4, 4)
-    assert plan(560 / 0.75) == (4, 2)
-    assert plan(560 / 0.7) == (3, 2)
-    assert plan(560 * 2) == plan(10_000) == (2, 2)
+    assert plan(500 / 0.75 / 2) == (4, 4)
+    assert plan(500 / 0.75) == (4, 2)
+    assert plan(500 / 0.7) == (3, 2)
+    assert plan(500 * 2) == plan(10_000) == (2, 2)
 
 
 @pytest.mark.slow
