@@ -49,10 +49,10 @@ LEAST = 4 * RUN
 #: Tokens of a text that are read: what follows says little more of its tone, and costs as much.
 CUT = 64
 #: Parts of the texts, of which each member does without one; and so as many members at the most.
-PARTS = (2, 4)
+PARTS = (2, 6)
 #: What training may take where two learn at a time, and what a token costs in an epoch: ms, and ms a million weights
 #: that learn (a core with AVX-512 or AMX; where they do not learn, a third of it).
-TIME_S, TOKEN_MS, WEIGHT_MS = 500, 0.2, 0.015
+TIME_S, TOKEN_MS, WEIGHT_MS = 450, 0.2, 0.015
 #: Of a folder that is predicted by a model of its own, the share that is held out.
 HELD_OUT = 0.2
 MEASURES = {**MULTICLASS, "weighted_f1": lambda y, p: float(f1_score(y, p.argmax(1), average="weighted"))}
@@ -209,10 +209,7 @@ def start(name: str) -> tuple[Pretrained, Schedule]:
         name = "mpnet" if fast and has_mpnet() else "minilm"
     if name == "minilm":
         return minilm(), OF_MINILM
-    begun = mpnet() if name == "mpnet" else folder(Path(name))
-    # What is near the words has little to learn: where nothing there learns, a fifth of the time is saved.
-    still = ["word", "position", "norm", *(f"layers.{i}." for i in range(begun.depth // 3))]
-    return begun, replace(SCHEDULE, freeze=tuple(still + ["distance"] * (begun.shape.distances > 0)))
+    return (mpnet() if name == "mpnet" else folder(Path(name))), SCHEDULE
 
 
 def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | None, run: Run) -> _Stack:
@@ -229,7 +226,12 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | Non
     learnt, of = [*known, *(copy for _, copy in copies)], np.append(np.arange(len(known)), [row for row, _ in copies])
     of = of.astype(np.int64)  # (known + copies,)
     tokens = sum(text.padded(len(e.ids)) for e in tokenizer.encode_batch(learnt))
-    parts, members = plan(tokens * schedule.epochs * _seconds_a_token(begun.encoder(), schedule.freeze))
+    passes, encoder = tokens * schedule.epochs, begun.encoder()
+    if passes * _seconds_a_token(encoder, schedule.freeze) > PARTS[0] * TIME_S and not schedule.freeze:
+        # Too many texts for the time: what is near the words, with the least to learn, stays as it is.
+        still = ["word", "position", "norm", *(f"layers.{i}." for i in range(begun.depth // 3))]
+        schedule = replace(schedule, freeze=tuple(still + ["distance"] * (begun.shape.distances > 0)))
+    parts, members = plan(passes * _seconds_a_token(encoder, schedule.freeze))
     part = np.random.default_rng(SEED).permutation(np.arange(-(-len(known) // RUN)) % parts)[
         np.arange(len(known)) // RUN
     ]
@@ -241,15 +243,15 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | Non
     if run.trials > 1:
 
         def trial(one: Schedule) -> float:
-            encoder = begun.encoder()
+            tried = begun.encoder()
             curve = text.fine_tune(
-                encoder, tokenizer, without[0], one, SEED, run.progress, device=run.device, bf16=_bf16(encoder)
+                tried, tokenizer, without[0], one, SEED, run.progress, device=run.device, bf16=_bf16(tried)
             )
             return curve[-1].score
 
-        tried = search(schedule, run.trials, SEED, trial)
-        run.progress.print(*(f"{score:.4f} {one}" for one, score in tried), sep="\n")
-        schedule = tried[0].schedule
+        ranked = search(schedule, run.trials, SEED, trial)
+        run.progress.print(*(f"{score:.4f} {one}" for one, score in ranked), sep="\n")
+        schedule = ranked[0].schedule
     jobs = [
         partial(
             _learn,
