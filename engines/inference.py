@@ -12,14 +12,18 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from engines import cuda, tensorrt
 from engines.plans import PlanError
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 Array = npt.NDArray[np.generic]
 Inputs = Mapping[str, Array]
@@ -358,12 +362,24 @@ def _ort_cuda(model: bytes, plans: Path | None, may_build: bool) -> tuple[Run, s
     return _ort(model, [("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})])
 
 
+@cache
+def _openvino_core() -> ov.Core:
+    """Return OpenVINO's core, one for the process, which keeps it for good.
+
+    Its CPU plugin gives the thread that it is made in a stack for signals, and frees that stack together with itself:
+    were the last model let go by another thread, the next signal (SIGTERM, SIGHUP) would be the end of the process.
+    """
+    import openvino as ov
+
+    return ov.Core()
+
+
 def _openvino(model: bytes, precision: Precision) -> tuple[Run, str]:
     if importlib.util.find_spec("openvino") is None:
         raise Unavailable("not installed (extra: openvino)")
     import openvino as ov
 
-    core = ov.Core()
+    core = _openvino_core()
     hint, capability = _HINTS[precision]
     if capability not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise Unavailable(f"this CPU has no {precision}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -220,3 +222,25 @@ def test_a_precision_serves_only_within_its_tolerance_of_the_score(precision: Pr
     else:
         assert session.precision == precision
         assert 0 < session.difference <= SCORE_TOLERANCE[precision]
+
+
+_LET_GO = """
+import os, signal, threading
+from engines.bundle import DEFAULT, Bundle
+from engines.inference import OPENVINO, open_session
+held = [open_session(Bundle.load(DEFAULT).read("chart.onnx"), [], [OPENVINO])]
+assert held[0].backend == OPENVINO
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGUSR1, lambda *_: print("alive", flush=True))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_finds_the_process_alive_after_another_thread_let_openvinos_last_model_go() -> None:
+    pytest.importorskip("openvino", reason="openvino: not installed (extra: openvino)")
+    done = subprocess.run(
+        [sys.executable, "-c", _LET_GO], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
