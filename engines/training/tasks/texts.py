@@ -231,10 +231,9 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | Non
         # Too many texts for the time: what is near the words, with the least to learn, stays as it is.
         still = ["word", "position", "norm", *(f"layers.{i}." for i in range(begun.depth // 3))]
         schedule = replace(schedule, freeze=tuple(still + ["distance"] * (begun.shape.distances > 0)))
-    parts, members = plan(passes * _seconds_a_token(encoder, schedule.freeze))
-    part = np.random.default_rng(SEED).permutation(np.arange(-(-len(known) // RUN)) % parts)[
-        np.arange(len(known)) // RUN
-    ]
+    runs = np.arange(len(known)) // RUN  # (known,)
+    parts, members = plan(passes * _seconds_a_token(encoder, schedule.freeze), int(runs[-1]) + 1)
+    part = np.random.default_rng(SEED).permutation(np.arange(runs[-1] + 1) % parts)[runs]  # (known,)
     is_copy = np.arange(len(of)) >= len(known)  # (known + copies,)
     without = [
         text.Posts(learnt, labels[of], np.where(part[of] != member, "train", np.where(is_copy, "none", "stop")))
@@ -280,9 +279,9 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | Non
     return _Stack(contenders, found[0].attacked)
 
 
-def plan(whole_s: float) -> tuple[int, int]:
-    """Return parts and members for which two cores have time, when a member that learns from all takes ``whole_s``."""
-    parts = next((n for n in range(PARTS[1], PARTS[0], -1) if whole_s * (1 - 1 / n) <= TIME_S), PARTS[0])
+def plan(whole_s: float, most: int) -> tuple[int, int]:
+    """Return parts, ``most`` at most, and members for which two cores have time: one learns from all in ``whole_s``."""
+    parts = next((n for n in range(min(most, PARTS[1]), PARTS[0], -1) if whole_s * (1 - 1 / n) <= TIME_S), PARTS[0])
     rounds = max(1, int(TIME_S / (whole_s * (1 - 1 / parts))))
     return parts, min(parts, CORES * rounds)
 
