@@ -38,7 +38,7 @@ class Schedule:
     and then fall linearly to 0. Of a body with layers, the last has ``rate``, and each one before it ``layer_decay`` of
     the one after. ``decay`` is weight decay, ``clip`` bounds the gradient's norm. With an ``adversary``
     each step learns from the batch and from the batch nudged. Parameters whose names begin with one of ``freeze`` stay
-    as they are.
+    as they are. ``fused`` takes a step in one pass over the weights, which is quicker, and rounds otherwise.
     """
 
     epochs: int = 4
@@ -54,6 +54,7 @@ class Schedule:
     adversary: Adversary | None = None
     freeze: tuple[str, ...] = ()
     keep: Literal["best", "last"] = "best"
+    fused: bool = False
 
 
 class Epoch(NamedTuple):
@@ -198,9 +199,9 @@ def _optimizer(model: nn.Module, head: nn.Module, schedule: Schedule) -> torch.o
     ]
     groups.append({"params": last, "lr": schedule.head_rate})
     if schedule.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=schedule.decay)
+        return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=schedule.decay, fused=schedule.fused)
     kind = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, weight_decay=schedule.decay)
+    return kind(groups, weight_decay=schedule.decay, fused=schedule.fused)
 
 
 def _save(

@@ -157,17 +157,18 @@ def fine_tune(
     soft: Floats | None = None,
     device: str = "cpu",
     bf16: bool = False,
+    judged: int | None = None,
 ) -> list[Epoch]:
     """Leave the encoder as it was after its best epoch, weights rounded to fp16, and return the learning curve.
 
-    The score is macro-F1 on the part "stop", told in fp32 or with ``bf16`` in bf16. ``checkpoint`` and ``device`` are
-    as in `engines.training.loop.fit`; ``soft`` (n, 3) are probabilities to learn in place of the n labels of the part
-    "train".
+    The score is macro-F1 on the part "stop", or on its first ``judged`` texts, told in fp32 or with ``bf16`` in bf16.
+    ``checkpoint`` and ``device`` are as in `engines.training.loop.fit`; ``soft`` (n, 3) are probabilities to learn in
+    place of the n labels of the part "train".
     """
     texts, labels = posts.of("train")
     rows = [e.ids for e in tokenizer.encode_batch(texts)]
     stop_texts, stop_labels = posts.of("stop")
-    stop_rows = [e.ids for e in tokenizer.encode_batch(stop_texts)]
+    stop_rows, stop_labels = [e.ids for e in tokenizer.encode_batch(stop_texts[:judged])], stop_labels[:judged]
     targets = (torch.tensor(labels) if soft is None else torch.tensor(soft, dtype=torch.float32)).to(device)
 
     def loss(batch: Batch, nudge: Tensor | None) -> Tensor:

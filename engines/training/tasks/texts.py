@@ -40,8 +40,8 @@ Ints = npt.NDArray[np.int64]
 
 SEED = 0
 #: The last epoch is kept: the part that could tell a better one is what the stack is fitted on.
-SCHEDULE = Schedule(epochs=2, batch=16, rate=5e-5, head_rate=5e-4, layer_decay=0.9, keep="last")
-OF_MINILM = Schedule(epochs=4, keep="last")
+SCHEDULE = Schedule(epochs=2, batch=16, rate=5e-5, head_rate=5e-4, layer_decay=0.9, keep="last", fused=True)
+OF_MINILM = Schedule(epochs=4, keep="last", fused=True)
 CLASSES = 3
 #: Runs of neighbouring texts go to one part together.
 RUN = 20
@@ -53,6 +53,8 @@ PARTS = (2, 6)
 #: What training may take where two learn at a time, and what a token costs in an epoch: ms, and ms a million weights
 #: that learn (a core with AVX-512 or AMX; where they do not learn, a third of it).
 TIME_S, TOKEN_MS, WEIGHT_MS = 450, 0.2, 0.015
+#: Texts of the part that a member does without that its learning curve is of: all of them are told at its end.
+JUDGED = 500
 #: Of a folder that is predicted by a model of its own, the share that is held out.
 HELD_OUT = 0.2
 MEASURES = {**MULTICLASS, "weighted_f1": lambda y, p: float(f1_score(y, p.argmax(1), average="weighted"))}
@@ -244,7 +246,15 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | Non
         def trial(one: Schedule) -> float:
             tried = begun.encoder()
             curve = text.fine_tune(
-                tried, tokenizer, without[0], one, SEED, run.progress, device=run.device, bf16=_bf16(tried)
+                tried,
+                tokenizer,
+                without[0],
+                one,
+                SEED,
+                run.progress,
+                device=run.device,
+                bf16=_bf16(tried),
+                judged=JUDGED,
             )
             return curve[-1].score
 
