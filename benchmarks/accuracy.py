@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from benchmarks.harness import close, table
 from engines.training.leaks import LeakError
+from engines.training.pretrained import PretrainedError
 from engines.training.tasks import TASKS, Run, load_task
 from engines.training.tasks.tables import FolderError
 
@@ -39,7 +40,7 @@ def main() -> None:
     with Progress(console=Console(stderr=True)) as progress:
         try:
             found = load_task(chosen.task)(chosen.train, chosen.test, chosen.out, Run(progress)).metrics
-        except (FolderError, LeakError) as error:
+        except (FolderError, LeakError, PretrainedError) as error:
             parser.error(str(error))
     rows = [(name, f"{m.value:.4f}", f"[{m.low:.4f}, {m.high:.4f}]") for name, m in found.items()]
     if rows:

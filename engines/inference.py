@@ -201,12 +201,12 @@ class Session:
                 break
             try:
                 run, found_version, difference = self._open(name, precision, reference, may_build)
+                batches = self._batches(run)
             except (Unavailable, PlanError, cuda.CudaError) as reason:
                 self.skipped += (Skip(name, str(reason), isinstance(reason, Disagrees)),)
             except Exception as error:  # the same: one that fails as it is opened is one that is not there
                 self.skipped += (Skip(name, f"{type(error).__name__}: {error}"),)
             else:
-                batches = self._batches(run)
                 return Serving(name, found_version, precision, "tolerance", difference, run, batches)
         batches = self._batches(reference)
         self._model, self._int8, self._probes, self._left = b"", None, (), []  # nobody comes after the reference

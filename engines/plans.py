@@ -28,7 +28,7 @@ PLANS = "plans"
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 PRECISIONS = ("fp32", "fp16")
-#: Name of a dimension → its least, usual and greatest size. The daemon runs texts alone or six at a time.
+#: Name of a dimension → its least, usual and greatest size. The daemon runs up to eight texts at a time, often one.
 PROFILE: dict[str, tuple[int, int, int]] = {"batch": (1, 6, 32), "time": (16, 32, 128)}
 #: TensorRT-RTX compiles the plan's kernels when it is loaded: its plans are good for every driver.
 ANY_DRIVER = "any"

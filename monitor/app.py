@@ -18,7 +18,6 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import faust
@@ -32,7 +31,7 @@ from monitor.intake import Intake, faust_app
 from monitor.liveness import Pulse, stuck, unready
 from monitor.metrics import Metrics
 from monitor.settings import Settings
-from monitor.stage import load_stages
+from monitor.stage import Stages, load_stages
 from monitor.swap import Swaps
 from monitor.tracing import tracer
 from monitor.worker import Worker
@@ -71,19 +70,19 @@ async def serve(settings: Settings) -> None:
     metrics = Metrics()
     workers: list[Worker] = []
 
-    def fell(fallback: Fallback) -> None:
-        metrics.fell_back(fallback)
-        for worker in workers:
-            loop.call_soon_threadsafe(worker.note, fallback)
+    def load(before: Stages | None = None) -> Stages:
+        made: list[Stages] = []
 
-    load = partial(load_stages, settings, metrics.set_aside, skipped=metrics.shed, fell=fell)
-    swaps = Swaps(
-        load(),
-        lambda serving: load(before=serving),
-        workers=workers,
-        metrics=metrics,
-        thread=ThreadPoolExecutor(1, "bundle", _step_back),
-    )
+        def fell(fallback: Fallback) -> None:
+            metrics.fell_back(fallback)
+            if made and swaps.serving is made[0]:  # a bundle that is being loaded, or was swapped away, decides nothing
+                for worker in workers:
+                    loop.call_soon_threadsafe(worker.note, fallback)
+
+        made.append(load_stages(settings, metrics.set_aside, skipped=metrics.shed, fell=fell, before=before))
+        return made[0]
+
+    swaps = Swaps(load(), load, workers=workers, metrics=metrics, thread=ThreadPoolExecutor(1, "bundle", _step_back))
     fence = Fence(settings.session_timeout_ms / 2000)
     producer = fence.guard(
         AIOKafkaProducer(

@@ -293,6 +293,8 @@ class Worker:
 
     def _begin(self, partition: int, lane: Lane, stage: Stage) -> None:
         """Encode anew what waits: what another bundle's encoders made of it would be judged as this one's."""
+        if self.lanes.get(partition) is not lane:
+            return  # given back meanwhile
         self._serving[partition] = stage
         for found in (found for buffer in lane.sequencer.buffers.values() for found in buffer):
             if found.drop is not None:

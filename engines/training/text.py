@@ -183,7 +183,9 @@ def fine_tune(
 
     lesson = Lesson(
         name="text encoder",
-        data=hashlib.sha256(repr((rows, labels.tolist(), stop_rows, stop_labels.tolist())).encode()).hexdigest(),
+        data=hashlib.sha256(
+            repr((rows, labels.tolist(), stop_rows, stop_labels.tolist(), _begun(encoder))).encode()
+        ).hexdigest(),
         steps=sum(1 for _ in batches(rows, schedule.batch)),
         batches=lambda rng: batches(rows, schedule.batch, rng),
         loss=loss,
@@ -195,6 +197,14 @@ def fine_tune(
     )
     round_to_fp16(encoder)
     return curve
+
+
+def _begun(encoder: Encoder) -> str:
+    """Return the digest of an encoder's weights."""
+    found = hashlib.sha256()
+    for name, weights in encoder.state_dict().items():
+        found.update(name.encode() + weights.numpy().tobytes())
+    return found.hexdigest()
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> Floats:

@@ -40,6 +40,7 @@ def evaluate(
         from engines.training.evaluate import Result, page
         from engines.training.evaluate import evaluate as run
         from engines.training.leaks import LeakError
+        from engines.training.pretrained import PretrainedError
         from engines.training.tasks.tables import FolderError
     folder = out.with_suffix("")
     chosen = [task.value for task in tasks or Task]
@@ -58,7 +59,7 @@ def evaluate(
             began_s = time.monotonic()
             try:
                 result = run(name, data, folder, folds, progress)
-            except (FolderError, LeakError) as error:
+            except (FolderError, LeakError, PretrainedError) as error:
                 raise StartupError(str(error)) from error
             told = msgspec.structs.replace(
                 result, date=datetime.datetime.now(datetime.UTC).date().isoformat(), seconds=time.monotonic() - began_s

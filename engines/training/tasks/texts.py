@@ -25,7 +25,7 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
 from engines.training import leaks, pictures, robustness, text
-from engines.training.encoder import Encoder, onnx_bytes
+from engines.training.encoder import DIM, Encoder, onnx_bytes
 from engines.training.loop import Schedule
 from engines.training.measures import MULTICLASS, Judged
 from engines.training.pretrained import Pretrained, folder, has_mpnet, minilm, mpnet
@@ -52,7 +52,9 @@ CUT = 64
 PARTS = (2, 6)
 #: What training may take where two learn at a time, and what a token costs in an epoch: ms, and ms a million weights
 #: that learn (a core with AVX-512 or AMX; where they do not learn, a third of it).
-TIME_S, TOKEN_MS, WEIGHT_MS = 450, 0.2, 0.015
+TIME_S, TOKEN_MS, WEIGHT_MS = 330, 0.2, 0.015
+#: By how much of it half of the texts may exceed it before less is learnt.
+ENOUGH = 1.2
 #: Texts of the part that a member does without that its learning curve is of: all of them are told at its end.
 JUDGED = 500
 #: Of a folder that is predicted by a model of its own, the share that is held out.
@@ -197,8 +199,10 @@ class _Member(NamedTuple):
     attacked: Robustness | None
 
 
-def start(name: str) -> tuple[Pretrained, Schedule]:
+def start(name: str, device: str) -> tuple[Pretrained, Schedule]:
     """Return what encoders begin with, and how they learn: "mpnet", "minilm", a checkpoint's folder, or "auto".
+
+    That is MPNet where ``device`` ("cpu", "cuda") multiplies in bf16 and it is installed, else MiniLM.
 
     Raises
     ------
@@ -206,8 +210,8 @@ def start(name: str) -> tuple[Pretrained, Schedule]:
         A folder holds no checkpoint that can be used.
     """
     if name == "auto":
-        able = torch.cpu.get_capabilities()
-        fast = torch.cuda.is_available() or able.get("avx512_bf16") or able.get("amx_bf16")
+        able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch has it not
+        fast = device == "cuda" or any(able.get(unit) for unit in ("avx512_bf16", "amx_bf16", "bf16"))
         name = "mpnet" if fast and has_mpnet() else "minilm"
     if name == "minilm":
         return minilm(), OF_MINILM
@@ -221,20 +225,16 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | Non
     that one: on these answers the stack is fitted. Copies of a text are learnt from where the text is, and nothing is
     ever said about them. Of ``asked`` whose ``truth`` (n,) is given the first encoder is attacked.
     """
-    begun, schedule = start(run.encoder)
+    begun, schedule = start(run.encoder, run.device)
     schedule = replace(schedule, **dict(run.changes))  # type: ignore[arg-type]
     tokenizer = begun.tokenizer(CUT)
     copies = run.augment.copies(known, SEED, run.progress) if run.augment else []
     learnt, of = [*known, *(copy for _, copy in copies)], np.append(np.arange(len(known)), [row for row, _ in copies])
     of = of.astype(np.int64)  # (known + copies,)
     tokens = sum(text.padded(len(e.ids)) for e in tokenizer.encode_batch(learnt))
-    passes, encoder = tokens * schedule.epochs, begun.encoder()
-    if passes * _seconds_a_token(encoder, schedule.freeze) > PARTS[0] * TIME_S and not schedule.freeze:
-        # Too many texts for the time: what is near the words, with the least to learn, stays as it is.
-        still = ["word", "position", "norm", *(f"layers.{i}." for i in range(begun.depth // 3))]
-        schedule = replace(schedule, freeze=tuple(still + ["distance"] * (begun.shape.distances > 0)))
     runs = np.arange(len(known)) // RUN  # (known,)
-    parts, members = plan(passes * _seconds_a_token(encoder, schedule.freeze), int(runs[-1]) + 1)
+    schedule, whole_s = _fitting(begun, schedule, tokens, run.changes)
+    parts, members = plan(whole_s, int(runs[-1]) + 1)
     part = np.random.default_rng(SEED).permutation(np.arange(runs[-1] + 1) % parts)[runs]  # (known,)
     is_copy = np.arange(len(of)) >= len(known)  # (known + copies,)
     without = [
@@ -254,7 +254,6 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | Non
                 run.progress,
                 device=run.device,
                 bf16=_bf16(tried),
-                judged=JUDGED,
             )
             return curve[-1].score
 
@@ -280,8 +279,10 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | Non
     held = np.concatenate([np.flatnonzero(part == member) for member in range(members)])
     stack = LogisticRegression(C=1.0, max_iter=2000).fit(np.concatenate([one.held for one in found]), labels[held])
     outside = np.mean([one.asked for one in found], 0)
+    best = np.zeros((len(asked), CLASSES))
+    best[:, stack.classes_] = stack.predict_proba(outside)  # a rare class may be in no part that a member did without
     contenders = {
-        "tocsin": np.asarray(stack.predict_proba(outside), np.float64),
+        "tocsin": best,
         "encoder": text.softmax(outside[:, :CLASSES]),
         "TF-IDF": text.softmax(outside[:, CLASSES:]),
         "majority": np.tile(np.bincount(labels, minlength=CLASSES) / len(labels), (len(asked), 1)),
@@ -296,6 +297,25 @@ def plan(whole_s: float, most: int) -> tuple[int, int]:
     return parts, min(parts, CORES * rounds)
 
 
+def _fitting(
+    begun: Pretrained, schedule: Schedule, tokens: int, changes: Mapping[str, object]
+) -> tuple[Schedule, float]:
+    """Return the schedule, thinned where half of the ``tokens`` take too long, and the time for all of them (s).
+
+    First what is near the words, with the least to learn, stays as it is; then there is one epoch. What somebody
+    has changed is left.
+    """
+    still = ["word", "position", "norm", *(f"layers.{i}." for i in range(begun.depth // 3))]
+    still += ["distance"] * (begun.shape.distances > 0)
+    encoder, passes = begun.encoder(), 1 + (schedule.adversary.steps if schedule.adversary else 0)
+    for thinner in ({}, {"freeze": tuple(still)}, {"epochs": 1}):
+        schedule = replace(schedule, **{k: v for k, v in thinner.items() if k not in changes})  # type: ignore[arg-type]
+        whole_s = tokens * passes * schedule.epochs * _seconds_a_token(encoder, schedule.freeze)
+        if whole_s * (1 - 1 / PARTS[0]) <= TIME_S * ENOUGH:
+            break
+    return schedule, whole_s
+
+
 def _seconds_a_token(encoder: Encoder, frozen: tuple[str, ...]) -> float:
     of_layers = [(name, weights.numel() / 1e6) for name, weights in encoder.layers.named_parameters(prefix="layers")]
     weights = float(sum(n / 3 if name.startswith(frozen) else n for name, n in of_layers))
@@ -304,7 +324,7 @@ def _seconds_a_token(encoder: Encoder, frozen: tuple[str, ...]) -> float:
 
 def _bf16(encoder: Encoder) -> bool:
     """Return whether an encoder is so large that it tells in bf16, in which it learns anyway."""
-    return encoder.shape.dim > minilm().shape.dim
+    return encoder.shape.dim > DIM
 
 
 def _learn(
@@ -320,11 +340,13 @@ def _learn(
     progress: Progress,
 ) -> _Member:
     """Train an encoder and a TF-IDF model on the part "train" of ``posts``, return what they say of the others."""
-    begun, _ = start(name)
+    begun, _ = start(name, device)
     encoder, tokenizer = begun.encoder(), begun.tokenizer(CUT)
     bf16 = _bf16(encoder)
     checkpoint = keep and keep / "checkpoint.pt"
-    curve = text.fine_tune(encoder, tokenizer, posts, schedule, seed, progress, checkpoint, device=device, bf16=bf16)
+    curve = text.fine_tune(
+        encoder, tokenizer, posts, schedule, seed, progress, checkpoint, device=device, bf16=bf16, judged=JUDGED
+    )
     bag = _bag().fit(*posts.of("train"))
     if keep:
         pictures.learning_curve(curve, schedule.keep, "macro-F1 on held-out texts", keep / "curve.svg")
