@@ -244,6 +244,7 @@ async def test_what_waits_in_a_lane_is_encoded_anew_by_the_bundle_that_will_judg
                 wake=lambda: None,
             ),
         )
+        worker.lanes[0] = lane
         for message in found:
             worker._encode(lane, message, old)
         await asyncio.to_thread(running.wait)
@@ -260,6 +261,9 @@ async def test_what_waits_in_a_lane_is_encoded_anew_by_the_bundle_that_will_judg
         worker._begin(0, lane, textless)
         assert not any(message.ready or message.embedding for message in found)
         gc.collect()  # a refusal that nobody asked for would be complained of here
+        del worker.lanes[0]
+        worker._begin(0, lane, new)  # of a lane that was given back nothing is encoded
+        assert not any(message.embedding for message in found)
 
 
 async def test_a_lane_that_ends_instead_of_swapping_holds_nobody_up() -> None:
