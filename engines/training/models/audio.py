@@ -48,7 +48,7 @@ class Relative(nn.Module):
 def network(classes: int, relative: bool) -> nn.Sequential:
     """Return the CNN: (clip, 1, mel, time) of `FRAMES` frames to logits (clip, class), see `Relative`."""
     one, two, three = CHANNELS
-    return nn.Sequential(
+    whole = nn.Sequential(
         Relative() if relative else nn.Identity(),  # (clip, channel, mel, time)
         nn.AvgPool2d((1, 2)),  # (clip, channel, mel, time / 2): 20 ms a step suffice, at a third of the work
         *_block(1 + relative, one),  # (clip, 24, mel / 2, time / 4)
@@ -59,6 +59,7 @@ def network(classes: int, relative: bool) -> nn.Sequential:
         nn.Dropout(0.4),
         nn.Linear(three * (MELS // 8) * (FRAMES // 16), classes),  # (clip, class)
     )
+    return whole.to(memory_format=torch.channels_last)  # two thirds of the time on a CPU
 
 
 def _block(before: int, after: int) -> list[nn.Module]:
