@@ -3,20 +3,28 @@
 A folder holds WAV clips called ``<label>_<speaker>_<take>.wav``, as speech_fsdd does; other files are left alone, and
 in the folder to predict a clip may have any name. Where both folders are the same, each speaker is predicted by what
 has learnt from the others only.
+
+Few speakers are few people. Networks therefore hear simulated ones first, as far as the words are digits, and go on
+hearing them beside the real ones (`engines.simulator.digits`). How sure they are is settled by what they say of
+speakers that they have not heard.
 """
 
 from __future__ import annotations
 
+import copy
 import csv
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rich.progress import Progress, TaskID
+import torch
+from torch import nn
 
 from engines.audio import AudioError, cepstra, decode_wav, log_mel, resample
+from engines.simulator import digits
 from engines.training.measures import MULTICLASS, Judged
 from engines.training.models import audio
 from engines.training.tasks import Outcome, Run
@@ -24,10 +32,15 @@ from engines.training.tasks.tables import FolderError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 NAME = re.compile(r"(?P<label>[^_]+)_(?P<speaker>[^_]+)_\d+\.wav")
-SEEDS = (0, 1)  # of the networks whose probabilities are averaged
-MEASURES = {name: MULTICLASS[name] for name in ("accuracy", "macro_f1")}
+PEOPLE = 500  # simulated, each of whom says each word once
+FIRST_STEPS, FIRST_RATE = 800, 3e-3  # with simulated people alone
+STEPS, RATE = 200, 2e-3  # with both
+FOLDS = 4  # that speakers are dealt to, at most: each is predicted by networks of the others
+TEMPERATURES = np.geomspace(0.2, 5.0, 66)
+MEASURES = {name: MULTICLASS[name] for name in ("accuracy", "macro_f1", "ece")}
 
 
 class Clip(NamedTuple):
@@ -37,6 +50,26 @@ class Clip(NamedTuple):
     label: str
     speaker: str
     spectrogram: Floats
+
+
+class Member(NamedTuple):
+    """How a network hears: words stretched to one length or as they are, less their mean spectrum too or not."""
+
+    seed: int
+    stretched: bool
+    relative: bool
+
+
+#: Networks whose log probabilities are averaged.
+MEMBERS = (Member(0, False, False), Member(1, True, False), Member(2, True, True))
+
+
+class Beginner(NamedTuple):
+    """A network that has heard simulated people only, and they: one lesson, or none where they can say no word."""
+
+    member: Member
+    network: nn.Sequential
+    heard: Sequence[audio.Lesson]
 
 
 class Guesses(NamedTuple):
@@ -50,11 +83,15 @@ class Guesses(NamedTuple):
 def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     """Learn the words of ``train``, write ``file,label`` for the clips of ``test`` to ``out``; see `Task`.
 
-    Intervals are of 500 bootstraps over whole speakers, or over clips where there is one speaker only.
+    Intervals are of 500 bootstraps over whole speakers, or over clips where there is one speaker only. Where only one
+    speaker is learnt from, nothing tells how sure the networks should be, and they are taken at their word. Where a
+    folder predicts itself, how sure they are about a speaker is settled on what is said of the others, by networks that
+    have heard that one.
 
     Returns
     -------
-    Accuracy and macro F1 of the network, of the nearest clip under dynamic time warping, and of the most frequent word.
+    Accuracy, macro F1 and calibration error of the networks, of the nearest clip under dynamic time warping, and of the
+    most frequent word.
 
     Raises
     ------
@@ -70,27 +107,41 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         raise FolderError(f"{train}: expected <label>_<speaker>_<take>.wav of two labels or more, found {names}")
     truth = np.array([names.index(clip.label) for clip in heard])  # (heard,)
 
-    if train.resolve() == test.resolve():
-        if len(speakers) < 2:
-            raise FolderError(f"{train}: to predict itself it needs two speakers or more, found {speakers}")
-        asked, whose = heard, np.array([speakers.index(clip.speaker) for clip in heard])
-        task = progress.add_task("training", total=len(speakers) * len(SEEDS) * audio.STEPS)
+    fold = np.array([speakers.index(clip.speaker) for clip in heard]) % FOLDS  # (heard,)
+    folds = [fold == part for part in np.unique(fold)] if len(speakers) > 1 else []  # (heard,) each
+    own = train.resolve() == test.resolve()
+    if own and not folds:
+        raise FolderError(f"{train}: to predict itself it needs two speakers or more, found {speakers}")
+    asked = heard if own else read_clips(test)
+    if not asked:
+        raise FolderError(f"{test}: expected WAV clips, found none")
+    if known := sorted({clip.speaker for clip in asked} & set(speakers)) if not own else []:
+        progress.console.print(f"speakers of {test} that are in {train} too: {', '.join(known)}")
+
+    steps = FIRST_STEPS * any(name in digits.WORDS for name in names) + STEPS * (len(folds) + (not own))
+    task = progress.add_task("training", total=len(MEMBERS) * steps)
+
+    def advance() -> None:
+        progress.advance(task)
+
+    def without(part: Mask) -> tuple[list[Clip], Ints]:
+        return [clip for clip, held_out in zip(heard, part, strict=True) if not held_out], truth[~part]
+
+    beginners = begin(names, advance)
+    apart = np.zeros((len(heard), len(names)))  # log probabilities, each by who has not heard the speaker
+    for part in folds:
+        apart[part] = tell(beginners, *without(part), [heard[row] for row in np.flatnonzero(part)], advance)
+    if own:
         guesses = Guesses(*(np.zeros((len(heard), len(names))) for _ in Guesses._fields))
-        for speaker in range(len(speakers)):
-            here = whose == speaker  # (heard,)
-            rest = [clip for clip, held_out in zip(heard, here, strict=True) if not held_out]
-            held = [clip for clip, held_out in zip(heard, here, strict=True) if held_out]
-            found = guess(rest, truth[~here], len(names), held, progress, task)
-            for whole, part in zip(guesses, found, strict=True):
-                whole[here] = part
+        for part in folds:
+            sure = temperature(apart[~part], truth[~part])
+            guesses.tocsin[part] = softmax(apart[part] / sure)
+            rivals = guess_simply(*without(part), len(names), [heard[row] for row in np.flatnonzero(part)])
+            guesses.dtw_1nn[part], guesses.majority[part] = rivals
     else:
-        asked = read_clips(test)
-        if not asked:
-            raise FolderError(f"{test}: expected WAV clips, found none")
-        if known := sorted({clip.speaker for clip in asked} & set(speakers)):
-            progress.console.print(f"speakers of {test} that are in {train} too: {', '.join(known)}")
-        task = progress.add_task("training", total=len(SEEDS) * audio.STEPS)
-        guesses = guess(heard, truth, len(names), asked, progress, task)
+        told = tell(beginners, heard, truth, asked, advance)  # (asked, class)
+        sure = temperature(apart, truth) if folds else 1.0
+        guesses = Guesses(softmax(told / sure), *guess_simply(heard, truth, len(names), asked))
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", newline="", encoding="utf-8") as file:
@@ -120,14 +171,57 @@ def read_clips(folder: Path) -> list[Clip]:
     return clips
 
 
-def guess(heard: list[Clip], truth: Ints, classes: int, asked: list[Clip], progress: Progress, task: TaskID) -> Guesses:
-    """Return what each model makes of ``asked`` once it has learnt ``heard``, whose classes are ``truth`` (heard,)."""
-    known = audio.prepare([clip.spectrogram for clip in heard])  # (heard, 1, mel, time)
-    unknown = audio.prepare([clip.spectrogram for clip in asked])  # (asked, 1, mel, time)
-    found = np.zeros((len(asked), classes))
-    for seed in SEEDS:
-        model = audio.fit(known, truth, classes, seed, lambda: progress.advance(task))
-        found += audio.probabilities(model, unknown) / len(SEEDS)
+def begin(names: Sequence[str], advance: Callable[[], None]) -> list[Beginner]:
+    """Return `MEMBERS` that have heard simulated people say those of the words ``names`` which are digits."""
+    rng = np.random.default_rng(0)
+    classes = [at for at, name in enumerate(names) if name in digits.WORDS]
+    people = [digits.person(rng) for _ in range(PEOPLE if classes else 0)]
+    said = [digits.say(rng, who, names[at]) for who in people for at in classes]  # (frame, mel) each
+    beginners = []
+    for member in MEMBERS:
+        torch.manual_seed(member.seed)
+        network = audio.network(len(names), member.relative)
+        lessons = []
+        if said:
+            lessons.append(audio.Lesson(audio.prepare(said, member.stretched), torch.tensor(classes).repeat(PEOPLE)))
+            network = audio.fit(network, lessons, FIRST_STEPS, FIRST_RATE, member.seed, advance)
+        beginners.append(Beginner(member, network, lessons))
+    return beginners
+
+
+def tell(
+    beginners: Sequence[Beginner], heard: list[Clip], truth: Ints, asked: list[Clip], advance: Callable[[], None]
+) -> Floats:
+    """Return log probabilities (asked, class) by ``beginners`` that have heard ``heard``, of classes ``truth``, too."""
+    told = []
+    for member, network, simulated in beginners:
+        known, unknown = (
+            audio.prepare([clip.spectrogram for clip in clips], member.stretched) for clips in (heard, asked)
+        )  # (clip, 1, mel, time) each
+        lessons = [audio.Lesson(known, torch.from_numpy(truth)), *simulated]
+        pupil = audio.fit(copy.deepcopy(network), lessons, STEPS, RATE, member.seed, advance)
+        told.append(audio.log_probabilities(pupil, unknown))
+    return np.asarray(np.mean(told, axis=0), np.float64)
+
+
+def temperature(told: Floats, truth: Ints) -> float:
+    """Return by what log probabilities (clip, class) are to be divided for the truth (clip,) to be likeliest.
+
+    Guo, Pleiss, Sun & Weinberger, *On calibration of modern neural networks*, ICML 2017.
+    """
+    rows = np.arange(len(truth))
+    losses = [-np.log(softmax(told / by)[rows, truth]).mean() for by in TEMPERATURES]
+    return float(TEMPERATURES[np.argmin(losses)])
+
+
+def softmax(logits: Floats) -> Floats:
+    """Return probabilities (clip, class) of logits (clip, class)."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float64)
+
+
+def guess_simply(heard: list[Clip], truth: Ints, classes: int, asked: list[Clip]) -> tuple[Floats, Floats]:
+    """Return what the nearest of ``heard``, of classes ``truth``, says of ``asked``, and the most frequent word."""
     one_hot = np.eye(classes)
     templates, queries = (
         [cepstra(np.maximum(clip.spectrogram - clip.spectrogram.max(), -audio.RANGE)) for clip in clips]
@@ -135,7 +229,7 @@ def guess(heard: list[Clip], truth: Ints, classes: int, asked: list[Clip], progr
     )  # (frame, coefficient) each, as loud as each other like the network's
     nearest = nearest_by_warping(templates, queries)  # (asked,)
     majority = np.bincount(truth).argmax()
-    return Guesses(found, one_hot[truth[nearest]], np.tile(one_hot[majority], (len(asked), 1)))
+    return one_hot[truth[nearest]], np.tile(one_hot[majority], (len(asked), 1))
 
 
 def nearest_by_warping(templates: list[Floats], queries: list[Floats]) -> Ints:

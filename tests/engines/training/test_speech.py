@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,7 @@ def write(folder: Path, name: str, hz: float) -> None:
 @pytest.fixture
 def voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three speakers who say two words, each a little higher than the one before; training is kept short."""
-    monkeypatch.setattr(audio, "STEPS", 30)
-    monkeypatch.setattr(speech, "SEEDS", (0,))
+    monkeypatch.setattr(speech, "STEPS", 30)
     folder = tmp_path / "voices"
     folder.mkdir()
     for at, speaker in enumerate(("ann", "bob", "cyd")):
@@ -68,14 +68,20 @@ def test_a_folder_that_predicts_itself_tells_two_tones_apart_by_other_speakers(v
 
 def test_nobody_who_is_predicted_was_heard(voices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folds = []
-    honest = speech.guess
+    honest = speech.tell
 
-    def watched(heard: list[speech.Clip], truth: speech.Ints, classes: int, asked: list[speech.Clip], *rest: object):  # type: ignore[no-untyped-def]
+    def watched(
+        beginners: list[speech.Beginner],
+        heard: list[speech.Clip],
+        truth: speech.Ints,
+        asked: list[speech.Clip],
+        advance: Callable[[], None],
+    ) -> speech.Floats:
         folds.append(({clip.speaker for clip in heard}, {clip.speaker for clip in asked}))
         assert [clip.label for clip in heard] == [["high", "low"][row] for row in truth]
-        return honest(heard, truth, classes, asked, *rest)  # type: ignore[arg-type]
+        return honest(beginners, heard, truth, asked, advance)
 
-    monkeypatch.setattr(speech, "guess", watched)
+    monkeypatch.setattr(speech, "tell", watched)
     with Progress(disable=True) as progress:
         speech.run(voices, voices, tmp_path / "out.csv", Run(progress))
     assert folds == [({"bob", "cyd"}, {"ann"}), ({"ann", "cyd"}, {"bob"}), ({"ann", "bob"}, {"cyd"})]
@@ -128,18 +134,55 @@ def test_warping_takes_the_same_shape_at_another_speed_for_nearest() -> None:
     assert speech.nearest_by_warping([fall, rise], [slow, np.repeat(fall, 2, axis=0)]).tolist() == [1, 0]
 
 
+def test_more_speakers_than_folds_are_dealt_to_them(
+    tmp_path: Path, voices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech, "FOLDS", 2)
+    folds: list[set[str]] = []
+
+    def noted(
+        _: list[speech.Beginner], heard: list[speech.Clip], truth: speech.Ints, asked: list[speech.Clip], __: object
+    ) -> speech.Floats:
+        folds.append({clip.speaker for clip in asked})
+        return np.zeros((len(asked), 2))
+
+    monkeypatch.setattr(speech, "tell", noted)
+    with Progress(disable=True) as progress:
+        speech.run(voices, voices, tmp_path / "out.csv", Run(progress))
+    assert folds == [{"ann", "cyd"}, {"bob"}]
+
+
+def test_temperature_is_what_makes_the_share_that_is_right_the_probability() -> None:
+    """Three of four are right: log odds of 2 are to become log 3."""
+    told = np.tile([0.0, 2.0], (4, 1))
+    by = speech.temperature(told, np.array([1, 1, 1, 0]))
+    assert by == pytest.approx(2.0 / np.log(3.0), rel=0.03)  # the ladder's step is 5 %
+    assert speech.softmax(told / by)[0, 1] == pytest.approx(0.75, abs=0.01)
+
+
 def test_clips_are_centred_and_as_loud_as_each_other() -> None:
     soft, long = np.full((2, MELS), -6.0), np.full((audio.FRAMES + 10, MELS), 3.0)
     soft[0, 0] = -4.0
-    clips = audio.prepare([soft, long])
+    clips = audio.prepare([soft, long], stretched=False)
     assert clips.shape == (2, 1, MELS, audio.FRAMES)
     middle = audio.FRAMES // 2
     assert clips[0, 0, 0, middle - 2 : middle + 2].tolist() == pytest.approx([-1, 1, 0.2, -1])  # 2 of 5 decades below
     assert (clips[1] == 1.0).all()
 
 
+def test_stretched_words_are_of_one_length_whatever_silence_is_around_them() -> None:
+    word = np.zeros((20, MELS))
+    padded = np.pad(word, ((15, 25), (0, 0)), constant_values=-9.0)
+    short, long = audio.prepare([padded, np.repeat(padded, 2, axis=0)], stretched=True)[:, 0, 0]  # (time,) each
+    begin = (audio.FRAMES - audio.STRETCHED) // 2
+    assert (short == 1.0).sum() == pytest.approx(audio.STRETCHED * 20 / 22, abs=3)  # a frame of silence on each side
+    assert (long == 1.0).sum() == pytest.approx(audio.STRETCHED * 40 / 42, abs=3)
+    assert (short[:begin] == -1.0).all()
+    assert (short[-begin:] == -1.0).all()
+
+
 def test_augmented_clips_differ_by_seed_only() -> None:
-    clips = audio.prepare([np.random.default_rng(0).normal(size=(30, MELS))] * 3)
+    clips = audio.prepare([np.random.default_rng(0).normal(size=(30, MELS))] * 3, stretched=False)
     drawn = [audio.augment(clips, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
@@ -152,8 +195,10 @@ def test_real_digits_are_told_better_than_by_chance_after_a_little_training(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three speakers say zero, one and five, another is to be understood."""
-    monkeypatch.setattr(audio, "STEPS", 60)
-    monkeypatch.setattr(speech, "SEEDS", (0,))
+    monkeypatch.setattr(speech, "MEMBERS", speech.MEMBERS[:1])
+    monkeypatch.setattr(speech, "PEOPLE", 60)
+    monkeypatch.setattr(speech, "FIRST_STEPS", 60)
+    monkeypatch.setattr(speech, "STEPS", 40)
     folders = tmp_path / "train", tmp_path / "test"
     for folder in folders:
         folder.mkdir()
