@@ -75,7 +75,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os._exit(1)  # nobody is left who would take a result, and nothing half-written stays: files are renamed into place
+    os._exit(1)  # nobody is left who would take a result; what another run goes on from is renamed into place
 
 
 def _do(number: int, job: Job[T]) -> T:

@@ -342,6 +342,7 @@ def _learn(
     """Train an encoder and a TF-IDF model on the part "train" of ``posts``, return what they say of the others."""
     begun, _ = start(name, device)
     encoder, tokenizer = begun.encoder(), begun.tokenizer(CUT)
+    del begun  # as large as the encoder
     bf16 = _bf16(encoder)
     checkpoint = keep and keep / "checkpoint.pt"
     curve = text.fine_tune(
