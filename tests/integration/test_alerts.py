@@ -128,7 +128,8 @@ def test_recovery_knows_a_stages_own_alerts_and_those_of_before_stages_were_name
     sources = ["3", "instrument/3", "market/3", "2", "instrument/2"]
     sent = [msgspec.structs.replace(event(n, 0.0), source=f"/{name}/{s}") for n, s in enumerate(sources, 1)]
     asyncio.run(send(settings, sent, partition=3))
-    broker = LaneBroker(settings, cast(Any, None), cast(Any, SimpleNamespace(name=stage, topics=())), 3)
+    made = SimpleNamespace(name=stage, topics=(), journal="journal", checkpoints="checkpoints")
+    broker = LaneBroker(settings, cast(Any, None), cast(Any, made), 3)
     found, end = asyncio.run(broker.read_alert_ids(0))
     assert ({int(alert_id, 16) for alert_id in found}, end) == (own, 5)
 
