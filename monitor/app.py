@@ -35,7 +35,7 @@ from monitor.stage import Stages, load_stages
 from monitor.swap import Swaps
 from monitor.tracing import tracer
 from monitor.worker import Worker
-from schemas.journal import Fallback
+from schemas.journal import Decides, Fallback
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
@@ -71,16 +71,20 @@ async def serve(settings: Settings) -> None:
     workers: list[Worker] = []
 
     def load(before: Stages | None = None) -> Stages:
-        made: list[Stages] = []
+        decides: list[
+            Decides
+        ] = []  # not the stages: they hold what tells of a fallback, and could not be let go at once
 
         def fell(fallback: Fallback) -> None:
             metrics.fell_back(fallback)
-            if made and swaps.serving is made[0]:  # a bundle that is being loaded, or was swapped away, decides nothing
+            # A bundle that is being loaded, or was swapped away, decides nothing.
+            if decides == [swaps.serving.instrument.decides]:
                 for worker in workers:
                     loop.call_soon_threadsafe(worker.note, fallback)
 
-        made.append(load_stages(settings, metrics.set_aside, skipped=metrics.shed, fell=fell, before=before))
-        return made[0]
+        made = load_stages(settings, metrics.set_aside, skipped=metrics.shed, fell=fell, before=before)
+        decides.append(made.instrument.decides)
+        return made
 
     swaps = Swaps(load(), load, workers=workers, metrics=metrics, thread=ThreadPoolExecutor(1, "bundle", _step_back))
     fence = Fence(settings.session_timeout_ms / 2000)
