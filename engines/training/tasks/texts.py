@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,11 +50,11 @@ LEAST = 4 * RUN
 CUT = 64
 #: Parts of the texts, of which each member does without one; and so as many members at the most.
 PARTS = (2, 6)
-#: What training may take where two learn at a time, and what a token costs in an epoch: ms, and ms a million weights
-#: that learn (a core with AVX-512 or AMX; where they do not learn, a third of it).
-TIME_S, TOKEN_MS, WEIGHT_MS = 330, 0.2, 0.015
+#: What training may take where two learn at a time, and what is taken: ms a token, ms a token for a million weights
+#: that learn (a core with AVX-512 or AMX; where they do not learn, a third of it), ms a step for a million weights.
+TIME_S, TOKEN_MS, WEIGHT_MS, STEP_MS = 420, 0.2, 0.015, 3.0
 #: By how much of it half of the texts may exceed it before less is learnt.
-ENOUGH = 1.2
+ENOUGH = 1.15
 #: Texts of the part that a member does without that its learning curve is of: all of them are told at its end.
 JUDGED = 500
 #: Of a folder that is predicted by a model of its own, the share that is held out.
@@ -233,7 +233,7 @@ def _stacked(known: list[str], labels: Ints, asked: list[str], truth: Ints | Non
     of = of.astype(np.int64)  # (known + copies,)
     tokens = sum(text.padded(len(e.ids)) for e in tokenizer.encode_batch(learnt))
     runs = np.arange(len(known)) // RUN  # (known,)
-    schedule, whole_s = _fitting(begun, schedule, tokens, run.changes)
+    schedule, whole_s = _fitting(begun, schedule, len(learnt), tokens, run.changes)
     parts, members = plan(whole_s, int(runs[-1]) + 1)
     part = np.random.default_rng(SEED).permutation(np.arange(runs[-1] + 1) % parts)[runs]  # (known,)
     is_copy = np.arange(len(of)) >= len(known)  # (known + copies,)
@@ -298,28 +298,31 @@ def plan(whole_s: float, most: int) -> tuple[int, int]:
 
 
 def _fitting(
-    begun: Pretrained, schedule: Schedule, tokens: int, changes: Mapping[str, object]
+    begun: Pretrained, schedule: Schedule, texts: int, tokens: int, changes: Mapping[str, object]
 ) -> tuple[Schedule, float]:
-    """Return the schedule, thinned where half of the ``tokens`` take too long, and the time for all of them (s).
+    """Return the schedule, thinned where half of the ``texts`` take too long, and the time for all of them (s).
 
-    First what is near the words, with the least to learn, stays as it is; then there is one epoch. What somebody
-    has changed is left.
+    First what is near the words, with the least to learn, stays as it is, and steps are of twice as many texts; then
+    there is one epoch. What somebody has changed is left.
     """
     still = ["word", "position", "norm", *(f"layers.{i}." for i in range(begun.depth // 3))]
     still += ["distance"] * (begun.shape.distances > 0)
     encoder, passes = begun.encoder(), 1 + (schedule.adversary.steps if schedule.adversary else 0)
-    for thinner in ({}, {"freeze": tuple(still)}, {"epochs": 1}):
-        schedule = replace(schedule, **{k: v for k, v in thinner.items() if k not in changes})  # type: ignore[arg-type]
-        whole_s = tokens * passes * schedule.epochs * _seconds_a_token(encoder, schedule.freeze)
+    thinner: tuple[dict[str, Any], ...] = ({}, {"freeze": tuple(still), "batch": 2 * schedule.batch}, {"epochs": 1})
+    for change in thinner:
+        schedule = replace(schedule, **{k: v for k, v in change.items() if k not in changes})
+        whole_s = passes * schedule.epochs * _epoch_s(encoder, schedule, texts, tokens)
         if whole_s * (1 - 1 / PARTS[0]) <= TIME_S * ENOUGH:
             break
     return schedule, whole_s
 
 
-def _seconds_a_token(encoder: Encoder, frozen: tuple[str, ...]) -> float:
+def _epoch_s(encoder: Encoder, schedule: Schedule, texts: int, tokens: int) -> float:
     of_layers = [(name, weights.numel() / 1e6) for name, weights in encoder.layers.named_parameters(prefix="layers")]
-    weights = float(sum(n / 3 if name.startswith(frozen) else n for name, n in of_layers))
-    return (TOKEN_MS + WEIGHT_MS * weights) / 1000
+    learning = float(sum(n for name, n in of_layers if not name.startswith(schedule.freeze)))
+    still = float(sum(n for _, n in of_layers)) - learning
+    token_ms = TOKEN_MS + WEIGHT_MS * (learning + still / 3)
+    return (tokens * token_ms + texts / schedule.batch * STEP_MS * learning) / 1000
 
 
 def _bf16(encoder: Encoder) -> bool:
