@@ -283,7 +283,7 @@ def open_session(
     if (_QUANTIZED in asked) != (precision == "int8"):
         raise ValueError(f"precision {precision} with{'out' if precision == 'int8' else ''} Q/DQ nodes in the graph")
     if precision == "fp32":
-        int8 = score = None
+        int8 = score = None  # not asked, and often bound to what holds the session: neither could be let go at once
     return Session(model, probes, prefer, plans, fell, precision, int8 if precision == "int8" else None, score, batched)
 
 

@@ -119,10 +119,9 @@ class TextEncoder:
         self._spec = spec_of(bundle)
         if tuple(self._spec.labels) != LABELS:
             raise BundleError(f"{where} has labels {self._spec.labels}, expected {list(LABELS)}")
+        vocabulary = bundle.read("tokenizer.json")
         try:
-            self._tokenizer = Tokenizer.from_str(bundle.read("tokenizer.json").decode())
-        except BundleError:
-            raise
+            self._tokenizer = Tokenizer.from_str(vocabulary.decode())
         except Exception as error:  # tokenizers raises no more special one
             raise BundleError(f"{bundle.path / 'tokenizer.json'} is no tokenizer: {error}") from error
         mask_id = self._tokenizer.token_to_id("[MASK]")
@@ -130,7 +129,7 @@ class TextEncoder:
             raise BundleError(f"{bundle.path / 'tokenizer.json'} has no token [MASK]")
         self._mask_id = mask_id
         self._tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text
-        probes = [self._inputs(self._tokens(text).ids) for text in self._spec.probes]
+        probes = [self.inputs(text) for text in self._spec.probes]
         if lengths := sorted(set(self._spec.lengths) - {probe["ids"].shape[1] for probe in probes}):
             raise BundleError(f"{where} has no probe of length {lengths}: the parity gate would not see it")
         # A table that ends before the tokenizer does would be read beyond its end, by back ends that do not look.

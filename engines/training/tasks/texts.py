@@ -307,20 +307,20 @@ def _fitting(
     """
     still = ["word", "position", "norm", *(f"layers.{i}." for i in range(begun.depth // 3))]
     still += ["distance"] * (begun.shape.distances > 0)
-    encoder, passes = begun.encoder(), 1 + (schedule.adversary.steps if schedule.adversary else 0)
+    passes = 1 + (schedule.adversary.steps if schedule.adversary else 0)
     thinner: tuple[dict[str, Any], ...] = ({}, {"freeze": tuple(still), "batch": 2 * schedule.batch}, {"epochs": 1})
     for change in thinner:
         schedule = replace(schedule, **{k: v for k, v in change.items() if k not in changes})
-        whole_s = passes * schedule.epochs * _epoch_s(encoder, schedule, texts, tokens)
+        whole_s = passes * schedule.epochs * _epoch_s(begun, schedule, texts, tokens)
         if whole_s * (1 - 1 / PARTS[0]) <= TIME_S * ENOUGH:
             break
     return schedule, whole_s
 
 
-def _epoch_s(encoder: Encoder, schedule: Schedule, texts: int, tokens: int) -> float:
-    of_layers = [(name, weights.numel() / 1e6) for name, weights in encoder.layers.named_parameters(prefix="layers")]
-    learning = float(sum(n for name, n in of_layers if not name.startswith(schedule.freeze)))
-    still = float(sum(n for _, n in of_layers)) - learning
+def _epoch_s(begun: Pretrained, schedule: Schedule, texts: int, tokens: int) -> float:
+    millions = [size / 1e6 for size in begun.layers]
+    learning = sum(n for i, n in enumerate(millions) if not f"layers.{i}.".startswith(schedule.freeze))
+    still = sum(millions) - learning
     token_ms = TOKEN_MS + WEIGHT_MS * (learning + still / 3)
     return (tokens * token_ms + texts / schedule.batch * STEP_MS * learning) / 1000
 
