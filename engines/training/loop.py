@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,16 +15,13 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from engines.training.adversary import Adversary, nudge_from
+from engines.training.checkpoints import CheckpointError, load, save
 
 Batch = TypeVar("Batch")
 
 
 class ScheduleError(ValueError):
     """A schedule does not fit the model; the message says why."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is not of this run; the message says what differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +210,6 @@ def _save(
     best: dict[str, Tensor],
     curve: list[Epoch],
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
     state = {
         "identity": identity,
         "model": model.state_dict(),
@@ -227,8 +221,7 @@ def _save(
         "best": best,
         "curve": [tuple(epoch) for epoch in curve],
     }
-    torch.save(state, fresh)
-    os.replace(fresh, path)
+    save(path, state)
 
 
 def _resume(
@@ -239,7 +232,7 @@ def _resume(
     plan: torch.optim.lr_scheduler.LambdaLR,
     rng: np.random.Generator,
 ) -> tuple[dict[str, Tensor], list[Epoch]]:
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = load(path)
     if different := [name for name in identity if state["identity"].get(name) != identity[name]]:
         name = different[0]
         raise CheckpointError(

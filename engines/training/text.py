@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 
 from engines.bundle import Part
 from engines.text import LABELS
+from engines.training.checkpoints import digest
 from engines.training.encoder import Encoder, round_to_fp16
 from engines.training.loop import Epoch, Lesson, Schedule, fit
 from engines.training.measures import MULTICLASS, judge
@@ -183,9 +183,7 @@ def fine_tune(
 
     lesson = Lesson(
         name="text encoder",
-        data=hashlib.sha256(
-            repr((rows, labels.tolist(), stop_rows, stop_labels.tolist(), _begun(encoder))).encode()
-        ).hexdigest(),
+        data=digest(repr((rows, labels.tolist(), stop_rows, stop_labels.tolist())), encoder),
         steps=sum(1 for _ in batches(rows, schedule.batch)),
         batches=lambda rng: batches(rows, schedule.batch, rng),
         loss=loss,
@@ -197,14 +195,6 @@ def fine_tune(
     )
     round_to_fp16(encoder)
     return curve
-
-
-def _begun(encoder: Encoder) -> str:
-    """Return the digest of an encoder's weights."""
-    found = hashlib.sha256()
-    for name, weights in encoder.state_dict().items():
-        found.update(name.encode() + weights.numpy().tobytes())
-    return found.hexdigest()
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> Floats:

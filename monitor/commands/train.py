@@ -54,7 +54,7 @@ def train(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for predictions; of tasks of texts also the models, learning curves and checkpoints."
+            help="Folder for predictions, and networks as far as they have learnt; of texts also their learning curves."
         ),
     ],
     test: Annotated[
@@ -97,16 +97,17 @@ def train(
 ) -> None:
     """Train a task's model on DATA/TASK (or on DATA itself), and say how it does on what it has not seen.
 
-    Where the task is one of texts, the same command goes on where it was stopped, from the checkpoints in OUT, and the
-    options on how it learns hold; the others choose for themselves. It may go on on another device. Splits
+    The same command goes on where it was stopped, from the networks in OUT, those of texts from their last epoch and on
+    another device too. The options on how it learns are for tasks of texts; the others choose for themselves. Splits
     are by time where rows have dates, else by groups of near copies; a folder to predict that lies not later than what
     is learnt from is refused. Needs the extra `train`.
     """
     with training.extra():
         from engines.training.adversary import PGD_STEPS, Adversary
         from engines.training.augment import Augmentation, AugmentError
+        from engines.training.checkpoints import CheckpointError
         from engines.training.leaks import LeakError
-        from engines.training.loop import CheckpointError, ScheduleError, device_named
+        from engines.training.loop import ScheduleError, device_named
         from engines.training.pretrained import PretrainedError
         from engines.training.tasks import Run, load_task, schedule_of
         from engines.training.tasks.tables import FolderError

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -27,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 from engines import bars as barlib
 from engines import charts
-from engines.training import calibration, leaks
+from engines.training import calibration, checkpoints, leaks
 from engines.training.calibration import Told, log_odds
 from engines.training.coverage import Stream
 from engines.training.measures import BINARY, Judged
@@ -223,19 +224,22 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     leaks.check(learned, rows, span, tell=run.overlap(same))
     for before, after in parts:
         leaks.check(learned[before], learned[after], span)
-    task = progress.add_task("training", total=(len(parts) + 1) * len(SEEDS) * (chart.EPOCHS + 2 * ticks.EPOCHS))
+    epochs = (len(parts) + 1) * len(SEEDS) * (chart.EPOCHS + 2 * ticks.EPOCHS)
+    task = progress.add_task("training", total=epochs)
 
-    def learn_from(rows: Ints) -> tuple[Models, float]:
+    def learn_from(rows: Ints, name: str) -> tuple[Models, float]:
         bound = float(np.quantile(outcome[rows], WORST))
         adverse = (outcome[rows] <= bound).astype(np.int64)  # (row,)
-        return learn(seen.at(rows), adverse, lambda: progress.advance(task)), bound
+        learnt = learn(seen.at(rows), adverse, lambda: progress.advance(task), run.keep and run.keep / name)
+        return learnt, bound
 
     told = []
-    for before, after in parts:
-        models, bound = learn_from(learned[before])
+    for moment, (before, after) in zip(MOMENTS, parts, strict=True):
+        models, bound = learn_from(learned[before], f"to-{moment:.0%}")
         happened = (outcome[learned[after]] <= bound).astype(np.int64)  # (row,)
         told.append(Told(tell(models, seen.at(learned[after])), happened, WORST))
-    models, bound = learn_from(learned)
+    models, bound = learn_from(learned, "all")
+    progress.update(task, completed=epochs)
     logits = tell(models, seen.at(rows))  # (row, member)
     guesses = {}
     for name, columns in STACKS.items():
@@ -291,18 +295,37 @@ class Models(NamedTuple):
     numbers: list[ticks.Encoder]
 
 
-def learn(seen: Seen, adverse: Ints, step: Callable[[], None]) -> Models:
-    """Return models that know whether rows were ``adverse`` (row,); ``step`` is called after each network's epoch."""
+def learn(seen: Seen, adverse: Ints, step: Callable[[], None], keep: Path | None = None) -> Models:
+    """Return models that know whether rows were ``adverse`` (row,); ``step`` is called after each network's epoch.
+
+    With ``keep``, networks that lie in that folder are not learnt again, and others are left there.
+    """
     levels, trailing = (
         make_pipeline(StandardScaler(), LogisticRegression()).fit(x, adverse) for x in (seen.context, seen.simple)
     )
     known = levels.decision_function(seen.context).astype(np.float32)  # (row,)
     nothing = prior(len(adverse))  # (row,)
     models = Models(levels, trailing, [], [], [])
+
+    def looked(seed: int) -> chart.Network:
+        def fit() -> chart.Network:
+            return chart.fit(seen.bars, seen.average, adverse, seed, step, every=EVERY, epochs=chart.EPOCHS)
+
+        source = checkpoints.digest(seen.bars, seen.average, adverse, chart.EPOCHS)
+        return checkpoints.once(keep and keep / f"chart-{seed}.pt", source, chart.Network, fit)
+
+    def heard(name: str, bars: Singles, given: Singles, seed: int) -> ticks.Encoder:
+        def fit() -> ticks.Encoder:
+            return ticks.fit(BODY, bars, given, adverse, seed, EVERY // 2, step)
+
+        source = checkpoints.digest(bars, given, adverse, BODY, ticks.EPOCHS)
+        begin = partial(ticks.Encoder, BODY, bars.shape[2])
+        return checkpoints.once(keep and keep / f"{name}-{seed}.pt", source, begin, fit)
+
     for seed in SEEDS:
-        models.charts.append(chart.fit(seen.bars, seen.average, adverse, seed, step, every=EVERY, epochs=chart.EPOCHS))
-        models.ticks.append(ticks.fit(BODY, seen.ticks, known, adverse, seed, EVERY // 2, step))
-        models.numbers.append(ticks.fit(BODY, seen.numbers, nothing, adverse, seed, EVERY // 2, step))
+        models.charts.append(looked(seed))
+        models.ticks.append(heard("ticks", seen.ticks, known, seed))
+        models.numbers.append(heard("numbers", seen.numbers, nothing, seed))
     return models
 
 

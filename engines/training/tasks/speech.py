@@ -25,6 +25,7 @@ from torch import nn
 
 from engines.audio import AudioError, cepstra, decode_wav, log_mel, resample
 from engines.simulator import digits
+from engines.training import checkpoints
 from engines.training.measures import MULTICLASS, Judged
 from engines.training.models import audio
 from engines.training.tasks import Outcome, Run
@@ -120,7 +121,8 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         progress.console.print(f"speakers of {test} that are in {train} too: {', '.join(known)}")
 
     steps = FIRST_STEPS * any(name in digits.WORDS for name in names) + STEPS * (len(folds) + (not own))
-    task = progress.add_task("training", total=len(MEMBERS) * steps)
+    steps *= len(MEMBERS)
+    task = progress.add_task("training", total=steps)
 
     def advance() -> None:
         progress.advance(task)
@@ -128,10 +130,11 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
     def without(part: Mask) -> tuple[list[Clip], Ints]:
         return [clip for clip, held_out in zip(heard, part, strict=True) if not held_out], truth[~part]
 
-    beginners = begin(names, advance)
+    beginners = begin(names, advance, run.keep)
     apart = np.zeros((len(heard), len(names)))  # log probabilities, each by who has not heard the speaker
-    for part in folds:
-        apart[part] = tell(beginners, *without(part), [heard[row] for row in np.flatnonzero(part)], advance)
+    for at, part in enumerate(folds):
+        kept = run.keep and run.keep / f"fold-{at}"
+        apart[part] = tell(beginners, *without(part), [heard[row] for row in np.flatnonzero(part)], advance, kept)
     if own:
         guesses = Guesses(*(np.zeros((len(heard), len(names))) for _ in Guesses._fields))
         for part in folds:
@@ -140,10 +143,11 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
             rivals = guess_simply(*without(part), len(names), [heard[row] for row in np.flatnonzero(part)])
             guesses.dtw_1nn[part], guesses.majority[part] = rivals
     else:
-        told = tell(beginners, heard, truth, asked, advance)  # (asked, class)
+        told = tell(beginners, heard, truth, asked, advance, run.keep and run.keep / "all")  # (asked, class)
         sure = temperature(apart, truth) if folds else 1.0
         guesses = Guesses(softmax(told / sure), *guess_simply(heard, truth, len(names), asked))
 
+    progress.update(task, completed=steps)
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -172,8 +176,11 @@ def read_clips(folder: Path) -> list[Clip]:
     return clips
 
 
-def begin(names: Sequence[str], advance: Callable[[], None]) -> list[Beginner]:
-    """Return `MEMBERS` that have heard simulated people say those of the words ``names`` which are digits."""
+def begin(names: Sequence[str], advance: Callable[[], None], keep: Path | None) -> list[Beginner]:
+    """Return `MEMBERS` that have heard simulated people say those of the words ``names`` which are digits.
+
+    With ``keep``, networks that lie in that folder are not trained again, and others are left there.
+    """
     rng = np.random.default_rng(0)
     classes = [at for at, name in enumerate(names) if name in digits.WORDS]
     people = [digits.person(rng) for _ in range(PEOPLE if classes else 0)]
@@ -185,22 +192,56 @@ def begin(names: Sequence[str], advance: Callable[[], None]) -> list[Beginner]:
         lessons = []
         if said:
             lessons.append(audio.Lesson(audio.prepare(said, member.stretched), torch.tensor(classes).repeat(PEOPLE)))
-            network = audio.fit(network, lessons, FIRST_STEPS, FIRST_RATE, member.seed, advance)
+            network = _heard(
+                network,
+                lessons,
+                FIRST_STEPS,
+                FIRST_RATE,
+                member,
+                advance,
+                keep and keep / f"simulated-{member.seed}.pt",
+            )
         beginners.append(Beginner(member, network, lessons))
     return beginners
 
 
+def _heard(
+    network: nn.Sequential,
+    lessons: Sequence[audio.Lesson],
+    steps: int,
+    rate: float,
+    member: Member,
+    advance: Callable[[], None],
+    path: Path | None,
+) -> nn.Sequential:
+    """Return a copy of ``network`` that has heard ``lessons``: the one at ``path``, or else one that is left there."""
+    source = checkpoints.digest(network, *(part for lesson in lessons for part in lesson), steps, rate, repr(member))
+
+    def learn() -> nn.Sequential:
+        return audio.fit(copy.deepcopy(network), lessons, steps, rate, member.seed, advance)
+
+    return checkpoints.once(path, source, lambda: copy.deepcopy(network), learn)
+
+
 def tell(
-    beginners: Sequence[Beginner], heard: list[Clip], truth: Ints, asked: list[Clip], advance: Callable[[], None]
+    beginners: Sequence[Beginner],
+    heard: list[Clip],
+    truth: Ints,
+    asked: list[Clip],
+    advance: Callable[[], None],
+    keep: Path | None,
 ) -> Floats:
-    """Return log probabilities (asked, class) by ``beginners`` that have heard ``heard``, of classes ``truth``, too."""
+    """Return log probabilities (asked, class) by ``beginners`` that have heard ``heard``, of classes ``truth``, too.
+
+    ``keep`` is as in `begin`.
+    """
     told = []
     for member, network, simulated in beginners:
         known, unknown = (
             audio.prepare([clip.spectrogram for clip in clips], member.stretched) for clips in (heard, asked)
         )  # (clip, 1, mel, time) each
         lessons = [audio.Lesson(known, torch.from_numpy(truth)), *simulated]
-        pupil = audio.fit(copy.deepcopy(network), lessons, STEPS, RATE, member.seed, advance)
+        pupil = _heard(network, lessons, STEPS, RATE, member, advance, keep and keep / f"member-{member.seed}.pt")
         told.append(audio.log_probabilities(pupil, unknown))
     return np.asarray(np.mean(told, axis=0), np.float64)
 

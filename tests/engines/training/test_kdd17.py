@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -130,6 +131,30 @@ def test_later_rows_are_told_in_their_order_and_young_ones_get_the_prevalence(tm
     assert told["p_adverse"].is_between(0, 1).all()
     assert {n.rsplit(" ", 1)[0] for n in found} >= {"tocsin", "chart", "chart_redrawn", "ticks", "gain over ticks"}
     assert found["prevalence auc"].value == 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_was_stopped_goes_on_with_the_networks_that_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, out = folder(tmp_path / "own", prices(3, 260)), tmp_path / "out.csv"
+    honest, asked = ticks.fit, 0
+
+    def fit(*arguments: Any) -> ticks.Encoder:
+        nonlocal asked
+        asked += 1
+        if asked == 4:
+            raise KeyboardInterrupt
+        return honest(*arguments)
+
+    with Progress(disable=True) as progress:
+        whole = kdd17.run(own, own, out, Run(progress)).metrics
+        monkeypatch.setattr(ticks, "fit", fit)
+        with pytest.raises(KeyboardInterrupt):
+            kdd17.run(own, own, out, Run(progress, keep=tmp_path / "kept"))
+        assert kdd17.run(own, own, out, Run(progress, keep=tmp_path / "kept")).metrics == whole
+    assert asked == 4 + 3  # two at each of three moments; three were there
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engines.training.adversary import Adversary, nudge_from
-from engines.training.loop import CheckpointError, Epoch, Lesson, Schedule, ScheduleError, _optimizer, fit
+from engines.training.checkpoints import CheckpointError
+from engines.training.loop import Epoch, Lesson, Schedule, ScheduleError, _optimizer, fit
 from engines.training.search import search
 
 ROWS = torch.from_numpy(np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32))  # (row, feature)

@@ -6,6 +6,7 @@ import csv
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,15 +77,41 @@ def test_nobody_who_is_predicted_was_heard(voices: Path, tmp_path: Path, monkeyp
         truth: speech.Ints,
         asked: list[speech.Clip],
         advance: Callable[[], None],
+        keep: Path | None,
     ) -> speech.Floats:
         folds.append(({clip.speaker for clip in heard}, {clip.speaker for clip in asked}))
         assert [clip.label for clip in heard] == [["high", "low"][row] for row in truth]
-        return honest(beginners, heard, truth, asked, advance)
+        return honest(beginners, heard, truth, asked, advance, keep)
 
     monkeypatch.setattr(speech, "tell", watched)
     with Progress(disable=True) as progress:
         speech.run(voices, voices, tmp_path / "out.csv", Run(progress))
     assert folds == [({"bob", "cyd"}, {"ann"}), ({"ann", "cyd"}, {"bob"}), ({"ann", "bob"}, {"cyd"})]
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_networks_that_it_had(
+    voices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, trained = audio.fit, 0
+
+    def stopped(*arguments: Any) -> torch.nn.Sequential:
+        nonlocal trained
+        if trained == 4:
+            raise KeyboardInterrupt
+        trained += 1
+        return honest(*arguments)
+
+    with Progress(disable=True) as progress:
+        whole = speech.run(voices, voices, tmp_path / "whole.csv", Run(progress)).metrics
+        with monkeypatch.context() as stop:
+            stop.setattr(audio, "fit", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                speech.run(voices, voices, tmp_path / "out.csv", Run(progress, keep=tmp_path / "kept"))
+        trained = -5
+        monkeypatch.setattr(audio, "fit", stopped)
+        found = speech.run(voices, voices, tmp_path / "out.csv", Run(progress, keep=tmp_path / "kept")).metrics
+    assert found == whole
+    assert trained == 0  # three members of three folds, less the four that were there
 
 
 def test_clips_without_labels_are_predicted_and_not_measured(voices: Path, tmp_path: Path) -> None:
