@@ -132,6 +132,7 @@ class Recording:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self._indexes: dict[str, list[_Group]] = {}
 
     @classmethod
     def open(cls, path: Path, *, verify: bool = True) -> Recording:
@@ -238,6 +239,51 @@ class Recording:
         streams = [canonical(self._topic(name, start_ns, end_ns)) for name in wanted]
         return heapq.merge(*streams, key=_order)
 
+    def partitions(self, topic: str) -> tuple[int, ...]:
+        """Return the partitions of which ``topic`` has messages, ascending."""
+        return tuple(sorted({partition for group in self._groups(topic) for partition in group.offsets}))
+
+    def partition(self, topic: str, partition: int, start: int = 0) -> Iterator[Message]:
+        """Yield the messages of one partition in order of offset, as its topic held them.
+
+        In memory is a row group, and what stands in the file before its turn: as much as messages were late.
+
+        Parameters
+        ----------
+        topic
+            Name without prefix.
+        start
+            First offset.
+
+        Raises
+        ------
+        RecordingError
+            If a file cannot be read.
+        """
+        groups = [
+            group
+            for group in self._groups(topic)
+            if partition in group.offsets and group.offsets[partition][1] >= start
+        ]
+        groups.sort(key=lambda group: group.offsets[partition][0])
+        waiting: list[tuple[int, int, Message]] = []
+        for number, group in enumerate(groups):
+            # All that comes before the group's first is in memory by now.
+            while waiting and waiting[0][0] < group.offsets[partition][0]:
+                yield heapq.heappop(waiting)[2]
+            for message in _read(group.path, group.number):
+                if message.partition == partition and message.offset >= start:
+                    heapq.heappush(waiting, (message.offset, number, message))
+        while waiting:
+            yield heapq.heappop(waiting)[2]
+
+    def _groups(self, topic: str) -> list[_Group]:
+        """Return where offsets of a topic lie; two columns of integers are read for it, once."""
+        if topic not in self._indexes:
+            names = sorted(name for name, entry in self.manifest.files.items() if entry.topic == topic)
+            self._indexes[topic] = [group for name in names for group in _index(self.path / name)]
+        return self._indexes[topic]
+
     def _topic(self, topic: str, start_ns: int | None, end_ns: int | None) -> Iterator[Message]:
         low = -(1 << 63) if start_ns is None else start_ns
         high = (1 << 63) - 1 if end_ns is None else end_ns
@@ -255,8 +301,31 @@ def _order(message: Message) -> tuple[int, int]:
     return message.ts_available, RANK[message.topic]
 
 
-def _read(path: Path) -> Iterator[Message]:
-    """Yield a file's messages, one row group in memory at a time."""
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A row group: its file, its number there, and the first and last offset of each partition in it."""
+
+    path: Path
+    number: int
+    offsets: dict[int, tuple[int, int]]
+
+
+def _index(path: Path) -> list[_Group]:
+    try:
+        with pq.ParquetFile(path) as file:
+            tables = [file.read_row_group(n, columns=["partition", "offset"]) for n in range(file.num_row_groups)]
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(path, error) from error
+    groups = []
+    for number, table in enumerate(tables):
+        spans = table.group_by("partition").aggregate([("offset", "min"), ("offset", "max")]).to_pylist()
+        offsets = {span["partition"]: (span["offset_min"], span["offset_max"]) for span in spans}
+        groups.append(_Group(path, number, offsets))
+    return groups
+
+
+def _read(path: Path, only: int | None = None) -> Iterator[Message]:
+    """Yield a file's messages, or those of one row group; one row group is in memory at a time."""
     try:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(COLUMNS):
@@ -264,7 +333,7 @@ def _read(path: Path) -> Iterator[Message]:
                     f"{path} has columns {', '.join(file.schema_arrow.names)}, expected {', '.join(COLUMNS.names)}; "
                     "make the recording again."
                 )
-            for group in range(file.num_row_groups):
+            for group in range(file.num_row_groups) if only is None else (only,):
                 table = file.read_row_group(group)
                 columns = {name: table.column(name).to_pylist() for name in COLUMNS.names}
                 for topic, partition, offset, key, headers, timestamp, event, available, value in zip(

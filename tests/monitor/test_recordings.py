@@ -215,3 +215,27 @@ def test_a_step_back_in_time_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_topic_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"Topic 'gossip' is unknown; known are alerts, .*transfers"):
         write(tmp_path / "r", [message("gossip")])
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from(["frames", "journal"]), st.integers(0, 4 * DAY_NS)), max_size=60
+    ),
+    start=st.integers(0, 5),
+)
+def test_a_partition_is_read_in_order_of_offset_however_late_its_messages_were(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, str, int]], start: int
+) -> None:
+    offsets: dict[tuple[str, int], int] = {}
+    made = []
+    for partition, topic, at in rows:
+        offset = offsets.get((topic, partition), 0)
+        offsets[topic, partition] = offset + 1
+        made.append(message(topic, at=at, partition=partition, offset=offset))
+    path = write(tmp_path_factory.mktemp("r") / "r", sorted(made, key=lambda m: m.ts_available))
+    recording = Recording.open(path)
+    for topic in ("frames", "journal"):
+        assert recording.partitions(topic) == tuple(sorted(p for t, p in offsets if t == topic))
+        for partition in recording.partitions(topic):
+            expected = [m for m in made if (m.topic, m.partition) == (topic, partition) and m.offset >= start]
+            assert list(recording.partition(topic, partition, start)) == expected
