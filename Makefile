@@ -43,7 +43,7 @@ check: $(dev)/.ready ## ruff, mypy --strict, import-linter, published schemas
 
 lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer versions
 	$(lock) pyproject.toml --group dev --group build --extra train --extra mpnet --extra bench --extra otel --extra flac \
-		--extra openvino --extra rtx --extra ray --override requirements/dev.override -o requirements/dev.txt
+		--extra openvino --extra rtx --extra ray --extra s3 --override requirements/dev.override -o requirements/dev.txt
 	$(lock) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	$(lock) pyproject.toml --extra cuda -c requirements/dev.txt --override requirements/cuda.override -o requirements/cuda.txt
 	$(lock) --group build -c requirements/dev.txt -o requirements/build.txt
