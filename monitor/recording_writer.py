@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.labels import Label
-from monitor.recordings import (
+from monitor.folders import Folder, Sink
+from monitor.recording_format import (
     COLUMNS,
     LABELS,
     LAYOUT,
@@ -33,29 +35,59 @@ from monitor.recordings import (
 
 _GROUP_BYTES = 1 << 20
 _GROUP_ROWS = 4_096
-_DAY_NS = 86_400_000_000_000
+DAY_NS = 86_400_000_000_000
 
 
-class _DayFile:
-    """One Parquet file being written: rows gather to row groups of about a megabyte."""
+def day_of(ts_available: int) -> int:
+    """Return the number of the UTC day of a time, int64 ns UTC."""
+    return ts_available // DAY_NS
 
-    def __init__(self, root: Path, topic: str, day: int) -> None:
-        date = datetime.fromtimestamp(day * 86_400, UTC).date()
-        self.name = f"{topic}/{date.isoformat()}.parquet"
+
+def file_name(topic: str, day: int, mark: str = "") -> str:
+    """Return the name of a topic's file of a day; ``mark`` tells one of several apart.
+
+    Example
+    -------
+    >>> file_name("news", 20_000), file_name("news", 20_000, "a1b2c3d4")
+    ('news/2024-10-04.parquet', 'news/2024-10-04.a1b2c3d4.parquet')
+    """
+    date = datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
+    return f"{topic}/{date}{mark and '.'}{mark}.parquet"
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """Return a manifest as it is written; equal ones have equal bytes."""
+    text = json.dumps(msgspec.to_builtins(manifest), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return text.encode()
+
+
+class DayFile:
+    """One topic's Parquet file of a day being written: rows, in order, gather to row groups of about a megabyte.
+
+    Where row groups end depends on the rows alone, not on how they come. Each page carries a checksum, so that what is
+    whole in a damaged file can be told.
+    """
+
+    def __init__(self, sink: Sink, topic: str) -> None:
         self.topic = topic
-        self.day = day
         self.rows = 0
         self.first_ns = 0
         self.last_ns = 0
-        path = root / self.name
-        path.parent.mkdir(exist_ok=True)
+        self._sink = sink
         self._writer = pq.ParquetWriter(
-            path, COLUMNS, compression="zstd", use_dictionary=["topic", "key"], write_statistics=["ts_available"]
+            sink,
+            COLUMNS,
+            compression="zstd",
+            use_dictionary=["topic", "key"],
+            write_statistics=["ts_available"],
+            write_page_checksum=True,
         )
         self._pending: list[Message] = []
         self._bytes = 0
+        self._held: list[pa.Table] = []
 
     def append(self, message: Message) -> None:
+        """Append a message; one of a file takes either messages or tables."""
         if not self.rows:
             self.first_ns = message.ts_available
         self.last_ns = message.ts_available
@@ -65,29 +97,72 @@ class _DayFile:
         if self._bytes >= _GROUP_BYTES or len(self._pending) >= _GROUP_ROWS:
             self._flush()
 
-    def _flush(self) -> None:
-        rows = self._pending
-        if not rows:
+    def extend(self, table: pa.Table) -> None:
+        """Append rows that lie in columns already, those of `COLUMNS`."""
+        if not table.num_rows:
             return
-        columns: list[list[Any]] = [
-            [self.topic] * len(rows),
-            [m.partition for m in rows],
-            [m.offset for m in rows],
-            [m.key for m in rows],
-            [m.headers for m in rows],
-            [m.timestamp_ms for m in rows],
-            [m.ts_event for m in rows],
-            [m.ts_available for m in rows],
-            [m.value for m in rows],
-        ]
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, COLUMNS, strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=COLUMNS))
-        self._pending = []
-        self._bytes = 0
+        if not self.rows:
+            self.first_ns = table["ts_available"][0].as_py()
+        self.last_ns = table["ts_available"][-1].as_py()
+        self.rows += table.num_rows
+        sizes = pc.fill_null(pc.binary_length(table["value"]), 0).to_numpy().astype(np.int64)
+        while len(sizes):
+            held = sum(part.num_rows for part in self._held)
+            full = (self._bytes + sizes.cumsum() >= _GROUP_BYTES) | (held + np.arange(1, len(sizes) + 1) >= _GROUP_ROWS)
+            ends = bool(full.any())
+            taken = int(full.argmax()) + 1 if ends else len(sizes)
+            self._held.append(table[:taken])
+            self._bytes += int(sizes[:taken].sum())
+            table, sizes = table[taken:], sizes[taken:]
+            if ends:
+                self._flush()
 
-    def close(self) -> None:
+    def close(self) -> FileEntry:
+        """Write what is left, make the file durable, and return what a manifest says of it."""
         self._flush()
         self._writer.close()
+        self._sink.keep()
+        return FileEntry(
+            sha256=self._sink.sha256,
+            size=self._sink.size,
+            topic=self.topic,
+            rows=self.rows,
+            first_ns=self.first_ns,
+            last_ns=self.last_ns,
+        )
+
+    def discard(self) -> None:
+        """Leave nothing of the file."""
+        with suppress(OSError):  # a full disk, of which the caller knows
+            self._writer.close()
+        self._sink.discard()
+
+    def _flush(self) -> None:
+        rows = self._pending
+        if rows:
+            columns: list[list[Any]] = [
+                [self.topic] * len(rows),
+                [m.partition for m in rows],
+                [m.offset for m in rows],
+                [m.key for m in rows],
+                [m.headers for m in rows],
+                [m.timestamp_ms for m in rows],
+                [m.ts_event for m in rows],
+                [m.ts_available for m in rows],
+                [m.value for m in rows],
+            ]
+            self._held.append(table_of(columns))
+        if self._held:
+            self._writer.write_table(pa.concat_tables(self._held).combine_chunks())
+        self._pending = []
+        self._held = []
+        self._bytes = 0
+
+
+def table_of(columns: Sequence[Sequence[Any]]) -> pa.Table:
+    """Return rows that are given column by column, in the order of `COLUMNS`."""
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, COLUMNS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=COLUMNS)
 
 
 class RecordingWriter:
@@ -117,11 +192,12 @@ class RecordingWriter:
         self._part = path.with_name(path.name + ".part")
         self._source = source
         self._parameters = parameters or {}
-        self._open: dict[str, _DayFile] = {}
+        self._open: dict[str, tuple[int, DayFile]] = {}
         self._offsets: dict[str, int] = {}
         self._entries: dict[str, FileEntry] = {}
         shutil.rmtree(self._part, ignore_errors=True)
         self._part.mkdir(parents=True)
+        self._folder = Folder(self._part)
 
     def __enter__(self) -> Self:
         return self
@@ -132,8 +208,8 @@ class RecordingWriter:
         if kind is None:
             self.close()
             return
-        for file in self._open.values():
-            file.close()
+        for _, file in self._open.values():
+            file.discard()
         shutil.rmtree(self._part, ignore_errors=True)
 
     def append(self, message: Message) -> None:
@@ -154,17 +230,19 @@ class RecordingWriter:
                 offset,
                 message.headers,
             )
-        day = message.ts_available // _DAY_NS
-        file = self._open.get(message.topic)
+        day = day_of(message.ts_available)
+        open_day, file = self._open.get(message.topic, (day, None))
         if file is not None and message.ts_available < file.last_ns:
             raise RecordingError(
                 f"A message of {message.topic} is available at {message.ts_available}, before the one ahead of it "
                 f"({file.last_ns}); write each topic in order of ts_available."
             )
-        if file is None or file.day != day:
-            if file is not None:
-                self._finish(file)
-            file = self._open[message.topic] = _DayFile(self._part, message.topic, day)
+        if file is not None and open_day != day:
+            self._entries[file_name(message.topic, open_day)] = file.close()
+            file = None
+        if file is None:
+            file = DayFile(self._folder.create(file_name(message.topic, day)), message.topic)
+            self._open[message.topic] = (day, file)
         file.append(message)
 
     def add_labels(self, labels: Sequence[Label]) -> None:
@@ -186,18 +264,22 @@ class RecordingWriter:
                 ("benign", pa.bool_()),
             ]
         )
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), self._part / LABELS, compression="zstd")
-        self._entries[LABELS] = _entry(self._part / LABELS)
+        with self._folder.create(LABELS) as sink:
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
+            sink.keep()
+        self._entries[LABELS] = FileEntry(sha256=sink.sha256, size=sink.size)
 
     def add_symbols(self, csv: str) -> None:
         """Add a symbol master for the instruments of this recording."""
-        (self._part / SYMBOLS).write_text(csv, encoding="utf-8")
-        self._entries[SYMBOLS] = _entry(self._part / SYMBOLS)
+        with self._folder.create(SYMBOLS) as sink:
+            sink.write(csv.encode())
+            sink.keep()
+        self._entries[SYMBOLS] = FileEntry(sha256=sink.sha256, size=sink.size)
 
     def close(self) -> None:
         """Write the manifest, make all of it durable, and give the folder its name."""
-        for file in self._open.values():
-            self._finish(file)
+        for topic, (day, file) in self._open.items():
+            self._entries[file_name(topic, day)] = file.close()
         self._open.clear()
         manifest = Manifest(
             layout=LAYOUT,
@@ -206,25 +288,5 @@ class RecordingWriter:
             parameters=self._parameters,
             files=dict(sorted(self._entries.items())),
         )
-        text = json.dumps(msgspec.to_builtins(manifest), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        with (self._part / MANIFEST).open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
+        self._folder.write(MANIFEST, manifest_bytes(manifest))
         self._part.rename(self.path)
-
-    def _finish(self, file: _DayFile) -> None:
-        file.close()
-        self._entries[file.name] = _entry(self._part / file.name, file)
-
-
-def _entry(path: Path, file: _DayFile | None = None) -> FileEntry:
-    with path.open("rb") as data:
-        sha256 = hashlib.file_digest(data, "sha256").hexdigest()
-        os.fsync(data.fileno())
-    size = path.stat().st_size
-    if file is None:
-        return FileEntry(sha256=sha256, size=size)
-    return FileEntry(
-        sha256=sha256, size=size, topic=file.topic, rows=file.rows, first_ns=file.first_ns, last_ns=file.last_ns
-    )

@@ -8,105 +8,48 @@
       symbols.csv                 the symbol master, where the recording needs one of its own
 
 A day is a UTC day of ``ts_available``, and rows stand in its order. A frame is available with its last row, as it is
-live: nothing of it can be known through it before. `monitor.recording_writer` writes them.
+live: nothing of it can be known through it before. `monitor.recording_writer` writes them; while `monitor.capture` goes
+on, a day may still lie in several files, whose names carry more than the date.
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from importlib import metadata
-from itertools import groupby
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from itertools import chain, count, groupby
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engines.labels import Label
-from monitor.errors import StartupError
-from schemas.topics import INSTRUMENT_INPUTS, TOPICS
-
-MANIFEST = "manifest.json"
-LABELS = "labels.parquet"
-SYMBOLS = "symbols.csv"
-LAYOUT = 1
-
-COLUMNS = pa.schema(
-    [
-        ("topic", pa.string()),
-        ("partition", pa.int32()),
-        ("offset", pa.int64()),
-        ("key", pa.binary()),
-        ("headers", pa.map_(pa.string(), pa.binary())),
-        ("kafka_timestamp", pa.int64()),
-        ("ts_event", pa.int64()),
-        ("ts_available", pa.int64()),
-        ("value", pa.binary()),
-    ]
-)
-
-#: Ties of ``ts_available`` between topics are broken in this order: inputs of the instrument stage, then the others.
-RANK: dict[str, int] = {
-    name: rank
-    for rank, name in enumerate(
-        [*INSTRUMENT_INPUTS, *(topic.name for topic in TOPICS if topic.name not in INSTRUMENT_INPUTS)]
-    )
-}
+from monitor import recording_files
+from monitor.folders import Folder
+from monitor.recording_files import Group, Selection
+from monitor.recording_format import LABELS as LABELS
+from monitor.recording_format import LAYOUT as LAYOUT
+from monitor.recording_format import MANIFEST as MANIFEST
+from monitor.recording_format import RANK as RANK
+from monitor.recording_format import SYMBOLS as SYMBOLS
+from monitor.recording_format import Damage as Damage
+from monitor.recording_format import FileEntry as FileEntry
+from monitor.recording_format import Manifest as Manifest
+from monitor.recording_format import Message as Message
+from monitor.recording_format import RecordingError as RecordingError
 
 #: Topics whose messages of one key mean something in the order in which they arrived, even at one and the same time.
 _SEQUENCES = frozenset({"frames", "ticks"})
 
 
-class RecordingError(StartupError):
-    """A recording cannot be read or written; the text says which file, why, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message of a recording. ``topic`` is without prefix; ``timestamp_ms`` is Kafka's, times are int64 ns UTC."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    ts_event: int
-    ts_available: int
-    timestamp_ms: int
-    partition: int = 0
-    offset: int = -1
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
-class FileEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A file of a recording. Rows and times (int64 ns UTC of ``ts_available``) only where it holds messages."""
-
-    sha256: str
-    size: int
-    topic: str = ""
-    rows: int = 0
-    first_ns: int = 0
-    last_ns: int = 0
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recording consists of. It holds no time of its making: equal content makes equal manifests."""
-
-    layout: int
-    code_version: str
-    source: str
-    parameters: dict[str, str | int | float]
-    files: dict[str, FileEntry]
-
-
-def code_version() -> str:
-    """Return the version of the installed distribution, ``0`` in a tree that was never installed."""
-    try:
-        return metadata.version("tocsin")
-    except metadata.PackageNotFoundError:
-        return "0"
+#: What to do with a recording that is damaged: say so and read nothing, or read what is whole.
+Damaged = Literal["refuse", "skip"]
 
 
 def canonical(messages: Iterable[Message]) -> Iterator[Message]:
@@ -127,99 +70,106 @@ def _tie(message: Message) -> tuple[bytes, bytes | int]:
 
 
 class Recording:
-    """A recording on disk, read row group by row group; open it with `Recording.open`."""
+    """A recording in a folder or an object store, read row group by row group; open it with `Recording.open`."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
-        self.path = path
+    def __init__(self, folder: Folder, manifest: Manifest, digest: str, damage: Iterable[Damage] = ()) -> None:
+        self._folder = folder
         self.manifest = manifest
-        self._indexes: dict[str, list[_Group]] = {}
+        #: SHA-256 of the manifest: stands for the whole content, whoever made it.
+        self.digest = digest
+        #: What of it is not used, since whoever opened it said so.
+        self.damage = tuple(damage)
+        self._without: dict[str, frozenset[int]] = {}
+        for one in self.damage:
+            if one.row_group >= 0:
+                self._without[one.file] = self._without.get(one.file, frozenset()) | {one.row_group}
+        gone = {one.file for one in self.damage if one.row_group < 0 and one.rows}
+        self._files = {name: entry for name, entry in manifest.files.items() if entry.topic and name not in gone}
+        self._indexes: dict[str, list[Group]] = {}
 
     @classmethod
-    def open(cls, path: Path, *, verify: bool = True) -> Recording:
-        """Open a recording and, where ``verify``, compare every file with its digest.
+    def open(cls, path: Path | str, *, verify: bool = True, damaged: Damaged = "refuse") -> Recording:
+        """Open a recording and, where ``verify``, compare every file with its digest and look at the order of its rows.
+
+        Parameters
+        ----------
+        path
+            A folder, or a URL that fsspec knows, such as ``s3://bucket/day``.
+        damaged
+            ``skip``: use what is whole; `Recording.damage` says what that leaves out.
 
         Raises
         ------
         RecordingError
-            If it has no manifest, a file is missing, or a digest is wrong.
+            If it has no manifest, or one that this version cannot read. Unless ``damaged`` says otherwise, also if a
+            file is missing, was changed, cannot be read or is not in order, or messages are missing in between.
         """
-        manifest_path = path / MANIFEST
-        if not manifest_path.is_file():
-            hint = f"; {path}.part is an unfinished one: write it again" if Path(f"{path}.part").is_dir() else ""
-            raise RecordingError(
-                f"{path} is no recording: it has no {MANIFEST}{hint or '; make one with `tocsin simulate --out DIR`'}."
-            )
-        try:
-            manifest = msgspec.json.decode(manifest_path.read_bytes(), type=Manifest)
-        except msgspec.DecodeError as error:
-            raise RecordingError(f"{manifest_path} cannot be read ({error}); make the recording again.") from error
-        if manifest.layout != LAYOUT:
-            raise RecordingError(
-                f"{path} has layout {manifest.layout}, this version reads {LAYOUT}; make the recording again."
-            )
-        for name, entry in manifest.files.items():
-            parts = PurePosixPath(name).parts
-            if not 1 <= len(parts) <= 2 or ".." in parts or "/" in parts or (entry.topic and entry.topic not in RANK):
-                raise RecordingError(
-                    f"{manifest_path} names {name!r} of topic {entry.topic!r}: expected files within the folder, of"
-                    " topics that this version knows; make the recording again."
-                )
-            file = path / name
-            if not file.is_file():
-                raise RecordingError(f"{file} is missing; copy the recording again, or make it again.")
-            if not verify:
-                continue
-            with file.open("rb") as data:
-                found = hashlib.file_digest(data, "sha256").hexdigest()
-            if found != entry.sha256:
-                raise RecordingError(
-                    f"{file} has SHA-256 {found[:12]}… and {file.stat().st_size} bytes, its manifest says "
-                    f"{entry.sha256[:12]}… and {entry.size}; copy the recording again, or make it again."
-                )
-        return cls(path, manifest)
+        folder = Folder(path)
+        content, manifest = _manifest(folder)
+        damage = []
+        for one in chain(_damage(folder, manifest, verify or damaged == "skip"), _gaps(folder, manifest)):
+            if damaged == "refuse" or (one.file and not one.topic):
+                raise RecordingError(_sentence(folder, one))
+            damage.append(one)
+        return cls(folder, manifest, hashlib.sha256(content).hexdigest(), damage)
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the manifest: stands for the whole content, whoever made it."""
-        return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
+    def path(self) -> str:
+        """The folder or URL, as it was named."""
+        return self._folder.name
 
     @property
     def topics(self) -> tuple[str, ...]:
         """Topics that have messages, in the order that breaks ties."""
-        return tuple(sorted({e.topic for e in self.manifest.files.values() if e.topic}, key=RANK.__getitem__))
+        return tuple(sorted({e.topic for e in self._files.values()}, key=RANK.__getitem__))
 
     @property
     def first_ns(self) -> int:
         """``ts_available`` of the first message, int64 ns UTC; 0 if there is none."""
-        return min((e.first_ns for e in self.manifest.files.values() if e.rows), default=0)
+        return min((e.first_ns for e in self._files.values() if e.rows), default=0)
 
     @property
     def last_ns(self) -> int:
         """``ts_available`` of the last message, int64 ns UTC; 0 if there is none."""
-        return max((e.last_ns for e in self.manifest.files.values() if e.rows), default=0)
+        return max((e.last_ns for e in self._files.values() if e.rows), default=0)
 
-    @property
+    @cached_property
     def symbols(self) -> Path | None:
-        """The recording's own symbol master, if it has one."""
-        return self.path / SYMBOLS if SYMBOLS in self.manifest.files else None
+        """The recording's own symbol master, if it has one: from an object store a copy of it."""
+        if SYMBOLS not in self.manifest.files:
+            return None
+        if self._folder.local is not None:
+            return self._folder.local / SYMBOLS
+        self._copies = tempfile.TemporaryDirectory(prefix="tocsin-")
+        copy = Path(self._copies.name) / SYMBOLS
+        copy.write_bytes(self._folder.read(SYMBOLS))
+        return copy
 
     def rows(self, topics: Iterable[str] | None = None) -> int:
         """Return the number of messages, of ``topics`` only if given."""
         wanted = set(self.topics if topics is None else topics)
-        return sum(entry.rows for entry in self.manifest.files.values() if entry.topic in wanted)
+        left = sum(one.rows for one in self.damage if one.row_group >= 0 and one.topic in wanted)
+        return sum(entry.rows for entry in self._files.values() if entry.topic in wanted) - left
 
     def labels(self) -> list[Label]:
         """Return what is known to have happened; empty where nothing is."""
         if LABELS not in self.manifest.files:
             return []
-        path = self.path / LABELS
         try:
-            return msgspec.convert(pq.read_table(path).to_pylist(), list[Label])
+            with self._folder.open(LABELS) as file:
+                return msgspec.convert(pq.read_table(file).to_pylist(), list[Label])
         except (pa.ArrowInvalid, OSError, msgspec.ValidationError) as error:
-            raise _unreadable(path, error) from error
+            raise RecordingError(
+                f"{self._folder.path(LABELS)} cannot be read ({str(error).splitlines()[0]}); copy or make the recording"
+                " again."
+            ) from error
 
     def messages(
-        self, topics: Iterable[str] | None = None, start_ns: int | None = None, end_ns: int | None = None
+        self,
+        topics: Iterable[str] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        keys: Collection[bytes] | None = None,
     ) -> Iterator[Message]:
         """Yield messages in canonical order: (ts_available, topic's rank, key, content), see `canonical`.
 
@@ -229,6 +179,8 @@ class Recording:
             Names without prefix; all if None.
         start_ns, end_ns
             Half-open range of the messages' ``ts_available``, int64 ns UTC.
+        keys
+            Messages of these keys only; all if None.
 
         Raises
         ------
@@ -236,8 +188,8 @@ class Recording:
             If a file cannot be read.
         """
         wanted = self.topics if topics is None else tuple(t for t in self.topics if t in set(topics))
-        streams = [canonical(self._topic(name, start_ns, end_ns)) for name in wanted]
-        return heapq.merge(*streams, key=_order)
+        selection = Selection(start_ns, end_ns, keys)
+        return heapq.merge(*(canonical(self._topic(name, selection)) for name in wanted), key=_order)
 
     def partitions(self, topic: str) -> tuple[int, ...]:
         """Return the partitions of which ``topic`` has messages, ascending."""
@@ -260,91 +212,124 @@ class Recording:
         RecordingError
             If a file cannot be read.
         """
-        groups = [
-            group
-            for group in self._groups(topic)
-            if partition in group.offsets and group.offsets[partition][1] >= start
-        ]
-        groups.sort(key=lambda group: group.offsets[partition][0])
+        selection = Selection(partition=partition)
+        groups = [(g.offsets[partition], g.file, g.number) for g in self._groups(topic) if partition in g.offsets]
         waiting: list[tuple[int, int, Message]] = []
-        for number, group in enumerate(groups):
+        read = count()
+        for (first, last, _), file, number in sorted(groups):
+            if last < start:
+                continue
             # All that comes before the group's first is in memory by now.
-            while waiting and waiting[0][0] < group.offsets[partition][0]:
+            while waiting and waiting[0][0] < first:
                 yield heapq.heappop(waiting)[2]
-            for message in _read(group.path, group.number):
-                if message.partition == partition and message.offset >= start:
-                    heapq.heappush(waiting, (message.offset, number, message))
+            for message in recording_files.read(self._folder, file, selection, [number]):
+                if message.offset >= start:
+                    heapq.heappush(waiting, (message.offset, next(read), message))
         while waiting:
             yield heapq.heappop(waiting)[2]
 
-    def _groups(self, topic: str) -> list[_Group]:
-        """Return where offsets of a topic lie; two columns of integers are read for it, once."""
+    def _groups(self, topic: str) -> list[Group]:
         if topic not in self._indexes:
-            names = sorted(name for name, entry in self.manifest.files.items() if entry.topic == topic)
-            self._indexes[topic] = [group for name in names for group in _index(self.path / name)]
+            self._indexes[topic] = [
+                group
+                for name, entry in sorted(self._files.items())
+                if entry.topic == topic
+                for group in recording_files.index(self._folder, name, self._without.get(name, frozenset()))
+            ]
         return self._indexes[topic]
 
-    def _topic(self, topic: str, start_ns: int | None, end_ns: int | None) -> Iterator[Message]:
-        low = -(1 << 63) if start_ns is None else start_ns
-        high = (1 << 63) - 1 if end_ns is None else end_ns
-        entries = sorted((e.first_ns, name) for name, e in self.manifest.files.items() if e.topic == topic)
-        for first_ns, name in entries:
-            if first_ns < high and self.manifest.files[name].last_ns >= low:
-                for message in _read(self.path / name):
-                    if message.ts_available >= high:
-                        return
-                    if message.ts_available >= low:
-                        yield message
+    def _topic(self, topic: str, selection: Selection) -> Iterator[Message]:
+        """Yield a topic's messages in order of ``ts_available``."""
+        low = -(1 << 63) if selection.start_ns is None else selection.start_ns
+        high = (1 << 63) - 1 if selection.end_ns is None else selection.end_ns
+        mine = [(e.first_ns, e.last_ns, name) for name, e in self._files.items() if e.topic == topic]
+        for together in _overlapping([file for file in mine if file[0] < high and file[1] >= low]):
+            streams = [
+                recording_files.read(
+                    self._folder, name, replace(selection, without=self._without.get(name, frozenset()))
+                )
+                for name in together
+            ]
+            yield from streams[0] if len(streams) == 1 else heapq.merge(*streams, key=attrgetter("ts_available"))
+
+
+def _overlapping(files: Iterable[tuple[int, int, str]]) -> Iterator[list[str]]:
+    """Yield the names of files, given as (first, last, name), in order, together those whose spans meet."""
+    together: list[str] = []
+    latest = 0
+    for first, last, name in sorted(files):
+        if together and first > latest:
+            yield together
+            together = []
+        together.append(name)
+        latest = last if len(together) == 1 else max(latest, last)
+    if together:
+        yield together
 
 
 def _order(message: Message) -> tuple[int, int]:
     return message.ts_available, RANK[message.topic]
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """A row group: its file, its number there, and the first and last offset of each partition in it."""
-
-    path: Path
-    number: int
-    offsets: dict[int, tuple[int, int]]
-
-
-def _index(path: Path) -> list[_Group]:
+def _manifest(folder: Folder) -> tuple[bytes, Manifest]:
+    """Return a recording's manifest, and its bytes."""
+    where = folder.path(MANIFEST)
+    if folder.size(MANIFEST) is None:
+        unfinished = folder.local is not None and Path(f"{folder.name}.part").is_dir()
+        hint = f"{folder.name}.part is an unfinished one: write it again" if unfinished else _MAKE
+        raise RecordingError(f"{folder.name} is no recording: it has no {MANIFEST}; {hint}.")
+    content = folder.read(MANIFEST)
     try:
-        with pq.ParquetFile(path) as file:
-            tables = [file.read_row_group(n, columns=["partition", "offset"]) for n in range(file.num_row_groups)]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(path, error) from error
-    groups = []
-    for number, table in enumerate(tables):
-        spans = table.group_by("partition").aggregate([("offset", "min"), ("offset", "max")]).to_pylist()
-        offsets = {span["partition"]: (span["offset_min"], span["offset_max"]) for span in spans}
-        groups.append(_Group(path, number, offsets))
-    return groups
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise RecordingError(f"{where} cannot be read ({error}); make the recording again.") from error
+    if manifest.layout != LAYOUT:
+        remedy = "make the recording again" if manifest.layout < LAYOUT else "read it with the version that wrote it"
+        raise RecordingError(f"{folder.name} has layout {manifest.layout}, this version reads {LAYOUT}; {remedy}.")
+    for name, entry in manifest.files.items():
+        parts = PurePosixPath(name).parts
+        if not 1 <= len(parts) <= 2 or ".." in parts or "/" in parts or (entry.topic and entry.topic not in RANK):
+            raise RecordingError(
+                f"{where} names {name!r} of topic {entry.topic!r}: expected files within the folder, of"
+                " topics that this version knows; make the recording again."
+            )
+    return content, manifest
 
 
-def _read(path: Path, only: int | None = None) -> Iterator[Message]:
-    """Yield a file's messages, or those of one row group; one row group is in memory at a time."""
-    try:
-        with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(COLUMNS):
-                raise RecordingError(
-                    f"{path} has columns {', '.join(file.schema_arrow.names)}, expected {', '.join(COLUMNS.names)}; "
-                    "make the recording again."
+_MAKE = "make one with `tocsin simulate --out DIR`, or capture topics with `tocsin record --out DIR`"
+
+
+def _damage(folder: Folder, manifest: Manifest, verify: bool) -> Iterator[Damage]:
+    """Yield what is wrong with the files of a recording."""
+    for name, entry in manifest.files.items():
+        yield from recording_files.damages(folder, name, entry, verify=verify)
+
+
+def _gaps(folder: Folder, manifest: Manifest) -> Iterator[Damage]:
+    """Yield what a captured recording does not hold although its topics did."""
+    if manifest.capture is None:
+        return
+    for topic, positions in sorted(manifest.capture.positions.items()):
+        for partition, position in sorted(positions.items()):
+            for gap in position.gaps:
+                yield Damage(
+                    topic=topic,
+                    rows=gap.end - gap.start,
+                    first_ns=gap.after_ns,
+                    last_ns=gap.before_ns,
+                    reason=f"offsets {gap.start} to {gap.end - 1} were deleted before they were captured",
+                    partition=partition,
                 )
-            for group in range(file.num_row_groups) if only is None else (only,):
-                table = file.read_row_group(group)
-                columns = {name: table.column(name).to_pylist() for name in COLUMNS.names}
-                for topic, partition, offset, key, headers, timestamp, event, available, value in zip(
-                    *columns.values(), strict=True
-                ):
-                    yield Message(
-                        topic, key, value, event, available, timestamp, partition, offset, tuple(headers or ())
-                    )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(path, error) from error
+        files = {name: entry for name, entry in manifest.files.items() if entry.topic == topic}
+        if sum(position.rows for position in positions.values()) != sum(entry.rows for entry in files.values()):
+            groups = [group for name in sorted(files) for group in recording_files.index(folder, name)]
+            yield from recording_files.missing(folder, topic, positions, groups)
 
 
-def _unreadable(path: Path, error: Exception) -> RecordingError:
-    return RecordingError(f"{path} cannot be read ({str(error).splitlines()[0]}); copy or make the recording again.")
+def _sentence(folder: Folder, one: Damage) -> str:
+    if not one.file:
+        where = f"{folder.name} has a gap: of {one.topic}, partition {one.partition},"
+    else:
+        where = f"{folder.path(one.file)}{f', row group {one.row_group},' if one.row_group >= 0 else ''}"
+    use = "; `--damaged skip` uses what is whole" if one.topic else ""
+    return f"{where} {one.reason}; copy the recording again, or make it again{use}."

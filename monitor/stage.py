@@ -27,7 +27,7 @@ from monitor.encoding import load_members
 from monitor.errors import StartupError
 from monitor.labels import load_labels
 from monitor.lane import Output
-from monitor.recordings import code_version
+from monitor.recording_format import code_version
 from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
