@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "run": "run",
     "gateway": "gateway",
     "feed": "feed",
+    "record": "record",
     "demo": "demo",
     "simulate": "simulate",
     "convert": "convert",

@@ -130,7 +130,7 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 async def reader(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """Yield a started consumer without a group, for `end_offsets` and `read_partition`, and stop it."""
     consumer = AIOKafkaConsumer(
-        **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest", **options
+        **client_options(settings), enable_auto_commit=False, **{"auto_offset_reset": "earliest", **options}
     )
     try:
         await start(consumer, settings.bootstrap)
@@ -242,6 +242,12 @@ async def create_topics(settings: Settings) -> Created:
     while not set(missing) <= set(await partition_counts(settings)):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     return Created(missing, there, embedded=False)
+
+
+async def cluster_id(settings: Settings) -> str:
+    """Return the id that the cluster gave itself."""
+    async with admin(settings) as client:
+        return str((await client.describe_cluster())["cluster_id"])
 
 
 async def _is_embedded(client: AIOKafkaAdminClient) -> bool:

@@ -16,12 +16,12 @@ from monitor.settings import Settings
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-def since_ns(text: str, now_ns: int | None = None) -> int:
+def since_ns(text: str, now_ns: int | None = None, option: str = "--since") -> int:
     """Return the time that ``text`` names, ns UTC: `beginning`, an age such as `90s`, `15m`, `1h`, `7d`, or ISO 8601.
 
     Raises
     ------
-    StartupError: it is none of these.
+    StartupError: it is none of these; ``option`` is what the sentence begins with.
 
     Example
     -------
@@ -37,7 +37,7 @@ def since_ns(text: str, now_ns: int | None = None) -> int:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise StartupError(
-            f"--since: expected `beginning`, an age such as 15m, 1h or 7d, or a time in ISO 8601, found {text!r}."
+            f"{option}: expected `beginning`, an age such as 15m, 1h or 7d, or a time in ISO 8601, found {text!r}."
         ) from None
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000) * 1_000_000
 

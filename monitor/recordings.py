@@ -105,9 +105,9 @@ class Recording:
             file is missing, was changed, cannot be read or is not in order, or messages are missing in between.
         """
         folder = Folder(path)
-        content, manifest = _manifest(folder)
+        content, manifest = read_manifest(folder)
         damage = []
-        for one in chain(_damage(folder, manifest, verify or damaged == "skip"), _gaps(folder, manifest)):
+        for one in chain(_damage(folder, manifest, verify), _gaps(folder, manifest)):
             if damaged == "refuse" or (one.file and not one.topic):
                 raise RecordingError(_sentence(folder, one))
             damage.append(one)
@@ -271,8 +271,14 @@ def _order(message: Message) -> tuple[int, int]:
     return message.ts_available, RANK[message.topic]
 
 
-def _manifest(folder: Folder) -> tuple[bytes, Manifest]:
-    """Return a recording's manifest, and its bytes."""
+def read_manifest(folder: Folder) -> tuple[bytes, Manifest]:
+    """Return a recording's manifest, and its bytes.
+
+    Raises
+    ------
+    RecordingError
+        There is none, or this version cannot read it.
+    """
     where = folder.path(MANIFEST)
     if folder.size(MANIFEST) is None:
         unfinished = folder.local is not None and Path(f"{folder.name}.part").is_dir()
