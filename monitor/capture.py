@@ -28,9 +28,8 @@ from schemas.errors import BadMessage
 from schemas.frames import Frame
 from schemas.topics import BY_NAME, TOPICS
 
-#: A commit is due after so long, or when so many bytes wait. What a crash loses is read again: it only takes time.
-COMMIT_S = 60.0
-COMMIT_BYTES = 64 << 20
+#: A commit is due when so many bytes wait, however short ago the last one was.
+_COMMIT_BYTES = 64 << 20
 _POLL_MS = 200
 _REPORT_S = 0.2
 _AT_A_TIME = 2_000
@@ -159,6 +158,7 @@ async def capture(
     begin: Begin = 0,
     until: Until = None,
     accept_gaps: bool = False,
+    commit_s: float = 60.0,
     stop: asyncio.Event | None = None,
     on_progress: Callable[[Captured], None] | None = None,
 ) -> Captured:
@@ -172,6 +172,8 @@ async def capture(
         Where partitions begin that the recording does not hold yet; the others go on where they stopped.
     accept_gaps
         Go on where retention has deleted what comes next; the recording then says so.
+    commit_s
+        What came is committed so often. What a crash loses is read again: it only takes time.
 
     Raises
     ------
@@ -185,7 +187,7 @@ async def capture(
     cluster = await kafka.cluster_id(settings)
     with CaptureWriter(folder, cluster, settings.prefix) as writer:
         async with kafka.reader(settings, auto_offset_reset="none") as consumer:
-            run = _Run(settings, consumer, writer, accept_gaps, on_progress)
+            run = _Run(settings, consumer, writer, accept_gaps, commit_s, on_progress)
             await run.place(names, counts, begin)
             if until == "now":
                 await run.end_here()
@@ -226,12 +228,14 @@ class _Run:
         consumer: AIOKafkaConsumer,
         writer: CaptureWriter,
         accept_gaps: bool,
+        commit_s: float,
         on_progress: Callable[[Captured], None] | None,
     ) -> None:
         self._settings = settings
         self._consumer = consumer
         self._writer = writer
         self._accept_gaps = accept_gaps
+        self._commit_s = commit_s
         self._on_progress = on_progress
         self._parts: dict[TopicPartition, _Partition] = {}
         self._committed_s = time.monotonic()
@@ -345,8 +349,8 @@ class _Run:
             for tp in left:
                 self._parts[tp].skip(await self._consumer.position(tp))
             self.report()
-            due = time.monotonic() - self._committed_s >= COMMIT_S
-            if due or self._writer.waiting_bytes >= COMMIT_BYTES:
+            due = time.monotonic() - self._committed_s >= self._commit_s
+            if due or self._writer.waiting_bytes >= _COMMIT_BYTES:
                 await self.commit()
 
     def _take(self, part: _Partition, records: Iterable[ConsumerRecord]) -> None:

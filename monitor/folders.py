@@ -147,7 +147,7 @@ class Folder:
         """Turn whatever the library of an object store raises into one sentence."""
         try:
             yield
-        except (FileNotFoundError, StartupError):
+        except StartupError:
             raise
         except Exception as error:
             if self.local is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,35 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path}: set TOCSIN_DATA to the folder that has pump_trades, stocknet, …")
     return path
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Address of a server on this machine that speaks as S3 does."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty bucket of that server; the environment says how to reach it."""
+    import boto3
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"tocsin-{uuid.uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -42,12 +42,13 @@ def record(
             "--accept-gaps", help="Go on where retention deleted what comes next; the recording then says what."
         ),
     ] = False,
+    commit_s: Annotated[float, typer.Option(min=0.1, help="Commit what came so often, s.")] = 60.0,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
     """Capture topics from Kafka as a recording: inputs, journals, scores, alerts, whatever they hold.
 
-    Each day of a topic becomes a Parquet file. What was captured is committed once a minute, and the same command goes
+    Each day of a topic becomes a Parquet file. What was captured is committed every minute, and the same command goes
     on where it stopped, after Ctrl-C or a crash. The broker does not notice: no group is joined, no offset committed.
     Times of `--from` and `--until` are Kafka's timestamps.
 
@@ -104,6 +105,7 @@ def record(
             begin=first,
             until=last,
             accept_gaps=accept_gaps,
+            commit_s=commit_s,
             stop=stop,
             on_progress=show,
         )

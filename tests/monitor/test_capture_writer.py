@@ -195,9 +195,10 @@ def test_a_capture_of_another_cluster_or_prefix_is_not_mixed_in(tmp_path: Path, 
 
 
 def test_one_process_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
-    with CaptureWriter(Folder(tmp_path / "r"), "c", "p"):
-        with pytest.raises(RecordingError, match="Another `tocsin record` writes into"):
-            CaptureWriter(Folder(tmp_path / "r"), "c", "p")
+    one = CaptureWriter(Folder(tmp_path / "r"), "c", "p")
+    with pytest.raises(RecordingError, match="Another `tocsin record` writes into"):
+        CaptureWriter(Folder(tmp_path / "r"), "c", "p")
+    one.close()
     CaptureWriter(Folder(tmp_path / "r"), "c", "p").close()
 
 
@@ -228,7 +229,9 @@ def test_a_full_disk_is_one_sentence_and_what_was_committed_is_whole(
 
         monkeypatch.setattr(folder, "create", lambda file: Full())
         writer.add("news", row(0, 1))
-        with pytest.raises(RecordingError, match="cannot be written .*No space left on device.* run the command again"):
+        with pytest.raises(
+            RecordingError, match=r"cannot be written .*No space left on device.* run the command again"
+        ):
             writer.commit(positions({("news", 0): 2}))
     assert Recording.open(tmp_path / "r").rows() == 1
 
