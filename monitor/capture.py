@@ -52,8 +52,6 @@ class Captured:
     at_ns: int = 0
     resumed: bool = False
     sealing: bool = False
-    #: A sentence for each stretch that retention had deleted before it could be captured, now or earlier.
-    gaps: list[str] = field(default_factory=list)
 
 
 def default_topics(there: Collection[str], prefix: str) -> list[str]:
@@ -263,11 +261,10 @@ class _Run:
                 # A partition that a known topic did not have before holds nothing older than the recording.
                 start = firsts[tp] if name in self._writer.positions else starts[tp]
                 self._parts[tp] = _Partition(name, start, start)
+        await self.commit()
         self._consumer.assign(list(self._parts))
         for tp, part in self._parts.items():
             self._consumer.seek(tp, part.next)
-        self._note_gaps()
-        await self.commit()
 
     async def _starts(
         self,
@@ -377,19 +374,10 @@ class _Run:
         elif first > part.next:
             await self.commit()
             self._lose(tp, first)
-            self._note_gaps()
         else:
             await self.commit()
             raise self._refused(tp, "was deleted and made anew; name another folder")
         self._consumer.seek(tp, part.next)
-
-    def _note_gaps(self) -> None:
-        self.captured.gaps = [
-            f"{tp.topic}, partition {tp.partition}: offsets {gap.start} to {gap.end - 1} were deleted before they were"
-            " captured"
-            for tp, part in self._parts.items()
-            for gap in part.gaps
-        ]
 
     async def commit(self) -> None:
         """Commit what came; meanwhile the consumer fetches on."""

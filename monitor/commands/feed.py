@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from monitor.commands.options import Bootstrap, Prefix
+from monitor.commands.options import Bootstrap, Prefix, RecordingPlace, WhereDamaged
 
 app = typer.Typer()
 
 
 @app.command()
 def feed(
-    recording: Annotated[Path, typer.Argument(help="Folder that `tocsin simulate` or `convert` wrote.")],
+    recording: RecordingPlace,
     speed: Annotated[str, typer.Option(help="Multiple of the recording's own pace, or `max`.")] = "1",
     raw: Annotated[
         bool, typer.Option("--raw", help="Send single ticks and documents, for the gateway, not frames and news.")
@@ -34,6 +33,7 @@ def feed(
         list[str] | None, typer.Option(help="Send this topic only; several times for several.", show_default="inputs")
     ] = None,
     start: Annotated[int, typer.Option("--from", min=0, help="Leave out so many messages: resume a feed.")] = 0,
+    damaged: WhereDamaged = "refuse",
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
@@ -41,14 +41,15 @@ def feed(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from monitor.commands.tables import at
+    from monitor.commands.tables import at, damage
     from monitor.errors import StartupError
     from monitor.feed import Played, play, topics_of
     from monitor.recordings import Recording
     from monitor.settings import load
 
     pace = _pace(speed)
-    opened = Recording.open(recording)
+    opened = Recording.open(recording, damaged=damaged)
+    damage(Console(stderr=True), opened)
     known = topics_of(opened, raw)
     if topic and (unknown := sorted(set(topic) - set(known))):
         raise StartupError(f"{recording} has no {', '.join(unknown)} to feed; it has {', '.join(known)}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,3 +19,12 @@ BundleFolder = Annotated[
     Path | None, typer.Option("--bundle", help="Another model bundle [TOCSIN_BUNDLE]", show_default=False)
 ]
 Cache = Annotated[Path | None, typer.Option(help="Folder that keeps compiled plans [TOCSIN_CACHE]", show_default=False)]
+RecordingPlace = Annotated[
+    str, typer.Argument(metavar="RECORDING", help="A recording's folder, or its URL (s3://bucket/day).")
+]
+WhereDamaged = Annotated[
+    Literal["refuse", "skip"],
+    typer.Option(
+        "--damaged", help="Of a recording that is damaged or has a gap: `refuse` it, or `skip` what is not whole."
+    ),
+]

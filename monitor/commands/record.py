@@ -58,7 +58,7 @@ def record(
     from rich.progress import BarColumn, Progress, TextColumn
 
     from monitor.capture import capture
-    from monitor.commands.tables import at, contents
+    from monitor.commands.tables import at, contents, damage
     from monitor.folders import Folder
     from monitor.recordings import Recording
     from monitor.settings import load
@@ -113,9 +113,9 @@ def record(
     stop = asyncio.Event()
     with bar:
         captured = asyncio.run(run(stop))
-    contents(Console(), Recording.open(out, verify=False, damaged="skip"))
-    for gap in captured.gaps:
-        typer.echo(f"Gap: {gap}")
+    recording = Recording.open(out, verify=False, damaged="skip")
+    contents(Console(), recording)
+    damage(Console(), recording)
     took_s = time.monotonic() - begun_s
     typer.echo(
         f"{captured.messages:,} messages, {captured.bytes / 1e6:,.1f} MB captured {'more ' if captured.resumed else ''}"

@@ -35,6 +35,16 @@ def contents(console: Console, recording: Recording, most_labels: int = 40) -> N
     console.print(f"\n{recording.path}: {recording.rows():,} messages, {size:.1f} MB, digest {recording.digest[:12]}")
 
 
+def damage(console: Console, recording: Recording) -> None:
+    """Print what of a recording is not used, a line each; nothing where all of it is."""
+    for one in recording.damage:
+        where = one.file or f"{one.topic}, partition {one.partition}"
+        group = f", row group {one.row_group}" if one.row_group >= 0 else ""
+        span = f", {at(one.first_ns)} to {at(one.last_ns)} UTC" if one.first_ns else ""
+        left = f"{one.rows:,} messages left out{span}" if one.rows else "what of it reads well is used"
+        console.print(f"[yellow]damaged[/] {where}{group} {one.reason}: {left}", soft_wrap=True, highlight=False)
+
+
 def _labels(console: Console, labels: list[Label]) -> None:
     table = Table("event", "onset (UTC)", "ends", "where", "", box=None, pad_edge=False, header_style="bold")
     for label in labels:

@@ -229,9 +229,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_committed_is_whole(
 
         monkeypatch.setattr(folder, "create", lambda file: Full())
         writer.add("news", row(0, 1))
-        with pytest.raises(
-            RecordingError, match=r"cannot be written .*No space left on device.* run the command again"
-        ):
+        with pytest.raises(RecordingError, match=r"cannot be written .*No space left on device.* run the command"):
             writer.commit(positions({("news", 0): 2}))
     assert Recording.open(tmp_path / "r").rows() == 1
 

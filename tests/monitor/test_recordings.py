@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.labels import Label
+from monitor.recording_format import COLUMNS
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import RANK, Message, Recording, RecordingError
 
@@ -239,3 +245,132 @@ def test_a_partition_is_read_in_order_of_offset_however_late_its_messages_were(
         for partition in recording.partitions(topic):
             expected = [m for m in made if (m.topic, m.partition) == (topic, partition) and m.offset >= start]
             assert list(recording.partition(topic, partition, start)) == expected
+
+
+# Damage: told by file and row group, and left out only when asked.
+
+
+def long_day(path: Path, rows: int = 9_000) -> Path:
+    """Write one file of three row groups: 4,096, 4,096 and 808 rows."""
+    return write(path, (message("ticks", value=b"%06d" % k, at=k, offset=k) for k in range(rows)))
+
+
+def damage_group(path: Path, group: int) -> None:
+    """Change a byte in the values of a row group."""
+    file = path / "ticks" / "2024-10-04.parquet"
+    at = pq.ParquetFile(file).metadata.row_group(group).column(COLUMNS.get_field_index("value") + 1).data_page_offset
+    damaged = bytearray(file.read_bytes())
+    damaged[at + 200] ^= 0xFF
+    file.write_bytes(damaged)
+
+
+def test_a_damaged_row_group_is_left_out_when_asked_and_told(tmp_path: Path) -> None:
+    path = long_day(tmp_path / "r")
+    damage_group(path, 1)
+    with pytest.raises(RecordingError, match=r"has SHA-256 .*--damaged skip"):
+        Recording.open(path)
+    recording = Recording.open(path, damaged="skip")
+    assert [m.offset for m in recording.messages()] == [*range(4_096), *range(8_192, 9_000)]
+    assert [m.offset for m in recording.partition("ticks", 0)] == [*range(4_096), *range(8_192, 9_000)]
+    assert recording.rows() == 9_000 - 4_096
+    whole, group = recording.damage
+    assert (whole.file, whole.row_group, whole.rows) == ("ticks/2024-10-04.parquet", -1, 0)
+    assert (group.file, group.row_group, group.rows) == ("ticks/2024-10-04.parquet", 1, 4_096)
+    assert (group.first_ns, group.last_ns) == (NOON_NS + 4_096, NOON_NS + 8_191)
+    assert "cannot be read" in group.reason
+
+
+def test_a_file_that_is_cut_short_or_missing_is_left_out_whole(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", [message("news", value=b"n", at=1), *(message("orders", at=k) for k in range(3))])
+    orders = path / "orders" / "2024-10-04.parquet"
+    orders.write_bytes(orders.read_bytes()[:-10])
+    damages = [one for one in Recording.open(path, damaged="skip").damage if one.rows]
+    orders.unlink()
+    recording = Recording.open(path, damaged="skip")
+    for (one,) in (damages, recording.damage):
+        assert (one.topic, one.file, one.row_group, one.rows) == ("orders", "orders/2024-10-04.parquet", -1, 3)
+        assert (one.first_ns, one.last_ns) == (NOON_NS, NOON_NS + 2)
+    assert recording.topics == ("news",)
+    assert [m.value for m in recording.messages()] == [b"n"]
+
+
+def resigned(path: Path, name: str) -> None:
+    """Write a file's digest and size anew into the manifest, as another tool would that rewrote it."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    content = (path / name).read_bytes()
+    manifest["files"][name] |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_rows_that_are_not_in_order_are_refused_with_their_row_group(tmp_path: Path) -> None:
+    path, name = long_day(tmp_path / "r"), "ticks/2024-10-04.parquet"
+    table = pq.read_table(path / name)
+    turned = pa.concat_tables([table[:3_000], table[5_000:6_000], table[3_000:5_000], table[6_000:]])
+    pq.write_table(turned, path / name, row_group_size=3_000)
+    resigned(path, name)
+    back = f"ts_available goes back from {NOON_NS + 5_999} to {NOON_NS + 3_000}"
+    with pytest.raises(RecordingError, match=rf"{name}, row group 1, is not in order: {back}; .*--damaged skip"):
+        Recording.open(path)
+    recording = Recording.open(path, damaged="skip")
+    assert [(one.row_group, one.rows) for one in recording.damage] == [(1, 3_000)]
+    assert [m.offset for m in recording.messages()] == [*range(3_000), *range(6_000, 9_000)]
+
+
+def test_a_file_of_other_columns_or_rows_is_refused(tmp_path: Path) -> None:
+    path, name = write(tmp_path / "r", [message(at=k) for k in range(3)]), "news/2024-10-04.parquet"
+    table = pq.read_table(path / name)
+    pq.write_table(table[:2], path / name)
+    resigned(path, name)
+    with pytest.raises(RecordingError, match=rf"{name} has 2 rows, its manifest says 3; copy the recording again"):
+        Recording.open(path)
+    pq.write_table(table.drop_columns(["headers"]), path / name)
+    resigned(path, name)
+    with pytest.raises(RecordingError, match=rf"{name} has columns topic, .*, value, expected topic, partition, "):
+        Recording.open(path)
+    assert [one.rows for one in Recording.open(path, damaged="skip").damage] == [3]
+
+
+@pytest.mark.parametrize(("layout", "remedy"), [(0, "make the recording again"), (2, "read it with the version that")])
+def test_another_layout_is_refused(tmp_path: Path, layout: int, remedy: str) -> None:
+    path = write(tmp_path / "r", [message()])
+    manifest = path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"layout": 1', f'"layout": {layout}'))
+    with pytest.raises(RecordingError, match=f"has layout {layout}, this version reads 1; {remedy}"):
+        Recording.open(path, damaged="skip")
+
+
+def test_damaged_labels_are_refused_always(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", [message()], labels=[])
+    (path / "labels.parquet").write_bytes(b"nothing")
+    with pytest.raises(RecordingError, match=r"labels\.parquet has 7 bytes, its manifest says \d+; copy"):
+        Recording.open(path, damaged="skip")
+
+
+# Other readers, and other selections.
+
+
+def test_messages_of_some_keys_are_read(tmp_path: Path) -> None:
+    rows = [message(key=key, value=key.encode(), at=k) for k, key in enumerate(["A.X", "B.X", "C.X", "A.X"])]
+    path = write(tmp_path / "r", rows)
+    assert values(path, keys={b"A.X", b"C.X"}) == [b"A.X", b"C.X", b"A.X"]
+    assert values(path, keys=set()) == []
+
+
+def test_duckdb_and_polars_read_a_recording(tmp_path: Path) -> None:
+    """The query is that of docs/simulator.md."""
+    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
+    heard = [("A.X", "up"), ("B.X", "down"), ("A.X", "für immer")]
+    rows = [
+        message(key=key, value=b'{"headline":"%s"}' % said.encode(), at=k, headers=(("trace", b"\x00"),))
+        for k, (key, said) in enumerate(heard)
+    ]
+    path = write(tmp_path / "day", rows)
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    query = re.search(r"^duckdb -c \"(.*?)\"", page, re.MULTILINE | re.DOTALL)
+    assert query is not None
+    found = duckdb.sql(query[1].replace("day/", f"{path}/")).fetchall()
+    assert found == [("A.X", 2, "für immer"), ("B.X", 1, "down")]
+    frame = polars.read_parquet(path / "news" / "*.parquet")
+    assert frame["offset"].to_list() == [0, 1, 2]
+    assert frame.filter(polars.col("key") == b"B.X")["value"].to_list() == [b'{"headline":"down"}']
+    assert (frame["ts_available"].cast(polars.Datetime("ns"))).is_sorted()
