@@ -14,15 +14,19 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from confluent_kafka.admin import AdminClient, NewTopic
+from typer.testing import CliRunner
 
 from monitor import kafka
 from monitor.capture import Captured, capture, times
+from monitor.cli import app
 from monitor.errors import StartupError
 from monitor.folders import Folder
 from monitor.journal import read_journal
 from monitor.recordings import Message, Recording
 from monitor.replay import by_history
 from monitor.settings import Settings
+from schemas import codec
+from schemas.records import News
 from schemas.topics import BY_NAME, INSTRUMENT_INPUTS
 from tests.integration.daemon import ROOT, Feed, Watch, Worker, day, stages, until
 
@@ -78,6 +82,7 @@ async def take(settings: Settings, out: Path | str, **more: object) -> Captured:
     return await capture(settings, Folder(out), until="now", **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 async def test_the_day_is_captured_and_goes_on_and_is_history_for_a_replay(where: Settings, tmp_path: Path) -> None:
     part = day()[:1_500]
     await asyncio.to_thread(fed, where, part[:700])
@@ -95,6 +100,17 @@ async def test_the_day_is_captured_and_goes_on_and_is_history_for_a_replay(where
         (m.topic, m.key, m.value, m.ts_event, m.ts_available) for m in part
     ]
     assert not (await by_history(read, stages())).dead_letters
+
+
+def texts(count: int) -> list[Message]:
+    """Return news of three instruments, a second apart."""
+    made = []
+    for number in range(count):
+        ns = (NOW_MS - 60_000) * 10**6 + number * 10**9
+        key = f"{'ABC'[number % 3]}.XTOC"
+        record = News(ts_event=ns, ts_available=ns, document_id=str(number), headline="said", instrument=key)
+        made.append(Message("news", key.encode(), codec.encode(record), ns, ns, ns // 10**6, partition=-1))
+    return made
 
 
 def fed(settings: Settings, messages: Sequence[Message]) -> None:
@@ -310,9 +326,9 @@ async def test_an_object_store_holds_the_same_recording(
     bucket: str, embedded: str, settings_of: Callable[..., Settings], tmp_path: Path
 ) -> None:
     settings = await asyncio.to_thread(settings_of, embedded)
-    part = day()[:900]
-    for start in (0, 300, 600):
-        await asyncio.to_thread(fed, settings, part[start : start + 300])
+    part = texts(30)
+    for start in (0, 15):
+        await asyncio.to_thread(fed, settings, part[start : start + 15])
         await take(settings, f"{bucket}/deep/day")
     await take(settings, tmp_path / "day")
     there, here = Recording.open(f"{bucket}/deep/day"), Recording.open(tmp_path / "day")
@@ -326,3 +342,44 @@ def test_what_is_no_place_in_a_store_is_one_sentence(bucket: str) -> None:
         Recording.open(f"{bucket}/nothing")
     with pytest.raises(StartupError, match=r"s3://tocsin-none/manifest.json cannot be reached .*AWS_ENDPOINT_URL"):
         Folder("s3://tocsin-none").write("manifest.json", b"{}")
+
+
+def run(settings: Settings, *arguments: str) -> tuple[int, str, str]:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(
+        app, [*arguments, "--bootstrap", settings.bootstrap, "--prefix", settings.prefix]
+    )
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_command_says_what_it_captured_and_feeds_go_by_it(where: Settings, bucket: str, tmp_path: Path) -> None:
+    fed(where, texts(30))
+    for out, held in ((str(tmp_path / "r"), 30), (f"{bucket}/r", 60)):
+        code, said, _ = run(where, "record", "--out", out, "--until", "now")
+        assert code == 0
+        assert f"{out}: {held} messages" in said
+        assert f"{held} messages, " in said.splitlines()[-1]
+        assert "the same command goes on from here" in said
+        code, said, error = run(where, "feed", out, "--speed", "max")
+        assert code == 0, error
+        assert f"{held} messages delivered" in said
+        code, said, _ = run(where, "record", "--out", out, "--until", "now")
+        assert "captured more in" in said.splitlines()[-1]
+    assert Recording.open(tmp_path / "r").rows() == 60
+    assert Recording.open(f"{bucket}/r").rows() == 120
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--from", "yesterday"], "--from: expected `beginning`, an age such as 15m, 1h or 7d, or a time in ISO 8601"),
+        (["--until", "dawn"], "--until: expected"),
+        (["--topic", "gossip"], "There is no topic gossip"),
+    ],
+)
+def test_what_cannot_be_captured_is_one_sentence(
+    embedded: str, settings_of: Callable[..., Settings], tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    code, _, error = run(settings_of(embedded), "record", "--out", str(tmp_path / "r"), *arguments)
+    assert code == 2
+    assert f"tocsin: {sentence}" in error
+    assert not (tmp_path / "r").exists()
