@@ -29,6 +29,8 @@ PLACES = {
 }
 #: What the score of a modality that has no typology of its own is called.
 HEADS = {"chart": "chart_risk", "audio": "voice_stress"}
+#: All that a record of scores may name.
+SCORES = ("market_anomaly", "elevated_risk", "adverse_text", *HEADS.values())
 #: Places that an explanation names of each modality, those that weigh most.
 ATTRIBUTIONS = 2
 #: The model's modality that hears what was said, whether it was written or spoken: whichever came last.

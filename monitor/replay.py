@@ -9,9 +9,11 @@ the market's is put into canonical order too.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -29,6 +31,7 @@ from monitor.worker import Stage
 from schemas import codec
 from schemas.alerts import Alert, AlertEvent
 from schemas.errors import BadMessage
+from schemas.frames import Frame
 from schemas.journal import Clock, Decides, Ladder, Run, Step
 from schemas.records import DeadLetter, Opening, Score, Signal
 from schemas.topics import MARKET, MARKET_INPUTS
@@ -38,22 +41,71 @@ _event = msgspec.json.Decoder(AlertEvent)
 _Read = tuple[int, bytes, bytes, int, dict[str, str]]
 
 
+class Sink(Protocol):
+    """Takes what a replay says while it says it, so that nothing but alerts need be held."""
+
+    def begin_stage(self) -> None:
+        """Take notice that another stage, or another partition, speaks from here on: time begins again."""
+
+    def take(self, output: object) -> None:
+        """Take an output of a stage's agents, whatever it is."""
+
+    def refuse(self, letter: DeadLetter) -> None:
+        """Take a dead letter."""
+
+
 @dataclass(slots=True)
 class Replayed:
-    """What a replay gave; ``table`` holds the state of every key at the end."""
+    """What a replay gave; ``table`` holds the state of every key at the end.
 
+    Where there is a ``sink``, dead letters are its own; ``refusals`` counts them by topic and reason. ``first_ns`` and
+    ``last_ns`` are the least and the greatest ``ts_available`` of what was applied, ns.
+    """
+
+    sink: Sink | None = None
     alerts: list[Alert] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     openings: list[Opening] = field(default_factory=list)
     scores: int = 0
     signals: int = 0
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     messages: int = 0
+    by_topic: Counter[str] = field(default_factory=Counter)
+    ticks: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
     clock_ns: int = 0
     table: StateTable[State] = field(default_factory=StateTable)
 
+    def add(self, other: Replayed) -> None:
+        """Add what another partition, or the next stage, gave; its state is left where it is."""
+        self.alerts += other.alerts
+        self.dead_letters += other.dead_letters
+        self.openings += other.openings
+        self.scores += other.scores
+        self.signals += other.signals
+        self.refusals += other.refusals
+        self.messages += other.messages
+        self.ticks += other.ticks
+        self.by_topic += other.by_topic
+        self.first_ns = min(self.first_ns or other.first_ns, other.first_ns or self.first_ns)
+        self.last_ns = max(self.last_ns, other.last_ns)
+        self.clock_ns = max(self.clock_ns, other.clock_ns)
+
+    def refuse(self, letter: DeadLetter) -> None:
+        """Take a dead letter."""
+        self.refusals[letter.topic, letter.reason] += 1
+        if self.sink is None:
+            self.dead_letters.append(letter)
+        else:
+            self.sink.refuse(letter)
+
 
 async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -> Replayed:
+    sink = replayed.sink
     async for output in stage.agent(items, replayed.table):
+        if sink is not None:
+            sink.take(output)
         if isinstance(output, Alert):
             replayed.alerts.append(output)
         elif isinstance(output, Score):
@@ -68,8 +120,14 @@ async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -
 def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Replayed) -> Item | None:
     message, ordinal = taken.message, replayed.messages
     replayed.messages += 1
+    replayed.by_topic[taken.topic] += 1
+    if message.ts_available:
+        replayed.first_ns = replayed.first_ns or message.ts_available
+        replayed.last_ns = max(replayed.last_ns, message.ts_available)
     embedding = None
     if message.value is not None:
+        if isinstance(message.value, Frame):
+            replayed.ticks += len(message.value)
         modality = modality_of(message.value)
         encode = stage.encoders.get(modality)
         if encode is not None and level < SHED_AT[modality]:
@@ -78,12 +136,14 @@ def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Repl
             except BadMessage as refusal:
                 message.refuse(refusal)
     if message.value is None:
-        replayed.dead_letters.append(dead_letter(taken, partition))
+        replayed.refuse(dead_letter(taken, partition))
         return None
     return arrival(taken, partition, ordinal, embedding)
 
 
-async def by_journal(settings: Settings, stage: Stage, partition: int, *, others: Sequence[Stage] = ()) -> Replayed:
+async def by_journal(
+    settings: Settings, stage: Stage, partition: int, *, others: Sequence[Stage] = (), sink: Sink | None = None
+) -> Replayed:
     """Apply a partition's journal from its beginning; everything it names must still be in its topics.
 
     Topics are read as far as the journal has come, each by a consumer of its own. Where the journal says that another
@@ -103,7 +163,9 @@ async def by_journal(settings: Settings, stage: Stage, partition: int, *, others
     StartupError
         The journal names a bundle that is not among those of the stages.
     """
-    replayed = Replayed()
+    replayed = Replayed(sink)
+    if sink is not None:
+        sink.begin_stage()
     sequencer = Sequencer(stage.topics, overtake_ns=0)
     async with AsyncExitStack() as stack:
 
@@ -170,29 +232,34 @@ async def _whole(settings: Settings, topic: str, partition: int) -> AsyncGenerat
 
 
 async def by_history(
-    messages: Iterable[Message], stages: Stages, progress: Callable[[Message], None] | None = None
+    messages: Iterable[Message],
+    stages: Stages,
+    progress: Callable[[Message], None] | None = None,
+    sink: Sink | None = None,
 ) -> Replayed:
     """Apply messages in the order in which they are given, time moving with their ``ts_available``.
 
-    What is returned is the instrument stage's, and the market stage's alerts after its own.
+    What is returned is the instrument stage's, and the market stage's alerts after its own; ``sink`` hears both.
     """
-    replayed = await _history(messages, stages.instrument, progress)
+    replayed = await _history(messages, stages.instrument, Replayed(sink), progress)
     told = sorted((o.ts_available, o.instrument, o.episode_id, codec.encode(o)) for o in replayed.openings)
     market = (
         Message(MARKET_INPUTS[0], MARKET.encode(), value, ts, ts, ts // 1_000_000 + 1, offset=offset)
         for offset, (ts, _, _, value) in enumerate(told)
     )
-    replayed.alerts += (await _history(market, stages.market, until_ns=replayed.clock_ns)).alerts
+    replayed.alerts += (await _history(market, stages.market, Replayed(sink), until_ns=replayed.clock_ns)).alerts
     return replayed
 
 
 async def _history(
     messages: Iterable[Message],
     stage: Stage,
+    replayed: Replayed,
     progress: Callable[[Message], None] | None = None,
     until_ns: int = 0,
 ) -> Replayed:
-    replayed = Replayed()
+    if replayed.sink is not None:
+        replayed.sink.begin_stage()
 
     async def items() -> AsyncIterator[Item]:
         yield Ladder(0, "as it was")

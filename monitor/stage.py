@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -52,12 +52,14 @@ MARKET_SPECS: dict[str, TypologySpec] = {"market_wide": market_wide.SPEC}
 class Stages:
     """The stages, in the order in which records pass through them, and what probes and logs tell of them.
 
-    ``master`` and ``run_id`` stay what they are for as long as the process runs, whichever bundle serves.
+    ``master`` and ``run_id`` stay what they are for as long as the process runs, whichever bundle serves. ``specs`` is
+    a track's head → the typology that judges it, of all stages.
     """
 
     instrument: Stage
     market: Stage
     about: dict[str, Any]
+    specs: Mapping[str, TypologySpec]
     master: SymbolMaster
     run_id: str
 
@@ -198,6 +200,7 @@ def load_stages(
             unpack=MarketState.unpack,
         ),
         about=about,
+        specs=specs | MARKET_SPECS,
         master=master,
         run_id=provenance.run_id,
     )
