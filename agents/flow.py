@@ -31,7 +31,10 @@ Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnap
 
 
 class Arrival(msgspec.Struct, frozen=True, eq=False):
-    """A message that could be used, at its place in the order. ``ordinal`` counts the partition's messages."""
+    """A message that could be used, at its place in the order. ``ordinal`` counts the partition's messages.
+
+    ``again`` says that a part of it came before: a replay slices frames where something else falls inside them.
+    """
 
     topic: str
     partition: int
@@ -43,6 +46,7 @@ class Arrival(msgspec.Struct, frozen=True, eq=False):
     sha256: bytes
     embedding: Embedding | None = None
     trace: str = ""
+    again: bool = False
 
 
 class Ticked(msgspec.Struct, frozen=True, eq=False):

@@ -67,8 +67,11 @@ class Watched(ABC):
         self.inputs: list[Seen] = []
         self.inputs_count = 0
 
-    def remember(self, seen: Seen) -> None:
-        """Keep an input as possible evidence."""
+    def remember(self, seen: Seen, again: bool = False) -> None:
+        """Keep an input as possible evidence; one that comes ``again``, with another part, takes its own place."""
+        if again:
+            self.inputs = [one for one in self.inputs if one[:3] != seen[:3]]
+            self.inputs_count -= 1
         self.inputs.append(seen)
         self.inputs_count += 1
         if len(self.inputs) > self.inputs_kept:
@@ -123,9 +126,9 @@ class InstrumentState(Watched):
         self.latest_ns = 0
         self.signals = SignalState()
 
-    def remember(self, seen: Seen) -> None:
+    def remember(self, seen: Seen, again: bool = False) -> None:
         """Keep an input as possible evidence."""
-        super().remember(seen)
+        super().remember(seen, again)
         self.latest_ns = max(self.latest_ns, seen.ts_available)
 
     @property

@@ -26,7 +26,7 @@ async def ticks(
     async for item in items:
         if isinstance(item, Arrival):
             kept = state.get(item.key) or InstrumentState(engine.new_state())
-            kept.remember(seen_of(item))
+            kept.remember(seen_of(item), again=item.again)
             state[item.key] = kept
             yield item  # only now: a first text finds its state, and is evidence of its own alert
             if isinstance(item.value, Frame):

@@ -68,8 +68,8 @@ def header_texts(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     return {name: value.decode("utf-8", "replace") for name, value in headers if value is not None}
 
 
-def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | None) -> Arrival:
-    """Return what agents are fed of a message that could be used."""
+def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | None, *, again: bool = False) -> Arrival:
+    """Return what agents are fed of a message that could be used; ``again`` where a part of it came before."""
     message = taken.message
     assert message.value is not None
     return Arrival(
@@ -83,6 +83,7 @@ def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | N
         sha256=message.sha256,
         embedding=embedding,
         trace=trace if TRACEPARENT.fullmatch(trace := message.headers.get("traceparent", "")) else "",
+        again=again,
     )
 
 

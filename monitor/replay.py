@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from agents.flow import SHED_AT, Item, modality_of
+from agents.state import InstrumentState
+from engines import episodes
+from engines.typologies import TypologySpec
 from monitor import kafka
 from monitor.arrivals import arrival, dead_letter, header_texts, pending
 from monitor.errors import StartupError
+from monitor.history import HORIZON_NS, History, Witness
 from monitor.journal import read_journal
 from monitor.recordings import Message
 from monitor.sequencer import SECOND_NS, JournalMismatchError, Sequencer, Taken
@@ -39,6 +44,16 @@ from schemas.topics import MARKET, MARKET_INPUTS
 _event = msgspec.json.Decoder(AlertEvent)
 #: Offset, key, value, Kafka's timestamp in ms, headers.
 _Read = tuple[int, bytes, bytes, int, dict[str, str]]
+
+
+#: Topics whose messages can change what is said. Those of the others are evidence, and moved by nothing of a frame.
+HEARD = ("frames", "news", "transcripts", "audio", "charts", *MARKET_INPUTS)
+Beat = Callable[[int], Awaitable[None]]
+
+
+async def _breathe(_: int) -> None:
+    """Let others run: a replay shares its event loop with a progress bar, and with Ctrl-C."""
+    await asyncio.sleep(0)
 
 
 class Sink(Protocol):
@@ -76,6 +91,7 @@ class Replayed:
     last_ns: int = 0
     clock_ns: int = 0
     table: StateTable[State] = field(default_factory=StateTable)
+    witness: Witness | None = None
 
     def add(self, other: Replayed) -> None:
         """Add what another partition, or the next stage, gave; its state is left where it is."""
@@ -107,6 +123,8 @@ async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -
         if sink is not None:
             sink.take(output)
         if isinstance(output, Alert):
+            if replayed.witness is not None:
+                replayed.witness.check(output, HEARD)
             replayed.alerts.append(output)
         elif isinstance(output, Score):
             replayed.scores += 1
@@ -117,10 +135,13 @@ async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -
     return replayed
 
 
-def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Replayed) -> Item | None:
+def _item(
+    stage: Stage, taken: Taken, partition: int, level: int, replayed: Replayed, *, again: bool = False
+) -> Item | None:
     message, ordinal = taken.message, replayed.messages
-    replayed.messages += 1
-    replayed.by_topic[taken.topic] += 1
+    if not again:
+        replayed.messages += 1
+        replayed.by_topic[taken.topic] += 1
     if message.ts_available:
         replayed.first_ns = replayed.first_ns or message.ts_available
         replayed.last_ns = max(replayed.last_ns, message.ts_available)
@@ -138,7 +159,9 @@ def _item(stage: Stage, taken: Taken, partition: int, level: int, replayed: Repl
     if message.value is None:
         replayed.refuse(dead_letter(taken, partition))
         return None
-    return arrival(taken, partition, ordinal, embedding)
+    if replayed.witness is not None:
+        replayed.witness.note(taken.topic, message, partition)
+    return arrival(taken, partition, ordinal, embedding, again=again)
 
 
 async def by_journal(
@@ -236,18 +259,40 @@ async def by_history(
     stages: Stages,
     progress: Callable[[Message], None] | None = None,
     sink: Sink | None = None,
+    *,
+    until_ns: int = 0,
+    market: bool = True,
+    beat: Beat = _breathe,
 ) -> Replayed:
     """Apply messages in the order in which they are given, time moving with their ``ts_available``.
 
     What is returned is the instrument stage's, and the market stage's alerts after its own; ``sink`` hears both.
+
+    Parameters
+    ----------
+    until_ns
+        Where time goes on to at the end, in whole seconds: what was left out may have moved it.
+    market
+        Whether the market stage hears what opened.
+    beat
+        Is awaited at each second of the instrument stage's clock, with the clock, ns.
+
+    Raises
+    ------
+    LookAheadError
+        A message, or an alert, comes before what it stands on.
     """
-    replayed = await _history(messages, stages.instrument, Replayed(sink), progress)
-    told = sorted((o.ts_available, o.instrument, o.episode_id, codec.encode(o)) for o in replayed.openings)
-    market = (
-        Message(MARKET_INPUTS[0], MARKET.encode(), value, ts, ts, ts // 1_000_000 + 1, offset=offset)
-        for offset, (ts, _, _, value) in enumerate(told)
-    )
-    replayed.alerts += (await _history(market, stages.market, Replayed(sink), until_ns=replayed.clock_ns)).alerts
+    replayed = Replayed(sink)
+    await _history(messages, stages.instrument, replayed, stages.specs, progress, until_ns, beat)
+    if market:
+        told = sorted((o.ts_available, o.instrument, o.episode_id, codec.encode(o)) for o in replayed.openings)
+        heard = (
+            Message(MARKET_INPUTS[0], MARKET.encode(), value, ts, ts, ts // 1_000_000 + 1, offset=offset)
+            for offset, (ts, _, _, value) in enumerate(told)
+        )
+        crowds = Replayed(sink)
+        await _history(heard, stages.market, crowds, stages.specs, until_ns=replayed.clock_ns)
+        replayed.alerts += crowds.alerts
     return replayed
 
 
@@ -255,40 +300,51 @@ async def _history(
     messages: Iterable[Message],
     stage: Stage,
     replayed: Replayed,
+    specs: Mapping[str, TypologySpec],
     progress: Callable[[Message], None] | None = None,
     until_ns: int = 0,
-) -> Replayed:
+    beat: Beat = _breathe,
+) -> None:
     if replayed.sink is not None:
         replayed.sink.begin_stage()
+    history = History(messages, stage.topics, partial(_waits, replayed.table, specs))
+    replayed.witness = Witness()
 
     async def items() -> AsyncIterator[Item]:
         yield Ladder(0, "as it was")
-        for message in messages:
-            if message.topic not in stage.topics:
+        for given in history:
+            if isinstance(given, Clock):
+                replayed.clock_ns = given.now_ns
+                yield given
+                await beat(given.now_ns)
                 continue
-            found = pending(
-                message.topic,
-                message.offset,
-                message.key,
-                message.value,
-                message.ts_available // 1_000_000 + 1,
-                header_texts(message.headers),
+            message = given.message
+            item = _item(
+                stage, Taken(message.topic, given.found), message.partition, 0, replayed, again=not given.first
             )
-            second_ns = found.ts_available - found.ts_available % SECOND_NS
-            if second_ns > replayed.clock_ns:
-                replayed.clock_ns = second_ns
-                yield Clock(second_ns)
-                # A replay shares its event loop with a progress bar, and with Ctrl-C.
-                await asyncio.sleep(0)
-            item = _item(stage, Taken(message.topic, found), message.partition, 0, replayed)
-            if progress is not None:
+            if progress is not None and given.last:
                 progress(message)
             if item is not None:
                 yield item
-        if until_ns > replayed.clock_ns:
-            yield Clock(until_ns)
+        if (end_ns := until_ns - until_ns % SECOND_NS) > replayed.clock_ns:
+            replayed.clock_ns = end_ns
+            yield Clock(end_ns)
 
-    return await _drive(stage, items(), replayed)
+    await _drive(stage, items(), replayed)
+
+
+def _waits(table: Mapping[str, State], specs: Mapping[str, TypologySpec], key: str, second_ns: int) -> bool:
+    """Tell whether something of an instrument may be due by the clock at a second.
+
+    A bar that is not open yet may be before a tick that is still on its way opens it.
+    """
+    kept = table.get(key)
+    if not isinstance(kept, InstrumentState) or kept.ticks.deadline_ns <= second_ns:
+        return True
+    return any(
+        specs[head].hold_ns < HORIZON_NS or 0 < episodes.deadline(specs[head], running.episode) <= second_ns
+        for head, running in kept.episodes.items()
+    )
 
 
 async def alerts_on_broker(settings: Settings, partition: int) -> list[Alert]:

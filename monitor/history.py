@@ -1,0 +1,242 @@
+"""History: recorded messages as they became available, tick by tick, and an error where one is asked for too early.
+
+A recording holds whole frames, each at its last tick's ``ts_available``; but a text that arrived between two ticks must
+find the ones and not the others, and a bar that the clock closed must not have waited for ticks that came before. So a
+frame is sliced where something that its instrument hears falls inside it, and at a second at which its instrument waits
+for the clock. How ticks were packed then changes nothing:
+
+    ticks of A          1 2 3 4      5 6 7
+    recorded                  [1234]     [567]
+    a text about A          t
+    applied               [12]t[34]      [567]
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.flow import modality_of
+from monitor.arrivals import header_texts, pending
+from monitor.errors import StartupError
+from monitor.recordings import Message
+from monitor.sequencer import SECOND_NS, Pending
+from schemas.alerts import Alert
+from schemas.frames import Frame
+from schemas.journal import Clock
+
+#: A frame that spans more is not looked into from far enough ahead: it is applied where it stands.
+HORIZON_NS = 60 * SECOND_NS
+#: Inputs of one topic and instrument of which is remembered when they began to be known: as many as evidence names.
+REMEMBERED = 16
+
+
+class LookAheadError(StartupError):
+    """Something was read, or said, before it could be known; the text names the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A message, or the part of a frame whose turn it is: the ``first``, the ``last``, or one between."""
+
+    message: Message
+    found: Pending
+    first: bool = True
+    last: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A message in the window; ``start`` is the first tick that was not applied yet, ``first_ns`` when it was known."""
+
+    message: Message
+    found: Pending
+    first_ns: int
+    start: int = 0
+
+    def frame(self) -> Frame:
+        assert isinstance(self.found.value, Frame)
+        return self.found.value
+
+
+class History:
+    """Iterates over messages given in canonical order, and over the clock's seconds between them.
+
+    Parameters
+    ----------
+    messages
+        In order of ``ts_available``.
+    topics
+        Those that count; others are left out.
+    waits
+        Tells whether an instrument may wait for the clock to come to a second (ns). What it says counts when all that
+        was yielded has been applied.
+
+    Raises
+    ------
+    LookAheadError
+        By iterating: a message stands behind a later one, or says that it was available after what its row says.
+    """
+
+    def __init__(
+        self,
+        messages: Iterable[Message],
+        topics: Collection[str],
+        waits: Callable[[str, int], bool] = lambda key, second_ns: False,
+    ) -> None:
+        self._messages = messages
+        self._topics = topics
+        self._waits = waits
+        self._window: deque[_Waiting] = deque()
+        self._frames: dict[str, deque[_Waiting]] = {}
+        self._begun: list[tuple[int, int, _Waiting]] = []  # a heap by first_ns
+        self._count = 0
+        self.clock_ns = 0
+
+    def __iter__(self) -> Iterator[Given | Clock]:
+        last: Message | None = None
+        for message in self._messages:
+            if message.topic not in self._topics:
+                continue
+            if last is not None and message.ts_available < last.ts_available:
+                raise LookAheadError(
+                    f"{_named(message)} is available at {message.ts_available} and stands behind {_named(last)} of "
+                    f"{last.ts_available}: that one would be known too early; put the stream into the order of "
+                    "ts_available, as `tocsin record` does."
+                )
+            last = message
+            self._read(message)
+            while self._window[0].message.ts_available < message.ts_available - HORIZON_NS:
+                yield from self._pop()
+        while self._window:
+            yield from self._pop()
+
+    def _read(self, message: Message) -> None:
+        headers = header_texts(message.headers)
+        # Where the value does not say when it was available, the row does: a whole millisecond at most later.
+        timestamp_ms = message.ts_available // 1_000_000 + 1
+        found = pending(message.topic, message.offset, message.key, message.value, timestamp_ms, headers)
+        if found.ts_available > max(message.ts_available, timestamp_ms * 1_000_000):
+            raise LookAheadError(
+                f"{_named(message)} stands at {message.ts_available} and says that it was available at "
+                f"{found.ts_available}: it would be known too early; record it again."
+            )
+        waiting = _Waiting(message, found, found.ts_available)
+        self._window.append(waiting)
+        if isinstance(found.value, Frame) and len(found.value):
+            waiting.first_ns = found.value.ts_available.item(0)
+            if waiting.first_ns < found.ts_available:
+                self._frames.setdefault(found.key, deque()).append(waiting)
+                self._push(waiting, waiting.first_ns)
+
+    def _pop(self) -> Iterator[Given | Clock]:
+        waiting = self._window[0]
+        found = waiting.found
+        second_ns = found.ts_available - found.ts_available % SECOND_NS
+        if second_ns > self.clock_ns:
+            yield from self._before(second_ns)
+            self.clock_ns = second_ns
+            yield Clock(second_ns)
+        self._window.popleft()
+        frames = self._frames.get(found.key)
+        if frames and frames[0] is waiting:
+            frames.popleft()
+            if not frames:
+                del self._frames[found.key]
+            if waiting.start:
+                found = _part(found, waiting.frame()[waiting.start :])
+            waiting.first_ns = -1  # it is done with
+        elif frames and found.value is not None and modality_of(found.value):
+            for frame in frames:
+                yield from self._cut(frame, found.ts_available, inclusive=True)
+        yield Given(waiting.message, found, first=not waiting.start)
+
+    def _before(self, second_ns: int) -> Iterator[Given | Clock]:
+        """Yield what came before a second of those frames whose instrument waits for the clock, second by second."""
+        still: list[_Waiting] = []
+        while self._begun and self._begun[0][0] < second_ns:
+            _, _, waiting = heapq.heappop(self._begun)
+            if waiting.first_ns < 0:
+                continue
+            if waiting.first_ns >= second_ns or not self._waits(waiting.found.key, second_ns):
+                still.append(waiting)
+                continue
+            own_ns = waiting.first_ns - waiting.first_ns % SECOND_NS
+            if own_ns > self.clock_ns:
+                self.clock_ns = own_ns
+                yield Clock(own_ns)
+            yield from self._cut(waiting, own_ns + SECOND_NS, inclusive=False)
+            self._push(waiting, waiting.first_ns)
+        for waiting in still:
+            self._push(waiting, max(waiting.first_ns, second_ns))
+
+    def _push(self, waiting: _Waiting, at_ns: int) -> None:
+        self._count += 1
+        heapq.heappush(self._begun, (at_ns, self._count, waiting))
+
+    @staticmethod
+    def _cut(waiting: _Waiting, at_ns: int, *, inclusive: bool) -> Iterator[Given]:
+        if waiting.first_ns > at_ns or (waiting.first_ns == at_ns and not inclusive):
+            return
+        frame = waiting.frame()
+        known = np.maximum.accumulate(frame.ts_available)
+        end = int(known.searchsorted(at_ns, side="right" if inclusive else "left"))
+        end = min(end, len(frame) - 1)  # the last one stays: it has its place in the stream
+        if end > waiting.start:
+            first, part = not waiting.start, frame[waiting.start : end]
+            waiting.start, waiting.first_ns = end, known.item(end)
+            yield Given(waiting.message, _part(waiting.found, part), first=first, last=False)
+
+
+def _part(found: Pending, frame: Frame) -> Pending:
+    return Pending(
+        found.offset,
+        found.key,
+        int(frame.ts_available.max()),
+        frame,
+        found.sha256,
+        size=found.size,
+        headers=found.headers,
+        sent_ms=found.sent_ms,
+    )
+
+
+def _named(message: Message) -> str:
+    key = message.key.decode("utf-8", "replace")
+    return f"The message of {key} at {message.topic}/{message.partition}, offset {message.offset},"
+
+
+class Witness:
+    """Remembers when inputs began to be known, and holds alerts against it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], deque[tuple[int, int, int]]] = {}
+
+    def note(self, topic: str, found: Pending, partition: int) -> None:
+        """Remember an input that is about to be applied."""
+        value = found.value
+        first_ns = value.ts_available.item(0) if isinstance(value, Frame) and len(value) else found.ts_available
+        known = self._known.get((found.key, topic))
+        if known is None:
+            known = self._known[found.key, topic] = deque(maxlen=REMEMBERED)
+        if not (known and known[-1][:2] == (partition, found.offset)):  # a later part was known no earlier
+            known.append((partition, found.offset, first_ns))
+
+    def check(self, alert: Alert, topics: Collection[str]) -> None:
+        """Raise `LookAheadError` where an alert was available before what it stands on."""
+        at_ns, key = alert.times.available_at, alert.subject.instrument
+        for seen in alert.evidence.inputs:
+            if seen.topic not in topics:
+                continue
+            for partition, offset, first_ns in self._known.get((key, seen.topic), ()):
+                if (partition, offset) == (seen.partition, seen.offset) and first_ns > at_ns:
+                    raise LookAheadError(
+                        f"Alert {alert.alert_id} ({alert.finding.typology} of {key}) is available at {at_ns} and stands"
+                        f" on {seen.topic}/{seen.partition}, offset {seen.offset}, of {first_ns}, which could not be"
+                        f" known then; frames that span more than {HORIZON_NS // SECOND_NS} s of ts_available must be"
+                        " cut, all else is a defect to be reported."
+                    )
