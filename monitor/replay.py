@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +28,7 @@ from monitor.errors import StartupError
 from monitor.history import HORIZON_NS, History, Witness
 from monitor.journal import read_journal
 from monitor.recordings import Message
-from monitor.sequencer import SECOND_NS, JournalMismatchError, Sequencer, Taken
+from monitor.sequencer import SECOND_NS, JournalMismatchError, Pending, Sequencer, Taken
 from monitor.settings import Settings
 from monitor.stage import Stages
 from monitor.state import State, StateTable
@@ -42,8 +42,9 @@ from schemas.records import DeadLetter, Opening, Score, Signal
 from schemas.topics import MARKET, MARKET_INPUTS
 
 _event = msgspec.json.Decoder(AlertEvent)
-#: Offset, key, value, Kafka's timestamp in ms, headers.
-_Read = tuple[int, bytes, bytes, int, dict[str, str]]
+#: Offset, key, value, Kafka's timestamp in ms, headers: as `monitor.arrivals.pending` takes them.
+Read = tuple[int, bytes, bytes, int, dict[str, str]]
+Log = Callable[[str, int], AsyncGenerator[Read, None]]
 
 
 #: Topics whose messages can change what is said. Those of the others are evidence, and moved by nothing of a frame.
@@ -165,19 +166,38 @@ def _item(
 
 
 async def by_journal(
-    settings: Settings, stage: Stage, partition: int, *, others: Sequence[Stage] = (), sink: Sink | None = None
+    log: Log,
+    stage: Stage,
+    partition: int,
+    *,
+    others: Sequence[Stage] = (),
+    sink: Sink | None = None,
+    progress: Callable[[int], None] | None = None,
+    wanted: Callable[[str], bool] | None = None,
+    until_ns: int = 0,
+    beat: Beat = _breathe,
 ) -> Replayed:
     """Apply a partition's journal from its beginning; everything it names must still be in its topics.
 
-    Topics are read as far as the journal has come, each by a consumer of its own. Where the journal says that another
+    Topics are read as far as the journal has come, each apart from the others. Where the journal says that another
     bundle decides, the stage of that bundle goes on over the same state, as it did live.
 
     Parameters
     ----------
+    log
+        Reads a partition of a topic from its beginning.
     stage
         The stage, with the bundle that decides where the journal does not say which (0.1.0 did not write it).
     others
         The same stage with other bundles.
+    progress
+        Is told how many messages were applied since it was last told.
+    wanted
+        Keys whose messages are applied; the others are passed over. All, if None.
+    until_ns
+        The clock at which to stop, in whole seconds; 0 at the journal's end.
+    beat
+        Is awaited at each clock entry, with the clock, ns.
 
     Raises
     ------
@@ -192,12 +212,13 @@ async def by_journal(
     sequencer = Sequencer(stage.topics, overtake_ns=0)
     async with AsyncExitStack() as stack:
 
-        async def opened(topic: str) -> AsyncGenerator[_Read, None]:
-            return await stack.enter_async_context(aclosing(_whole(settings, topic, partition)))
+        async def opened(topic: str) -> AsyncGenerator[Read, None]:
+            return await stack.enter_async_context(aclosing(log(topic, partition)))
 
         journal = await opened(stage.journal)
         written = await read_journal(((offset, value) async for offset, _, value, *_ in journal), -1)
-        stretches = _stretches((step for entry in written for step in entry.steps), stage, others)
+        steps = _until((step for entry in written for step in entry.steps), until_ns)
+        stretches = _stretches(steps, stage, others)
         unread = {topic: await opened(topic) for topic in stage.topics}
         level = 0
 
@@ -213,18 +234,36 @@ async def by_journal(
                                 f"the journal names {step.count} messages of {step.topic} from offset {step.offset}"
                                 f" on, the topic holds {len(sequencer.buffers[step.topic])} of them"
                             )
-                        sequencer.push(step.topic, pending(step.topic, *message))
+                        if wanted is None or wanted(message[1].decode("utf-8", "replace")):
+                            sequencer.push(step.topic, pending(step.topic, *message))
+                        else:
+                            sequencer.push(step.topic, Pending(message[0], "", 0, None))
                     for taken in sequencer.follow(step):
+                        if taken.message.value is None and taken.message.refusal is None:
+                            continue  # not wanted
                         item = _item(deciding, taken, partition, level, replayed)
                         if item is not None:
                             yield item
+                    if progress is not None:
+                        progress(step.count)
                 elif not isinstance(step, Decides):
                     level = step.level if isinstance(step, Ladder) else level
+                    if isinstance(step, Clock):
+                        replayed.clock_ns = max(replayed.clock_ns, step.now_ns)
                     yield step
+                    if isinstance(step, Clock):
+                        await beat(step.now_ns)
 
         for deciding, steps in stretches:
             await _drive(deciding, items(deciding, steps), replayed)
         return replayed
+
+
+def _until(steps: Iterable[Step], until_ns: int) -> Iterator[Step]:
+    for step in steps:
+        if until_ns and isinstance(step, Clock) and step.now_ns >= until_ns:
+            return
+        yield step
 
 
 def _stretches(steps: Iterable[Step], stage: Stage, others: Sequence[Stage]) -> list[tuple[Stage, list[Step]]]:
@@ -245,13 +284,34 @@ def _stretches(steps: Iterable[Step], stage: Stage, others: Sequence[Stage]) -> 
     return [(known[bundle], found) for bundle, found in cut]
 
 
-async def _whole(settings: Settings, topic: str, partition: int) -> AsyncGenerator[_Read, None]:
-    """Yield the messages of a partition that are there now, as `monitor.arrivals.pending` takes them."""
-    name = kafka.full_name(settings.prefix, topic)
-    async with kafka.reader(settings) as consumer:
-        end = (await kafka.end_offsets(consumer, name, [partition]))[partition]
-        async for r in kafka.read_partition(consumer, name, partition, 0, end):
-            yield r.offset, r.key or b"", r.value or b"", r.timestamp, header_texts(r.headers)
+class Partitioned(Protocol):
+    """A recording that holds whole partitions."""
+
+    def partition(self, topic: str, partition: int) -> Iterable[Message]:
+        """Return the messages of one partition in order of offset."""
+
+
+def broker(settings: Settings) -> Log:
+    """Return what reads the messages of a partition that are on the broker now."""
+
+    async def read(topic: str, partition: int) -> AsyncGenerator[Read, None]:
+        name = kafka.full_name(settings.prefix, topic)
+        async with kafka.reader(settings) as consumer:
+            end = (await kafka.end_offsets(consumer, name, [partition]))[partition]
+            async for r in kafka.read_partition(consumer, name, partition, 0, end):
+                yield r.offset, r.key or b"", r.value or b"", r.timestamp, header_texts(r.headers)
+
+    return read
+
+
+def recorded(recording: Partitioned) -> Log:
+    """Return what reads the messages of a partition as a recording holds them."""
+
+    async def read(topic: str, partition: int) -> AsyncGenerator[Read, None]:
+        for m in recording.partition(topic, partition):
+            yield m.offset, m.key, m.value, m.timestamp_ms, header_texts(m.headers)
+
+    return read
 
 
 async def by_history(

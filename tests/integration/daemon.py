@@ -30,7 +30,7 @@ from engines.simulator.day import Config
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
 from monitor.recordings import Message, Recording
-from monitor.replay import Replayed, alerts_on_broker, by_history, by_journal
+from monitor.replay import Replayed, alerts_on_broker, broker, by_history, by_journal
 from monitor.settings import Settings
 from monitor.simulation import companies_of, write
 from monitor.stage import Stages, load_stages
@@ -417,7 +417,7 @@ async def _account(settings: Settings, others: Sequence[Path]) -> Account:
     instrument, market = stages()
     more = [stages(bundle).instrument for bundle in others]
     for stage, partition in [*((instrument, partition) for partition in range(settings.partitions)), (market, 0)]:
-        replayed = await by_journal(settings, stage, partition, others=more if stage is instrument else ())
+        replayed = await by_journal(broker(settings), stage, partition, others=more if stage is instrument else ())
         account.replayed += replayed.alerts
         if stage is instrument:
             account.messages += replayed.messages

@@ -22,7 +22,7 @@ from monitor.cli import app
 from monitor.converters.messages import frame_messages, record_message
 from monitor.errors import StartupError
 from monitor.recordings import RANK, Message, Recording
-from monitor.replay import by_history, by_journal
+from monitor.replay import broker, by_history, by_journal
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
 from monitor.state import StateTable
@@ -201,11 +201,11 @@ async def test_a_replay_goes_on_with_the_bundle_that_the_journal_names(monkeypat
         return replace(made, encoders={"text": lambda _: cast(Any, f"by {bundle}")})
 
     with pytest.raises(StartupError, match="says that bundle b decided part of it, given is a: name the folder"):
-        await by_journal(Settings(), of("a"), 0)
+        await by_journal(broker(Settings()), of("a"), 0)
     with pytest.raises(StartupError, match="says that bundle a decided part of it, given is b: name the folder"):
-        await by_journal(Settings(), of("b"), 0)
+        await by_journal(broker(Settings()), of("b"), 0)
     assert not judged
-    replayed = await by_journal(Settings(), of("a"), 0, others=[of("b")])
+    replayed = await by_journal(broker(Settings()), of("a"), 0, others=[of("b")])
     assert [(bundle, document, level) for bundle, document, _, level in judged] == [
         ("a", "0", 0),
         ("a", "1", 0),
@@ -250,9 +250,9 @@ async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_com
             yield item
 
     stage = replace(stages().instrument, topics=("news",), agent=agent, encoders={})
-    replayed = await by_journal(Settings(), stage, 0)
+    replayed = await by_journal(broker(Settings()), stage, 0)
     assert (replayed.messages, applied, ahead) == (count, count, 0)
 
     logs["tocsin.news"].pop()
     with pytest.raises(JournalMismatchError, match="names 1 messages of news from offset 49 on, the topic holds 0"):
-        await by_journal(Settings(), stage, 0)
+        await by_journal(broker(Settings()), stage, 0)
