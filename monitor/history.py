@@ -16,14 +16,14 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from agents.flow import modality_of
 from monitor.arrivals import header_texts, pending
 from monitor.errors import StartupError
-from monitor.recordings import Message
+from monitor.recordings import RANK, Message
 from monitor.sequencer import SECOND_NS, Pending
 from schemas.alerts import Alert
 from schemas.frames import Frame
@@ -75,6 +75,8 @@ class History:
     waits
         Tells whether an instrument may wait for the clock to come to a second (ns). What it says counts when all that
         was yielded has been applied.
+    end_ns
+        What is available from then on is left out, of a frame its ticks; 0: nothing.
 
     Raises
     ------
@@ -87,8 +89,10 @@ class History:
         messages: Iterable[Message],
         topics: Collection[str],
         waits: Callable[[str, int], bool] = lambda key, second_ns: False,
+        end_ns: int = 0,
     ) -> None:
         self._messages = messages
+        self._end_ns = end_ns
         self._topics = topics
         self._waits = waits
         self._window: deque[_Waiting] = deque()
@@ -109,22 +113,45 @@ class History:
                     "ts_available, as `tocsin record` does."
                 )
             last = message
+            if self._end_ns and message.ts_available >= self._end_ns:
+                if message.ts_available >= self._end_ns + HORIZON_NS:
+                    break
+                if message.topic == "frames":
+                    self._read_beginning(message)
+                continue
             self._read(message)
             while self._window[0].message.ts_available < message.ts_available - HORIZON_NS:
                 yield from self._pop()
+        # The beginnings of frames that end too late have their places among the last.
+        self._window = deque(sorted(self._window, key=lambda one: (one.message.ts_available, RANK[one.message.topic])))
         while self._window:
             yield from self._pop()
 
+    def _read_beginning(self, message: Message) -> None:
+        """Take the ticks of a frame that are available before the end, if there are any."""
+        found = self._pending(message)
+        frame = found.value
+        if isinstance(frame, Frame) and (
+            n := int(np.maximum.accumulate(frame.ts_available).searchsorted(self._end_ns))
+        ):
+            found = _part(found, frame[:n])
+            self._wait(replace(message, ts_available=found.ts_available), found)
+
     def _read(self, message: Message) -> None:
+        self._wait(message, self._pending(message))
+
+    @staticmethod
+    def _pending(message: Message) -> Pending:
         headers = header_texts(message.headers)
-        # Where the value does not say when it was available, the row does: a whole millisecond at most later.
-        timestamp_ms = message.ts_available // 1_000_000 + 1
-        found = pending(message.topic, message.offset, message.key, message.value, timestamp_ms, headers)
-        if found.ts_available > max(message.ts_available, timestamp_ms * 1_000_000):
+        found = pending(message.topic, message.offset, message.key, message.value, message.timestamp_ms, headers)
+        if found.ts_available > message.ts_available:
             raise LookAheadError(
                 f"{_named(message)} stands at {message.ts_available} and says that it was available at "
                 f"{found.ts_available}: it would be known too early; record it again."
             )
+        return found
+
+    def _wait(self, message: Message, found: Pending) -> None:
         waiting = _Waiting(message, found, found.ts_available)
         self._window.append(waiting)
         if isinstance(found.value, Frame) and len(found.value):

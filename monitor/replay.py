@@ -222,10 +222,10 @@ async def by_journal(
         unread = {topic: await opened(topic) for topic in stage.topics}
         level = 0
 
-        async def items(deciding: Stage, steps: Iterable[Step]) -> AsyncIterator[Item]:
+        async def items(deciding: Stage, stretch: Iterable[Step]) -> AsyncIterator[Item]:
             nonlocal level
             yield Ladder(level, "as it was")
-            for step in steps:
+            for step in stretch:
                 if isinstance(step, Run):
                     while not sequencer.has(step):
                         message = await anext(unread[step.topic], None)
@@ -254,8 +254,8 @@ async def by_journal(
                     if isinstance(step, Clock):
                         await beat(step.now_ns)
 
-        for deciding, steps in stretches:
-            await _drive(deciding, items(deciding, steps), replayed)
+        for deciding, stretch in stretches:
+            await _drive(deciding, items(deciding, stretch), replayed)
         return replayed
 
 
@@ -289,6 +289,7 @@ class Partitioned(Protocol):
 
     def partition(self, topic: str, partition: int) -> Iterable[Message]:
         """Return the messages of one partition in order of offset."""
+        ...
 
 
 def broker(settings: Settings) -> Log:
@@ -320,6 +321,7 @@ async def by_history(
     progress: Callable[[Message], None] | None = None,
     sink: Sink | None = None,
     *,
+    end_ns: int = 0,
     until_ns: int = 0,
     market: bool = True,
     beat: Beat = _breathe,
@@ -330,6 +332,8 @@ async def by_history(
 
     Parameters
     ----------
+    end_ns
+        What is available from then on is left out, of a frame its ticks; 0: nothing.
     until_ns
         Where time goes on to at the end, in whole seconds: what was left out may have moved it.
     market
@@ -343,7 +347,7 @@ async def by_history(
         A message, or an alert, comes before what it stands on.
     """
     replayed = Replayed(sink)
-    await _history(messages, stages.instrument, replayed, stages.specs, progress, until_ns, beat)
+    await _history(messages, stages.instrument, replayed, stages.specs, progress, end_ns, until_ns, beat)
     if market:
         told = sorted((o.ts_available, o.instrument, o.episode_id, codec.encode(o)) for o in replayed.openings)
         heard = (
@@ -362,12 +366,13 @@ async def _history(
     replayed: Replayed,
     specs: Mapping[str, TypologySpec],
     progress: Callable[[Message], None] | None = None,
+    end_ns: int = 0,
     until_ns: int = 0,
     beat: Beat = _breathe,
 ) -> None:
     if replayed.sink is not None:
         replayed.sink.begin_stage()
-    history = History(messages, stage.topics, partial(_waits, replayed.table, specs))
+    history = History(messages, stage.topics, partial(_waits, replayed.table, specs), end_ns)
     replayed.witness = Witness()
 
     async def items() -> AsyncIterator[Item]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import yaml
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -74,20 +78,57 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")
 
 
-def load(**overrides: object) -> Settings:
-    """Return the settings of the environment, overridden by what the command line gave (None: not given).
+def load(config: Path | None = None, **overrides: object) -> Settings:
+    """Return the settings of the environment, overridden by a file's, then by the command line's (None: not given).
 
     Raises
     ------
     StartupError
-        A value is not one that the setting can have; the sentence names the variable.
+        A value is not one that the setting can have; the sentence names the variable, or the file and the setting.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
+    of_file = {} if config is None else read_config(config)
+    given = of_file | {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         wrong = "; ".join(
-            f"TOCSIN_{str(e['loc'][0]).upper()} is {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
+            f"{_where(str(e['loc'][0]), config, of_file)} is {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
             for e in error.errors()
         )
         raise StartupError(f"{wrong}. `tocsin check-config` lists the settings and what they may be.") from error
+
+
+def _where(name: str, config: Path | None, of_file: Mapping[str, object]) -> str:
+    return f"{name} in {config}" if name in of_file else f"TOCSIN_{name.upper()}"
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """Return the settings of a TOML or YAML file: names as `Settings` has them, such as ``grace_ms = 10000``.
+
+    Paths in it are relative to the file.
+
+    Raises
+    ------
+    StartupError
+        It cannot be read, holds no table, or a name is no setting.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
+        told = str(error).replace("\n", " ")
+        raise StartupError(f"{path} cannot be read ({told}): expected settings in TOML, or YAML (.yaml).") from error
+    if not isinstance(found, dict):
+        raise StartupError(
+            f"{path} holds no settings: expected lines such as `grace_ms = 10000`, or in YAML with a colon."
+        )
+    values: dict[str, object] = {}
+    for name, value in found.items():
+        field = Settings.model_fields.get(str(name))
+        if field is None:
+            close = difflib.get_close_matches(str(name), Settings.model_fields, n=1)
+            hint = f"{close[0]} is meant?" if close else "`tocsin check-config` lists them, there with TOCSIN_ before."
+            raise StartupError(f"{name} in {path} is no setting: {hint}")
+        of_path = field.annotation in (Path, Path | None) and isinstance(value, str)
+        values[str(name)] = path.parent / str(value) if of_path else value
+    return values
