@@ -201,8 +201,10 @@ class Created:
     embedded: bool
 
 
-async def create_topics(settings: Settings) -> Created:
+async def create_topics(settings: Settings, wanted: Collection[str] = tuple(BY_NAME)) -> Created:
     """Create the topics that are missing, with partitions, retention and limits of the table of topics.
+
+    ``wanted`` are names without prefix; all of the table if not given.
 
     A broker without an admin interface (librdkafka's embedded one) makes topics when they are first asked for, with
     its own number of partitions; there they are asked for.
@@ -213,7 +215,7 @@ async def create_topics(settings: Settings) -> Created:
         The broker refuses, with its reason.
     """
     counts = await partition_counts(settings)
-    names = {settings.prefix + topic.name: topic for topic in TOPICS}
+    names = {settings.prefix + topic.name: topic for topic in TOPICS if topic.name in wanted}
     missing = [name for name in names if name not in counts]
     there = [name for name in names if name in counts]
     if not missing:

@@ -52,7 +52,7 @@ HEARD = ("frames", "news", "transcripts", "audio", "charts", *MARKET_INPUTS)
 Beat = Callable[[int], Awaitable[None]]
 
 
-async def _breathe(_: int) -> None:
+async def breathe(_: int) -> None:
     """Let others run: a replay shares its event loop with a progress bar, and with Ctrl-C."""
     await asyncio.sleep(0)
 
@@ -175,7 +175,7 @@ async def by_journal(
     progress: Callable[[int], None] | None = None,
     wanted: Callable[[str], bool] | None = None,
     until_ns: int = 0,
-    beat: Beat = _breathe,
+    beat: Beat = breathe,
 ) -> Replayed:
     """Apply a partition's journal from its beginning; everything it names must still be in its topics.
 
@@ -324,7 +324,7 @@ async def by_history(
     end_ns: int = 0,
     until_ns: int = 0,
     market: bool = True,
-    beat: Beat = _breathe,
+    beat: Beat = breathe,
 ) -> Replayed:
     """Apply messages in the order in which they are given, time moving with their ``ts_available``.
 
@@ -368,7 +368,7 @@ async def _history(
     progress: Callable[[Message], None] | None = None,
     end_ns: int = 0,
     until_ns: int = 0,
-    beat: Beat = _breathe,
+    beat: Beat = breathe,
 ) -> None:
     if replayed.sink is not None:
         replayed.sink.begin_stage()

@@ -156,8 +156,9 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     ``source`` is the order in which messages were applied: "journal", or "history", the canonical one. Alerts that were
     available before ``from_ns`` are marked ``quality.warm_up`` and are not in ``digest``; ``warm_up_ns`` is how much of
-    the stream was applied before it. ``instruments`` is empty where all were replayed; ``config`` is the digest of all
-    that decides; ``stamps`` are sentences that whoever trusts the result must read.
+    the stream was applied before it, ``until_ns`` the last clock. ``instruments`` is empty where all were replayed, and
+    ``offsets`` where all of each topic; ``config`` is the digest of all that decides; ``stamps`` are sentences that
+    whoever trusts the result must read.
     """
 
     code_version: str
@@ -167,6 +168,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     to_ns: int
     warm_up_ns: int = 0
     instruments: list[str] = []
+    offsets: list[str] = []
     bundle: str
     config: str
     mode: str = "replay"
@@ -513,3 +515,8 @@ class Replay:
 
 class _Layout(msgspec.Struct):
     layout: int
+
+
+def is_replay(path: Path) -> bool:
+    """Tell whether a folder is, or was meant to be, that of a replay rather than a recording."""
+    return (path / "alerts.ndjson").exists()

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")
 
 
-def load(config: Path | None = None, **overrides: object) -> Settings:
+def load(config: Path | None = None, /, **overrides: object) -> Settings:
     """Return the settings of the environment, overridden by a file's, then by the command line's (None: not given).
 
     Raises

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from agents.instrument import Engines, instrument
 from agents.market import market
 from agents.state import InstrumentState, MarketState
 from engines import anomaly
-from engines.bundle import DEFAULT, Bundle, BundleError
+from engines.bundle import DEFAULT, Bundle, BundleError, Source
 from engines.fusion import FusionModel
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.ticks import TickConfig, TickEngine
@@ -53,13 +53,16 @@ class Stages:
     """The stages, in the order in which records pass through them, and what probes and logs tell of them.
 
     ``master`` and ``run_id`` stay what they are for as long as the process runs, whichever bundle serves. ``specs`` is
-    a track's head → the typology that judges it, of all stages.
+    a track's head → the typology that judges it, of all stages; ``lineage`` is the bundle's, ``labels`` the names of
+    what texts are judged by beside it.
     """
 
     instrument: Stage
     market: Stage
     about: dict[str, Any]
     specs: Mapping[str, TypologySpec]
+    lineage: Sequence[Source]
+    labels: Sequence[str]
     master: SymbolMaster
     run_id: str
 
@@ -201,6 +204,8 @@ def load_stages(
         ),
         about=about,
         specs=specs | MARKET_SPECS,
+        lineage=bundle.manifest.lineage,
+        labels=[label.file.name for label in labels],
         master=master,
         run_id=provenance.run_id,
     )

@@ -169,7 +169,7 @@ def identity(*parts: str | int) -> str:
 
 
 #: Fields that tell how and when an alert was made, not what it says: left out of the digest.
-_UNDIGESTED: dict[str, tuple[str, ...]] = {
+UNDIGESTED: dict[str, tuple[str, ...]] = {
     "times": ("detected_at", "watermark"),
     "provenance": ("mode", "run_id", "trace", "backend", "engine", "precision"),
     "evidence": ("inputs", "count"),
@@ -187,7 +187,7 @@ def digest(alerts: Iterable[Alert]) -> str:
     sha = hashlib.sha256()
     for alert in sorted(alerts, key=lambda a: (a.times.available_at, a.alert_id)):
         body = msgspec.to_builtins(alert)
-        for group, fields in _UNDIGESTED.items():
+        for group, fields in UNDIGESTED.items():
             for field in fields:
                 body[group].pop(field, None)
         sha.update(msgspec.json.encode(body, order="deterministic"))

@@ -1,13 +1,17 @@
-"""`tocsin replay`: the same agents over a recording, or over what the journals say was applied."""
+"""`tocsin replay`: the same agents over a recording, or over what the broker holds."""
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from monitor.commands.options import Bootstrap, Prefix
@@ -15,187 +19,530 @@ from monitor.errors import StartupError
 from monitor.settings import Settings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Callable, Sequence
 
-    from monitor.replay import Replayed
-    from monitor.replay_output import Origin
-    from monitor.stage import Stages
+    from monitor.proof import Proof
+    from monitor.recordings import Recording
+    from monitor.replay import Beat, Log, Replayed, Sink
+    from monitor.replay_output import Told
+    from monitor.replay_range import Range
+    from monitor.replay_run import Loaded
 
 app = typer.Typer()
 
 
 @app.command()
 def replay(
-    recording: Annotated[
-        Path | None, typer.Argument(help="A recording's folder. Left out: what the journals on the broker name.")
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RECORDING]",
+            help="A recording: a folder or a URL (s3://bucket/day). Left out: what is on the broker.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to make: alerts, scores, signals, tracks and metrics as Parquet and NDJSON."),
     ] = None,
+    to_prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="Send alerts, scores, signals and dead letters to topics of this prefix, never the live one."
+        ),
+    ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", help="First moment of ts_available that counts: ISO 8601 (UTC), or an age (7d)."),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="The moment before which to end; by journals in whole seconds.")
+    ] = None,
+    warm_up: Annotated[
+        str,
+        typer.Option(
+            help="What is applied before --from to build state (90m, 1d). Alerts of it are marked `quality.warm_up`,"
+            " and are not in the digest."
+        ),
+    ] = "1d",
+    instruments: Annotated[
+        str | None,
+        typer.Option(help="Only these, comma-separated. The market stage, which hears of all, is left out then."),
+    ] = None,
+    offsets: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these of a topic: TOPIC[/PARTITION]=FIRST:LAST, several times for several topics."),
+    ] = None,
+    by_history: Annotated[
+        bool,
+        typer.Option("--history", help="In canonical order (by ts_available), even where there are journals."),
+    ] = False,
+    speed: Annotated[
+        float, typer.Option(min=0.0, help="How many times as fast as it happened; 0: as fast as it goes.")
+    ] = 0.0,
     bundle: Annotated[
         list[Path] | None,
         typer.Option(help="Another model bundle [TOCSIN_BUNDLE]; of journals one for each that they name."),
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings in TOML or YAML, over those of the environment.")
+    ] = None,
+    allow_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--allow-overlap", help="Use a bundle that was trained on times that are tested; it is said then."
+        ),
+    ] = False,
+    damaged: Annotated[
+        str,
+        typer.Option(
+            help="`skip`: use what is whole of a damaged recording, and say what is not.",
+            click_type=click.Choice(["refuse", "skip"]),
+        ),
+    ] = "refuse",
+    alert: Annotated[
+        str | None,
+        typer.Option(help="Rebuild this alert, and say MATCH or the first difference (exit code 1)."),
+    ] = None,
+    check_lookahead: Annotated[
+        bool,
+        typer.Option("--check-lookahead", help="Scramble what follows several moments: nothing before may change."),
+    ] = False,
+    cuts: Annotated[int, typer.Option(min=1, help="Moments that --check-lookahead tries.")] = 6,
+    seed: Annotated[int, typer.Option(help="Chooses them, and what is made of the future.")] = 0,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
-    """Replay a stream through the daemon's agents and print the digest of its alerts.
+    """Replay a stream through the daemon's agents and print the digest of its alerts: equal input, equal digest.
 
-    With a recording, messages are taken in the order of `ts_available`: equal input gives an equal digest. Without one,
-    each partition's journal is read from its beginning and applied to the messages that it names; the digest is that of
-    the alerts which a worker that never failed would have sent, and is compared with the alerts on the broker (exit
-    code 1 where they differ). Where a bundle was swapped, each that decided a part is needed: name them by --bundle.
+    A recording that holds its journals (`tocsin record`) is replayed by them, as it was live; one that was never live
+    (`tocsin simulate`, `convert`) in the order of `ts_available`. Without a recording the journals on the broker are
+    replayed. Where alerts are there too, they are compared (exit code 1 where they differ). Where a bundle was swapped,
+    each that decided a part is needed: name them by --bundle.
 
-    Example: `tocsin simulate --seed 7 --out day`, then `tocsin replay day --out replayed`
+    Examples:
+
+    - `tocsin simulate --seed 7 --out day`, then `tocsin replay day --out replayed`: a folder for DuckDB, Polars and
+      `tocsin backtest`
+
+    - `tocsin replay day --from 2025-03-03T16:00 --to 2025-03-03T18:00 --warm-up 1h --instruments ORCHID.XTOC`
+
+    - `tocsin replay day --config stricter.toml --bundle bundles/new --out challenger`
+
+    - `tocsin replay --history --from 2h --to-prefix replay. --speed 60`: two hours of the broker's, in two minutes
+
+    - `tocsin replay replayed --alert 3f2a91`: the alert again, from its evidence (of a replay's folder, a recording
+      with its alerts, or the broker)
+
+    - `tocsin replay day --check-lookahead --cuts 10`: does this configuration know the future?
     """
     bundles = bundle or []
-    settings = load(bundle=bundles[0] if bundles else None, bootstrap=bootstrap, prefix=prefix)
-    others = bundles[1:]
-    if recording is not None:
-        if others:
-            raise StartupError("A recording is replayed with one bundle: leave the other --bundle out.")
-        _report(asyncio.run(_recording(settings, recording, out)))
-    elif not asyncio.run(_journals(settings, others, out)):
-        raise typer.Exit(1)
+    settings = load(config, bundle=bundles[0] if bundles else None, bootstrap=bootstrap, prefix=prefix)
+    wanted = _range(begin, end, warm_up, instruments, offsets or [])
+    if alert is not None:
+        _alert(settings, source, alert, bundles[1:], damaged)
+        return
+    with _opened(settings, source, by_history or check_lookahead, wanted, damaged) as recording:
+        if check_lookahead:
+            if recording is None:
+                raise StartupError("--check-lookahead needs history: name a recording, or say --history.")
+            _lookahead(settings, recording, wanted, cuts, seed)
+            return
+        journals = recording is None or (not by_history and "journal" in recording.topics)
+        if not journals and bundles[1:]:
+            raise StartupError("History is replayed with one bundle: leave the other --bundle out.")
+        if journals and (speed or wanted.offsets):
+            raise StartupError(
+                "Journals are applied from their beginning, partition by partition: for --speed or --offsets say"
+                " --history as well."
+            )
+        job = _Job(settings, source, recording, journals, bundles[1:], wanted, speed, allow_overlap, out, to_prefix)
+        if not asyncio.run(job.run()):
+            raise typer.Exit(1)
 
 
-async def _recording(settings: Settings, path: Path, out: Path | None) -> Replayed:
-    from rich.progress import Progress
+def _range(begin: str | None, end: str | None, warm_up: str, instruments: str | None, offsets: list[str]) -> Range:
+    from monitor.reading import since_ns
+    from monitor.replay_range import Range, duration_ns, offsets_of
 
-    from monitor.recordings import Message, Recording
-    from monitor.replay import by_history
-    from monitor.replay_output import Origin
-    from monitor.stage import load_stages
-
-    recording = Recording.open(path)
-    symbols = settings.symbols or recording.symbols
-    stages = load_stages(settings.model_copy(update={"symbols": symbols}), lambda _: None, mode="replay")
-    topics = stages.instrument.topics
-    with Progress(transient=True) as progress, _Writing(stages, out) as writing:
-        task = progress.add_task("replaying", total=recording.rows(topics))
-
-        def advance(_: Message) -> None:
-            progress.advance(task)
-
-        replayed = await by_history(recording.messages(topics), stages, advance, writing.sink)
-        writing.finish(replayed, "history", Origin(path=str(path), digest=recording.digest))
-        return replayed
+    return Range(
+        from_ns=since_ns(begin, option="--from") if begin else 0,
+        to_ns=since_ns(end, option="--to") if end else 0,
+        warm_up_ns=duration_ns(warm_up, "--warm-up"),
+        instruments=frozenset(name.strip() for name in (instruments or "").split(",") if name.strip()),
+        offsets=offsets_of(offsets),
+    )
 
 
-class _Writing:
-    """The folder that a replay writes, where one was asked for."""
+@contextmanager
+def _opened(
+    settings: Settings, source: str | None, by_history: bool, wanted: Range, damaged: Any
+) -> Iterator[Recording | None]:
+    """Yield the recording: the one that is named, or of the broker's topics, where they are history; else None."""
+    from monitor.capture import capture
+    from monitor.folders import Folder
+    from monitor.recordings import Recording
+    from schemas.topics import INSTRUMENT_INPUTS
 
-    def __init__(self, stages: Stages, out: Path | None) -> None:
-        from monitor.replay_output import ReplayWriter
+    if source is not None:
+        yield Recording.open(source, damaged=damaged)
+    elif not by_history:
+        yield None
+    else:
+        with tempfile.TemporaryDirectory(prefix="tocsin-") as folder, _progress("reading the broker's topics") as show:
+            # Kafka's timestamp of a message is at most 5 s before its ts_available; it may be long after it.
+            begin_ns = max(0, wanted.start_ns - 5_000_000_000)
+            path = Path(folder) / "history"
+            asyncio.run(
+                capture(
+                    settings,
+                    Folder(path),
+                    topics=INSTRUMENT_INPUTS,
+                    begin=begin_ns,
+                    until="now",
+                    accept_gaps=True,
+                    on_progress=lambda captured: show(captured.messages, captured.messages + captured.lag),
+                )
+            )
+            yield Recording.open(path, damaged="skip")
 
-        self._stages = stages
-        self.sink = None if out is None else ReplayWriter(out, specs=stages.specs)
-        self._began_s = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
+@contextmanager
+def _progress(doing: str) -> Iterator[Callable[[float, float | None], None]]:
+    """Show a bar on stderr; what is yielded takes how far it has come, and of how much."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+class _Job:
+    """A replay from what was asked for to what is printed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: str | None,
+        recording: Recording | None,
+        by_journals: bool,
+        others: Sequence[Path],
+        wanted: Range,
+        speed: float,
+        allow_overlap: bool,
+        out: Path | None,
+        to_prefix: str | None,
     ) -> None:
-        if self.sink is not None:
-            self.sink.__exit__(kind, error, trace)
+        self._settings = settings
+        self._source = source or settings.bootstrap
+        self._recording = recording
+        self._by_journals = by_journals
+        self._others = others
+        self._wanted = wanted
+        self._speed = speed
+        self._allow_overlap = allow_overlap
+        self._out = out
+        self._to_prefix = to_prefix
 
-    def finish(self, replayed: Replayed, source: str, origin: Origin) -> None:
-        from monitor.recordings import code_version
-        from monitor.replay_output import Counts, Told
+    async def run(self) -> bool:
+        """Replay, write, print; False where the alerts that are there are others."""
+        from monitor.replay_output import Origin, ReplayWriter
+        from monitor.replay_run import Watch, load, marked, metrics
+
+        watch = Watch()
+        loaded = load(_with_symbols(self._settings, self._recording), self._others)
+        stamps = self._stamps(loaded)
+        async with AsyncExitStack() as stack:
+            sinks: list[Any] = []
+            if self._out is not None:
+                sinks.append(writer := stack.enter_context(ReplayWriter(self._out, specs=loaded.stages.specs)))
+            republisher = None
+            if self._to_prefix is not None:
+                from monitor.republish import republishing
+
+                republisher = await stack.enter_async_context(
+                    republishing(self._settings, self._to_prefix, self._wanted.from_ns)
+                )
+                sinks.append(republisher)
+            beat = _beat(self._speed, self._wanted.from_ns, republisher.flush if republisher else None)
+            replayed = await self._replayed(loaded, _joined(sinks), beat)
+            replayed.alerts = marked(replayed.alerts, self._wanted.from_ns)
+            told = watch.told(
+                loaded,
+                self._wanted,
+                replayed,
+                source="journal" if self._by_journals else "history",
+                origin=Origin(path=self._source, digest=self._recording.digest if self._recording else ""),
+                moments=writer.moments if self._out is not None else 0,
+                stamps=stamps,
+            )
+            if self._out is not None:
+                writer.finish(replayed.alerts, told, metrics(loaded, replayed, told))
+        _report(replayed, told)
+        return await self._compared(replayed) if self._by_journals else True
+
+    def _stamps(self, loaded: Loaded) -> list[str]:
+        from monitor.replay_run import foresight, span_of
+
+        stamps = []
+        wanted, recording = self._wanted, self._recording
+        if recording is not None:
+            first_ns, last_ns = span_of(recording, loaded.stages.instrument.topics)
+            from_ns, to_ns = wanted.from_ns or first_ns, wanted.to_ns or last_ns + 1
+            stamps += foresight(loaded, from_ns, to_ns, allow=self._allow_overlap)
+            stamps += [f"Not used of {one.topic}: {one.reason}." for one in recording.damage]
+        if wanted.instruments:
+            stamps.append(f"Of {len(wanted.instruments)} instruments alone: the market stage heard nothing.")
+        if wanted.offsets:
+            stamps.append("Of some offsets alone.")
+        return stamps
+
+    async def _replayed(self, loaded: Loaded, sink: Sink | None, beat: Beat) -> Replayed:
+        from monitor import kafka
+        from monitor.replay import broker, recorded
+        from monitor.replay_run import history, journals, span_of
+
+        recording, wanted = self._recording, self._wanted
+        if recording is not None and not self._by_journals:
+            first_ns, last_ns = span_of(recording, loaded.stages.instrument.topics)
+            first_ns = max(first_ns, wanted.start_ns)
+            whole_ns = max(1, min(last_ns, wanted.to_ns or last_ns) - first_ns)
+            with _progress("replaying") as show:
+
+                async def told(clock_ns: int) -> None:
+                    show(max(0, clock_ns - first_ns), whole_ns)
+                    await beat(clock_ns)
+
+                return await history(recording, loaded.stages, wanted, sink=sink, beat=told)
+        log: Log
+        total: int | None = None
+        if recording is not None:
+            partitions: Sequence[int] = recording.partitions("journal")
+            log, total = recorded(recording), recording.rows(loaded.stages.instrument.topics)
+        else:
+            needed = [topic for stage in loaded.stages for topic in (*stage.topics, stage.journal)]
+            partitions = range(await kafka.require_topics(self._settings, (*needed, "alerts")))
+            log = broker(self._settings)
+        done = 0
+        with _progress("replaying by the journals") as show:
+
+            def applied(count: int) -> None:
+                nonlocal done
+                done += count
+                show(done, total)
+
+            return await journals(log, partitions, loaded, wanted, sink=sink, progress=applied, beat=beat)
+
+    async def _compared(self, replayed: Replayed) -> bool:
+        """Compare what a replay by journals gives with the alerts that are there."""
+        from monitor.proof import of_recording
+        from monitor.replay import alerts_on_broker
         from schemas.alerts import digest
 
-        if self.sink is None:
-            return
-        told = Told(
-            code_version=code_version(),
-            source=source,
-            recording=origin,
-            from_ns=replayed.first_ns,
-            to_ns=replayed.last_ns + 1,
-            until_ns=replayed.clock_ns,
-            bundle=self._stages.about["bundle"],
-            config=self._stages.about["config"],
-            digest=digest(replayed.alerts),
-            counts=Counts(
-                messages=replayed.by_topic,
-                ticks=replayed.ticks,
-                scores=replayed.scores,
-                signals=replayed.signals,
-                alerts=len(replayed.alerts),
-                dead_letters=replayed.refusals.total(),
-                moments=self.sink.moments,
-            ),
-            seconds=time.monotonic() - self._began_s,
-            cpu_s=time.process_time(),
+        wanted = self._wanted
+        if self._recording is not None:
+            if "alerts" not in self._recording.topics:
+                return True
+            there, where = of_recording(self._recording), "in the recording"
+        else:
+            from monitor import kafka
+
+            partitions = await kafka.require_topics(self._settings, ("alerts",))
+            there = [one for n in range(partitions) for one in await alerts_on_broker(self._settings, n)]
+            where = "on the broker"
+        last_ns = wanted.to_ns or 2**63
+
+        def counts(at_ns: int, instrument: str, typology: str) -> bool:
+            known = not (wanted.instruments and typology.startswith("market_wide"))
+            return wanted.from_ns <= at_ns < last_ns and wanted.wants(instrument) and known
+
+        theirs, ours = (
+            [a for a in alerts if counts(a.times.available_at, a.subject.instrument, a.finding.typology)]
+            for alerts in (there, replayed.alerts)
         )
-        self.sink.finish(replayed.alerts, told, [])
+        if (found := digest(theirs)) == digest(ours):
+            typer.echo(f"MATCH: the alerts {where} are these")
+            return True
+        missing = {a.alert_id for a in ours} - {a.alert_id for a in theirs}
+        surplus = {a.alert_id for a in theirs} - {a.alert_id for a in ours}
+        typer.echo(
+            f"DIFFERENT: the digest of the alerts {where} is {found}; {len(missing)} missing there,"
+            f" {len(surplus)} not in replay"
+        )
+        from monitor.agreement import TOLERANCE, alike
+
+        first = alike(ours, theirs)
+        if first is None:
+            typer.echo(f"They agree within {TOLERANCE:g}: numbers of another back end, precision or processor")
+            return True
+        typer.echo(f"The first is {first[0]}: {first[1]}")
+        return False
 
 
-async def _journals(settings: Settings, others: Sequence[Path], out: Path | None) -> bool:
-    from monitor import kafka
-    from monitor.replay import Replayed, alerts_on_broker
-    from monitor.replay_output import Origin
-    from monitor.stage import load_stages
-    from schemas.alerts import digest
-
-    stages = load_stages(settings, lambda _: None, mode="replay")
-    more = [
-        load_stages(settings.model_copy(update={"bundle": other}), lambda _: None, mode="replay", before=stages)
-        for other in others
-    ]
-    needed = [topic for stage in stages for topic in (*stage.topics, stage.journal)]
-    partitions = await kafka.require_topics(settings, (*needed, "alerts"))
-    with _Writing(stages, out) as writing:
-        whole = Replayed(writing.sink)
-        await _all_partitions(settings, stages, more, partitions, whole)
-        writing.finish(whole, "journal", Origin(path=settings.bootstrap))
-    _report(whole)
-    sent = []
-    for partition in range(partitions):
-        sent += await alerts_on_broker(settings, partition)
-    if (on_broker := digest(sent)) == digest(whole.alerts):
-        typer.echo("MATCH: the alerts on the broker are these")
-        return True
-    missing = {a.alert_id for a in whole.alerts} - {a.alert_id for a in sent}
-    surplus = {a.alert_id for a in sent} - {a.alert_id for a in whole.alerts}
-    typer.echo(
-        f"DIFFERENT: the broker's digest is {on_broker}; {len(missing)} missing there, {len(surplus)} not in replay"
-    )
-    return False
+def _with_symbols(settings: Settings, recording: Recording | None) -> Settings:
+    symbols = settings.symbols or (recording.symbols if recording is not None else None)
+    return settings.model_copy(update={"symbols": symbols})
 
 
-async def _all_partitions(
-    settings: Settings, stages: Stages, more: Sequence[Stages], partitions: int, whole: Replayed
-) -> None:
-    from monitor.replay import by_journal
-    from monitor.sequencer import JournalMismatchError
+class _Tee:
+    """Several sinks as one."""
 
-    for stage, partition in [*((stages.instrument, partition) for partition in range(partitions)), (stages.market, 0)]:
-        try:
-            of = [one.instrument if stage is stages.instrument else one.market for one in more]
-            found = await by_journal(settings, stage, partition, others=of, sink=whole.sink)
-        except JournalMismatchError as error:
-            raise StartupError(
-                f"Partition {partition} of the {stage.name} stage cannot be replayed from its beginning, for retention"
-                f" has deleted what it was made of ({error}): keep the inputs for longer, or replay a recording."
-            ) from error
-        whole.add(found)
+    def __init__(self, sinks: Sequence[Any]) -> None:
+        self._sinks = sinks
+
+    def begin_stage(self) -> None:
+        for sink in self._sinks:
+            sink.begin_stage()
+
+    def take(self, output: object) -> None:
+        for sink in self._sinks:
+            sink.take(output)
+
+    def refuse(self, letter: Any) -> None:
+        for sink in self._sinks:
+            sink.refuse(letter)
 
 
-def _report(replayed: Replayed) -> None:
-    from schemas.alerts import digest
+def _joined(sinks: Sequence[Any]) -> Sink | None:
+    if len(sinks) < 2:
+        return sinks[0] if sinks else None
+    return _Tee(sinks)
 
-    opened = Counter(a.finding.typology for a in replayed.alerts if a.activity == "create")
+
+def _beat(speed: float, from_ns: int, flush: Any) -> Beat:
+    """Return what is awaited at each second: others run, what is held is sent, a paced replay waits for its time."""
+    began: tuple[float, int] | None = None
+
+    async def beat(clock_ns: int) -> None:
+        nonlocal began
+        if flush is not None:
+            await flush()
+        wait_s = 0.0
+        if speed and clock_ns >= from_ns:
+            began = began or (time.monotonic(), clock_ns)
+            wait_s = began[0] + (clock_ns - began[1]) / 1e9 / speed - time.monotonic()
+        if wait_s > 0 and flush is not None:
+            await flush(all_of_it=True)
+        await asyncio.sleep(max(0.0, wait_s))
+
+    return beat
+
+
+def _report(replayed: Replayed, told: Told) -> None:
+    opened = Counter(a.finding.typology for a in replayed.alerts if a.activity == "create" and not a.quality.warm_up)
     for typology, count in sorted(opened.items()):
         typer.echo(f"{count:6,}  episodes of {typology}")
+    counts = told.counts
+    warm = f" ({counts.warm_up_alerts:,} more of the warm-up)" if counts.warm_up_alerts else ""
     typer.echo(
-        f"{replayed.messages:,} messages, {replayed.scores:,} scores, {replayed.signals:,} signals, "
-        f"{len(replayed.alerts):,} alerts, {replayed.refusals.total():,} dead letters, "
-        f"{time.process_time():.1f} s of CPU"
+        f"{sum(counts.messages.values()):,} messages, {counts.ticks:,} ticks, {counts.scores:,} scores,"
+        f" {counts.signals:,} signals, {counts.alerts:,} alerts{warm}, {counts.dead_letters:,} dead letters,"
+        f" {told.cpu_s:.1f} s of CPU in {told.seconds:.1f} s"
     )
-    typer.echo(f"digest {digest(replayed.alerts)}")
+    for stamp in told.stamps:
+        typer.echo(f"Note: {stamp}")
+    typer.echo(f"digest {told.digest}")
+
+
+def _alert(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Any) -> None:
+    proof = asyncio.run(_proved(settings, source, alert_id, others, damaged))
+    theirs = proof.theirs
+    told = (
+        f"{theirs.finding.typology} {theirs.activity} of {theirs.subject.instrument}, alert {theirs.alert_id},"
+        f" from {proof.messages:,} messages; {proof.inputs} inputs of its evidence as they were"
+    )
+    for note in proof.notes:
+        typer.echo(f"Note: {note}")
+    if proof.difference is not None:
+        typer.echo(f"DIFFERENT: {told}\n{proof.difference}")
+        raise typer.Exit(1)
+    typer.echo(f"MATCH: {told}")
+    if proof.farthest is not None:
+        from monitor.agreement import TOLERANCE
+
+        typer.echo(f"within {TOLERANCE:g}; farthest apart is {proof.farthest}")
+
+
+async def _proved(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Any) -> Proof:
+    from monitor import kafka
+    from monitor.proof import by_log, by_recording, chosen, of_recording, require_configuration
+    from monitor.recordings import Recording
+    from monitor.replay import alerts_on_broker, broker, recorded
+    from monitor.replay_output import Replay, is_replay
+    from monitor.replay_run import load
+
+    start_ns = from_ns = 0
+    recording: Recording | None = None
+    by_journals = True
+    if source is None:
+        partitions = await kafka.require_topics(settings, ("alerts",))
+        alerts = [one for n in range(partitions) for one in await alerts_on_broker(settings, n)]
+        where = f"the broker at {settings.bootstrap}"
+    elif is_replay(Path(source)):
+        replay = Replay.open(Path(source))
+        told = replay.manifest
+        alerts, where = replay.alerts(), source
+        from_ns, start_ns, by_journals = told.from_ns, told.from_ns - told.warm_up_ns, told.source == "journal"
+        if told.offsets:
+            raise StartupError(f"{source} is of some offsets alone (--offsets): replay it without, to prove an alert.")
+        if told.recording.digest:
+            recording = Recording.open(told.recording.path, damaged=damaged)
+            if recording.digest != told.recording.digest:
+                raise StartupError(
+                    f"{told.recording.path} has the digest {recording.digest[:12]}…, {source} was made of"
+                    f" {told.recording.digest[:12]}…: bring that recording back, or replay this one again."
+                )
+    else:
+        recording = Recording.open(source, damaged=damaged)
+        alerts, where = of_recording(recording), source
+        by_journals = "journal" in recording.topics
+    theirs = chosen(alerts, alert_id, where)
+    loaded = load(_with_symbols(settings, recording), others)
+    require_configuration(theirs, loaded)
+    with _progress("rebuilding"):
+        if recording is None:
+            return await by_log(broker(settings), loaded, theirs, from_ns)
+        if by_journals:
+            return await by_log(recorded(recording), loaded, theirs, from_ns)
+        return await by_recording(recording, loaded.stages, theirs, start_ns, from_ns)
+
+
+def _lookahead(settings: Settings, recording: Recording, wanted: Range, cuts: int, seed: int) -> None:
+    from monitor.commands.tables import at
+    from monitor.lookahead import check
+    from monitor.recordings import Message
+    from monitor.replay_run import load, span_of
+
+    stages = load(_with_symbols(settings, recording)).stages
+    topics = stages.instrument.topics
+    first_ns, last_ns = span_of(recording, topics)
+    begin_ns, end_ns = max(first_ns, wanted.start_ns), min(last_ns + 1, wanted.to_ns or last_ns + 1)
+
+    def read(start_ns: int, until_ns: int) -> Iterator[Message]:
+        return recording.messages(topics, max(begin_ns, start_ns), min(end_ns, until_ns or end_ns), wanted.keys)
+
+    held = True
+    with _progress("replaying the whole, then each cut") as show:
+        done = 0
+
+        def replayed() -> None:
+            nonlocal done
+            done += 1
+            show(done, cuts + 1)
+
+        for cut in check(
+            read,
+            stages,
+            first_ns=max(begin_ns, wanted.from_ns),
+            last_ns=end_ns - 1,
+            cuts=cuts,
+            seed=seed,
+            progress=replayed,
+        ):
+            held = held and not cut.changed
+            what = f"CHANGED: {cut.changed}" if cut.changed else "held"
+            typer.echo(f"{at(cut.at_ns)} UTC ({cut.at_ns}): {cut.said:,} alerts, scores and signals before it, {what}")
+    typer.echo("Nothing depends on what came later" if held else "This configuration looks ahead")
+    if not held:
+        raise typer.Exit(1)

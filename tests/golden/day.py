@@ -1,7 +1,8 @@
 """Three instruments of a simulated day, and the alerts that they gave when somebody last looked at them.
 
-Numbers are compared within `TOLERANCE`: the last digits of a text's score are the processor's and the back end's. What
-agrees so far takes the stored number's place, so that the digest says whether all the rest is the same, to the letter.
+Numbers are compared within the tolerance of `monitor.agreement`: the last digits of a text's score are the processor's and
+the back end's. What agrees so far takes the stored number's place, so that the digest says whether all the rest is the
+same, to the letter.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import msgspec
 
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.simulator.day import Config
-from monitor import simulation
+from monitor import agreement, simulation
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Recording
 from monitor.replay import by_history
@@ -30,8 +30,6 @@ from tests.integration.daemon import stages
 FOLDER = Path(__file__).parent / "day"
 RECORDING = FOLDER / "recording"
 STORED = FOLDER / "alerts.json"
-#: The gate lets back ends differ by 1e-4 in vectors and logits; what follows from those may differ by a little more.
-TOLERANCE = 1e-3
 REWRITE = (
     "If this was meant: `python -m tests.golden.write --alerts` stores what is found now; read `git diff tests/golden` "
     "and say in the commit why."
@@ -103,23 +101,15 @@ def store(what: Golden) -> None:
 
 
 def settled(now: Sequence[Alert], then: Sequence[Alert]) -> list[Alert]:
-    """Return the alerts of ``now`` with the numbers of ``then`` where both agree within `TOLERANCE`."""
+    """Return the alerts of ``now`` with the numbers of ``then`` where both agree within the tolerance."""
     known = {alert.alert_id: alert for alert in then}
-    return [msgspec.convert(_settled(_plain(alert), _plain(known.get(alert.alert_id))), Alert) for alert in now]
+    return [
+        msgspec.convert(agreement.settled(_plain(alert), _plain(known.get(alert.alert_id))), Alert) for alert in now
+    ]
 
 
 def _plain(alert: Alert | None) -> Any:
     return msgspec.json.decode(msgspec.json.encode(alert))
-
-
-def _settled(now: Any, then: Any) -> Any:
-    if isinstance(now, dict) and isinstance(then, dict):
-        return {key: _settled(value, then.get(key)) for key, value in now.items()}
-    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
-        return [_settled(*both) for both in zip(now, then, strict=True)]
-    if isinstance(now, float) and isinstance(then, float):
-        return then if math.isclose(now, then, rel_tol=TOLERANCE, abs_tol=TOLERANCE) else now
-    return now
 
 
 def differences(now: Sequence[Alert], then: Sequence[Alert]) -> list[str]:
@@ -129,7 +119,7 @@ def differences(now: Sequence[Alert], then: Sequence[Alert]) -> list[str]:
     told += [f"new: {name}" for name in mine.keys() - theirs.keys()]
     for name in mine.keys() & theirs.keys():
         a, b = mine[name], theirs[name]
-        changed = list(_changed(_settled(a, b), b))
+        changed = [f"{d.path} was {d.theirs!r}, is {d.ours!r}" for d in agreement.changes(agreement.settled(a, b), b)]
         if changed:
             told.append(f"changed: {name}: {'; '.join(changed[:4])}{' …' if len(changed) > 4 else ''}")
     settings = {(alert.provenance.config, alert.provenance.bundle) for alert in now}
@@ -151,14 +141,3 @@ def _by_place(alerts: Sequence[Alert]) -> dict[str, dict[str, Any]]:
         )
         found[name] = body
     return found
-
-
-def _changed(now: Any, then: Any, path: str = "") -> Iterator[str]:
-    if isinstance(now, dict) and isinstance(then, dict):
-        for key in sorted(now.keys() | then.keys()):
-            yield from _changed(now.get(key), then.get(key), f"{path}.{key}" if path else key)
-    elif isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
-        for at, both in enumerate(zip(now, then, strict=True)):
-            yield from _changed(*both, f"{path}[{at}]")
-    elif now != then:
-        yield f"{path} was {then!r}, is {now!r}"

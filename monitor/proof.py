@@ -1,0 +1,225 @@
+"""Proving an alert: it is rebuilt from what it stands on, by the configuration that decided it, and compared.
+
+As little is replayed as rebuilds it to the letter: the messages of its instrument and the clock, from the beginning of
+what is there to the moment at which the alert was available. An alert of the market needs every instrument up to then;
+by the market's own journal, the openings that it heard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
+
+from monitor.agreement import Difference, farthest, first_difference
+from monitor.errors import StartupError
+from monitor.history import HORIZON_NS
+from monitor.recordings import Message, Recording
+from monitor.replay import Log, Read, by_history, by_journal
+from monitor.replay_run import Loaded, warm_up
+from monitor.stage import MARKET_SPECS, Stages
+from schemas.alerts import Alert, AlertEvent, Input
+from schemas.records import DeadLetter
+from schemas.topics import MARKET_INPUTS
+
+_event = msgspec.json.Decoder(AlertEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came of rebuilding an alert: the first ``difference``, None where there is none.
+
+    ``farthest`` is the number that differs most where all agree within the tolerance. ``inputs`` of the evidence were
+    found with their digest. ``notes`` are sentences on what differs and may.
+    """
+
+    theirs: Alert
+    difference: Difference | None
+    farthest: Difference | None
+    messages: int
+    inputs: int
+    notes: tuple[str, ...]
+
+
+def of_recording(recording: Recording) -> list[Alert]:
+    """Return the alerts that a captured recording holds."""
+    if "alerts" not in recording.topics:
+        raise StartupError(
+            f"{recording.path} holds no alerts: name the folder of its replay (`tocsin replay {recording.path} --out"
+            " DIR`, then `tocsin replay DIR --alert ID`), or a recording that `tocsin record` captured with them."
+        )
+    return [_event.decode(message.value).data for message in recording.messages(["alerts"])]
+
+
+def chosen(alerts: Iterable[Alert], alert_id: str, where: str) -> Alert:
+    """Return the alert of an id, or of the beginning of one.
+
+    Raises
+    ------
+    StartupError
+        There is none, or there are several.
+    """
+    found = {alert.alert_id: alert for alert in alerts if alert.alert_id.startswith(alert_id)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise StartupError(f"{len(found)} alerts in {where} begin with {alert_id}: name more of it.")
+    raise StartupError(f"{where} holds no alert {alert_id}: `tocsin alerts` lists those on the broker with their ids.")
+
+
+def of_market(alert: Alert) -> bool:
+    """Tell whether the market stage raised an alert."""
+    return alert.finding.typology.partition("@")[0] in {spec.name for spec in MARKET_SPECS.values()}
+
+
+def require_configuration(alert: Alert, loaded: Loaded) -> None:
+    """Raise `StartupError` where none of the stages is of the configuration that decided an alert."""
+    made, all_ = alert.provenance, (loaded.stages, *loaded.others)
+    market = of_market(alert)
+    decides = [(one.market if market else one.instrument).decides for one in all_]
+    if any(one.config == made.config for one in decides):
+        return
+    bundles = ", ".join(one.bundle for one in decides if one.bundle)
+    if made.bundle and all(one.bundle != made.bundle for one in decides):
+        raise StartupError(
+            f"Alert {alert.alert_id} was decided by bundle {made.bundle} (configuration {made.config}), here is"
+            f" {bundles}: name the folder of that bundle by --bundle."
+        )
+    raise StartupError(
+        f"Alert {alert.alert_id} was decided by configuration {made.config} of version {made.code_version}, here is"
+        f" {', '.join(one.config for one in decides)}: set grace_ms, idle_grace_ms, forget_days and labels as they were"
+        " (--config FILE), or use the version that made it."
+    )
+
+
+@dataclass(slots=True)
+class _Rebuilt:
+    """Waits for one alert, and looks at the evidence of another; it is a `monitor.replay.Sink`."""
+
+    theirs: Alert
+    ours: Alert | None = None
+    seen: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    messages: int = 0
+
+    def begin_stage(self) -> None:
+        """Take notice of the next stage."""
+
+    def refuse(self, letter: DeadLetter) -> None:
+        """Take a dead letter."""
+
+    def take(self, output: object) -> None:
+        """Keep the alert."""
+        if isinstance(output, Alert) and output.alert_id == self.theirs.alert_id:
+            self.ours = output
+
+    def look(self, topic: str, partition: int, offset: int, value: bytes) -> None:
+        """Note the digest of a message that is applied, if it is evidence."""
+        self.messages += 1
+        place = topic, partition, offset
+        if place in self.seen:
+            self.seen[place] = hashlib.sha256(value).hexdigest()
+
+    def missing(self, inputs: Sequence[Input]) -> Iterator[Difference]:
+        """Yield what of the evidence was not there, or is not what it was."""
+        for one in inputs:
+            found = self.seen[one.topic, one.partition, one.offset]
+            if found != one.sha256:
+                place = f"evidence {one.topic}/{one.partition}, offset {one.offset}"
+                yield Difference(place, one.sha256, found or None)
+
+    def proof(self, inputs: Sequence[Input], from_ns: int) -> Proof:
+        """Return what came of it; ``inputs`` are those that could be looked at."""
+        theirs, ours = self.theirs, self.ours
+        missing = list(self.missing(inputs))
+        notes = []
+        difference: Difference | None = missing[0] if missing else None
+        if ours is None:
+            difference = difference or Difference("", theirs.finding.typology, None)
+            return Proof(theirs, difference, None, self.messages, len(inputs) - len(missing), ())
+        if ours.times.available_at < from_ns:
+            ours = warm_up(ours)
+        if ours.provenance.code_version != theirs.provenance.code_version:
+            notes.append(f"made by version {theirs.provenance.code_version}, rebuilt by {ours.provenance.code_version}")
+            provenance = msgspec.structs.replace(ours.provenance, code_version=theirs.provenance.code_version)
+            ours = msgspec.structs.replace(ours, provenance=provenance)
+        mine, their = ours.provenance, theirs.provenance
+        if (mine.backend, mine.precision) != (their.backend, their.precision):
+            notes.append(
+                f"made on {their.backend or '–'} in {their.precision or '–'}, rebuilt on {mine.backend or '–'} in"
+                f" {mine.precision or '–'}"
+            )
+        difference = difference or first_difference(ours, theirs)
+        most = farthest(ours, theirs) if difference is None else None
+        return Proof(theirs, difference, most, self.messages, len(inputs) - len(missing), tuple(notes))
+
+
+async def by_recording(recording: Recording, stages: Stages, theirs: Alert, start_ns: int, from_ns: int) -> Proof:
+    """Rebuild an alert of a replay in canonical order.
+
+    Parameters
+    ----------
+    start_ns
+        Where that replay began, ns UTC.
+    from_ns
+        Alerts before are of its warm-up.
+    """
+    market = of_market(theirs)
+    at_ns = theirs.times.available_at
+    inputs = [one for one in theirs.evidence.inputs if one.topic not in MARKET_INPUTS]
+    rebuilt = _Rebuilt(theirs, seen={(one.topic, one.partition, one.offset): "" for one in inputs})
+    keys = None if market else frozenset({theirs.subject.instrument.encode()})
+    # A frame that the alert stands on may end after it.
+    messages = recording.messages(stages.instrument.topics, start_ns or None, at_ns + HORIZON_NS, keys)
+
+    def looked_at() -> Iterator[Message]:
+        for message in messages:
+            rebuilt.look(message.topic, message.partition, message.offset, message.value)
+            yield message
+
+    await by_history(looked_at(), stages, sink=rebuilt, end_ns=at_ns + 1, until_ns=at_ns, market=market)
+    return rebuilt.proof(inputs, from_ns)
+
+
+class _Found(Exception):
+    """The alert is there: no more needs to be applied."""
+
+
+@dataclass(slots=True)
+class _Stopping(_Rebuilt):
+    def take(self, output: object) -> None:
+        _Rebuilt.take(self, output)
+        if self.ours is not None:
+            raise _Found
+
+
+async def by_log(log: Log, loaded: Loaded, theirs: Alert, from_ns: int = 0) -> Proof:
+    """Rebuild an alert by the journal of the partition that raised it."""
+    market = of_market(theirs)
+    inputs = theirs.evidence.inputs
+    rebuilt = _Stopping(theirs, seen={(one.topic, one.partition, one.offset): "" for one in inputs})
+    if not inputs:
+        raise StartupError(f"Alert {theirs.alert_id} names no input, so nobody knows which partition raised it.")
+    partition = 0 if market else inputs[0].partition
+    key = theirs.subject.instrument
+    topics = (loaded.stages.market if market else loaded.stages.instrument).topics
+
+    async def looked_at(topic: str, of: int) -> AsyncGenerator[Read, None]:
+        async for read in log(topic, of):
+            if topic in topics and (market or read[1] == key.encode()):
+                rebuilt.look(topic, of, read[0], read[2])
+            yield read
+
+    of = [one.market if market else one.instrument for one in (loaded.stages, *loaded.others)]
+    with suppress(_Found):
+        await by_journal(
+            looked_at,
+            of[0],
+            partition,
+            others=of[1:],
+            sink=rebuilt,
+            wanted=None if market else key.__eq__,
+        )
+    return rebuilt.proof(inputs, from_ns)

@@ -1,0 +1,103 @@
+"""What of a stream is replayed: a stretch of time, some instruments, some offsets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from monitor.errors import StartupError
+from monitor.recordings import Message
+from schemas.topics import BY_NAME
+
+DAY_NS = 86_400_000_000_000
+_UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": DAY_NS}
+#: What is applied before ``--from`` where nothing else is said: longer than any of the trailing rates remembers.
+WARM_UP_NS = DAY_NS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Messages available in ``[from_ns, to_ns)`` (int64 ns UTC, 0: no bound), and ``warm_up_ns`` of them before it.
+
+    ``instruments`` are keys, empty where all count; ``offsets`` is (topic, partition) → half-open, partition -1 for
+    every one that is not named, and topics that it does not name count whole.
+    """
+
+    from_ns: int = 0
+    to_ns: int = 0
+    warm_up_ns: int = 0
+    instruments: frozenset[str] = frozenset()
+    offsets: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.to_ns and self.to_ns <= self.from_ns:
+            raise StartupError(
+                f"--to is no later than --from ({self.to_ns} and {self.from_ns} ns): expected a stretch."
+            )
+
+    @property
+    def start_ns(self) -> int:
+        """Where reading begins, ns; 0 at the beginning of what is there."""
+        return max(0, self.from_ns - self.warm_up_ns) if self.from_ns else 0
+
+    @property
+    def keys(self) -> frozenset[bytes] | None:
+        """The keys of messages that count, None for all."""
+        return frozenset(name.encode() for name in self.instruments) or None
+
+    def wants(self, key: str) -> bool:
+        """Tell whether a message of ``key`` counts."""
+        return not self.instruments or key in self.instruments
+
+    def within_offsets(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Yield the messages whose offsets count."""
+        for message in messages:
+            bounds = self.offsets.get((message.topic, message.partition)) or self.offsets.get((message.topic, -1))
+            if bounds is None or bounds[0] <= message.offset < bounds[1]:
+                yield message
+
+
+def duration_ns(text: str, option: str) -> int:
+    """Return a length of time such as ``90s``, ``15m``, ``1h`` or ``7d``, ns.
+
+    Raises
+    ------
+    StartupError
+        It is none; ``option`` is what the sentence begins with.
+
+    Example
+    -------
+    >>> duration_ns("15m", "--warm-up")
+    900000000000
+    """
+    found = re.fullmatch(r"(\d+)([smhd])", text)
+    if not found:
+        raise StartupError(f"{option}: expected a length of time such as 90s, 15m, 1h or 7d, found {text!r}.")
+    return int(found[1]) * _UNITS_NS[found[2]]
+
+
+def offsets_of(texts: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:
+    """Return what ``--offsets`` names: ``TOPIC=FIRST:LAST`` or ``TOPIC/PARTITION=FIRST:LAST``, the last not included.
+
+    Raises
+    ------
+    StartupError
+        It is none, or there is no such topic.
+
+    Example
+    -------
+    >>> offsets_of(["frames=0:100", "news/3=7:"])
+    {('frames', -1): (0, 100), ('news', 3): (7, 9223372036854775807)}
+    """
+    found = {}
+    for text in texts:
+        parts = re.fullmatch(r"([a-z.]+)(?:/(\d+))?=(\d*):(\d*)", text)
+        if not parts or parts[1] not in BY_NAME:
+            raise StartupError(
+                f"--offsets: expected TOPIC=FIRST:LAST or TOPIC/PARTITION=FIRST:LAST, of a topic such as frames, found"
+                f" {text!r}."
+            )
+        place = parts[1], int(parts[2]) if parts[2] else -1
+        found[place] = int(parts[3] or 0), int(parts[4] or 2**63 - 1)
+    return found
