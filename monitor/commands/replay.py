@@ -8,10 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from monitor.commands.options import Bootstrap, Prefix
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from monitor.replay_run import Loaded
 
 app = typer.Typer()
+
+
+class Damaged(StrEnum):
+    """What to do with a recording that is damaged."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
 
 
 @app.command()
@@ -93,12 +100,8 @@ def replay(
         ),
     ] = False,
     damaged: Annotated[
-        str,
-        typer.Option(
-            help="`skip`: use what is whole of a damaged recording, and say what is not.",
-            click_type=click.Choice(["refuse", "skip"]),
-        ),
-    ] = "refuse",
+        Damaged, typer.Option(help="`skip`: use what is whole of a damaged recording, and say what is not.")
+    ] = Damaged.REFUSE,
     alert: Annotated[
         str | None,
         typer.Option(help="Rebuild this alert, and say MATCH or the first difference (exit code 1)."),
@@ -175,7 +178,7 @@ def _range(begin: str | None, end: str | None, warm_up: str, instruments: str | 
 
 @contextmanager
 def _opened(
-    settings: Settings, source: str | None, by_history: bool, wanted: Range, damaged: Any
+    settings: Settings, source: str | None, by_history: bool, wanted: Range, damaged: Damaged
 ) -> Iterator[Recording | None]:
     """Yield the recording: the one that is named, or of the broker's topics, where they are history; else None."""
     from monitor.capture import capture
@@ -184,7 +187,7 @@ def _opened(
     from schemas.topics import INSTRUMENT_INPUTS
 
     if source is not None:
-        yield Recording.open(source, damaged=damaged)
+        yield Recording.open(source, damaged=damaged.value)
     elif not by_history:
         yield None
     else:
@@ -213,7 +216,8 @@ def _progress(doing: str) -> Iterator[Callable[[float, float | None], None]]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(doing, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
@@ -445,7 +449,7 @@ def _report(replayed: Replayed, told: Told) -> None:
     typer.echo(f"digest {told.digest}")
 
 
-def _alert(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Any) -> None:
+def _alert(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Damaged) -> None:
     proof = asyncio.run(_proved(settings, source, alert_id, others, damaged))
     theirs = proof.theirs
     told = (
@@ -464,7 +468,9 @@ def _alert(settings: Settings, source: str | None, alert_id: str, others: Sequen
         typer.echo(f"within {TOLERANCE:g}; farthest apart is {proof.farthest}")
 
 
-async def _proved(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Any) -> Proof:
+async def _proved(
+    settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Damaged
+) -> Proof:
     from monitor import kafka
     from monitor.proof import by_log, by_recording, chosen, of_recording, require_configuration
     from monitor.recordings import Recording
@@ -487,14 +493,14 @@ async def _proved(settings: Settings, source: str | None, alert_id: str, others:
         if told.offsets:
             raise StartupError(f"{source} is of some offsets alone (--offsets): replay it without, to prove an alert.")
         if told.recording.digest:
-            recording = Recording.open(told.recording.path, damaged=damaged)
+            recording = Recording.open(told.recording.path, damaged=damaged.value)
             if recording.digest != told.recording.digest:
                 raise StartupError(
                     f"{told.recording.path} has the digest {recording.digest[:12]}…, {source} was made of"
                     f" {told.recording.digest[:12]}…: bring that recording back, or replay this one again."
                 )
     else:
-        recording = Recording.open(source, damaged=damaged)
+        recording = Recording.open(source, damaged=damaged.value)
         alerts, where = of_recording(recording), source
         by_journals = "journal" in recording.topics
     theirs = chosen(alerts, alert_id, where)
