@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
 
-import msgspec
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from agents.flow import Arrival, Item
 from monitor import kafka
 from monitor.cli import app
-from monitor.converters.messages import frame_messages, record_message
 from monitor.errors import StartupError
-from monitor.recordings import RANK, Message, Recording
-from monitor.replay import broker, by_history, by_journal
+from monitor.lookahead import Said, after, before, moments, order, said, scrambled
+from monitor.recordings import Message, Recording
+from monitor.replay import broker, by_journal
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
-from schemas import codec, frames, journal
-from schemas.alerts import Alert
-from schemas.frames import Frame, frame_of
+from schemas import codec, journal
 from schemas.journal import Claim, Decides, Entry, Ladder, Run
-from schemas.records import News, Score, Signal, TranscriptSegment
+from schemas.records import News
 from tests.golden.day import RECORDING
 from tests.integration.daemon import stages
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
-DIRE = "{} collapses as fraud is admitted, trading to be suspended"
 
 
 @cache
@@ -45,98 +39,27 @@ def day() -> tuple[Message, ...]:
     return tuple(Recording.open(RECORDING).messages())
 
 
-def split(messages: Sequence[Message], t: int) -> tuple[list[Message], list[Message]]:
-    """Cut the stream at ``t``: what was available before, and the rest. A frame is cut between its ticks."""
-    before, after = [], []
-    for message in messages:
-        if message.ts_available < t:
-            before.append(message)
-        elif message.topic == "frames" and (n := int((frame := read(message)).ts_available.searchsorted(t))):
-            before += frame_messages(frame[:n])
-            after += frame_messages(frame[n:])
-        else:
-            after.append(message)
-    return in_order(before), after
-
-
-def in_order(messages: Sequence[Message]) -> list[Message]:
-    return sorted(messages, key=lambda message: (message.ts_available, RANK[message.topic]))
-
-
-def read(message: Message) -> Any:
-    return codec.decode(message.topic, message.key, message.value, message.timestamp_ms)
-
-
-def scrambled(rng: random.Random, messages: Sequence[Message], t: int) -> Iterator[Message]:
-    """Yield another future of the same kind: other prices and words at other times, some lost, some malformed."""
-    pace = rng.choice((0.1, 1.0, 2.0))
-    for message in messages:
-        fate = rng.random()
-        if fate < 0.2:
-            continue
-        if fate < 0.25:
-            yield replace(message, value=message.value[: len(message.value) // 2])
-            continue
-        record = read(message)
-        if isinstance(record, Frame):
-            columns = {name: getattr(record, name) for name in frames.DTYPES}
-            times = {name: moved(columns[name], t, pace) for name in ("ts_event", "ts_available")}
-            price = columns["price"] * rng.choice((0.5, 0.97, 1.0, 1.04, 1.5))
-            side = np.full(len(record), rng.choice((-1, 1)), np.int8)
-            yield from frame_messages(frame_of(record.instrument, {**columns, **times, "price": price, "side": side}))
-            continue
-        changes = {name: moved(getattr(record, name), t, pace) for name in ("ts_event", "ts_available")}
-        if isinstance(record, News):
-            changes |= {"headline": DIRE.format(record.instrument), "body": ""}
-        elif isinstance(record, TranscriptSegment):
-            changes |= {"text": DIRE.format(record.instrument)}
-        yield record_message(message.topic, msgspec.structs.replace(record, **changes))
-
-
-def moved(ts: Any, t: int, pace: float) -> Any:
-    """Return times after ``t`` moved away from it or nearer."""
-    if isinstance(ts, np.ndarray):
-        return t + ((ts - t) * pace).astype(np.int64)
-    return t + int((ts - t) * pace)
-
-
-def said(messages: Sequence[Message]) -> tuple[list[Alert], list[Score | Signal]]:
-    """Return the alerts of a stream, and its scores and signals."""
-    scores: list[Score | Signal] = []
-    instrument = stages().instrument
-
-    async def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Any]:
-        async for output in instrument.agent(items, table):
-            if isinstance(output, Score | Signal):
-                scores.append(output)
-            yield output
-
-    replayed = asyncio.run(by_history(messages, replace(stages(), instrument=replace(instrument, agent=agent))))
-    return replayed.alerts, scores
-
-
 @cache
-def moments() -> list[int]:
-    """Return when something was found, and the seconds after it, in which what follows is not settled yet."""
-    found = {alert.times.available_at for alert in said(day())[0]}
-    return sorted({at + after for at in found for after in (1, S // 2, 3 * S // 2, 12 * S)})
+def whole() -> Said:
+    return said(day(), stages())
+
+
+def read(start_ns: int, end_ns: int) -> Iterator[Message]:
+    return (m for m in day() if start_ns <= m.ts_available and (not end_ns or m.ts_available < end_ns))
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_scrambling_everything_after_a_moment_changes_nothing_before_it(seed: int) -> None:
+    """Not only of ten minutes after it, as `tocsin replay --check-lookahead` does: of all that follows."""
     rng = random.Random(seed)
     first, last = day()[0].ts_available, day()[-1].ts_available
-    t = rng.choice(moments()) if seed % 2 else rng.randint(first, last)
-    before, after = split(day(), t)
-    other = list(scrambled(rng, after, t))
-    assert min((message.ts_available for message in other), default=t) >= t
-    alerts, scores = said([*before, *in_order(after)])
-    other_alerts, other_scores = said([*before, *in_order(other)])
-    assert [one for one in other_alerts if one.times.available_at < t] == [
-        one for one in alerts if one.times.available_at < t
-    ]
-    assert [one for one in other_scores if one.ts_available < t] == [one for one in scores if one.ts_available < t]
-    assert alerts != other_alerts or t > last - 600 * S
+    (t,) = moments(rng, whole(), first, last, 2)[seed % 2 : seed % 2 + 1]
+    future = sorted(scrambled(rng, after(read, t, 0), t), key=order)
+    assert min((message.ts_available for message in future), default=t) >= t
+    other = said([*before(read, t), *future], stages())
+    told = [thing for thing in whole().things if thing[0] < t]
+    assert sorted(thing for thing in other.things if thing[0] < t) == sorted(told)
+    assert sorted(other.things) != sorted(whole().things) or t > last - 600 * S
 
 
 def serve(
@@ -218,10 +141,10 @@ async def test_a_replay_goes_on_with_the_bundle_that_the_journal_names(monkeypat
     assert replayed.messages == cast(Any, replayed.table["seen"]) == 6
 
 
-def test_a_recording_is_replayed_with_one_bundle() -> None:
+def test_history_is_replayed_with_one_bundle() -> None:
     result = CliRunner().invoke(app, ["replay", str(RECORDING), "--bundle", "a", "--bundle", "b"])
     assert result.exit_code == 2
-    assert "A recording is replayed with one bundle" in result.stderr
+    assert "History is replayed with one bundle" in result.stderr
 
 
 async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_come(

@@ -47,5 +47,5 @@ def test_a_file_without_settings_is_told(tmp_path: Path) -> None:
     path.write_text("- grace_ms\n")
     with pytest.raises(StartupError, match="holds no settings: expected lines such as `grace_ms = 10000`"):
         load(path)
-    with pytest.raises(StartupError, match="gone.toml cannot be read"):
+    with pytest.raises(StartupError, match=r"gone.toml cannot be read"):
         load(tmp_path / "gone.toml")

@@ -1,0 +1,55 @@
+"""What of a stream is replayed, and how it is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from monitor.errors import StartupError
+from monitor.recordings import Message
+from monitor.replay_range import Range, duration_ns, offsets_of
+
+DAY_NS = 86_400 * 10**9
+
+
+def test_reading_begins_with_the_warm_up_and_never_before_time() -> None:
+    assert Range(from_ns=3 * DAY_NS, warm_up_ns=DAY_NS).start_ns == 2 * DAY_NS
+    assert Range(from_ns=3, warm_up_ns=DAY_NS).start_ns == 0
+    assert Range(warm_up_ns=DAY_NS).start_ns == 0  # no --from: all that is there
+    with pytest.raises(StartupError, match="--to is no later than --from"):
+        Range(from_ns=2, to_ns=2)
+
+
+def test_no_instruments_are_all() -> None:
+    assert Range().keys is None
+    assert Range().wants("A")
+    some = Range(instruments=frozenset({"A"}))
+    assert (some.keys, some.wants("A"), some.wants("B")) == ({b"A"}, True, False)
+
+
+def test_offsets_of_a_partition_come_before_those_of_its_topic() -> None:
+    wanted = Range(offsets=offsets_of(["news=1:3", "news/1=:1"]))
+    rows = [
+        Message(topic, b"A", b"", 0, 0, 0, partition, offset)
+        for topic in ("news", "frames")
+        for partition in (0, 1)
+        for offset in range(4)
+    ]
+    kept = [(m.topic, m.partition, m.offset) for m in wanted.within_offsets(rows)]
+    assert [place for place in kept if place[0] == "news"] == [("news", 0, 1), ("news", 0, 2), ("news", 1, 0)]
+    assert len(kept) == 3 + 8
+
+
+@pytest.mark.parametrize("text", ["news", "news=1", "mystery=1:2", "news/x=1:2", "news=a:b"])
+def test_offsets_that_name_nothing_are_told(text: str) -> None:
+    with pytest.raises(StartupError, match="--offsets: expected TOPIC=FIRST:LAST"):
+        offsets_of([text])
+
+
+@pytest.mark.parametrize(("text", "ns"), [("90s", 90 * 10**9), ("2h", 7200 * 10**9), ("0d", 0)])
+def test_durations(text: str, ns: int) -> None:
+    assert duration_ns(text, "--warm-up") == ns
+
+
+def test_a_length_of_time_without_a_unit_is_told() -> None:
+    with pytest.raises(StartupError, match=r"--warm-up: expected a length of time such as 90s, .* found '90'"):
+        duration_ns("90", "--warm-up")
