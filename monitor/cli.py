@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
+import structlog
 import typer
 from typer.core import TyperGroup
 
@@ -65,6 +67,8 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """Tocsin reads news, calls, charts and ticks from Kafka and publishes alerts that carry their evidence."""
+    # What a command says is for pipes; what is logged beside it is not (`monitor.logs` has more to say for a daemon).
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 if __name__ == "__main__":

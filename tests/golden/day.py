@@ -1,8 +1,8 @@
 """Three instruments of a simulated day, and the alerts that they gave when somebody last looked at them.
 
-Numbers are compared within the tolerance of `monitor.agreement`: the last digits of a text's score are the processor's and
-the back end's. What agrees so far takes the stored number's place, so that the digest says whether all the rest is the
-same, to the letter.
+Numbers are compared within the tolerance of `monitor.agreement`: the last digits of a text's score are the processor's
+and the back end's. What agrees so far takes the stored number's place, so that the digest says whether all the rest is
+the same, to the letter.
 """
 
 from __future__ import annotations

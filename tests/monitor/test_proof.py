@@ -113,7 +113,7 @@ def test_who_made_it_on_what_is_said_and_is_no_difference() -> None:
 def test_an_alert_of_another_configuration_is_told_with_what_is_needed() -> None:
     alert, loaded = alerts()[0], Loaded(stages())
     require_configuration(alert, loaded)
-    with pytest.raises(StartupError, match="decided by bundle other .*: name the folder of that bundle by --bundle"):
+    with pytest.raises(StartupError, match=r"decided by bundle other .*: name the folder of that bundle by --bundle"):
         require_configuration(changed(alert, "provenance", config="c", bundle="other"), loaded)
     with pytest.raises(StartupError, match=r"decided by configuration c of version 7, here is .*--config FILE"):
         require_configuration(changed(alert, "provenance", config="c", code_version="7"), loaded)
@@ -189,7 +189,7 @@ def test_the_command_proves_an_alert_of_a_replays_folder(tmp_path: Path) -> None
     assert result.stdout.startswith(f"MATCH: market_anomaly@1 create of JUNIPER.XTOC, alert {alert.alert_id}, from ")
 
     lines = (out / "alerts.ndjson").read_bytes()
-    (out / "alerts.ndjson").write_bytes(lines.replace(b'"price"', b'"prize"', 1))
+    (out / "alerts.ndjson").write_bytes(lines.replace(b"JUNIPER", b"JUNIPEX", 1))
     result = call(app, ["replay", str(out), "--alert", alert.alert_id])
     assert result.exit_code == 2
     assert "alerts.ndjson has SHA-256" in result.stderr

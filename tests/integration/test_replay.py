@@ -1,0 +1,90 @@
+"""Replays of what a daemon left on a real Kafka: by journals and in canonical order, from the broker and recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from monitor import kafka
+from monitor.capture import capture
+from monitor.cli import app
+from monitor.folders import Folder
+from monitor.outbox import rfc3339
+from monitor.replay_output import Replay
+from monitor.settings import Settings
+from schemas.alerts import Alert, AlertEvent, digest
+from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+async def sent(settings: Settings, topic: str) -> list[bytes]:
+    """Return the values of a topic."""
+    name = kafka.full_name(settings.prefix, topic)
+    partitions = (await kafka.partition_counts(settings))[name]
+    async with kafka.reader(settings) as consumer:
+        ends = await kafka.end_offsets(consumer, name, range(partitions))
+        return [
+            record.value
+            for partition, end in ends.items()
+            async for record in kafka.read_partition(consumer, name, partition, 0, end)
+        ]
+
+
+def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings, tmp_path: Path) -> None:
+    settings = topics.model_copy(update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0})
+    watch = Watch(settings)
+    with Feed(settings, day()) as feed:
+        feed.finish()
+    with Worker(settings, tmp_path) as worker:
+        until(lambda: watch.acknowledged() == len(day()), 120, "all is read", [worker])
+        assert worker.drain() == 0
+    live = account(settings).alerts
+
+    def call(*words: str, code: int = 0) -> Result:
+        at = ["--bootstrap", settings.bootstrap, "--prefix", settings.prefix]
+        result = CliRunner().invoke(app, ["replay", *at, *words])
+        assert result.exit_code == code, result.output
+        return result
+
+    # By the journals, on the broker and recorded.
+    on_broker = call("--out", str(tmp_path / "one"))
+    assert "MATCH: the alerts on the broker are these" in on_broker.stdout
+    asyncio.run(capture(settings, Folder(tmp_path / "recording"), until="now"))
+    recorded = call(str(tmp_path / "recording"), "--out", str(tmp_path / "two"))
+    assert "MATCH: the alerts in the recording are these" in recorded.stdout
+    folders = [Replay.open(tmp_path / name) for name in ("one", "two")]
+    assert {folder.manifest.digest for folder in folders} == {digest(live)}
+    assert {folder.manifest.source for folder in folders} == {"journal"}
+
+    # In canonical order, which knows nothing of partitions.
+    whole = undisturbed()
+    for words in ([str(tmp_path / "recording"), "--history"], ["--history"]):
+        assert call(*words).stdout.splitlines()[-1] == f"digest {digest(whole.alerts)}"
+    assert digest(before_the_end(live)) == digest(before_the_end(whole.alerts))
+
+    # A stretch of it, to topics of its own.
+    mine = sorted(whole.alerts, key=lambda a: a.times.available_at)
+    from_ns, to_ns = mine[3].times.available_at, mine[-3].times.available_at
+    own = settings.model_copy(update={"prefix": f"{settings.prefix}again."})
+    words = ["--history", "--from", rfc3339(from_ns // 10**6 * 10**6), "--to", rfc3339(to_ns // 10**6 * 10**6)]
+    told = call(*words, "--to-prefix", own.prefix).stdout
+    events = [msgspec.json.decode(value, type=AlertEvent) for value in asyncio.run(sent(own, "alerts"))]
+    assert all(event.data.provenance.mode == "replay" for event in events)
+    tested = [event.data for event in events if not event.data.quality.warm_up]
+    assert f"digest {digest(tested)}" in told
+    assert {alert.alert_id for alert in mine[4:-4]} <= {alert.alert_id for alert in tested}
+    assert any(event.data.quality.warm_up for event in events)
+    assert asyncio.run(sent(own, "scores"))
+    assert "is the prefix of the live topics" in call(*words, "--to-prefix", settings.prefix, code=2).stderr
+    daemons = call(*words, "--to-prefix", settings.prefix, "--prefix", "another.", code=2)
+    assert f"is that of a daemon, which keeps {settings.prefix}journal" in daemons.stderr
+
+    # One alert.
+    one: Alert = next(alert for alert in live if alert.finding.typology == "pump_and_dump@1")
+    for words in ([], [str(tmp_path / "recording")], [str(tmp_path / "two")]):
+        assert call(*words, "--alert", one.alert_id).stdout.startswith("MATCH: pump_and_dump@1 create of ")
