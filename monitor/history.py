@@ -77,6 +77,8 @@ class History:
         was yielded has been applied.
     end_ns
         What is available from then on is left out, of a frame its ticks; 0: nothing.
+    sliced
+        Whether frames are sliced: a lane of the daemon applies them whole, as they come.
 
     Raises
     ------
@@ -90,8 +92,11 @@ class History:
         topics: Collection[str],
         waits: Callable[[str, int], bool] = lambda key, second_ns: False,
         end_ns: int = 0,
+        *,
+        sliced: bool = True,
     ) -> None:
         self._messages = messages
+        self._sliced = sliced
         self._end_ns = end_ns
         self._topics = topics
         self._waits = waits
@@ -156,7 +161,7 @@ class History:
         self._window.append(waiting)
         if isinstance(found.value, Frame) and len(found.value):
             waiting.first_ns = found.value.ts_available.item(0)
-            if waiting.first_ns < found.ts_available:
+            if self._sliced and waiting.first_ns < found.ts_available:
                 self._frames.setdefault(found.key, deque()).append(waiting)
                 self._push(waiting, waiting.first_ns)
 

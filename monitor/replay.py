@@ -324,6 +324,7 @@ async def by_history(
     end_ns: int = 0,
     until_ns: int = 0,
     market: bool = True,
+    sliced: bool = True,
     beat: Beat = breathe,
 ) -> Replayed:
     """Apply messages in the order in which they are given, time moving with their ``ts_available``.
@@ -338,6 +339,9 @@ async def by_history(
         Where time goes on to at the end, in whole seconds: what was left out may have moved it.
     market
         Whether the market stage hears what opened.
+    sliced
+        False: frames are applied whole, as a lane does that gets all in this order; nothing is then held against the
+        times of what it stands on.
     beat
         Is awaited at each second of the instrument stage's clock, with the clock, ns.
 
@@ -347,7 +351,7 @@ async def by_history(
         A message, or an alert, comes before what it stands on.
     """
     replayed = Replayed(sink)
-    await _history(messages, stages.instrument, replayed, stages.specs, progress, end_ns, until_ns, beat)
+    await _history(messages, stages.instrument, replayed, stages.specs, progress, end_ns, until_ns, beat, sliced)
     if market:
         told = sorted((o.ts_available, o.instrument, o.episode_id, codec.encode(o)) for o in replayed.openings)
         heard = (
@@ -369,11 +373,12 @@ async def _history(
     end_ns: int = 0,
     until_ns: int = 0,
     beat: Beat = breathe,
+    sliced: bool = True,
 ) -> None:
     if replayed.sink is not None:
         replayed.sink.begin_stage()
-    history = History(messages, stage.topics, partial(_waits, replayed.table, specs), end_ns)
-    replayed.witness = Witness()
+    history = History(messages, stage.topics, partial(_waits, replayed.table, specs), end_ns, sliced=sliced)
+    replayed.witness = Witness() if sliced else None
 
     async def items() -> AsyncIterator[Item]:
         yield Ladder(0, "as it was")

@@ -50,6 +50,13 @@ class Range:
         """Tell whether a message of ``key`` counts."""
         return not self.instruments or key in self.instruments
 
+    def offsets_named(self) -> list[str]:
+        """Return the offsets as they are named on the command line."""
+        return [
+            f"{topic}{f'/{partition}' if partition >= 0 else ''}={first}:{last}"
+            for (topic, partition), (first, last) in sorted(self.offsets.items())
+        ]
+
     def within_offsets(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Yield the messages whose offsets count."""
         for message in messages:

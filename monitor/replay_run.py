@@ -198,6 +198,7 @@ class Watch:
             warm_up_ns=max(0, from_ns - replayed.first_ns) if replayed.first_ns else 0,
             until_ns=replayed.clock_ns,
             instruments=sorted(wanted.instruments),
+            offsets=wanted.offsets_named(),
             bundle=about["bundle"],
             config=about["config"],
             digest=digest(tested),

@@ -67,6 +67,15 @@ class Republisher:
                     await delivery
 
 
+def require_another(settings: Settings, prefix: str) -> None:
+    """Raise `StartupError` where a prefix is the live one's."""
+    if prefix == settings.prefix:
+        raise StartupError(
+            f"--to-prefix {prefix} is the prefix of the live topics, to which no replay may write: name another, such"
+            " as `replay.`"
+        )
+
+
 @asynccontextmanager
 async def republishing(settings: Settings, prefix: str, from_ns: int) -> AsyncIterator[Republisher]:
     """Yield what sends to the topics of ``prefix``, which are made where they are missing; all is sent at the end.
@@ -78,11 +87,7 @@ async def republishing(settings: Settings, prefix: str, from_ns: int) -> AsyncIt
     StartupError
         The prefix is the live one's, or a daemon keeps its journal under it.
     """
-    if prefix == settings.prefix:
-        raise StartupError(
-            f"--to-prefix {prefix} is the prefix of the live topics, to which no replay may write: name another, such"
-            " as `replay.`"
-        )
+    require_another(settings, prefix)
     own = settings.model_copy(update={"prefix": prefix})
     counts = await kafka.partition_counts(settings)
     if any(prefix + name in counts for name in ("journal", "market.journal")):

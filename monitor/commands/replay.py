@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,12 +22,12 @@ from monitor.settings import Settings, load
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from monitor.proof import Proof
     from monitor.recordings import Recording
     from monitor.replay import Beat, Log, Replayed, Sink
-    from monitor.replay_output import Told
+    from monitor.replay_output import Origin, Told
     from monitor.replay_range import Range
     from monitor.replay_run import Loaded
+    from schemas.alerts import Alert
 
 app = typer.Typer()
 
@@ -142,13 +143,23 @@ def replay(
     settings = load(config, bundle=bundles[0] if bundles else None, bootstrap=bootstrap, prefix=prefix)
     wanted = _range(begin, end, warm_up, instruments, offsets or [])
     if alert is not None:
-        _alert(settings, source, alert, bundles[1:], damaged)
+        from monitor.commands.replay_checks import prove
+
+        prove(settings, source, alert, bundles[1:], damaged)
         return
-    with _opened(settings, source, by_history or check_lookahead, wanted, damaged) as recording:
+    if to_prefix is not None:
+        from monitor.republish import require_another
+
+        require_another(settings, to_prefix)
+    if out is not None and out.exists():
+        raise StartupError(f"{out} exists; remove it or name another folder.")
+    with opened(settings, source, by_history or check_lookahead, wanted, damaged) as recording:
         if check_lookahead:
             if recording is None:
                 raise StartupError("--check-lookahead needs history: name a recording, or say --history.")
-            _lookahead(settings, recording, wanted, cuts, seed)
+            from monitor.commands.replay_checks import look_ahead
+
+            look_ahead(settings, recording, wanted, cuts, seed)
             return
         journals = recording is None or (not by_history and "journal" in recording.topics)
         if not journals and bundles[1:]:
@@ -158,7 +169,18 @@ def replay(
                 "Journals are applied from their beginning, partition by partition: for --speed or --offsets say"
                 " --history as well."
             )
-        job = _Job(settings, source, recording, journals, bundles[1:], wanted, speed, allow_overlap, out, to_prefix)
+        job = _Job(
+            settings=settings,
+            source=source or "",
+            recording=recording,
+            by_journals=journals,
+            others=bundles[1:],
+            wanted=wanted,
+            speed=speed,
+            allow_overlap=allow_overlap,
+            out=out,
+            to_prefix=to_prefix,
+        )
         if not asyncio.run(job.run()):
             raise typer.Exit(1)
 
@@ -177,7 +199,7 @@ def _range(begin: str | None, end: str | None, warm_up: str, instruments: str | 
 
 
 @contextmanager
-def _opened(
+def opened(
     settings: Settings, source: str | None, by_history: bool, wanted: Range, damaged: Damaged
 ) -> Iterator[Recording | None]:
     """Yield the recording: the one that is named, or of the broker's topics, where they are history; else None."""
@@ -191,7 +213,7 @@ def _opened(
     elif not by_history:
         yield None
     else:
-        with tempfile.TemporaryDirectory(prefix="tocsin-") as folder, _progress("reading the broker's topics") as show:
+        with tempfile.TemporaryDirectory(prefix="tocsin-") as folder, progress("reading the broker's topics") as show:
             # Kafka's timestamp of a message is at most 5 s before its ts_available; it may be long after it.
             begin_ns = max(0, wanted.start_ns - 5_000_000_000)
             path = Path(folder) / "history"
@@ -210,7 +232,7 @@ def _opened(
 
 
 @contextmanager
-def _progress(doing: str) -> Iterator[Callable[[float, float | None], None]]:
+def progress(doing: str) -> Iterator[Callable[[float, float | None], None]]:
     """Show a bar on stderr; what is yielded takes how far it has come, and of how much."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -222,79 +244,76 @@ def _progress(doing: str) -> Iterator[Callable[[float, float | None], None]]:
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """A replay from what was asked for to what is printed."""
+    """A replay from what was asked for to what is printed; ``recording`` None where the journals are the broker's."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        source: str | None,
-        recording: Recording | None,
-        by_journals: bool,
-        others: Sequence[Path],
-        wanted: Range,
-        speed: float,
-        allow_overlap: bool,
-        out: Path | None,
-        to_prefix: str | None,
-    ) -> None:
-        self._settings = settings
-        self._source = source or settings.bootstrap
-        self._recording = recording
-        self._by_journals = by_journals
-        self._others = others
-        self._wanted = wanted
-        self._speed = speed
-        self._allow_overlap = allow_overlap
-        self._out = out
-        self._to_prefix = to_prefix
+    settings: Settings
+    source: str
+    recording: Recording | None
+    by_journals: bool
+    others: Sequence[Path]
+    wanted: Range
+    speed: float
+    allow_overlap: bool
+    out: Path | None
+    to_prefix: str | None
 
     async def run(self) -> bool:
         """Replay, write, print; False where the alerts that are there are others."""
-        from monitor.replay_output import Origin, ReplayWriter
+        from monitor.replay_output import ReplayWriter
         from monitor.replay_run import Watch, load, marked, metrics
 
         watch = Watch()
-        loaded = load(_with_symbols(self._settings, self._recording), self._others)
+        loaded = load(with_symbols(self.settings, self.recording), self.others)
         stamps = self._stamps(loaded)
         async with AsyncExitStack() as stack:
             sinks: list[Any] = []
-            if self._out is not None:
-                sinks.append(writer := stack.enter_context(ReplayWriter(self._out, specs=loaded.stages.specs)))
+            if self.out is not None:
+                sinks.append(writer := stack.enter_context(ReplayWriter(self.out, specs=loaded.stages.specs)))
             republisher = None
-            if self._to_prefix is not None:
+            if self.to_prefix is not None:
                 from monitor.republish import republishing
 
                 republisher = await stack.enter_async_context(
-                    republishing(self._settings, self._to_prefix, self._wanted.from_ns)
+                    republishing(self.settings, self.to_prefix, self.wanted.from_ns)
                 )
                 sinks.append(republisher)
-            beat = _beat(self._speed, self._wanted.from_ns, republisher.flush if republisher else None)
+            beat = _beat(self.speed, self.wanted.from_ns, republisher.flush if republisher else None)
             replayed = await self._replayed(loaded, _joined(sinks), beat)
-            replayed.alerts = marked(replayed.alerts, self._wanted.from_ns)
+            replayed.alerts = marked(replayed.alerts, self.wanted.from_ns)
             told = watch.told(
                 loaded,
-                self._wanted,
+                self.wanted,
                 replayed,
-                source="journal" if self._by_journals else "history",
-                origin=Origin(path=self._source, digest=self._recording.digest if self._recording else ""),
-                moments=writer.moments if self._out is not None else 0,
+                source="journal" if self.by_journals else "history",
+                origin=self._origin(),
+                moments=writer.moments if self.out is not None else 0,
                 stamps=stamps,
             )
-            if self._out is not None:
+            if self.out is not None:
                 writer.finish(replayed.alerts, told, metrics(loaded, replayed, told))
         _report(replayed, told)
-        return await self._compared(replayed) if self._by_journals else True
+        return await self._compared(replayed) if self.by_journals else True
+
+    def _origin(self) -> Origin:
+        from monitor.folders import Folder
+        from monitor.replay_output import Origin
+
+        if self.recording is None or not self.source:
+            return Origin(path=self.settings.bootstrap)
+        folder = Folder(self.source).local
+        return Origin(path=str(folder.resolve()) if folder else self.source, digest=self.recording.digest)
 
     def _stamps(self, loaded: Loaded) -> list[str]:
         from monitor.replay_run import foresight, span_of
 
         stamps = []
-        wanted, recording = self._wanted, self._recording
+        wanted, recording = self.wanted, self.recording
         if recording is not None:
             first_ns, last_ns = span_of(recording, loaded.stages.instrument.topics)
             from_ns, to_ns = wanted.from_ns or first_ns, wanted.to_ns or last_ns + 1
-            stamps += foresight(loaded, from_ns, to_ns, allow=self._allow_overlap)
+            stamps += foresight(loaded, from_ns, to_ns, allow=self.allow_overlap)
             stamps += [f"Not used of {one.topic}: {one.reason}." for one in recording.damage]
         if wanted.instruments:
             stamps.append(f"Of {len(wanted.instruments)} instruments alone: the market stage heard nothing.")
@@ -307,12 +326,12 @@ class _Job:
         from monitor.replay import broker, recorded
         from monitor.replay_run import history, journals, span_of
 
-        recording, wanted = self._recording, self._wanted
-        if recording is not None and not self._by_journals:
+        recording, wanted = self.recording, self.wanted
+        if recording is not None and not self.by_journals:
             first_ns, last_ns = span_of(recording, loaded.stages.instrument.topics)
             first_ns = max(first_ns, wanted.start_ns)
             whole_ns = max(1, min(last_ns, wanted.to_ns or last_ns) - first_ns)
-            with _progress("replaying") as show:
+            with progress("replaying") as show:
 
                 async def told(clock_ns: int) -> None:
                     show(max(0, clock_ns - first_ns), whole_ns)
@@ -326,10 +345,10 @@ class _Job:
             log, total = recorded(recording), recording.rows(loaded.stages.instrument.topics)
         else:
             needed = [topic for stage in loaded.stages for topic in (*stage.topics, stage.journal)]
-            partitions = range(await kafka.require_topics(self._settings, (*needed, "alerts")))
-            log = broker(self._settings)
+            partitions = range(await kafka.require_topics(self.settings, (*needed, "alerts")))
+            log = broker(self.settings)
         done = 0
-        with _progress("replaying by the journals") as show:
+        with progress("replaying by the journals") as show:
 
             def applied(count: int) -> None:
                 nonlocal done
@@ -341,20 +360,15 @@ class _Job:
     async def _compared(self, replayed: Replayed) -> bool:
         """Compare what a replay by journals gives with the alerts that are there."""
         from monitor.proof import of_recording
-        from monitor.replay import alerts_on_broker
         from schemas.alerts import digest
 
-        wanted = self._wanted
-        if self._recording is not None:
-            if "alerts" not in self._recording.topics:
+        wanted = self.wanted
+        if self.recording is not None:
+            if "alerts" not in self.recording.topics:
                 return True
-            there, where = of_recording(self._recording), "in the recording"
+            there, where = of_recording(self.recording), "in the recording"
         else:
-            from monitor import kafka
-
-            partitions = await kafka.require_topics(self._settings, ("alerts",))
-            there = [one for n in range(partitions) for one in await alerts_on_broker(self._settings, n)]
-            where = "on the broker"
+            there, where = await alerts_there(self.settings), "on the broker"
         last_ns = wanted.to_ns or 2**63
 
         def counts(at_ns: int, instrument: str, typology: str) -> bool:
@@ -384,7 +398,17 @@ class _Job:
         return False
 
 
-def _with_symbols(settings: Settings, recording: Recording | None) -> Settings:
+async def alerts_there(settings: Settings) -> list[Alert]:
+    """Return the alerts that are on the broker."""
+    from monitor import kafka
+    from monitor.replay import alerts_on_broker
+
+    partitions = await kafka.require_topics(settings, ("alerts",))
+    return [one for n in range(partitions) for one in await alerts_on_broker(settings, n)]
+
+
+def with_symbols(settings: Settings, recording: Recording | None) -> Settings:
+    """Return settings that name the symbol master which a recording brings, unless they name one."""
     symbols = settings.symbols or (recording.symbols if recording is not None else None)
     return settings.model_copy(update={"symbols": symbols})
 
@@ -447,108 +471,3 @@ def _report(replayed: Replayed, told: Told) -> None:
     for stamp in told.stamps:
         typer.echo(f"Note: {stamp}")
     typer.echo(f"digest {told.digest}")
-
-
-def _alert(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Damaged) -> None:
-    proof = asyncio.run(_proved(settings, source, alert_id, others, damaged))
-    theirs = proof.theirs
-    told = (
-        f"{theirs.finding.typology} {theirs.activity} of {theirs.subject.instrument}, alert {theirs.alert_id},"
-        f" from {proof.messages:,} messages; {proof.inputs} inputs of its evidence as they were"
-    )
-    for note in proof.notes:
-        typer.echo(f"Note: {note}")
-    if proof.difference is not None:
-        typer.echo(f"DIFFERENT: {told}\n{proof.difference}")
-        raise typer.Exit(1)
-    typer.echo(f"MATCH: {told}")
-    if proof.farthest is not None:
-        from monitor.agreement import TOLERANCE
-
-        typer.echo(f"within {TOLERANCE:g}; farthest apart is {proof.farthest}")
-
-
-async def _proved(
-    settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Damaged
-) -> Proof:
-    from monitor import kafka
-    from monitor.proof import by_log, by_recording, chosen, of_recording, require_configuration
-    from monitor.recordings import Recording
-    from monitor.replay import alerts_on_broker, broker, recorded
-    from monitor.replay_output import Replay, is_replay
-    from monitor.replay_run import load
-
-    start_ns = from_ns = 0
-    recording: Recording | None = None
-    by_journals = True
-    if source is None:
-        partitions = await kafka.require_topics(settings, ("alerts",))
-        alerts = [one for n in range(partitions) for one in await alerts_on_broker(settings, n)]
-        where = f"the broker at {settings.bootstrap}"
-    elif is_replay(Path(source)):
-        replay = Replay.open(Path(source))
-        told = replay.manifest
-        alerts, where = replay.alerts(), source
-        from_ns, start_ns, by_journals = told.from_ns, told.from_ns - told.warm_up_ns, told.source == "journal"
-        if told.offsets:
-            raise StartupError(f"{source} is of some offsets alone (--offsets): replay it without, to prove an alert.")
-        if told.recording.digest:
-            recording = Recording.open(told.recording.path, damaged=damaged.value)
-            if recording.digest != told.recording.digest:
-                raise StartupError(
-                    f"{told.recording.path} has the digest {recording.digest[:12]}…, {source} was made of"
-                    f" {told.recording.digest[:12]}…: bring that recording back, or replay this one again."
-                )
-    else:
-        recording = Recording.open(source, damaged=damaged.value)
-        alerts, where = of_recording(recording), source
-        by_journals = "journal" in recording.topics
-    theirs = chosen(alerts, alert_id, where)
-    loaded = load(_with_symbols(settings, recording), others)
-    require_configuration(theirs, loaded)
-    with _progress("rebuilding"):
-        if recording is None:
-            return await by_log(broker(settings), loaded, theirs, from_ns)
-        if by_journals:
-            return await by_log(recorded(recording), loaded, theirs, from_ns)
-        return await by_recording(recording, loaded.stages, theirs, start_ns, from_ns)
-
-
-def _lookahead(settings: Settings, recording: Recording, wanted: Range, cuts: int, seed: int) -> None:
-    from monitor.commands.tables import at
-    from monitor.lookahead import check
-    from monitor.recordings import Message
-    from monitor.replay_run import load, span_of
-
-    stages = load(_with_symbols(settings, recording)).stages
-    topics = stages.instrument.topics
-    first_ns, last_ns = span_of(recording, topics)
-    begin_ns, end_ns = max(first_ns, wanted.start_ns), min(last_ns + 1, wanted.to_ns or last_ns + 1)
-
-    def read(start_ns: int, until_ns: int) -> Iterator[Message]:
-        return recording.messages(topics, max(begin_ns, start_ns), min(end_ns, until_ns or end_ns), wanted.keys)
-
-    held = True
-    with _progress("replaying the whole, then each cut") as show:
-        done = 0
-
-        def replayed() -> None:
-            nonlocal done
-            done += 1
-            show(done, cuts + 1)
-
-        for cut in check(
-            read,
-            stages,
-            first_ns=max(begin_ns, wanted.from_ns),
-            last_ns=end_ns - 1,
-            cuts=cuts,
-            seed=seed,
-            progress=replayed,
-        ):
-            held = held and not cut.changed
-            what = f"CHANGED: {cut.changed}" if cut.changed else "held"
-            typer.echo(f"{at(cut.at_ns)} UTC ({cut.at_ns}): {cut.said:,} alerts, scores and signals before it, {what}")
-    typer.echo("Nothing depends on what came later" if held else "This configuration looks ahead")
-    if not held:
-        raise typer.Exit(1)

@@ -355,8 +355,8 @@ def _at(embedding: Embedding, record: News | TranscriptSegment) -> Embedding:
 
 @cache
 def undisturbed() -> Replayed:
-    """Return what the day gives in canonical order, without a broker."""
-    return asyncio.run(by_history(day(), stages()))
+    """Return what the day gives in canonical order, without a broker, its frames applied whole as lanes do."""
+    return asyncio.run(by_history(day(), stages(), sliced=False))
 
 
 def before_the_end(alerts: Iterable[Alert], end_ns: int | None = None) -> list[Alert]:

@@ -75,7 +75,7 @@ def part(share: float) -> Sequence[Message]:
 def check(settings: Settings, stream: Sequence[Message], alerts: int = 10) -> Account:
     found = account(settings)
     found.check(messages=len(stream), alerts=alerts)
-    own = late(undisturbed() if stream is day() else asyncio.run(by_history(stream, stages())))
+    own = late(undisturbed() if stream is day() else asyncio.run(by_history(stream, stages(), sliced=False)))
     assert found.late == own, f"{found.late} late events, {own} of the stream's own"
     return found
 
@@ -269,7 +269,7 @@ def test_a_topic_that_piled_up_while_the_worker_was_away_is_neither_late_nor_out
     before = [message for message in day() if message.ts_available < start_ns]
     piled = [m for m in day() if start_ns <= m.ts_available < end_ns and m.topic == "frames"]
     after = [message for message in day() if end_ns <= message.ts_available < end_ns + 9 * PILED_NS]
-    expected = asyncio.run(by_history([*before, *piled, *after], stages()))
+    expected = asyncio.run(by_history([*before, *piled, *after], stages(), sliced=False))
     watch = Watch(settings)
     with Worker(settings, tmp_path) as worker:
         with Feed(settings, before) as feed:

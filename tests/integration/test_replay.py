@@ -14,10 +14,11 @@ from monitor.capture import capture
 from monitor.cli import app
 from monitor.folders import Folder
 from monitor.outbox import rfc3339
+from monitor.replay import by_history
 from monitor.replay_output import Replay
 from monitor.settings import Settings
 from schemas.alerts import Alert, AlertEvent, digest
-from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
+from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, stages, undisturbed, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -62,10 +63,10 @@ def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings,
     assert {folder.manifest.source for folder in folders} == {"journal"}
 
     # In canonical order, which knows nothing of partitions.
-    whole = undisturbed()
+    whole = asyncio.run(by_history(day(), stages()))
     for words in ([str(tmp_path / "recording"), "--history"], ["--history"]):
         assert call(*words).stdout.splitlines()[-1] == f"digest {digest(whole.alerts)}"
-    assert digest(before_the_end(live)) == digest(before_the_end(whole.alerts))
+    assert digest(before_the_end(live)) == digest(before_the_end(undisturbed().alerts))
 
     # A stretch of it, to topics of its own.
     mine = sorted(whole.alerts, key=lambda a: a.times.available_at)
@@ -81,7 +82,8 @@ def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings,
     assert any(event.data.quality.warm_up for event in events)
     assert asyncio.run(sent(own, "scores"))
     assert "is the prefix of the live topics" in call(*words, "--to-prefix", settings.prefix, code=2).stderr
-    daemons = call(*words, "--to-prefix", settings.prefix, "--prefix", "another.", code=2)
+    history = [str(tmp_path / "recording"), "--history"]
+    daemons = call(*history, "--to-prefix", settings.prefix, "--prefix", "another.", code=2)
     assert f"is that of a daemon, which keeps {settings.prefix}journal" in daemons.stderr
 
     # One alert.

@@ -96,6 +96,17 @@ def test_a_frame_is_sliced_at_a_second_only_where_its_instrument_waits_for_it() 
     ]
 
 
+def test_a_lane_applies_frames_whole() -> None:
+    found = list(History([news(0.2), frame(0.1, 0.3)], TOPICS, lambda key, at: True, sliced=False))
+    assert [item.message.topic for item in found if isinstance(item, Given)] == ["news", "frames"]
+
+
+def test_what_ends_too_late_is_cut_at_the_end() -> None:
+    ns = T0 + round(0.25 * S)
+    given = [i for i in History([news(0.2), frame(0.1, 0.3), news(0.4)], TOPICS, end_ns=ns) if isinstance(i, Given)]
+    assert [(i.message.topic, i.found.ts_available - T0) for i in given] == [("frames", S // 10), ("news", S // 5)]
+
+
 def test_parts_say_which_is_the_first_and_which_the_last() -> None:
     given = [item for item in History([news(0.2), frame(0.1, 0.3)], TOPICS) if isinstance(item, Given)]
     assert [(item.message.topic, item.first, item.last) for item in given] == [

@@ -37,6 +37,7 @@ def test_offsets_of_a_partition_come_before_those_of_its_topic() -> None:
     kept = [(m.topic, m.partition, m.offset) for m in wanted.within_offsets(rows)]
     assert [place for place in kept if place[0] == "news"] == [("news", 0, 1), ("news", 0, 2), ("news", 1, 0)]
     assert len(kept) == 3 + 8
+    assert offsets_of(wanted.offsets_named()) == wanted.offsets
 
 
 @pytest.mark.parametrize("text", ["news", "news=1", "mystery=1:2", "news/x=1:2", "news=a:b"])

@@ -1,0 +1,121 @@
+"""`tocsin replay --alert` and `--check-lookahead`: what a replay can prove."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from monitor.commands.replay import Damaged, alerts_there, opened, progress, with_symbols
+from monitor.errors import StartupError
+from monitor.settings import Settings
+
+if TYPE_CHECKING:
+    from monitor.proof import Proof
+    from monitor.recordings import Recording
+    from monitor.replay_range import Range
+
+
+def prove(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Damaged) -> None:
+    """Rebuild an alert of a recording, a replay's folder or the broker, and print MATCH or the first difference."""
+    from monitor.agreement import TOLERANCE
+
+    proof = _proved(settings, source, alert_id, others, damaged)
+    theirs = proof.theirs
+    told = (
+        f"{theirs.finding.typology} {theirs.activity} of {theirs.subject.instrument}, alert {theirs.alert_id},"
+        f" from {proof.messages:,} messages; {proof.inputs} inputs of its evidence as they were"
+    )
+    for note in proof.notes:
+        typer.echo(f"Note: {note}")
+    if proof.difference is not None:
+        typer.echo(f"DIFFERENT: {told}\n{proof.difference}")
+        raise typer.Exit(1)
+    typer.echo(f"MATCH: {told}")
+    if proof.farthest is not None:
+        typer.echo(f"within {TOLERANCE:g}; farthest apart is {proof.farthest}")
+
+
+def _proved(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Damaged) -> Proof:
+    from monitor.proof import by_log, by_recording, chosen, of_recording, require_configuration
+    from monitor.recordings import Recording
+    from monitor.replay import broker, recorded
+    from monitor.replay_output import Replay, is_replay
+    from monitor.replay_range import Range
+    from monitor.replay_run import load
+
+    start_ns = from_ns = 0
+    by_history = False
+    if source is None:
+        alerts, where = asyncio.run(alerts_there(settings)), f"the broker at {settings.bootstrap}"
+    elif is_replay(Path(source)):
+        replay = Replay.open(Path(source))
+        told = replay.manifest
+        alerts, where = replay.alerts(), source
+        from_ns, start_ns, by_history = told.from_ns, told.from_ns - told.warm_up_ns, told.source == "history"
+        if told.offsets:
+            raise StartupError(f"{where} is of some offsets alone (--offsets): replay it without, to prove an alert.")
+        source = told.recording.path if told.recording.digest else None
+        if source is not None and (found := Recording.open(source, damaged=damaged.value).digest) != (
+            made_of := told.recording.digest
+        ):
+            raise StartupError(
+                f"{source} has the digest {found[:12]}…, {where} was made of {made_of[:12]}…: bring that recording"
+                " back, or replay this one again."
+            )
+    else:
+        captured = Recording.open(source, damaged=damaged.value)
+        alerts, where = of_recording(captured), source
+        by_history = "journal" not in captured.topics
+    theirs = chosen(alerts, alert_id, where)
+    with opened(settings, source, by_history, Range(), damaged) as recording, progress("rebuilding"):
+        loaded = load(with_symbols(settings, recording), others)
+        require_configuration(theirs, loaded)
+        if recording is not None and by_history:
+            return asyncio.run(by_recording(recording, loaded.stages, theirs, start_ns, from_ns))
+        log = broker(settings) if recording is None else recorded(recording)
+        return asyncio.run(by_log(log, loaded, theirs, from_ns))
+
+
+def look_ahead(settings: Settings, recording: Recording, wanted: Range, cuts: int, seed: int) -> None:
+    """Scramble what follows several moments of a recording, and print whether anything before them changed."""
+    from monitor.commands.tables import at
+    from monitor.lookahead import check
+    from monitor.recordings import Message
+    from monitor.replay_run import load, span_of
+
+    stages = load(with_symbols(settings, recording)).stages
+    topics = stages.instrument.topics
+    first_ns, last_ns = span_of(recording, topics)
+    begin_ns, end_ns = max(first_ns, wanted.start_ns), min(last_ns + 1, wanted.to_ns or last_ns + 1)
+
+    def read(start_ns: int, until_ns: int) -> Iterator[Message]:
+        return recording.messages(topics, max(begin_ns, start_ns), min(end_ns, until_ns or end_ns), wanted.keys)
+
+    held = True
+    with progress("replaying the whole, then each cut") as show:
+        done = 0
+
+        def replayed() -> None:
+            nonlocal done
+            done += 1
+            show(done, cuts + 1)
+
+        for cut in check(
+            read,
+            stages,
+            first_ns=max(begin_ns, wanted.from_ns),
+            last_ns=end_ns - 1,
+            cuts=cuts,
+            seed=seed,
+            progress=replayed,
+        ):
+            held = held and not cut.changed
+            what = f"CHANGED: {cut.changed}" if cut.changed else "held"
+            typer.echo(f"{at(cut.at_ns)} UTC ({cut.at_ns}): {cut.said:,} alerts, scores and signals before it, {what}")
+    typer.echo("Nothing depends on what came later" if held else "This configuration looks ahead")
+    if not held:
+        raise typer.Exit(1)

@@ -1,0 +1,89 @@
+"""`tocsin replay` as a person calls it: what is asked for together and cannot be, what is damaged, what is written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from monitor.cli import app
+from monitor.replay_output import Replay
+from tests.golden.day import RECORDING
+
+STRETCH = ["--from", "2025-03-03T14:45", "--to", "2025-03-03T15:05", "--warm-up", "10m"]
+
+
+def call(*words: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, ["replay", *words])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_a_stretch_is_written_whole_and_says_what_it_is_of(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    told = call(str(RECORDING), *STRETCH, "--instruments", "JUNIPER.XTOC, TERRACE.XTOC", "--out", str(out)).stdout
+    assert not Path(f"{out}.part").exists()
+    replay = Replay.open(out)
+    manifest = replay.manifest
+    assert manifest.instruments == ["JUNIPER.XTOC", "TERRACE.XTOC"]
+    assert (manifest.to_ns - manifest.from_ns) // 60_000_000_000 == 20
+    assert 9 <= manifest.warm_up_ns // 60_000_000_000 < 10  # its first message came a little later
+    assert manifest.recording.path == str(RECORDING.resolve())
+    assert set(replay.table("scores", ["instrument"]).column("instrument").to_pylist()) == set(manifest.instruments)
+    assert pq.read_table(out / "tracks.parquet").num_rows == manifest.files["tracks.parquet"].rows > 0
+    assert manifest.counts.moments > manifest.files["tracks.parquet"].rows
+    assert told.splitlines()[-1] == f"digest {manifest.digest}"
+    assert "Note: Of 2 instruments alone: the market stage heard nothing." in told
+    assert "the window of its pretraining on all-MiniLM-L6-v2 is unknown" in told
+    assert {metric.name for metric in replay.metrics()} >= {"tocsin_ticks_total", "tocsin_replay_cpu_seconds"}
+    assert "exists; remove it" in call(str(RECORDING), "--out", str(out), code=2).stderr
+
+
+def test_another_configuration_comes_from_a_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("grace_ms = 10000\n")
+    folders = []
+    for n, words in enumerate(([], ["--config", str(config)])):
+        call(str(RECORDING), *STRETCH, *words, "--out", str(tmp_path / str(n)))
+        folders.append(Replay.open(tmp_path / str(n)).manifest)
+    assert folders[0].config != folders[1].config
+    assert folders[0].bundle == folders[1].bundle
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--bundle", "a", "--bundle", "b"], "History is replayed with one bundle"),
+        (["--from", "2025-03-04", "--to", "2025-03-03"], "--to is no later than --from"),
+        (["--from", "yesterday"], "--from: expected `beginning`, an age such as 15m"),
+        (["--warm-up", "long"], "--warm-up: expected a length of time"),
+        (["--offsets", "mystery=1:2"], "--offsets: expected TOPIC=FIRST:LAST"),
+        (["--to-prefix", "tocsin."], "is the prefix of the live topics"),
+        (["--config", "gone.toml"], "gone.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(words: list[str], sentence: str) -> None:
+    assert sentence in call(str(RECORDING), *words, code=2).stderr
+
+
+def test_journals_are_neither_paced_nor_cut_by_offsets() -> None:
+    for words in (["--speed", "2"], ["--offsets", "news=1:2"]):
+        assert "say --history as well" in call(*words, code=2).stderr
+
+
+def test_a_damaged_recording_is_used_when_that_is_said_and_the_result_shows_it(tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    shutil.copytree(RECORDING, recording)
+    (news,) = (recording / "news").glob("*.parquet")
+    news.write_bytes(news.read_bytes()[:-20])
+    refused = call(str(recording), *STRETCH, code=2).stderr
+    assert news.name in refused
+    out = tmp_path / "out"
+    told = call(str(recording), *STRETCH, "--damaged", "skip", "--out", str(out)).stdout
+    stamps = [stamp for stamp in Replay.open(out).manifest.stamps if stamp.startswith("Not used of news: ")]
+    assert stamps
+    assert all(f"Note: {stamp}" in told for stamp in stamps)
+    assert "news" not in Replay.open(out).manifest.counts.messages
