@@ -25,6 +25,7 @@ from schemas.journal import Clock
 from schemas.records import News
 from tests.golden import day
 from tests.golden.day import RECORDING
+from tests.integration import daemon
 from tests.integration.daemon import stages
 
 S = 1_000_000_000
@@ -190,3 +191,13 @@ def test_however_ticks_are_packed_a_day_rings_alike(seed: int, most: int, span_s
     replayed = asyncio.run(by_history(messages, stages()))
     assert not replayed.dead_letters
     assert digest(day.settled(day.golden(replayed.alerts).alerts, day.stored().alerts)) == day.stored().digest
+
+
+@pytest.mark.slow
+def test_where_frames_are_applied_whole_the_same_rings_at_most_a_frames_span_later() -> None:
+    """As lanes do: what docs/decisions/history-slices-frames.md says of live and history."""
+    sliced, whole = (asyncio.run(by_history(daemon.day(), stages(), sliced=one)).alerts for one in (True, False))
+    assert [alert.alert_id for alert in sliced] == [alert.alert_id for alert in whole]
+    later = [b.times.available_at - a.times.available_at for a, b in zip(sliced, whole, strict=True)]
+    assert all(0 <= ns < S for ns in later)
+    assert 0 < sum(ns > 0 for ns in later) <= 2
