@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -207,10 +207,11 @@ async def by_log(log: Log, loaded: Loaded, theirs: Alert, from_ns: int = 0) -> P
     topics = (loaded.stages.market if market else loaded.stages.instrument).topics
 
     async def looked_at(topic: str, of: int) -> AsyncGenerator[Read, None]:
-        async for read in log(topic, of):
-            if topic in topics and (market or read[1] == key.encode()):
-                rebuilt.look(topic, of, read[0], read[2])
-            yield read
+        async with aclosing(log(topic, of)) as reads:
+            async for read in reads:
+                if topic in topics and (market or read[1] == key.encode()):
+                    rebuilt.look(topic, of, read[0], read[2])
+                yield read
 
     of = [one.market if market else one.instrument for one in (loaded.stages, *loaded.others)]
     with suppress(_Found):
