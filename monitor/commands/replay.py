@@ -44,7 +44,7 @@ def replay(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RECORDING]",
+            metavar="RECORDING",
             help="A recording: a folder or a URL (s3://bucket/day). Left out: what is on the broker.",
         ),
     ] = None,
