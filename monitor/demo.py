@@ -25,13 +25,13 @@ from confluent_kafka import Producer
 from rich.console import Console
 from rich.text import Text
 
+from engines.backtest.matching import alarms, judge
 from engines.instruments import DEFAULT_SYMBOLS
 from monitor import kafka
 from monitor.demo_view import View
 from monitor.errors import StartupError
 from monitor.feed import Played, play
 from monitor.recordings import MANIFEST, Message, Recording
-from monitor.scoreboard import Opening, judge
 from monitor.settings import load
 from schemas import codec
 from schemas.alerts import Alert, AlertEvent
@@ -88,20 +88,6 @@ class Seen:
             if (sent_s := self.sent_s.get((topic, newest.partition, newest.offset))) is not None:
                 self.latencies_s.append(now_s - sent_s)
         return True
-
-    def openings(self) -> list[Opening]:
-        """Return the episodes that opened."""
-        return [
-            Opening(
-                a.episode_id,
-                a.finding.typology.partition("@")[0],
-                a.subject.instrument,
-                a.times.event_end,
-                a.finding.severity,
-            )
-            for a in self.alerts.values()
-            if a.activity == "create"
-        ]
 
 
 def run(
@@ -353,8 +339,8 @@ class Runner:
                 f" of {self._played.total:,}; --most 0 plays all. Events that were not over by then are not judged.",
                 soft_wrap=True,
             )
-        score = judge(labels, self._seen.openings())
-        self._view.summary(score, self._seen.latencies_s, self._seen.doubled, len(self._seen.alerts))
+        verdict = judge(labels, alarms(self._seen.alerts.values()))
+        self._view.summary(verdict, self._seen.latencies_s, self._seen.doubled, len(self._seen.alerts))
         path = self._recording.path
         self._console.print(
             f"\nThe daemon has drained and the broker is gone; its log is {self._log}.\n"

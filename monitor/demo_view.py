@@ -14,10 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from engines.backtest.matching import Verdict
 from monitor.feed import Played
 from monitor.recordings import Recording
 from monitor.render import alert_line, clock
-from monitor.scoreboard import Score
 from schemas.alerts import Alert
 
 
@@ -73,15 +73,15 @@ class View:
         )
         return Panel(Group(top, counts), title="tocsin demo", border_style="dim", box=box.ROUNDED)
 
-    def summary(self, score: Score, latencies_s: list[float], doubled: int, alerts: int) -> None:
+    def summary(self, verdict: Verdict, latencies_s: list[float], doubled: int, alerts: int) -> None:
         """Print the account against the labels, with what it was measured by."""
         print_ = self._console.print
         print_()
-        if score.catches:
+        rows = [(c.label, c.opened, c.delay_s) for c in verdict.catches] + [(l, [], None) for l in verdict.missed]
+        if rows:
             table = Table("event", "onset", "instrument", "rang by", "after", box=box.SIMPLE_HEAD, pad_edge=False)
-            for catch in score.catches:
-                label, delay_s = catch.label, catch.delay_s
-                names = ", ".join(dict.fromkeys(opening.typology for opening in catch.openings))
+            for label, opened, delay_s in sorted(rows, key=lambda row: (row[0].onset_ns, row[0].event_id)):
+                names = ", ".join(dict.fromkeys(one.typology for one in opened))
                 first, *others = label.instruments
                 table.add_row(
                     label.typology,
@@ -92,14 +92,14 @@ class View:
                 )
             print_(table)
         account = Table.grid(padding=(0, 2))
-        if score.catches:
-            exact = sum(catch.exact for catch in score.catches)
-            account.add_row("caught", f"{score.caught} of {len(score.catches)} events, {exact} by their own typology")
-            account.add_row("missed", str(len(score.catches) - score.caught))
+        if rows:
+            exact = sum(catch.own for catch in verdict.catches)
+            account.add_row("caught", f"{len(verdict.catches)} of {len(rows)} events, {exact} by their own typology")
+            account.add_row("missed", str(len(verdict.missed)))
             account.add_row(
                 "false",
-                f"{len(score.false)} episodes, {len(score.baited)} of them on events that only look bad; "
-                f"{len(score.notes)} more only inform",
+                f"{len(verdict.false)} episodes, {sum(bool(stray.bait) for stray in verdict.false)} of them on events "
+                f"that only look bad; {len(verdict.notes)} more only inform",
             )
         if latencies_s:
             p50, p99 = np.percentile(latencies_s, [50, 99]) * 1000

@@ -124,7 +124,7 @@ class Catch(Part, frozen=True, kw_only=True):
 
     ``own`` tells whether one is of the label's typology. ``delay_s`` runs from the label's onset to the first alarm
     (negative: before it), ``lead_s`` from the first alarm to the public event (positive: before it), None where there
-    was none.
+    was none; both go by the first of the label's own typology, where there is none by the first of any.
     """
 
     label: Label

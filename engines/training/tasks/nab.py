@@ -22,7 +22,7 @@ import polars as pl
 
 from engines.bundle import Metric
 from engines.series import Alarm, Surprise, resting
-from engines.training.nab_score import Marks, mark, normalised, probation, raw_score
+from engines.backtest.nab import Marks, mark, normalised, probation, raw_score
 from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError
 

@@ -11,7 +11,7 @@ import pytest
 from rich.progress import Progress
 
 from engines.series import Alarm, resting
-from engines.training.nab_score import mark, normalised, position_reward, probation, raw_score
+from engines.backtest.nab import mark, normalised, position_reward, probation, raw_score
 from engines.training.tasks import Run, nab
 from engines.training.tasks.tables import FolderError
 

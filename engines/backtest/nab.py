@@ -8,7 +8,6 @@ A. Lavin, S. Ahmad (2015), Evaluating real-time anomaly detection algorithms: th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,9 +35,10 @@ def probation(rows: int) -> int:
     return min(rows * 15 // 100, 750)
 
 
-def position_reward(position: float) -> float:
-    """Return the reward at ``position``: -1 at a window's first row, 0 at its end, above 0 behind it."""
-    return -1.0 if position >= 3 else 2 / (1 + math.exp(5 * position)) - 1
+def position_reward(position: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the reward at each ``position``: -1 at a window's first row, 0 at its end, above 0 behind it."""
+    at = np.asarray(position, np.float64)
+    return np.where(at >= 3, -1.0, 2 / (1 + np.exp(5 * np.minimum(at, 3))) - 1)
 
 
 def mark(rows: int, windows: Sequence[tuple[int, int]]) -> Marks:
@@ -49,10 +49,10 @@ def mark(rows: int, windows: Sequence[tuple[int, int]]) -> Marks:
         width = last - first + 1
         following = windows[number + 1][0] if number + 1 < len(windows) else rows
         window[first : last + 1] = number
-        for row in range(first, last + 1):
-            worth[row] = position_reward(-(last - row + 1) / width) / position_reward(-1)
-        for row in range(last + 1, following):
-            worth[row] = FALSE_POSITIVE * position_reward((row - last) / max(width - 1, 1))
+        before_end = np.arange(-width, 0) / width
+        worth[first : last + 1] = position_reward(before_end) / position_reward(-1)
+        behind = np.arange(1, following - last) / max(width - 1, 1)
+        worth[last + 1 : following] = FALSE_POSITIVE * position_reward(behind)
     first_scored = probation(rows)
     return Marks(window, worth, first_scored, sum(last >= first_scored for _, last in windows))
 
