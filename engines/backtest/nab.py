@@ -57,15 +57,35 @@ def mark(rows: int, windows: Sequence[tuple[int, int]]) -> Marks:
     return Marks(window, worth, first_scored, sum(last >= first_scored for _, last in windows))
 
 
-def raw_score(marks: Marks, alarms: Sequence[int]) -> float:
-    """Return the sum that alarms at these rows earn and cost; those within the probation do neither."""
-    rows = np.array(alarms, dtype=np.int64)
+class Earned(NamedTuple):
+    """What alarms came to: ``won`` (windows,) by each window that counts, -1 where it was missed, and the others.
+
+    ``window`` (windows,) are the numbers of those windows, ``outside`` (k,) the rows of alarms in none, ``lost`` (k,)
+    what each of these cost.
+    """
+
+    window: npt.NDArray[np.int64]
+    won: npt.NDArray[np.float64]
+    outside: npt.NDArray[np.int64]
+    lost: npt.NDArray[np.float64]
+
+
+def earned(marks: Marks, alarms: npt.ArrayLike) -> Earned:
+    """Return what alarms at these rows earn and cost; those within the probation do neither."""
+    rows = np.asarray(alarms, dtype=np.int64)
     rows = rows[rows >= marks.probation]
-    outside = marks.window[rows] == OUTSIDE
-    hit = np.unique(marks.window[rows[~outside]])
-    earned = np.zeros(len(hit))
-    np.maximum.at(earned, np.searchsorted(hit, marks.window[rows[~outside]]), marks.worth[rows[~outside]])
-    return float(earned.sum() + marks.worth[rows[outside]].sum()) - (marks.windows - len(hit))
+    window = np.unique(marks.window[marks.probation :])
+    window = window[window != OUTSIDE]
+    inside = marks.window[rows] != OUTSIDE
+    won = np.full(len(window), -1.0)
+    np.maximum.at(won, np.searchsorted(window, marks.window[rows[inside]]), marks.worth[rows[inside]])
+    return Earned(window, won, rows[~inside], marks.worth[rows[~inside]])
+
+
+def raw_score(marks: Marks, alarms: npt.ArrayLike) -> float:
+    """Return the sum of it all."""
+    found = earned(marks, alarms)
+    return float(found.won.sum() + found.lost.sum())
 
 
 def normalised(raw: float, windows: int) -> float:

@@ -1,0 +1,140 @@
+"""Intervals: whole blocks of time are drawn again and again, for what happens within one hangs together.
+
+A figure is worked out of what each block brings to it, so that a draw is a row of counts (how often each block came)
+and all draws are one product of matrices.
+
+Kuensch 1989, *The jackknife and the bootstrap for general stationary observations*: here blocks are hours, days or
+weeks by the clock, as many are drawn as there are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.backtest.results import Estimate
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+#: Scores are told apart by so many levels in draws (the figure itself knows no such bound).
+LEVELS = 2_048
+#: Fewer blocks say nothing of how blocks vary.
+LEAST = 5
+_ENTRIES = 8_000_000
+
+
+class Bootstrap:
+    """Draws of ``blocks`` blocks; where they are fewer than `LEAST`, figures come without an interval."""
+
+    def __init__(self, blocks: int, draws: int, seed: int) -> None:
+        self.blocks = blocks
+        # (draw, block)
+        self.counts = (
+            np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), draws).astype(np.float64)
+            if blocks >= LEAST
+            else np.empty((0, max(blocks, 1)))
+        )
+
+    def ratio(self, above: npt.ArrayLike, below: npt.ArrayLike, factor: float = 1.0, offset: float = 0.0) -> Estimate:
+        """Return offset + factor · Σ above / Σ below of what each block brings, both (blocks,)."""
+        top, bottom = np.asarray(above, np.float64), np.asarray(below, np.float64)
+        if not bottom.sum():
+            return Estimate(None)
+        drawn = _divided(self.counts @ top, self.counts @ bottom)
+        return self._estimate(offset + factor * float(top.sum() / bottom.sum()), offset + factor * drawn)
+
+    def per_block(self, block: Ints, weight: npt.ArrayLike = 1.0) -> Floats:
+        """Return the sum of ``weight`` (n,) by ``block`` (n,)."""
+        return np.bincount(block, np.broadcast_to(np.asarray(weight, np.float64), block.shape), self.blocks)
+
+    def quantiles(self, values: Floats, block: Ints, shares: list[float]) -> list[Estimate]:
+        """Return quantiles of ``values`` (n,), each of which comes as often as its ``block`` (n,) is drawn."""
+        if not len(values):
+            return [Estimate(None) for _ in shares]
+        order = np.argsort(values, kind="stable")
+        ranked = values[order]
+        draws = self.counts[: max(100, _ENTRIES // len(values)), block[order]]  # (draw, n)
+        heaped = np.cumsum(draws, 1)
+        drawn = np.full((len(draws), len(shares)), np.nan)
+        for row, (heap, whole) in enumerate(zip(heaped, heaped[:, -1] if len(draws) else [], strict=True)):
+            if whole:
+                at = np.searchsorted(heap, np.array(shares) * whole - 1e-9)
+                drawn[row] = ranked[np.minimum(at, len(ranked) - 1)]
+        told = np.quantile(values, shares)
+        return [self._estimate(float(value), drawn[:, i]) for i, value in enumerate(told)]
+
+    def average_precision(self, truth: Bools, score: Floats, block: Ints) -> Estimate:
+        """Return the area under precision over recall, see `average_precision`."""
+        value = average_precision(truth, score)
+        if value is None:
+            return Estimate(None)
+        level = _levels(score)  # 0 is the highest
+        count = int(level.max()) + 1
+        key = block * count + level
+        shape = (self.blocks, count)
+        all_ = np.bincount(key, minlength=self.blocks * count).reshape(shape)
+        own = np.bincount(key[truth], minlength=self.blocks * count).reshape(shape)
+        drawn = [
+            _areas(self.counts[first : first + 200] @ own, self.counts[first : first + 200] @ all_)
+            for first in range(0, len(self.counts), 200)
+        ]
+        return self._estimate(value, np.concatenate(drawn) if drawn else np.empty(0))
+
+    def binned_gap(self, gap: Floats, block: Ints, bin_of: Ints, bins: int) -> Estimate:
+        """Return Σ over bins of |Σ gap| / n: the expected calibration error of ``gap`` (n,) = truth - probability."""
+        key = block * bins + bin_of
+        table = np.bincount(key, gap, self.blocks * bins).reshape(self.blocks, bins)
+        rows = np.bincount(block, minlength=self.blocks).astype(np.float64)
+        value = float(np.abs(table.sum(0)).sum() / rows.sum())
+        return self._estimate(value, _divided(np.abs(self.counts @ table).sum(1), self.counts @ rows))
+
+    def _estimate(self, value: float, drawn: Floats) -> Estimate:
+        finite = drawn[np.isfinite(drawn)]
+        # A draw may lack what a figure is about; where most do, there is nothing to say.
+        if len(finite) < max(1, len(drawn) // 2):
+            return Estimate(value)
+        return Estimate(value, *map(float, np.quantile(finite, (0.025, 0.975))))
+
+
+def average_precision(truth: Bools, score: Floats) -> float | None:
+    """Return Σ (R_i - R_(i-1)) P_i over the distinct scores, falling; None without a true row.
+
+    Equal scores come together, so that the order of rows says nothing, and one score for all gives the base rate.
+
+    Example
+    -------
+    >>> average_precision(np.array([True, False, True]), np.array([0.9, 0.8, 0.7]))
+    0.8333333333333333
+    """
+    if not truth.any():
+        return None
+    _, level = np.unique(-score, return_inverse=True)
+    own, all_ = np.bincount(level, truth), np.bincount(level)
+    return float(_areas(own[None], all_[None])[0])
+
+
+def interval(value: float, drawn: Floats) -> Estimate:
+    """Return a figure with the middle 95 % of what other draws of it gave."""
+    finite = drawn[np.isfinite(drawn)]
+    return Estimate(value, *map(float, np.quantile(finite, (0.025, 0.975)))) if len(finite) else Estimate(value)
+
+
+def _areas(own: npt.NDArray[np.generic], all_: npt.NDArray[np.generic]) -> Floats:
+    """Return average precision of each row of counts by level (draw, level), the highest score first."""
+    hits = np.cumsum(own, 1)
+    precision = _divided(hits, np.cumsum(all_, 1))
+    return _divided(np.nansum(own * precision, 1), hits[:, -1])
+
+
+def _levels(score: Floats) -> Ints:
+    values, level = np.unique(-score, return_inverse=True)
+    if len(values) <= LEVELS:
+        return level
+    ranked = np.cumsum(np.bincount(level))
+    return np.minimum(ranked * LEVELS // ranked[-1], LEVELS - 1)[level]
+
+
+def _divided(above: npt.NDArray[np.generic], below: npt.NDArray[np.generic]) -> Floats:
+    top, bottom = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)

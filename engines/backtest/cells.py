@@ -1,0 +1,155 @@
+"""Cells: what a ranking is judged on, one instrument for one period.
+
+    label window       before ├ start ────── end ┤ after
+    its own cell       [ one period from the window's first moment )
+    other cells        ──┤ 08:00 │ 09:00 │   touched: neither   │ 12:00 ├──   the clock's periods
+
+Each label gives each of its instruments one cell that **is** a label's: a period from the first moment at which an
+alarm would be the label's. Cells by the clock that no label's window touches are **not**. What is touched but no
+label's own (the tail of a long window) is left out: an alarm there is the label's, and no second one. All cells are as
+long as each other (a window shorter than a period cuts its cell), so that a detector which knows nothing has no better
+chance in a label's, and its precision is the base rate. A cell counts where the instrument was heard of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.backtest.matching import Window
+from engines.backtest.sweep import Moments
+from engines.labels import Label
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+DAY_NS = 86_400 * 10**9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """When something was heard of instruments: ``instrument`` (n,) numbers ``names``, ``ts`` (n,) int64 ns available.
+
+    ``[from_ns, to_ns)`` is what is tested; what was heard outside of it is not in here.
+    """
+
+    names: tuple[str, ...]
+    instrument: Ints
+    ts: Ints
+    from_ns: int
+    to_ns: int
+
+    def number(self) -> Mapping[str, int]:
+        """Return each instrument's number."""
+        return {name: number for number, name in enumerate(self.names)}
+
+    def periods(self, length_ns: int) -> tuple[Ints, Ints]:
+        """Return the instrument and the beginning, ns, of each period by the clock in which it was heard of, sorted."""
+        first = self.from_ns // length_ns
+        span = self.to_ns // length_ns - first + 1
+        keys = np.unique(self.instrument * span + (self.ts // length_ns - first))
+        return keys // span, (keys % span + first) * length_ns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spans:
+    """Stretches ``[first, last]`` (both int64 ns, inclusive) of instruments, each some label's by its number."""
+
+    instrument: Ints
+    first: Ints
+    last: Ints
+    label: Ints
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Cells ``[first, last]`` of instruments; ``truth`` tells which are a label's. All of shape (n,)."""
+
+    instrument: Ints
+    first: Ints
+    last: Ints
+    truth: Bools
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+def spans(labels: Sequence[Label], window: Window, number: Mapping[str, int]) -> Spans:
+    """Return where alarms are labels', an instrument each, of instruments that are known."""
+    rows = [
+        (number[name], *window.of(label), at)
+        for at, label in enumerate(labels)
+        for name in dict.fromkeys(label.instruments)
+        if name in number
+    ]
+    return Spans(*np.array(rows, np.int64).reshape(-1, 4).T)
+
+
+def cells(heard: Heard, windows: Spans, length_ns: int) -> Cells:
+    """Return the cells of a tested range: the labels' own first, in their order."""
+    instrument, start = heard.periods(length_ns)
+    touched = _touched(instrument, start, length_ns, windows)
+    instrument, start = instrument[~touched], start[~touched]
+    own_last = np.minimum(windows.last, windows.first + length_ns - 1)
+    return Cells(
+        np.concatenate([windows.instrument, instrument]),
+        np.maximum(np.concatenate([windows.first, start]), heard.from_ns),
+        np.minimum(np.concatenate([own_last, start + length_ns - 1]), heard.to_ns - 1),
+        np.concatenate([np.ones(len(windows), np.bool_), np.zeros(len(instrument), np.bool_)]),
+    )
+
+
+def days(heard: Heard, windows: Spans) -> tuple[Cells, Ints]:
+    """Return instrument-days, true where a label's window touches one, and the number of each one's day."""
+    instrument, start = heard.periods(DAY_NS)
+    found = Cells(
+        instrument,
+        np.maximum(start, heard.from_ns),
+        np.minimum(start + DAY_NS, heard.to_ns) - 1,
+        _touched(instrument, start, DAY_NS, windows),
+    )
+    return found, start // DAY_NS
+
+
+def highest(cells: Cells, moments: Moments) -> Floats:
+    """Return the highest score that was known in each cell (n,), 0 where none was."""
+    order = np.lexsort((moments.ts_available, moments.instrument))
+    instrument, ts = moments.instrument[order], moments.ts_available[order]
+    # One more for ranges that begin at the end.
+    score = np.append(moments.score[order], 0.0)
+    low = places(instrument, ts, cells.instrument, cells.first, "left")
+    high = places(instrument, ts, cells.instrument, cells.last, "right")
+    if not len(cells):
+        return np.empty(0)
+    found = np.maximum.reduceat(score, np.stack([low, high], 1).ravel())[::2]
+    return np.where(low < high, found, 0.0)
+
+
+def places(instrument: Ints, ts: Ints, of: Ints, at: Ints, side: str) -> Ints:
+    """Return where times ``at`` of instruments ``of`` (m,) belong among ``ts`` (n,), sorted within ``instrument``."""
+    found = np.empty(len(of), np.int64)
+    if not len(of):
+        return found
+    order = np.argsort(of, kind="stable")
+    asked, starts = np.unique(of[order], return_index=True)
+    ends = np.append(starts[1:], len(of))
+    lows, highs = np.searchsorted(instrument, asked), np.searchsorted(instrument, asked, "right")
+    for start, end, low, high in zip(starts, ends, lows.tolist(), highs.tolist(), strict=True):
+        mine = order[start:end]
+        found[mine] = low + np.searchsorted(ts[low:high], at[mine], "left" if side == "left" else "right")
+    return found
+
+
+def _touched(instrument: Ints, start: Ints, length_ns: int, windows: Spans) -> Bools:
+    """Tell which periods ``[start, start + length_ns)``, sorted within instruments, a window touches."""
+    low = places(instrument, start, windows.instrument, windows.first - length_ns + 1, "left")
+    high = places(instrument, start, windows.instrument, windows.last, "right")
+    # +1 where a window's periods begin, -1 behind them.
+    steps = np.bincount(low, minlength=len(start) + 1) - np.bincount(high, minlength=len(start) + 1)
+    return np.cumsum(steps)[: len(start)] > 0

@@ -1,0 +1,85 @@
+"""Cells: the labels' own, those of nobody, and what is neither."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.backtest.cells import Cells, Heard, cells, days, highest, spans
+from engines.backtest.matching import Window
+from engines.backtest.sweep import Moments
+from engines.labels import Label
+
+
+def label(start: int, end: int, *instruments: str) -> Label:
+    return Label(
+        event_id=f"{start}", typology="x", start_ns=start, onset_ns=start, end_ns=end, instruments=list(instruments)
+    )
+
+
+def heard(ts: list[tuple[int, int]], from_ns: int = 0, to_ns: int = 100) -> Heard:
+    columns = np.array(ts, np.int64).reshape(-1, 2).T
+    return Heard(("A", "B"), columns[0], columns[1], from_ns, to_ns)
+
+
+def told(found: Cells) -> list[tuple[int, int, int, bool]]:
+    return list(
+        zip(
+            found.instrument.tolist(), found.first.tolist(), found.last.tolist(), found.truth.tolist(), strict=True
+        )
+    )
+
+
+def test_a_label_has_one_cell_and_what_its_window_touches_besides_is_none() -> None:
+    window = Window(before_ns=2, after_ns=12)
+    every_period = heard([(number, ts) for number in (0, 1) for ts in range(0, 50, 10)], to_ns=50)
+    found = cells(every_period, spans([label(15, 20, "A")], window, {"A": 0, "B": 1}), 10)
+    # The window is [13, 32]: it touches the periods from 10, 20 and 30.
+    assert told(found) == [
+        (0, 13, 22, True),
+        (0, 0, 9, False),
+        (0, 40, 49, False),
+        *((1, start, start + 9, False) for start in range(0, 50, 10)),
+    ]
+
+
+def test_a_window_shorter_than_a_period_cuts_its_cell_and_the_tested_range_cuts_all() -> None:
+    window = Window(before_ns=1, after_ns=1)
+    found = cells(heard([(0, 7), (0, 31)], 5, 33), spans([label(15, 16, "A", "A")], window, {"A": 0}), 10)
+    assert told(found) == [(0, 14, 17, True), (0, 5, 9, False), (0, 30, 32, False)]
+
+
+def test_a_period_without_a_word_is_no_cell() -> None:
+    assert told(cells(heard([(1, 55)]), spans([], Window(), {}), 10)) == [(1, 50, 59, False)]
+
+
+def test_a_label_of_many_instruments_has_a_cell_of_each_that_was_heard_of() -> None:
+    found = cells(heard([(0, 0)]), spans([label(50, 60, "market", "B", "A")], Window(0, 0), {"A": 0, "B": 1}), 10)
+    assert told(found)[:2] == [(1, 50, 59, True), (0, 50, 59, True)]
+
+
+def test_days_are_true_where_a_window_touches_them() -> None:
+    day = 86_400 * 10**9
+    at = heard([(0, 0), (0, day), (0, 2 * day), (1, day)], 0, 3 * day)
+    found, number = days(at, spans([label(day - 5, day - 5, "A")], Window(0, 5), {"A": 0, "B": 1}))
+    assert (number.tolist(), found.truth.tolist()) == ([0, 1, 2, 1], [True, True, False, False])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60), st.floats(0.01, 1)), max_size=30),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60), st.integers(0, 20)), max_size=10),
+)
+def test_the_highest_score_of_a_cell_is_that_of_its_moments(
+    rows: list[tuple[int, int, float]], asked: list[tuple[int, int, int]]
+) -> None:
+    instrument = np.array([row[0] for row in rows], np.int64)
+    ts = np.array([row[1] for row in rows], np.int64)
+    moments = Moments(instrument, ts, ts, ts, np.array([row[2] for row in rows], np.float64))
+    table = np.array([(of, first, first + length) for of, first, length in asked], np.int64).reshape(-1, 3).T
+    found = highest(Cells(*table, np.zeros(len(asked), np.bool_)), moments)
+    expected = [
+        max((s for i, t, s in rows if i == of and first <= t <= first + length), default=0.0)
+        for of, first, length in asked
+    ]
+    assert found.tolist() == expected
