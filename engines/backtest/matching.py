@@ -129,9 +129,7 @@ def judge(
         catches=tuple(catches),
         missed=tuple(missed),
         hits=tuple(ordered[at] for at in sorted(hits)),
-        false=tuple(
-            Stray(opened=one, bait=baits.get(at, "")) for at, one in nobodys if reaches(one.severity, least)
-        ),
+        false=tuple(Stray(opened=one, bait=baits.get(at, "")) for at, one in nobodys if reaches(one.severity, least)),
         notes=tuple(one for _, one in nobodys if not reaches(one.severity, least)),
     )
 

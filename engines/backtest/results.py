@@ -238,7 +238,8 @@ class CostCurve(Part, frozen=True, kw_only=True):
 class Choice(Part, frozen=True, kw_only=True):
     """The threshold that was the cheapest by what was known at ``from_ns``, and what it did until ``to_ns``.
 
-    ``known`` labels could be known by then; None: too few to choose by, today's threshold stayed.
+    ``known`` labels could be known by then; where they were too few, nothing was ``chosen`` and today's threshold
+    stayed.
     """
 
     from_ns: int
@@ -303,13 +304,13 @@ class Rate(Part, frozen=True, kw_only=True):
 class Ablation(Part, frozen=True, kw_only=True):
     """What would be without a ``modality``.
 
-    ``how`` is "rerun" (its messages were left out of a replay) or "weights" (alarms fall that stood on it alone, and
-    ``leaning`` ones are kept, which partly did: what a rerun would make of them is not known). ``lost`` and ``gained``
-    are event ids of labels that only the whole, or only the rest, caught.
+    ``how`` is "rerun" (its messages were left out of a replay) or "shares" (alarms fall that would not have rung
+    without it at that moment; ``leaning`` ones stay although they partly stood on it). ``fallen`` is by how many the
+    alarms are fewer. ``lost`` and ``gained`` are event ids of labels that only the whole, or only the rest, caught.
     """
 
     modality: str
-    how: Literal["rerun", "weights"]
+    how: Literal["rerun", "shares"]
     episodes: int
     fallen: int
     leaning: int = 0

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from engines.backtest.nab import Marks, mark, normalised, probation, raw_score
 from engines.bundle import Metric
 from engines.series import Alarm, Surprise, resting
-from engines.backtest.nab import Marks, mark, normalised, probation, raw_score
 from engines.training.tasks import Outcome, Run
 from engines.training.tasks.tables import FolderError
 

@@ -11,7 +11,9 @@ from sklearn.metrics import average_precision_score
 from engines.backtest.bootstrap import LEVELS, Bootstrap, average_precision
 from engines.backtest.results import Estimate
 
-rows = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.5, 0.5000001, 0.9, 1.0])), min_size=1, max_size=30)
+rows = st.lists(
+    st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.5, 0.5000001, 0.9, 1.0])), min_size=1, max_size=30
+)
 
 
 def columns(found: list[tuple[bool, float]]) -> tuple[np.ndarray, np.ndarray]:

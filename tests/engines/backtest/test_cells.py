@@ -25,9 +25,7 @@ def heard(ts: list[tuple[int, int]], from_ns: int = 0, to_ns: int = 100) -> Hear
 
 def told(found: Cells) -> list[tuple[int, int, int, bool]]:
     return list(
-        zip(
-            found.instrument.tolist(), found.first.tolist(), found.last.tolist(), found.truth.tolist(), strict=True
-        )
+        zip(found.instrument.tolist(), found.first.tolist(), found.last.tolist(), found.truth.tolist(), strict=True)
     )
 
 

@@ -104,8 +104,12 @@ def test_an_episode_is_an_alarm_from_its_first_alert_of_the_asked_severity_on() 
 def test_matching_agrees_with_looking_at_every_pair() -> None:
     labels = [
         msgspec.structs.replace(
-            PUMP, event_id=str(i), start_ns=(37 * i % 50_000) * S, end_ns=(37 * i % 50_000 + 90) * S,
-            onset_ns=(37 * i % 50_000) * S, instruments=[f"{'ABC'[i % 3]}.X"],
+            PUMP,
+            event_id=str(i),
+            start_ns=(37 * i % 50_000) * S,
+            end_ns=(37 * i % 50_000 + 90) * S,
+            onset_ns=(37 * i % 50_000) * S,
+            instruments=[f"{'ABC'[i % 3]}.X"],
         )
         for i in range(0, 3000, 7)
     ]
@@ -115,8 +119,7 @@ def test_matching_agrees_with_looking_at_every_pair() -> None:
         one.episode_id
         for one in found
         for label in labels
-        if one.instrument in label.instruments
-        and label.start_ns - 10 * S <= one.available_ns <= label.end_ns + 30 * S
+        if one.instrument in label.instruments and label.start_ns - 10 * S <= one.available_ns <= label.end_ns + 30 * S
     }
     assert {one.episode_id for one in judge(labels, found, window).hits} == expected
     assert 20 < len(expected) < 480
