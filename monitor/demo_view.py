@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from engines.backtest.matching import Verdict
+from engines.backtest.results import Opened
+from engines.labels import Label
 from monitor.feed import Played
 from monitor.recordings import Recording
 from monitor.render import alert_line, clock
@@ -77,7 +79,10 @@ class View:
         """Print the account against the labels, with what it was measured by."""
         print_ = self._console.print
         print_()
-        rows = [(c.label, c.opened, c.delay_s) for c in verdict.catches] + [(l, [], None) for l in verdict.missed]
+        rows: list[tuple[Label, list[Opened], float | None]] = [
+            *((catch.label, catch.opened, catch.delay_s) for catch in verdict.catches),
+            *((label, [], None) for label in verdict.missed),
+        ]
         if rows:
             table = Table("event", "onset", "instrument", "rang by", "after", box=box.SIMPLE_HEAD, pad_edge=False)
             for label, opened, delay_s in sorted(rows, key=lambda row: (row[0].onset_ns, row[0].event_id)):

@@ -46,7 +46,8 @@ class Bootstrap:
 
     def per_block(self, block: Ints, weight: npt.ArrayLike = 1.0) -> Floats:
         """Return the sum of ``weight`` (n,) by ``block`` (n,)."""
-        return np.bincount(block, np.broadcast_to(np.asarray(weight, np.float64), block.shape), self.blocks)
+        weights = np.broadcast_to(np.asarray(weight, np.float64), block.shape)
+        return np.bincount(block, weights, self.blocks).astype(np.float64)
 
     def quantiles(self, values: Floats, block: Ints, shares: list[float]) -> list[Estimate]:
         """Return quantiles of ``values`` (n,), each of which comes as often as its ``block`` (n,) is drawn."""
@@ -120,8 +121,9 @@ def interval(value: float, drawn: Floats) -> Estimate:
     return Estimate(value, *map(float, np.quantile(finite, (0.025, 0.975)))) if len(finite) else Estimate(value)
 
 
-def _areas(own: npt.NDArray[np.generic], all_: npt.NDArray[np.generic]) -> Floats:
+def _areas(counted: npt.ArrayLike, all_: npt.ArrayLike) -> Floats:
     """Return average precision of each row of counts by level (draw, level), the highest score first."""
+    own = np.asarray(counted, np.float64)
     hits = np.cumsum(own, 1)
     precision = _divided(hits, np.cumsum(all_, 1))
     return _divided(np.nansum(own * precision, 1), hits[:, -1])
@@ -129,12 +131,14 @@ def _areas(own: npt.NDArray[np.generic], all_: npt.NDArray[np.generic]) -> Float
 
 def _levels(score: Floats) -> Ints:
     values, level = np.unique(-score, return_inverse=True)
-    if len(values) <= LEVELS:
-        return level
-    ranked = np.cumsum(np.bincount(level))
-    return np.minimum(ranked * LEVELS // ranked[-1], LEVELS - 1)[level]
+    if len(values) > LEVELS:
+        ranked = np.cumsum(np.bincount(level))
+        level = np.minimum(ranked * LEVELS // ranked[-1], LEVELS - 1)[level]
+    return level.astype(np.int64)
 
 
-def _divided(above: npt.NDArray[np.generic], below: npt.NDArray[np.generic]) -> Floats:
+def _divided(above: npt.ArrayLike, below: npt.ArrayLike) -> Floats:
     top, bottom = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
+    found = np.full(top.shape, np.nan)
+    np.divide(top, bottom, out=found, where=bottom != 0)
+    return found

@@ -105,8 +105,8 @@ class Field:
         instruments_a_day = np.bincount(np.searchsorted(days_, each[:, 0]), minlength=len(days_))
         share = 1 / blocks_a_day[of]
         return (
-            np.bincount(pairs[:, 1], share, self.blocks),
-            np.bincount(pairs[:, 1], share * instruments_a_day[of], self.blocks),
+            self.bootstrap.per_block(pairs[:, 1], share),
+            self.bootstrap.per_block(pairs[:, 1], share * instruments_a_day[of]),
         )
 
     @cached_property

@@ -98,10 +98,8 @@ def curve(contender: str, truth: Bools, score: Floats, operating: float) -> PrCu
     """Return precision over recall by threshold, falling, thinned to `POINTS`; ``operating`` is today's threshold."""
     whole = int(truth.sum())
     values, level = np.unique(-score, return_inverse=True)
-    hits, flagged = (
-        np.cumsum(np.bincount(level, truth, len(values))),
-        np.cumsum(np.bincount(level, minlength=len(values))),
-    )
+    hits = np.cumsum(np.bincount(level, truth, len(values)))
+    flagged = np.cumsum(np.bincount(level, minlength=len(values)))
 
     def point(at: int, threshold: float) -> PrPoint:
         recall = float(hits[at] / whole) if whole else 0.0
@@ -109,11 +107,11 @@ def curve(contender: str, truth: Bools, score: Floats, operating: float) -> PrCu
 
     # Half of the points by number, half closer the higher the score: precision moves most at the top.
     halves = [np.linspace(1, len(values), POINTS // 2), np.geomspace(1, max(len(values), 1), POINTS // 2)]
-    shown = np.unique(np.concatenate(halves).astype(int) - 1) if len(values) else []
+    shown = np.unique(np.concatenate(halves).astype(int) - 1).tolist() if len(values) and whole else []
     rung = int(np.searchsorted(values, -operating, "right")) - 1
     return PrCurve(
         contender=contender,
-        points=[point(int(at), float(-values[at])) for at in shown if whole],
+        points=[point(at, float(-values[at])) for at in shown],
         operating=point(rung, operating) if rung >= 0 and whole else None,
     )
 

@@ -50,7 +50,8 @@ class NabRows:
         return nab.mark(int(self._rows[number]), _merged(first, last))
 
     def _row(self, number: int | Ints, ts: Ints) -> Ints:
-        return np.clip((ts - self._start_ns[number]) // self._row_ns, 0, self._rows[number] - 1)
+        row = (ts - self._start_ns[number]) // self._row_ns
+        return np.asarray(np.minimum(np.maximum(row, 0), self._rows[number] - 1), np.int64)
 
     def parts(self, instrument: Ints, ts: Ints) -> list[Part]:
         """Return what alarms (n,) came to: the instruments with windows one by one, then all others together."""

@@ -67,9 +67,9 @@ def test_a_threshold_rings_where_stepping_opens(
     starts = np.cumsum([0, *(len(rows) for rows in found.values())])
     sweep = Sweep({"x": before}, {"x": moments}, floor=0.0, patience_ns=PATIENCE_NS)
     places = sweep.rings("x", threshold)
-    assert [
-        (int(moments.instrument[at]), int(at - starts[list(found).index(moments.instrument[at])])) for at in places
-    ] == expected
+    first = dict(zip(found, starts.tolist(), strict=False))
+    of = moments.instrument[places].tolist()
+    assert [(number, at - first[number]) for number, at in zip(of, places.tolist(), strict=True)] == expected
     assert int((sweep.runs("x", threshold).peaks() >= threshold).sum()) == len(expected)
 
 
