@@ -93,23 +93,17 @@ def by_shares(
     return found
 
 
-def by_rerun(modality: str, whole: set[str], episodes: int, rest: Contender, caught: set[str]) -> Ablation:
-    """Return what a replay without a modality came to beside the whole one, which raised ``episodes`` alarms.
-
-    Parameters
-    ----------
-    whole, caught
-        Event ids of the labels that the whole, and that the rest, catches.
-    """
+def by_rerun(modality: str, whole: Contender, whole_caught: set[str], rest: Contender, caught: set[str]) -> Ablation:
+    """Return what a replay without a modality came to beside the whole one; each with the event ids that it caught."""
     return Ablation(
         modality=modality,
         how="rerun",
         episodes=int(rest.episodes),
-        fallen=episodes - int(rest.episodes),
+        fallen=int(whole.episodes - rest.episodes),
         false=int(rest.episodes - rest.hits),
         recall=rest.recall,
         precision=rest.precision,
         pr_auc=rest.pr_auc,
-        lost=sorted(whole - caught),
-        gained=sorted(caught - whole),
+        lost=sorted(whole_caught - caught),
+        gained=sorted(caught - whole_caught),
     )

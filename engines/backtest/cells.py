@@ -5,10 +5,11 @@
     other cells        ──┤ 08:00 │ 09:00 │   touched: neither   │ 12:00 ├──   the clock's periods
 
 Each label gives each of its instruments one cell that **is** a label's: a period from the first moment at which an
-alarm would be the label's. Cells by the clock that no label's window touches are **not**. What is touched but no
-label's own (the tail of a long window) is left out: an alarm there is the label's, and no second one. All cells are as
-long as each other (a window shorter than a period cuts its cell), so that a detector which knows nothing has no better
-chance in a label's, and its precision is the base rate. A cell counts where the instrument was heard of.
+alarm would be the label's. (One that names the market is the market's alone, however many instruments it concerns.)
+Cells by the clock that no label's window touches are **not**. What is touched but no label's own (the tail of a long
+window) is left out: an alarm there is the label's, and no second one. All cells are as long as each other (a window
+shorter than a period cuts its cell), so that a detector which knows nothing has no better chance in a label's, and its
+precision is the base rate. A cell counts where the instrument was heard of.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from engines.backtest.matching import Window
 from engines.backtest.sweep import Moments
 from engines.labels import Label
+from schemas.topics import MARKET
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -91,28 +94,45 @@ def spans(labels: Sequence[Label], window: Window, number: Mapping[str, int]) ->
     return Spans(*np.array(rows, np.int64).reshape(-1, 4).T)
 
 
-def cells(heard: Heard, windows: Spans, length_ns: int) -> Cells:
-    """Return the cells of a tested range: the labels' own first, in their order."""
+def own_spans(labels: Sequence[Label], window: Window, number: Mapping[str, int]) -> Spans:
+    """Return the spans that a label's cells come from: all of them, of a label that names the market the market's."""
+    told = [
+        msgspec.structs.replace(label, instruments=[MARKET])
+        if MARKET in number and MARKET in label.instruments
+        else label
+        for label in labels
+    ]
+    return spans(told, window, number)
+
+
+def cells(heard: Heard, windows: Spans, own: Spans, length_ns: int) -> Cells:
+    """Return the cells of a tested range: the labels' own first, in their order.
+
+    Parameters
+    ----------
+    windows, own
+        What `spans` and `own_spans` return.
+    """
     instrument, start = heard.periods(length_ns)
     touched = _touched(instrument, start, length_ns, windows)
     instrument, start = instrument[~touched], start[~touched]
-    own_last = np.minimum(windows.last, windows.first + length_ns - 1)
+    own_last = np.minimum(own.last, own.first + length_ns - 1)
     return Cells(
-        np.concatenate([windows.instrument, instrument]),
-        np.maximum(np.concatenate([windows.first, start]), heard.from_ns),
+        np.concatenate([own.instrument, instrument]),
+        np.maximum(np.concatenate([own.first, start]), heard.from_ns),
         np.minimum(np.concatenate([own_last, start + length_ns - 1]), heard.to_ns - 1),
-        np.concatenate([np.ones(len(windows), np.bool_), np.zeros(len(instrument), np.bool_)]),
+        np.concatenate([np.ones(len(own), np.bool_), np.zeros(len(instrument), np.bool_)]),
     )
 
 
-def days(heard: Heard, windows: Spans) -> tuple[Cells, Ints]:
-    """Return instrument-days, true where a label's window touches one, and the number of each one's day."""
+def days(heard: Heard, own: Spans) -> tuple[Cells, Ints]:
+    """Return instrument-days, true where a label's own span touches one, and the number of each one's day."""
     instrument, start = heard.periods(DAY_NS)
     found = Cells(
         instrument,
         np.maximum(start, heard.from_ns),
         np.minimum(start + DAY_NS, heard.to_ns) - 1,
-        _touched(instrument, start, DAY_NS, windows),
+        _touched(instrument, start, DAY_NS, own),
     )
     return found, start // DAY_NS
 
@@ -144,6 +164,15 @@ def places(instrument: Ints, ts: Ints, of: Ints, at: Ints, side: str) -> Ints:
         mine = order[start:end]
         found[mine] = low + np.searchsorted(ts[low:high], at[mine], "left" if side == "left" else "right")
     return found
+
+
+def within(windows: Spans, instrument: Ints, ts: Ints) -> Bools:
+    """Tell which alarms (n,) lie in any window."""
+    by_first = np.lexsort((windows.first, windows.instrument))
+    by_last = np.lexsort((windows.last, windows.instrument))
+    begun = places(windows.instrument[by_first], windows.first[by_first], instrument, ts, "right")
+    ended = places(windows.instrument[by_last], windows.last[by_last], instrument, ts, "left")
+    return begun > ended
 
 
 def _touched(instrument: Ints, start: Ints, length_ns: int, windows: Spans) -> Bools:

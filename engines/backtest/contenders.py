@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.backtest.bootstrap import average_precision, interval
-from engines.backtest.field import NEVER, Field, Rung, first_within, within
+from engines.backtest.cells import within
+from engines.backtest.field import NEVER, Field, Rung, first_within
 from engines.backtest.ranking import BINS, bin_of
 from engines.backtest.results import NOTHING, Contender, Estimate, Kind
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.backtest.bootstrap import Bootstrap
-from engines.backtest.cells import DAY_NS, Cells, Heard, Spans, cells, days, places, spans
+from engines.backtest.cells import DAY_NS, Cells, Heard, Spans, cells, days, own_spans, places, spans
 from engines.backtest.matching import Verdict, Window
 from engines.backtest.results import Block, Parameters
 from engines.backtest.rows import NabRows
@@ -75,7 +75,8 @@ class Field:
         )
         self.number = heard.number()
         self.windows = spans(self.labels, self.window, self.number)
-        self.cells: Cells = cells(heard, self.windows, parameters.cell_ns)
+        self.own = own_spans(self.labels, self.window, self.number)
+        self.cells: Cells = cells(heard, self.windows, self.own, parameters.cell_ns)
         self.onset = np.array([label.onset_ns for label in self.labels], np.int64)
         self.public = np.array([label.public_ns for label in self.labels], np.int64)
         length_ns = BLOCKS_NS[parameters.block]
@@ -93,7 +94,7 @@ class Field:
     @cached_property
     def days(self) -> tuple[Cells, Ints]:
         """Instrument-days, and the number of each one's day."""
-        return days(self.heard, self.windows)
+        return days(self.heard, self.own)
 
     @cached_property
     def day_share(self) -> tuple[Floats, Floats]:
@@ -112,7 +113,7 @@ class Field:
     @cached_property
     def rows(self) -> NabRows:
         """NAB's rows."""
-        return NabRows(self.heard, self.windows, self.parameters.cell_ns)
+        return NabRows(self.heard, self.windows, self.own, self.parameters.cell_ns)
 
     def rung(self, verdict: Verdict) -> Rung:
         """Return what a contender's alarms came to, as arrays; labels of the verdict are the field's."""
@@ -134,15 +135,6 @@ class Field:
             delay_s,
             lead_s,
         )
-
-
-def within(windows: Spans, instrument: Ints, ts: Ints) -> Bools:
-    """Tell which alarms (n,) lie in any window."""
-    by_first = np.lexsort((windows.first, windows.instrument))
-    by_last = np.lexsort((windows.last, windows.instrument))
-    begun = places(windows.instrument[by_first], windows.first[by_first], instrument, ts, "right")
-    ended = places(windows.instrument[by_last], windows.last[by_last], instrument, ts, "left")
-    return begun > ended
 
 
 def first_within(windows: Spans, labels: int, instrument: Ints, ts: Ints) -> Ints:

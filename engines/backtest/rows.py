@@ -1,8 +1,9 @@
 """NAB's score of alarms that ring at instruments and times, not at rows of a table.
 
 Each instrument is a series of its own from the first period in which it was heard of to the last, a row being a
-sixtieth of a cell; its windows are those in which an alarm is a label's (those that overlap are one). All else is the
-benchmark's: the standard profile's weights, and its probation.
+sixtieth of a cell; its windows are those in which an alarm is a label's (those that overlap are one; of a label that
+names the market, the market's alone, and its alarms elsewhere neither earn nor cost). All else is the benchmark's: the
+standard profile's weights, and its probation.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.backtest import nab
-from engines.backtest.cells import Heard, Spans
+from engines.backtest.cells import Heard, Spans, within
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -32,7 +33,8 @@ class Part(NamedTuple):
 class NabRows:
     """The series of every instrument that was heard of, and what alarms in them earn."""
 
-    def __init__(self, heard: Heard, windows: Spans, cell_ns: int) -> None:
+    def __init__(self, heard: Heard, windows: Spans, own: Spans, cell_ns: int) -> None:
+        self._windows, self._own = windows, own
         self._row_ns = max(1, cell_ns // ROWS_PER_CELL)
         instrument, start = heard.periods(cell_ns)
         known, first = np.unique(instrument, return_index=True)
@@ -42,7 +44,7 @@ class NabRows:
         self._start_ns[known] = start[first]
         self._rows[known] = (start[last] + cell_ns - start[first]) // self._row_ns
         self._probation = np.array([nab.probation(rows) for rows in self._rows.tolist()], np.int64)
-        self._marks = {number: self._marked(number, windows) for number in np.unique(windows.instrument).tolist()}
+        self._marks = {number: self._marked(number, own) for number in np.unique(own.instrument).tolist()}
 
     def _marked(self, number: int, windows: Spans) -> nab.Marks:
         of = windows.instrument == number
@@ -55,6 +57,8 @@ class NabRows:
 
     def parts(self, instrument: Ints, ts: Ints) -> list[Part]:
         """Return what alarms (n,) came to: the instruments with windows one by one, then all others together."""
+        counts = within(self._own, instrument, ts) | ~within(self._windows, instrument, ts)
+        instrument, ts = instrument[counts], ts[counts]
         order = np.argsort(instrument, kind="stable")
         sorted_ = instrument[order]
         found = []

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.backtest.cells import Cells, Heard, cells, days, highest, spans
+from engines.backtest.cells import Cells, Heard, Spans, cells, days, highest, own_spans, spans, within
 from engines.backtest.matching import Window
 from engines.backtest.sweep import Moments
 from engines.labels import Label
@@ -23,6 +23,11 @@ def heard(ts: list[tuple[int, int]], from_ns: int = 0, to_ns: int = 100) -> Hear
     return Heard(("A", "B"), columns[0], columns[1], from_ns, to_ns)
 
 
+def made(at: Heard, labels: list[Label], window: Window) -> Cells:
+    number = at.number()
+    return cells(at, spans(labels, window, number), own_spans(labels, window, number), 10)
+
+
 def told(found: Cells) -> list[tuple[int, int, int, bool]]:
     return list(
         zip(found.instrument.tolist(), found.first.tolist(), found.last.tolist(), found.truth.tolist(), strict=True)
@@ -32,7 +37,7 @@ def told(found: Cells) -> list[tuple[int, int, int, bool]]:
 def test_a_label_has_one_cell_and_what_its_window_touches_besides_is_none() -> None:
     window = Window(before_ns=2, after_ns=12)
     every_period = heard([(number, ts) for number in (0, 1) for ts in range(0, 50, 10)], to_ns=50)
-    found = cells(every_period, spans([label(15, 20, "A")], window, {"A": 0, "B": 1}), 10)
+    found = made(every_period, [label(15, 20, "A")], window)
     # The window is [13, 32]: it touches the periods from 10, 20 and 30.
     assert told(found) == [
         (0, 13, 22, True),
@@ -44,17 +49,22 @@ def test_a_label_has_one_cell_and_what_its_window_touches_besides_is_none() -> N
 
 def test_a_window_shorter_than_a_period_cuts_its_cell_and_the_tested_range_cuts_all() -> None:
     window = Window(before_ns=1, after_ns=1)
-    found = cells(heard([(0, 7), (0, 31)], 5, 33), spans([label(15, 16, "A", "A")], window, {"A": 0}), 10)
+    found = made(heard([(0, 7), (0, 31)], 5, 33), [label(15, 16, "A", "A")], window)
     assert told(found) == [(0, 14, 17, True), (0, 5, 9, False), (0, 30, 32, False)]
 
 
 def test_a_period_without_a_word_is_no_cell() -> None:
-    assert told(cells(heard([(1, 55)]), spans([], Window(), {}), 10)) == [(1, 50, 59, False)]
+    assert told(made(heard([(1, 55)]), [], Window())) == [(1, 50, 59, False)]
 
 
 def test_a_label_of_many_instruments_has_a_cell_of_each_that_was_heard_of() -> None:
-    found = cells(heard([(0, 0)]), spans([label(50, 60, "market", "B", "A")], Window(0, 0), {"A": 0, "B": 1}), 10)
+    found = made(heard([(0, 0)]), [label(50, 60, "C", "B", "A")], Window(0, 0))
     assert told(found)[:2] == [(1, 50, 59, True), (0, 50, 59, True)]
+
+
+def test_a_label_that_names_the_market_is_the_markets_and_leaves_the_others_out() -> None:
+    at = Heard(("A", "market"), np.array([0, 0, 1]), np.array([5, 55, 55]), 0, 100)
+    assert told(made(at, [label(50, 60, "market", "A")], Window(0, 0))) == [(1, 50, 59, True), (0, 0, 9, False)]
 
 
 def test_days_are_true_where_a_window_touches_them() -> None:
@@ -81,3 +91,17 @@ def test_the_highest_score_of_a_cell_is_that_of_its_moments(
         for of, first, length in asked
     ]
     assert found.tolist() == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 30), st.integers(0, 9)), max_size=8),
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 40)), max_size=20),
+)
+def test_within_agrees_with_looking_at_every_window(
+    windows: list[tuple[int, int, int]], alarms: list[tuple[int, int]]
+) -> None:
+    rows = [(of, first, first + length, at) for at, (of, first, length) in enumerate(windows)]
+    spans_ = Spans(*np.array(rows, np.int64).reshape(-1, 4).T)
+    instrument, ts = np.array(alarms, np.int64).reshape(-1, 2).T
+    expected = [any(of == i and first <= t <= last for of, first, last, _ in rows) for i, t in alarms]
+    assert within(spans_, instrument, ts).tolist() == expected

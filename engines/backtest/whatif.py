@@ -1,0 +1,143 @@
+"""What if: a threshold or a budget swept over what a replay kept, without running a model.
+
+What each threshold raises is exact (see `engines.backtest.sweep`), of the episodes of the head that is swept. What
+other stages make of its openings (the market's) is not worked out anew.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.backtest.costs import at_threshold, known_ns
+from engines.backtest.field import NEVER, Field
+from engines.backtest.results import Part
+from engines.backtest.sweep import Sweep
+
+Ints = npt.NDArray[np.int64]
+#: Digits to which a threshold is told that a budget leads to.
+DIGITS = 6
+
+
+class Priced(Part, frozen=True, kw_only=True):
+    """What one threshold of one head would have raised; ``today`` where it is the one that served.
+
+    ``critical`` of the ``episodes`` turned critical. ``a_day`` and ``an_instrument_day`` are over the days and
+    instrument-days that were heard of. ``caught``, ``missed`` (labels), ``false`` (episodes) and ``cost`` are None
+    without labels.
+    """
+
+    threshold: float
+    today: bool
+    episodes: int
+    critical: int
+    a_day: float
+    an_instrument_day: float
+    caught: int | None = None
+    missed: int | None = None
+    false: int | None = None
+    cost: float | None = None
+
+
+class Rung(Part, frozen=True, kw_only=True):
+    """An episode that a threshold opens; times are int64 ns."""
+
+    instrument: str
+    opened_ns: int
+    available_ns: int
+    score: float
+
+
+class Answer(Part, frozen=True, kw_only=True):
+    """What thresholds of a head would have raised; ``episodes`` of each, in order, where they were asked for."""
+
+    head: str
+    prices: list[Priced]
+    episodes: list[list[Rung]]
+
+
+def price(field: Field, sweep: Sweep, head: str, threshold: float, *, labelled: bool) -> Priced:
+    """Return what a threshold of a head would have raised within the tested range.
+
+    Parameters
+    ----------
+    labelled
+        Whether the field's labels are all that is known: without any, nothing is said of caught and missed.
+    """
+    spec = sweep.specs[head]
+    known = np.array([known_ns(label, field.parameters.label_delay_ns) for label in field.labels], np.int64)
+    ts, when, caught = at_threshold(field, sweep, head, threshold, known)
+    critical = len(_within(field, sweep, head, sweep.runs(head, threshold).rings(max(threshold, spec.critical))))
+    days, instrument_days = (float(share.sum()) for share in field.day_share)
+    false, missed = int((when == NEVER).sum()), int((~caught).sum())
+    return Priced(
+        threshold=threshold,
+        today=threshold == spec.open,
+        episodes=len(ts),
+        critical=critical,
+        a_day=len(ts) / max(days, 1.0),
+        an_instrument_day=len(ts) / max(instrument_days, 1.0),
+        caught=int(caught.sum()) if labelled else None,
+        missed=missed if labelled else None,
+        false=false if labelled else None,
+        cost=field.parameters.cost_false * false + field.parameters.cost_missed * missed if labelled else None,
+    )
+
+
+def budgeted(field: Field, sweep: Sweep, head: str, a_day: float) -> float:
+    """Return the lowest threshold, to `DIGITS` digits, that opens no more than ``a_day`` episodes a day in the mean.
+
+    None is looked for below the typology's ``close``.
+    """
+    spec = sweep.specs[head]
+    runs = sweep.runs(head, spec.close)
+    first = np.flatnonzero(np.diff(runs.run, prepend=-1))
+    moments = sweep.moments[head]
+    # A run that lies across the edge of the tested range is counted as one of it: never more than the budget.
+    last = np.append(first[1:], len(runs.run)) - 1
+    inside = (moments.ts_available[runs.at[last]] >= field.heard.from_ns) & (
+        moments.ts_available[runs.at[first]] < field.heard.to_ns
+    )
+    peaks = np.sort(runs.peaks()[inside])[::-1]
+    allowed = int(a_day * max(float(field.day_share[0].sum()), 1.0))
+    lowest = max(spec.close, sweep.floor)
+    if len(peaks) <= allowed:
+        return lowest
+    # Just above the first peak that there is no room for.
+    step = 10.0**-DIGITS
+    return max(lowest, min(1.0, (math.floor(float(peaks[allowed]) / step) + 1) * step))
+
+
+def rung(field: Field, sweep: Sweep, head: str, threshold: float) -> list[Rung]:
+    """Return the episodes that a threshold opens within the tested range, in order."""
+    moments = sweep.moments[head]
+    at = _within(field, sweep, head, sweep.rings(head, threshold))
+    found = [
+        Rung(
+            instrument=field.heard.names[moments.instrument[i]],
+            opened_ns=int(moments.ts_event[i]),
+            available_ns=int(moments.ts_available[i]),
+            score=float(moments.score[i]),
+        )
+        for i in at.tolist()
+    ]
+    return sorted(found, key=lambda one: (one.available_ns, one.instrument))
+
+
+def _within(field: Field, sweep: Sweep, head: str, at: Ints) -> Ints:
+    ts = sweep.moments[head].ts_available[at]
+    return at[(ts >= field.heard.from_ns) & (ts < field.heard.to_ns)]
+
+
+def steps(first: float, last: float, step: float) -> list[float]:
+    """Return ``first`` to ``last``, that one too where the steps meet it.
+
+    Example
+    -------
+    >>> steps(0.4, 0.6, 0.1)
+    [0.4, 0.5, 0.6]
+    """
+    count = int((last - first) / step + 1e-9)
+    return [round(first + number * step, 9) for number in range(count + 1)]

@@ -1,0 +1,194 @@
+"""From the folder of a replay to what the engines of a backtest take: arrays, alerts, labels of the tested range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engines.backtest.cells import DAY_NS, Heard
+from engines.backtest.judging import Said
+from engines.backtest.results import Backtest, Span, Tested, encode
+from engines.backtest.sweep import Moments, Sweep
+from engines.labels import Label
+from monitor import label_files
+from monitor.label_files import LabelError, Labels
+from monitor.recordings import LABELS, Recording, RecordingError
+from monitor.replay_output import Replay
+
+Ints = npt.NDArray[np.int64]
+RESULT = "backtest.json"
+_TRACKS = ["instrument", "head", "ts_event", "ts_available", "clock_ns", "score", "order"]
+
+
+def is_replay(path: Path) -> bool:
+    """Tell the folder of a replay from a recording."""
+    return (path / "tracks.parquet").is_file()
+
+
+def said(replay: Replay, *, like: Said | None = None) -> Said:
+    """Return what a replay said within its tested range; alerts of its warm-up are left out.
+
+    Parameters
+    ----------
+    like
+        What a replay of more of the same recording said: the instruments of which it heard, and when, are taken over,
+        so that both are judged on the same cells.
+
+    Raises
+    ------
+    ReplayError
+        A file cannot be read.
+    """
+    manifest = replay.manifest
+    alerts = [alert for alert in replay.alerts() if not alert.quality.warm_up]
+    tracks = replay.table("tracks", _TRACKS)
+    scores = replay.table("scores", ["instrument", "ts_available"])
+    told = sorted({alert.subject.instrument for alert in alerts})
+    names = like.heard.names if like else tuple(sorted({*_names(tracks), *_names(scores), *told}))
+    sweep = Sweep(manifest.specs, _moments(tracks, names), floor=manifest.track_floor, patience_ns=manifest.patience_ns)
+    if like is not None:
+        return Said(alerts, like.heard, sweep)
+    number = {name: at for at, name in enumerate(names)}
+    spoken = np.array(
+        [
+            (number[alert.subject.instrument], alert.times.available_at)
+            for alert in alerts
+            if alert.activity != "close"  # the clock closes, of its own accord
+        ],
+        np.int64,
+    ).reshape(-1, 2)
+    instrument = np.concatenate([_numbers(tracks, names), _numbers(scores, names), spoken[:, 0]])
+    ts = np.concatenate([_ints(tracks, "ts_available"), _ints(scores, "ts_available"), spoken[:, 1]])
+    within = (ts >= manifest.from_ns) & (ts < manifest.to_ns)
+    return Said(alerts, Heard(names, instrument[within], ts[within], manifest.from_ns, manifest.to_ns), sweep)
+
+
+def _moments(tracks: pa.Table, names: tuple[str, ...]) -> dict[str, Moments]:
+    found = {}
+    for head in sorted(_unique(tracks, "head")):
+        mine = tracks.filter(pc.equal(tracks["head"], head))
+        instrument = _numbers(mine, names)
+        order = np.lexsort((_ints(mine, "order"), instrument))
+        event, available, clock = (_ints(mine, name)[order] for name in ("ts_event", "ts_available", "clock_ns"))
+        score = mine["score"].to_numpy().astype(np.float64)[order]
+        found[head] = Moments(instrument[order], event, available, clock, score)
+    return found
+
+
+def _unique(table: pa.Table, column: str) -> list[str]:
+    found: list[str] = pc.unique(table[column]).to_pylist()
+    return found
+
+
+def _names(table: pa.Table) -> list[str]:
+    return _unique(table, "instrument")
+
+
+def _numbers(table: pa.Table, names: tuple[str, ...]) -> Ints:
+    found = pc.index_in(table["instrument"], value_set=pa.array(names, pa.string()))
+    return np.asarray(found.to_numpy(), np.int64)
+
+
+def _ints(table: pa.Table, column: str) -> Ints:
+    return np.asarray(table[column].to_numpy(), np.int64)
+
+
+def labels_of(replay: Replay, given: Path | None) -> Labels:
+    """Return the labels of a file, or those of the recording that was replayed.
+
+    Raises
+    ------
+    LabelError
+        There are none, or they cannot be used.
+    """
+    if given is not None:
+        return label_files.read(given)
+    origin = replay.manifest.recording.path
+    own = Path(origin) / LABELS
+    if not own.is_file():
+        raise LabelError(
+            f"{origin}, which was replayed into {replay.path}, has no {LABELS} here: name a file of labels with "
+            "--labels FILE."
+        )
+    return label_files.read(own)
+
+
+def recording_of(replay: Replay) -> Recording | None:
+    """Return the recording that was replayed, where it still is what it was."""
+    origin = replay.manifest.recording
+    try:
+        recording = Recording.open(Path(origin.path), verify=False)
+    except RecordingError:
+        return None
+    return recording if recording.digest == origin.digest else None
+
+
+def judged_by(
+    replay: Replay, said: Said, labels: Labels, *, skip_unknown: bool, gaps: Sequence[Span] = ()
+) -> tuple[list[Label], Tested]:
+    """Return the labels within the tested range, and what was tested.
+
+    Of a replay of some instruments, labels of others are outside of what was tested.
+
+    Raises
+    ------
+    LabelError
+        One names an instrument of which nothing was heard, and they are not to be skipped.
+    """
+    manifest, heard = replay.manifest, said.heard
+    asked = set(manifest.instruments)
+    within = [
+        label
+        for label in labels.labels
+        if manifest.from_ns <= label.onset_ns < manifest.to_ns and (not asked or asked & set(label.instruments))
+    ]
+    chosen = [
+        msgspec.structs.replace(label, instruments=[name for name in label.instruments if not asked or name in asked])
+        for label in within
+    ]
+    kept, unknown, skipped = label_files.known(
+        Labels(tuple(chosen), labels.path, labels.digest),
+        set(heard.names),
+        skip=skip_unknown,
+        where=str(replay.path),
+    )
+    days = np.unique(heard.ts // DAY_NS)
+    tested = Tested(
+        replay=str(replay.path),
+        recording=manifest.recording.path,
+        recording_digest=manifest.recording.digest,
+        alert_digest=manifest.digest,
+        code_version=manifest.code_version,
+        bundle=manifest.bundle,
+        config=manifest.config,
+        from_ns=manifest.from_ns,
+        to_ns=manifest.to_ns,
+        warm_up_ns=manifest.warm_up_ns,
+        instruments=len(np.unique(heard.instrument)),
+        days=len(days),
+        instrument_days=len(heard.periods(DAY_NS)[0]),
+        labels_file=str(labels.path),
+        labels_digest=labels.digest,
+        labels=sum(not label.benign for label in kept),
+        benign=sum(label.benign for label in kept),
+        labels_outside=len(labels.labels) - len(within),
+        labels_skipped=len(skipped),
+        unknown_instruments=unknown,
+        stamps=list(manifest.stamps),
+        gaps=list(gaps),
+    )
+    return kept, tested
+
+
+def write(found: Backtest, out: Path) -> None:
+    """Write a backtest into a folder that may be there already."""
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / "backtest.json.part"
+    part.write_bytes(encode(found))
+    part.rename(out / RESULT)

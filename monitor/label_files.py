@@ -1,0 +1,168 @@
+"""Files of labels: what is known to have happened, as CSV or Parquet, checked once and named where it is wrong.
+
+Columns are the fields of `engines.labels.Label`; those without a default must be there. In CSV, times are integers
+(ns UTC), lists are separated by spaces, an empty cell is the default.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engines.labels import Label
+from monitor.errors import StartupError
+
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Label)}
+_REQUIRED = tuple(name for name, field in _FIELDS.items() if field.required)
+_LISTS = frozenset({"instruments", "accounts"})
+#: Names that an error lists.
+_NAMED = 5
+
+
+class LabelError(StartupError):
+    """Labels cannot be used; the text says which file, row and column, what was expected, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels, the file that they came from, and the SHA-256 of its bytes."""
+
+    labels: tuple[Label, ...]
+    path: Path
+    digest: str
+
+
+def read(path: Path) -> Labels:
+    """Return the labels of a CSV or Parquet file, in order of their onset.
+
+    Raises
+    ------
+    LabelError
+        It cannot be read, has a column that no label has or lacks one that each must have, or a row makes no sense.
+    """
+    if not path.is_file():
+        raise LabelError(f"{path} is no file: --labels expects CSV or Parquet with the columns {_columns()}.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    rows = list(_parquet(path) if path.suffix == ".parquet" else _csv(path))
+    labels = [_label(path, number, row) for number, row in enumerate(rows, 1)]
+    seen: dict[str, int] = {}
+    for number, label in enumerate(labels, 1):
+        if (before := seen.setdefault(label.event_id, number)) != number:
+            raise LabelError(
+                f"{path}, row {number}: event_id {label.event_id!r} is that of row {before} too: give each event its "
+                "own."
+            )
+    return Labels(tuple(sorted(labels, key=lambda label: (label.onset_ns, label.event_id))), path, digest)
+
+
+def known(
+    found: Labels, instruments: Collection[str], *, skip: bool, where: str
+) -> tuple[list[Label], list[str], list[Label]]:
+    """Return labels with the instruments that are known, the names that are not, and the labels that had no other.
+
+    Parameters
+    ----------
+    instruments
+        Of which anything was heard.
+    skip
+        Whether the rest is to be used without them.
+    where
+        What was searched for them, for the error.
+
+    Raises
+    ------
+    LabelError
+        An instrument is unknown and ``skip`` is false.
+    """
+    kept, skipped = [], []
+    unknown: dict[str, None] = {}
+    for label in found.labels:
+        mine = [name for name in label.instruments if name in instruments]
+        if len(mine) < len(label.instruments):
+            unknown |= dict.fromkeys(name for name in label.instruments if name not in instruments)
+        if mine:
+            kept.append(msgspec.structs.replace(label, instruments=mine))
+        else:
+            skipped.append(label)
+    if unknown and not skip:
+        raise LabelError(
+            f"{found.path} labels {_some(unknown)}, of which nothing was heard in {where}: name instruments as the "
+            "recording does (SYMBOL.VENUE), or judge by the others with --unknown-instruments skip."
+        )
+    return kept, sorted(unknown), skipped
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow.names)
+            for group in range(file.num_row_groups):
+                for row in file.read_row_group(group).to_pylist():
+                    yield {name: value for name, value in row.items() if value is not None}
+    except (pa.ArrowException, OSError) as error:
+        raise LabelError(f"{path} cannot be read ({str(error).splitlines()[0]}); write it again.") from error
+
+
+def _csv(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file, strict=True)
+            names = next(rows, [])
+            _check_columns(path, names)
+            for number, cells in enumerate(rows, 1):
+                if len(cells) != len(names):
+                    raise LabelError(
+                        f"{path}, row {number}: expected {len(names)} cells, one for each column, found {len(cells)}."
+                    )
+                yield {
+                    name: cell.split() if name in _LISTS else cell
+                    for name, cell in zip(names, cells, strict=True)
+                    if cell.strip()
+                }
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise LabelError(f"{path} is no CSV in UTF-8 ({error}): write it again, or as Parquet.") from error
+
+
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in _FIELDS]:
+        raise LabelError(
+            f"{path} has {'columns' if len(unknown) > 1 else 'a column'} {_some(unknown)} that no label has: rename or "
+            f"remove; expected {_columns()}."
+        )
+    if lacking := [name for name in _REQUIRED if name not in names]:
+        raise LabelError(f"{path} lacks {_some(lacking)}: expected {_columns()}.")
+    if len(set(names)) < len(names):
+        raise LabelError(f"{path} has a column twice: expected {_columns()}.")
+
+
+def _label(path: Path, number: int, row: dict[str, Any]) -> Label:
+    try:
+        label = msgspec.convert(row, Label, strict=False)
+    except msgspec.ValidationError as error:
+        raise LabelError(f"{path}, row {number}: {error}; times are int64 ns UTC.") from error
+    if not label.start_ns <= label.onset_ns <= label.end_ns:
+        raise LabelError(
+            f"{path}, row {number}: expected start_ns <= onset_ns <= end_ns, found {label.start_ns}, {label.onset_ns}, "
+            f"{label.end_ns}."
+        )
+    if not label.instruments:
+        raise LabelError(f"{path}, row {number}: expected one instrument or more, separated by spaces, found none.")
+    return label
+
+
+def _columns() -> str:
+    return ", ".join(name if name in _REQUIRED else f"[{name}]" for name in _FIELDS)
+
+
+def _some(names: Iterable[str]) -> str:
+    told = sorted(names)
+    more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+    return ", ".join(told[:_NAMED]) + more
