@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +28,7 @@ def show(console: Console, found: Backtest) -> None:
     )
     for sentence in _warnings(found):
         console.print(Text(sentence, style="yellow"), soft_wrap=True)
-    console.print(_contenders(found.contenders))
+    _print(console, _contenders(found.contenders))
     console.print(_rates(found.contenders[0], found.parameters.analysts), soft_wrap=True)
     if told := _intervals(found.contenders[0]):
         console.print(told, soft_wrap=True)
@@ -52,12 +51,12 @@ def show(console: Console, found: Backtest) -> None:
                 _number(one.precision.value, ".2f"),
                 lost,
             )
-        console.print(table)
+        _print(console, table)
     if found.missed:
         table = _table("missed", "onset (UTC)", "instrument")
         for label in found.missed[:_SHOWN]:
             table.add_row(label.typology, at(label.onset_ns), _first(label.instruments))
-        console.print(table)
+        _print(console, table)
         _more(console, len(found.missed), "missed")
 
 
@@ -127,7 +126,7 @@ def _costs(console: Console, found: Backtest, curve: CostCurve) -> None:
 def show_prices(console: Console, head: str, prices: Sequence[Priced]) -> None:
     """Print what thresholds would have raised."""
     labelled = any(one.caught is not None for one in prices)
-    columns = [head, "episodes", "critical", "a day", "an instrument-day"]
+    columns = [head, "episodes", "critical", "a day", "an instrument"]
     table = _table(*columns, *(["caught", "missed", "false", "cost"] if labelled else []))
     for one in prices:
         cells = [
@@ -140,7 +139,7 @@ def show_prices(console: Console, head: str, prices: Sequence[Priced]) -> None:
         if labelled:
             cells += [f"{one.caught:,}", f"{one.missed:,}", f"{one.false:,}", f"{one.cost:,.0f}"]
         table.add_row(*cells, style="bold" if one.today else "")
-    console.print(table)
+    _print(console, table)
 
 
 def show_comparison(console: Console, found: Comparison) -> None:
@@ -152,7 +151,7 @@ def show_comparison(console: Console, found: Comparison) -> None:
             *(f"{count:,}" for count in (one.a, one.b, one.both, one.only_a, one.only_b, one.severity)),
             _duration(one.shift_median_s),
         )
-    console.print(table)
+    _print(console, table)
     for name, alone in (("A", found.only_a), ("B", found.only_b)):
         if alone:
             _alone(console, f"only {name}", alone)
@@ -164,7 +163,7 @@ def _alone(console: Console, title: str, alone: Sequence[Opened]) -> None:
         table.add_row(
             one.typology, at(one.available_ns), one.instrument, one.severity, f"{one.score:.3f}", one.episode_id[:12]
         )
-    console.print(table)
+    _print(console, table)
     _more(console, len(alone), title)
 
 
@@ -174,12 +173,18 @@ def _more(console: Console, count: int, what: str) -> None:
 
 
 def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column(first, no_wrap=True)
     words = {"instrument", "onset (UTC)", "known (UTC)", "severity", "episode", "by"}
     for name in others:
         table.add_column(name, justify="left" if name in words else "right", no_wrap=True)
     return table
+
+
+def _print(console: Console, table: Table) -> None:
+    console.print()
+    console.print(table)
+    console.print()
 
 
 def _first(instruments: Sequence[str]) -> str:

@@ -92,16 +92,15 @@ def whatif(
     field = Field(events or [], found.heard, parameters)
     if head not in found.sweep.moments:
         raise StartupError(f"{replay} kept no score of {head}: nothing of it reached {floor:g}, so no threshold rings.")
-    tried += [budgeted(field, found.sweep, head, a_day) for a_day in allowed]
-    today = specs[head].open
-    asked = sorted({*tried, today})
+    kept = [budgeted(field, found.sweep, head, a_day) for a_day in allowed]
+    asked = sorted({*tried, *kept, specs[head].open})
     prices = [price(field, found.sweep, head, one, labelled=events is not None) for one in asked]
     if as_json:
         raised = [rung(field, found.sweep, head, one) for one in asked] if episodes else []
         typer.echo(msgspec.json.encode(Answer(head=head, prices=prices, episodes=raised)))
         return
     console = Console(highlight=False)
-    for text, a_day, threshold in zip(budget or [], allowed, tried[-len(allowed) :], strict=True):
+    for text, a_day, threshold in zip(budget or [], allowed, kept, strict=True):
         console.print(f"{text}: {threshold:g} is the lowest threshold that opens at most {a_day:g} a day")
     show_prices(console, head, prices)
 
