@@ -15,7 +15,7 @@ precision is the base rate. A cell counts where the instrument was heard of.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -44,6 +44,7 @@ class Heard:
     ts: Ints
     from_ns: int
     to_ns: int
+    _periods: dict[int, tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
 
     def number(self) -> Mapping[str, int]:
         """Return each instrument's number."""
@@ -51,10 +52,12 @@ class Heard:
 
     def periods(self, length_ns: int) -> tuple[Ints, Ints]:
         """Return the instrument and the beginning, ns, of each period by the clock in which it was heard of, sorted."""
-        first = self.from_ns // length_ns
-        span = self.to_ns // length_ns - first + 1
-        keys = np.unique(self.instrument * span + (self.ts // length_ns - first))
-        return keys // span, (keys % span + first) * length_ns
+        if length_ns not in self._periods:
+            first = self.from_ns // length_ns
+            span = self.to_ns // length_ns - first + 1
+            keys = np.unique(self.instrument * span + (self.ts // length_ns - first))
+            self._periods[length_ns] = keys // span, (keys % span + first) * length_ns
+        return self._periods[length_ns]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

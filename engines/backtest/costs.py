@@ -133,6 +133,28 @@ def cost_curve(field: Field, contender: str, found: Sequence[Tried]) -> CostCurv
     )
 
 
+class _Daily:
+    """What a threshold raised and missed on each of some days (days,), each given by its beginning, ns."""
+
+    def __init__(self, field: Field, tried: Tried, days: Ints) -> None:
+        hit = tried.known != NEVER
+        self._ts = np.sort(tried.ts)
+        self._hit_ts, self._hit_known = tried.ts[hit], tried.known[hit]
+        self.episodes = _by_day(days, tried.ts)
+        self.false = self.episodes - _by_day(days, self._hit_ts)
+        self.missed = _by_day(days, field.onset[~tried.caught])
+
+    def false_by(self, horizon_ns: int, now_ns: int) -> int:
+        """Return how many of the alarms before ``horizon_ns`` are not known to be a label's at ``now_ns``."""
+        known = (self._hit_ts < horizon_ns) & (self._hit_known <= now_ns)
+        return int(np.searchsorted(self._ts, horizon_ns)) - int(known.sum())
+
+
+def _by_day(days: Ints, ts: Ints) -> Ints:
+    at = np.searchsorted(days, ts, "right") - 1
+    return np.bincount(at[at >= 0], minlength=len(days)).astype(np.int64)
+
+
 def walk_forward(field: Field, contender: str, found: Sequence[Tried]) -> WalkForward | None:
     """Return what the thresholds cost that could have been chosen day by day; None where nothing was heard."""
     parameters = field.parameters
@@ -140,26 +162,19 @@ def walk_forward(field: Field, contender: str, found: Sequence[Tried]) -> WalkFo
     days = np.unique(np.concatenate([field.heard.ts, field.onset]) // DAY_NS) * DAY_NS
     if not len(days):
         return None
+    daily = [_Daily(field, one, days) for one in found]
     choices, spent = [], np.zeros(len(found))
-    for day in days.tolist():
+    for at, day in enumerate(days.tolist()):
         settled = known <= day
         horizon = day - parameters.label_delay_ns - parameters.before_ns
         number = TODAY
         if chosen := int(settled.sum()) >= LEAST_KNOWN:
             past = [
-                _cost(
-                    field,
-                    int(((one.ts < horizon) & (one.known > day)).sum()),
-                    int((settled & ~one.caught).sum()),
-                )
-                for one in found
+                _cost(field, one.false_by(horizon, day), int((settled & ~tried.caught).sum()))
+                for one, tried in zip(daily, found, strict=True)
             ]
-            number = min(range(len(found)), key=lambda at: (past[at], abs(at - TODAY)))
-        mine = (field.onset >= day) & (field.onset < day + DAY_NS)
-        told = []
-        for one in found:
-            today = (one.ts >= day) & (one.ts < day + DAY_NS)
-            told.append((int(today.sum()), int((today & (one.known == NEVER)).sum()), int((mine & ~one.caught).sum())))
+            number = min(range(len(found)), key=lambda which: (past[which], abs(which - TODAY)))
+        told = [(int(one.episodes[at]), int(one.false[at]), int(one.missed[at])) for one in daily]
         spent += [_cost(field, false, missed) for _, false, missed in told]
         episodes, false, missed = told[number]
         choices.append(

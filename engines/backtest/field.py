@@ -99,15 +99,15 @@ class Field:
     @cached_property
     def day_share(self) -> tuple[Floats, Floats]:
         """Days and instrument-days that each block brings: an hour brings its part of the hours of its day."""
-        instrument, day = self.heard.instrument, self.heard.ts // DAY_NS
-        pairs = np.unique(np.stack([day, self.block(self.heard.ts)], 1), axis=0)
-        days_, of, blocks_a_day = np.unique(pairs[:, 0], return_inverse=True, return_counts=True)
-        each = np.unique(np.stack([day, instrument], 1), axis=0)
-        instruments_a_day = np.bincount(np.searchsorted(days_, each[:, 0]), minlength=len(days_))
+        pairs = np.unique(self.heard.ts // DAY_NS * self.blocks + self.block(self.heard.ts))  # a day and a block
+        day, block = pairs // self.blocks, pairs % self.blocks
+        days_, of, blocks_a_day = np.unique(day, return_inverse=True, return_counts=True)
+        _, start = self.heard.periods(DAY_NS)
+        instruments_a_day = np.bincount(np.searchsorted(days_, start // DAY_NS), minlength=len(days_))
         share = 1 / blocks_a_day[of]
         return (
-            self.bootstrap.per_block(pairs[:, 1], share),
-            self.bootstrap.per_block(pairs[:, 1], share * instruments_a_day[of]),
+            self.bootstrap.per_block(block, share),
+            self.bootstrap.per_block(block, share * instruments_a_day[of]),
         )
 
     @cached_property

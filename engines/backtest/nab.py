@@ -21,13 +21,15 @@ OUTSIDE = -1
 class Marks(NamedTuple):
     """What an alarm at each row is worth: ``window`` (rows,) its window's number or `OUTSIDE`, ``worth`` (rows,).
 
-    ``windows`` is the number of windows that have a row after the ``probation``.
+    ``windows`` is the number of windows that have a row after the ``probation``, the last of those whose ``first`` rows
+    are given.
     """
 
     window: npt.NDArray[np.int64]
     worth: npt.NDArray[np.float64]
     probation: int
     windows: int
+    first: npt.NDArray[np.int64]
 
 
 def probation(rows: int) -> int:
@@ -54,14 +56,15 @@ def mark(rows: int, windows: Sequence[tuple[int, int]]) -> Marks:
         behind = np.arange(1, following - last) / max(width - 1, 1)
         worth[last + 1 : following] = FALSE_POSITIVE * position_reward(behind)
     first_scored = probation(rows)
-    return Marks(window, worth, first_scored, sum(last >= first_scored for _, last in windows))
+    first_rows = np.array([first for first, _ in windows], np.int64)
+    return Marks(window, worth, first_scored, sum(last >= first_scored for _, last in windows), first_rows)
 
 
 class Earned(NamedTuple):
     """What alarms came to: ``won`` (windows,) by each window that counts, -1 where it was missed, and the others.
 
-    ``window`` (windows,) are the numbers of those windows, ``outside`` (k,) the rows of alarms in none, ``lost`` (k,)
-    what each of these cost.
+    ``window`` (windows,) are the first rows of those windows, ``outside`` (k,) the rows of alarms in none, ``lost``
+    (k,) what each of these cost.
     """
 
     window: npt.NDArray[np.int64]
@@ -74,12 +77,12 @@ def earned(marks: Marks, alarms: npt.ArrayLike) -> Earned:
     """Return what alarms at these rows earn and cost; those within the probation do neither."""
     rows = np.asarray(alarms, dtype=np.int64)
     rows = rows[rows >= marks.probation]
-    window = np.unique(marks.window[marks.probation :])
-    window = window[window != OUTSIDE]
-    inside = marks.window[rows] != OUTSIDE
-    won = np.full(len(window), -1.0)
-    np.maximum.at(won, np.searchsorted(window, marks.window[rows[inside]]), marks.worth[rows[inside]])
-    return Earned(window, won, rows[~inside], marks.worth[rows[~inside]])
+    window = marks.window[rows]
+    inside = window != OUTSIDE
+    unscored = len(marks.first) - marks.windows
+    won = np.full(marks.windows, -1.0)
+    np.maximum.at(won, window[inside] - unscored, marks.worth[rows[inside]])
+    return Earned(marks.first[unscored:], won, rows[~inside], marks.worth[rows[~inside]])
 
 
 def raw_score(marks: Marks, alarms: npt.ArrayLike) -> float:

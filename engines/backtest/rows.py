@@ -67,10 +67,9 @@ class NabRows:
             mine = order[slice(*np.searchsorted(sorted_, [number, number + 1]))]
             plain[mine] = False
             earned = nab.earned(marks, self._row(number, ts[mine]))
-            begins = np.array([int(np.argmax(marks.window == window)) for window in earned.window], np.int64)
             found.append(
                 Part(
-                    self._start_ns[number] + begins * self._row_ns,
+                    self._start_ns[number] + earned.window * self._row_ns,
                     earned.won,
                     self._start_ns[number] + earned.outside * self._row_ns,
                     earned.lost,
