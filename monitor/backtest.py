@@ -17,8 +17,10 @@ from engines.backtest.results import Backtest, Span, Tested, encode
 from engines.backtest.sweep import Moments, Sweep
 from engines.labels import Label
 from monitor import label_files
+from monitor.errors import StartupError
 from monitor.label_files import LabelError, Labels
-from monitor.recordings import LABELS, Recording, RecordingError
+from monitor.recording_format import LABELS
+from monitor.recordings import Recording
 from monitor.replay_output import Replay
 
 Ints = npt.NDArray[np.int64]
@@ -26,9 +28,9 @@ RESULT = "backtest.json"
 _TRACKS = ["instrument", "head", "ts_event", "ts_available", "clock_ns", "score", "order"]
 
 
-def is_replay(path: Path) -> bool:
+def is_replay(source: str) -> bool:
     """Tell the folder of a replay from a recording."""
-    return (path / "tracks.parquet").is_file()
+    return (Path(source) / "tracks.parquet").is_file()
 
 
 def said(replay: Replay, *, like: Said | None = None) -> Said:
@@ -99,7 +101,19 @@ def _ints(table: pa.Table, column: str) -> Ints:
     return np.asarray(table[column].to_numpy(), np.int64)
 
 
-def labels_of(replay: Replay, given: Path | None) -> Labels:
+def recording_of(replay: Replay) -> Recording | None:
+    """Return the recording that was replayed, where it lies where it lay and is what it was."""
+    origin = replay.manifest.recording
+    if not origin.digest:
+        return None  # it came from the broker
+    try:
+        recording = Recording.open(origin.path, verify=False, damaged="skip")
+    except (StartupError, OSError):
+        return None
+    return recording if recording.digest == origin.digest else None
+
+
+def labels_of(replay: Replay, recording: Recording | None, given: Path | None) -> Labels:
     """Return the labels of a file, or those of the recording that was replayed.
 
     Raises
@@ -109,24 +123,22 @@ def labels_of(replay: Replay, given: Path | None) -> Labels:
     """
     if given is not None:
         return label_files.read(given)
-    origin = replay.manifest.recording.path
-    own = Path(origin) / LABELS
-    if not own.is_file():
+    if recording is None or LABELS not in recording.manifest.files:
+        where = replay.manifest.recording.path
+        what = f"has no {LABELS}" if recording else "is not there any more as it was"
         raise LabelError(
-            f"{origin}, which was replayed into {replay.path}, has no {LABELS} here: name a file of labels with "
-            "--labels FILE."
+            f"{where}, which was replayed into {replay.path}, {what}: name a file of labels with --labels FILE."
         )
-    return label_files.read(own)
+    entry = recording.manifest.files[LABELS]
+    return label_files.checked(recording.labels(), f"{recording.path}/{LABELS}", entry.sha256)
 
 
-def recording_of(replay: Replay) -> Recording | None:
-    """Return the recording that was replayed, where it still is what it was."""
-    origin = replay.manifest.recording
-    try:
-        recording = Recording.open(Path(origin.path), verify=False)
-    except RecordingError:
-        return None
-    return recording if recording.digest == origin.digest else None
+def gaps_of(recording: Recording | None) -> list[Span]:
+    """Return what of a recording was not used."""
+    return [
+        Span(from_ns=one.first_ns, to_ns=one.last_ns, what=f"{one.topic}: {one.reason}")
+        for one in (recording.damage if recording is not None else [])
+    ]
 
 
 def judged_by(
@@ -153,7 +165,7 @@ def judged_by(
         for label in within
     ]
     kept, unknown, skipped = label_files.known(
-        Labels(tuple(chosen), labels.path, labels.digest),
+        Labels(tuple(chosen), labels.where, labels.digest),
         set(heard.names),
         skip=skip_unknown,
         where=str(replay.path),
@@ -173,7 +185,7 @@ def judged_by(
         instruments=len(np.unique(heard.instrument)),
         days=len(days),
         instrument_days=len(heard.periods(DAY_NS)[0]),
-        labels_file=str(labels.path),
+        labels_file=labels.where,
         labels_digest=labels.digest,
         labels=sum(not label.benign for label in kept),
         benign=sum(label.benign for label in kept),

@@ -33,15 +33,15 @@ class LabelError(StartupError):
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Labels, the file that they came from, and the SHA-256 of its bytes."""
+    """Labels in order of their onset, ``where`` they are from, and the SHA-256 of that file."""
 
     labels: tuple[Label, ...]
-    path: Path
+    where: str
     digest: str
 
 
 def read(path: Path) -> Labels:
-    """Return the labels of a CSV or Parquet file, in order of their onset.
+    """Return the labels of a CSV or Parquet file.
 
     Raises
     ------
@@ -50,17 +50,36 @@ def read(path: Path) -> Labels:
     """
     if not path.is_file():
         raise LabelError(f"{path} is no file: --labels expects CSV or Parquet with the columns {_columns()}.")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    rows = list(_parquet(path) if path.suffix == ".parquet" else _csv(path))
+    rows = _parquet(path) if path.suffix == ".parquet" else _csv(path)
     labels = [_label(path, number, row) for number, row in enumerate(rows, 1)]
+    return checked(labels, str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def checked(labels: Sequence[Label], where: str, digest: str) -> Labels:
+    """Return labels that make sense; ``where`` is the file that they are from.
+
+    Raises
+    ------
+    LabelError
+        One does not: its times are not in order, it names no instrument, or two share an event_id.
+    """
     seen: dict[str, int] = {}
     for number, label in enumerate(labels, 1):
+        if not label.start_ns <= label.onset_ns <= label.end_ns:
+            raise LabelError(
+                f"{where}, row {number}: expected start_ns <= onset_ns <= end_ns, found {label.start_ns}, "
+                f"{label.onset_ns}, {label.end_ns}."
+            )
+        if not label.instruments:
+            raise LabelError(
+                f"{where}, row {number}: expected one instrument or more (in CSV separated by spaces), found none."
+            )
         if (before := seen.setdefault(label.event_id, number)) != number:
             raise LabelError(
-                f"{path}, row {number}: event_id {label.event_id!r} is that of row {before} too: give each event its "
+                f"{where}, row {number}: event_id {label.event_id!r} is that of row {before} too: give each event its "
                 "own."
             )
-    return Labels(tuple(sorted(labels, key=lambda label: (label.onset_ns, label.event_id))), path, digest)
+    return Labels(tuple(sorted(labels, key=lambda label: (label.onset_ns, label.event_id))), where, digest)
 
 
 def known(
@@ -94,7 +113,7 @@ def known(
             skipped.append(label)
     if unknown and not skip:
         raise LabelError(
-            f"{found.path} labels {_some(unknown)}, of which nothing was heard in {where}: name instruments as the "
+            f"{found.where} labels {_some(unknown)}, of which nothing was heard in {where}: name instruments as the "
             "recording does (SYMBOL.VENUE), or judge by the others with --unknown-instruments skip."
         )
     return kept, sorted(unknown), skipped
@@ -145,17 +164,9 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 def _label(path: Path, number: int, row: dict[str, Any]) -> Label:
     try:
-        label = msgspec.convert(row, Label, strict=False)
+        return msgspec.convert(row, Label, strict=False)
     except msgspec.ValidationError as error:
         raise LabelError(f"{path}, row {number}: {error}; times are int64 ns UTC.") from error
-    if not label.start_ns <= label.onset_ns <= label.end_ns:
-        raise LabelError(
-            f"{path}, row {number}: expected start_ns <= onset_ns <= end_ns, found {label.start_ns}, {label.onset_ns}, "
-            f"{label.end_ns}."
-        )
-    if not label.instruments:
-        raise LabelError(f"{path}, row {number}: expected one instrument or more, separated by spaces, found none.")
-    return label
 
 
 def _columns() -> str:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import typer
 
-from monitor.commands.options import BundleFolder, duration_ns
+from monitor.commands.options import WhereDamaged
 from monitor.errors import StartupError
-
-if TYPE_CHECKING:
-    from monitor.replay_output import Replay
 
 app = typer.Typer()
 Severity = Literal["info", "warning", "critical"]
-#: Whose messages a replay can leave out.
-MODALITIES = ("ticks", "text", "calls", "chart", "audio")
 
 
 @app.command()
 def backtest(
-    source: Annotated[Path, typer.Argument(help="The folder of a replay, or a recording, which is replayed first.")],
+    source: Annotated[
+        str, typer.Argument(help="The folder of a replay, or a recording (folder or URL), which is replayed first.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for backtest.json and report.html; of a recording its replay too.")],
     labels: Annotated[
         Path | None,
@@ -59,7 +55,23 @@ def backtest(
             help="Replay again without ticks, text, calls, chart or audio, for an exact ablation; may be repeated."
         ),
     ] = None,
-    bundle: BundleFolder = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="Of a recording: first moment that counts, as `tocsin replay` has it.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Of a recording: the moment before which to end.")] = None,
+    warm_up: Annotated[str, typer.Option(help="Of a recording: what is applied before --from to build state.")] = "1d",
+    instruments: Annotated[str | None, typer.Option(help="Of a recording: only these, comma-separated.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Of a recording: another model bundle [TOCSIN_BUNDLE]", show_default=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Of a recording: settings in TOML or YAML.", show_default=False)
+    ] = None,
+    allow_overlap: Annotated[
+        bool,
+        typer.Option("--allow-overlap", help="Of a recording: use a bundle that was trained on times that are tested."),
+    ] = False,
+    damaged: WhereDamaged = "refuse",
 ) -> None:
     """Hold alarms against labelled events: recall, precision, lead, cost, beside detectors that know nothing.
 
@@ -83,9 +95,13 @@ def backtest(
     from engines.backtest.judging import tocsin
     from engines.backtest.results import Parameters
     from monitor import label_files
-    from monitor.backtest import RESULT, is_replay, judged_by, labels_of, said, write
+    from monitor.backtest import RESULT, gaps_of, is_replay, judged_by, labels_of, recording_of, said, write
     from monitor.backtest_view import show
+    from monitor.commands.replay import Damaged, progress, replay
     from monitor.replay_output import Replay
+    from monitor.replay_range import duration_ns
+    from monitor.rerun import TOPICS, rerun
+    from monitor.settings import load
 
     if (out / RESULT).exists():
         raise StartupError(f"{out} holds a backtest; remove it or name another folder.")
@@ -102,41 +118,59 @@ def backtest(
         label_delay_ns=duration_ns(label_delay, "--label-delay"),
         draws=draws,
     )
-    if unknown := set(without or ()) - set(MODALITIES):
-        raise StartupError(f"--without: expected {', '.join(MODALITIES)}, found {', '.join(sorted(unknown))}.")
+    if unknown := set(without or ()) - set(TOPICS):
+        raise StartupError(f"--without: expected {', '.join(TOPICS)}, found {', '.join(sorted(unknown))}.")
     if not parameters.cell_ns:
         raise StartupError(f"--cell: expected a duration above 0, found {cell!r}.")
     if labels is not None:
         label_files.read(labels)  # what is wrong with it is said before hours of replay
-    if is_replay(source):
-        replay = Replay.open(source)
-    else:
-        replay = _replayed(source, out / "replay", bundle)
-    found_labels = labels_of(replay, labels)
-    whole = said(replay)
-    events, tested = judged_by(replay, whole, found_labels, skip_unknown=unknown_instruments == "skip")
+    if not is_replay(source):
+        folder = out / "replay"
+        if folder.exists():
+            raise StartupError(f"{folder} is there: judge it by `tocsin backtest {folder}`, or name another --out.")
+        replay(
+            source,
+            out=folder,
+            begin=begin,
+            end=end,
+            warm_up=warm_up,
+            instruments=instruments,
+            bundle=[bundle] if bundle else None,
+            config=config,
+            allow_overlap=allow_overlap,
+            damaged=Damaged(damaged),
+        )
+        source = str(folder)
+    elif begin or end or instruments or bundle or config:
+        raise StartupError(
+            f"{source} is a replay already: --from, --to, --instruments, --bundle and --config are of a recording."
+        )
+    replayed = Replay.open(Path(source))
+    recording = recording_of(replayed)
+    known = labels_of(replayed, recording, labels)
+    whole = said(replayed)
+    skip = unknown_instruments == "skip"
+    events, tested = judged_by(replayed, whole, known, skip_unknown=skip, gaps=gaps_of(recording))
     chosen = choose_block(whole.heard) if block == "auto" else block
     parameters = msgspec.structs.replace(parameters, block=chosen)
     ablations = []
     if without:
+        if recording is None:
+            raise StartupError(f"--without replays again, and {tested.recording} is not there any more as it was.")
         row, caught = tocsin(whole, events, parameters)
         for modality in dict.fromkeys(without):
-            rest = _replayed(Path(tested.recording), out / f"without-{modality}", bundle, without=modality)
+            with progress(f"replaying without {modality}") as shown:
+                rest = rerun(
+                    load(config, bundle=bundle),
+                    recording,
+                    replayed,
+                    out / f"without-{modality}",
+                    without=modality,
+                    show=shown,
+                )
             ablations.append(by_rerun(modality, row, caught, *tocsin(said(rest, like=whole), events, parameters)))
     found = judge(whole, events, parameters, tested, ablations)
     console = Console(highlight=False)
     show(console, found)
     write(found, out)
     console.print(f"\n{out / RESULT}", soft_wrap=True)
-
-
-def _replayed(recording: Path, out: Path, bundle: Path | None, *, without: str | None = None) -> Replay:
-    """Replay a recording into a folder, all of it or all but one modality."""
-    from monitor.commands.replay import _recording
-    from monitor.replay_output import Replay
-    from monitor.settings import load
-
-    if out.exists():
-        raise StartupError(f"{out} is there: judge it by `tocsin backtest {out}`, remove it, or name another folder.")
-    asyncio.run(_recording(load(bundle=bundle), recording, out, without=without))
-    return Replay.open(out)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-
-from monitor.errors import StartupError
 
 Bootstrap = Annotated[
     str | None, typer.Option(help="Kafka's bootstrap servers, HOST:PORT,… [TOCSIN_BOOTSTRAP]", show_default=False)
@@ -31,23 +28,3 @@ WhereDamaged = Annotated[
         "--damaged", help="Of a recording that is damaged or has a gap: `refuse` it, or `skip` what is not whole."
     ),
 ]
-
-_UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9, "w": 604_800 * 10**9}
-
-
-def duration_ns(text: str, option: str) -> int:
-    """Return a duration such as ``90s``, ``15m``, ``1h``, ``7d`` or ``2w``, ns.
-
-    Raises
-    ------
-    StartupError: it is none.
-
-    Example
-    -------
-    >>> duration_ns("15m", "--before")
-    900000000000
-    """
-    found = re.fullmatch(r"(\d+)([smhdw])", text)
-    if found is None:
-        raise StartupError(f"{option}: expected a duration such as 90s, 15m, 1h or 7d, found {text!r}.")
-    return int(found[1]) * _UNITS_NS[found[2]]

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from monitor.commands.options import duration_ns
 from monitor.errors import StartupError
 
 app = typer.Typer()
@@ -58,10 +57,11 @@ def whatif(
     from engines.backtest.field import Field
     from engines.backtest.results import Parameters
     from engines.backtest.whatif import Answer, budgeted, price, rung
-    from monitor.backtest import judged_by, labels_of, said
+    from monitor.backtest import judged_by, labels_of, recording_of, said
     from monitor.backtest_view import show_prices
     from monitor.label_files import LabelError
     from monitor.replay_output import Replay
+    from monitor.replay_range import duration_ns
 
     if (thresholds is None) == (not budget):
         raise StartupError("Expected either --thresholds FIRST:LAST:STEP or --budget N/day.")
@@ -84,7 +84,8 @@ def whatif(
         )
     found = said(opened)
     try:
-        events = judged_by(opened, found, labels_of(opened, labels), skip_unknown=unknown_instruments == "skip")[0]
+        known = labels_of(opened, recording_of(opened), labels)
+        events = judged_by(opened, found, known, skip_unknown=unknown_instruments == "skip")[0]
     except LabelError:
         if labels is not None:
             raise
