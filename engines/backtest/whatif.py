@@ -89,14 +89,13 @@ def price(field: Field, sweep: Sweep, head: str, threshold: float, *, labelled: 
 def budgeted(field: Field, sweep: Sweep, head: str, a_day: float) -> float:
     """Return the lowest threshold, to `DIGITS` digits, that opens no more than ``a_day`` episodes a day in the mean.
 
-    None is looked for below the typology's ``close``.
+    None is looked for below the typology's ``close``; where so many reach 1 that none keeps the budget, it is 1.
     """
     spec = sweep.specs[head]
-    runs = sweep.runs(head, spec.close)
+    runs, moments = sweep.runs(head, spec.close), sweep.moments[head]
     first = np.flatnonzero(np.diff(runs.run, prepend=-1))
-    moments = sweep.moments[head]
+    last = np.flatnonzero(np.diff(runs.run, append=-1))
     # A run that lies across the edge of the tested range is counted as one of it: never more than the budget.
-    last = np.append(first[1:], len(runs.run)) - 1
     inside = (moments.ts_available[runs.at[last]] >= field.heard.from_ns) & (
         moments.ts_available[runs.at[first]] < field.heard.to_ns
     )
@@ -106,8 +105,8 @@ def budgeted(field: Field, sweep: Sweep, head: str, a_day: float) -> float:
     if len(peaks) <= allowed:
         return lowest
     # Just above the first peak that there is no room for.
-    step = 10.0**-DIGITS
-    return max(lowest, min(1.0, (math.floor(float(peaks[allowed]) / step) + 1) * step))
+    above = (math.floor(float(peaks[allowed]) * 10**DIGITS) + 1) / 10**DIGITS
+    return max(lowest, min(1.0, above))
 
 
 def rung(field: Field, sweep: Sweep, head: str, threshold: float) -> list[Rung]:

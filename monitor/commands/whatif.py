@@ -102,7 +102,9 @@ def whatif(
         return
     console = Console(highlight=False)
     for text, a_day, threshold in zip(budget or [], allowed, kept, strict=True):
-        console.print(f"{text}: {threshold:g} is the lowest threshold that opens at most {a_day:g} a day")
+        opens = next(one.a_day for one in prices if one.threshold == threshold)
+        told = "is the lowest threshold that keeps it" if opens <= a_day else "is the highest there is, and too low"
+        console.print(f"{text}: {threshold:g} {told}")
     show_prices(console, head, prices)
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from engines.backtest.cells import Heard
 from engines.backtest.results import Opened
+from engines.backtest.sweep import Moments, Sweep
+from engines.labels import Label
+from engines.typologies import TypologySpec
 from schemas.alerts import (
     Activity,
     Alert,
@@ -19,6 +25,43 @@ from schemas.alerts import (
 )
 
 S = 1_000_000_000
+HOUR, DAY = 3_600, 86_400
+SPEC = TypologySpec(
+    name="pump_and_dump", version="1", title="A pump", open=0.5, critical=0.9, close=0.2, hold_ns=600 * S
+)
+
+
+def label(event: str, start: int, end: int, *instruments: str, public: int = 0, typology: str = SPEC.name) -> Label:
+    """Return an event from a second to another."""
+    return Label(
+        event_id=event,
+        typology=typology,
+        start_ns=start * S,
+        onset_ns=start * S,
+        end_ns=end * S,
+        instruments=list(instruments) or ["A.X"],
+        public_ns=public * S,
+    )
+
+
+def heard(names: tuple[str, ...] = ("A.X", "B.X"), *, days: int = 1, hours: int = 24) -> Heard:
+    """Return instruments that were heard of in every hour of days, counted from 0."""
+    at = np.array([day * DAY + hour * HOUR for day in range(days) for hour in range(hours)], np.int64)
+    numbers = np.repeat(np.arange(len(names)), len(at))
+    return Heard(names, numbers, np.tile(at, len(names)) * S, 0, days * DAY * S)
+
+
+def moments(rows: list[tuple[int, int, float]]) -> Moments:
+    """Return moments of (instrument, second, score), each followed by a calm one."""
+    all_ = sorted([*rows, *((instrument, second + 1, 0.01) for instrument, second, _ in rows)])
+    table = np.array([(instrument, second * S) for instrument, second, _ in all_], np.int64).reshape(-1, 2)
+    ts = table[:, 1]
+    return Moments(table[:, 0], ts, ts, ts * 0, np.array([score for *_, score in all_], np.float64))
+
+
+def sweep(rows: list[tuple[int, int, float]], spec: TypologySpec = SPEC) -> Sweep:
+    """Return what one head kept."""
+    return Sweep({"pump": spec}, {"pump": moments(rows)}, floor=0.05, patience_ns=2 * S)
 
 
 def opened(
