@@ -17,8 +17,8 @@ from engines.backtest.results import Part
 from engines.backtest.sweep import Sweep
 
 Ints = npt.NDArray[np.int64]
-#: Digits to which a threshold is told that a budget leads to.
-DIGITS = 6
+#: How finely a budget is turned into a threshold.
+STEP = 1e-6
 
 
 class Priced(Part, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ def price(field: Field, sweep: Sweep, head: str, threshold: float, *, labelled: 
 
 
 def budgeted(field: Field, sweep: Sweep, head: str, a_day: float) -> float:
-    """Return the lowest threshold, to `DIGITS` digits, that opens no more than ``a_day`` episodes a day in the mean.
+    """Return the lowest threshold, in `STEP`s, that opens no more than ``a_day`` episodes a day in the mean.
 
     None is looked for below the typology's ``close``; where so many reach 1 that none keeps the budget, it is 1.
     """
@@ -105,7 +105,7 @@ def budgeted(field: Field, sweep: Sweep, head: str, a_day: float) -> float:
     if len(peaks) <= allowed:
         return lowest
     # Just above the first peak that there is no room for.
-    above = (math.floor(float(peaks[allowed]) * 10**DIGITS) + 1) / 10**DIGITS
+    above = (math.floor(float(peaks[allowed]) / STEP) + 1) / round(1 / STEP)
     return max(lowest, min(1.0, above))
 
 

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from rich.progress import Progress
 
-from engines.series import Alarm, resting
 from engines.backtest.nab import mark, normalised, position_reward, probation, raw_score
+from engines.series import Alarm, resting
 from engines.training.tasks import Run, nab
 from engines.training.tasks.tables import FolderError
 
