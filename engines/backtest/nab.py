@@ -14,22 +14,22 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 FALSE_POSITIVE = 0.11
 OUTSIDE = -1
 
 
 class Marks(NamedTuple):
-    """What an alarm at each row is worth: ``window`` (rows,) its window's number or `OUTSIDE`, ``worth`` (rows,).
+    """A series' windows, which do not overlap: ``first`` and ``last`` row of each (n,), in order.
 
-    ``windows`` is the number of windows that have a row after the ``probation``, the last of those whose ``first`` rows
-    are given.
+    The first ``probation`` rows are not scored; the last ``windows`` of the windows have a row behind them and count.
     """
 
-    window: npt.NDArray[np.int64]
-    worth: npt.NDArray[np.float64]
+    first: Ints
+    last: Ints
     probation: int
     windows: int
-    first: npt.NDArray[np.int64]
 
 
 def probation(rows: int) -> int:
@@ -37,27 +37,31 @@ def probation(rows: int) -> int:
     return min(rows * 15 // 100, 750)
 
 
-def position_reward(position: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def position_reward(position: npt.ArrayLike) -> Floats:
     """Return the reward at each ``position``: -1 at a window's first row, 0 at its end, above 0 behind it."""
     at = np.asarray(position, np.float64)
-    return np.where(at >= 3, -1.0, 2 / (1 + np.exp(5 * np.minimum(at, 3))) - 1)
+    # Rows far ahead of a window are asked for too, and thrown away.
+    return np.where(at >= 3, -1.0, 2 / (1 + np.exp(5 * np.clip(at, -3, 3))) - 1)
 
 
 def mark(rows: int, windows: Sequence[tuple[int, int]]) -> Marks:
-    """Return what alarms are worth in a series of ``rows`` with these windows: first and last row of each, in order."""
-    window = np.full(rows, OUTSIDE, np.int64)
-    worth = np.full(rows, -FALSE_POSITIVE)
-    for number, (first, last) in enumerate(windows):
-        width = last - first + 1
-        following = windows[number + 1][0] if number + 1 < len(windows) else rows
-        window[first : last + 1] = number
-        before_end = np.arange(-width, 0) / width
-        worth[first : last + 1] = position_reward(before_end) / position_reward(-1)
-        behind = np.arange(1, following - last) / max(width - 1, 1)
-        worth[last + 1 : following] = FALSE_POSITIVE * position_reward(behind)
+    """Return the marks of a series of ``rows`` with these windows: first and last row of each, in order."""
+    first, last = np.array(windows, np.int64).reshape(-1, 2).T
     first_scored = probation(rows)
-    first_rows = np.array([first for first, _ in windows], np.int64)
-    return Marks(window, worth, first_scored, sum(last >= first_scored for _, last in windows), first_rows)
+    return Marks(first, last, first_scored, int((last >= first_scored).sum()))
+
+
+def worth(marks: Marks, rows: Ints) -> tuple[Ints, Floats]:
+    """Return the window in which each row (n,) lies, `OUTSIDE` where in none, and what an alarm there is worth."""
+    if not len(marks.first):
+        return np.full(len(rows), OUTSIDE), np.full(len(rows), -FALSE_POSITIVE)
+    before = np.searchsorted(marks.first, rows, "right") - 1  # the window that began last, -1 where none has
+    last = marks.last[before]
+    width = last - marks.first[before] + 1
+    inside = (before >= 0) & (rows <= last)
+    earned = position_reward((rows - last - 1) / width) / position_reward(-1)
+    lost = np.where(before < 0, -1.0, position_reward((rows - last) / np.maximum(width - 1, 1)))
+    return np.where(inside, before, OUTSIDE), np.where(inside, earned, FALSE_POSITIVE * lost)
 
 
 class Earned(NamedTuple):
@@ -67,22 +71,22 @@ class Earned(NamedTuple):
     (k,) what each of these cost.
     """
 
-    window: npt.NDArray[np.int64]
-    won: npt.NDArray[np.float64]
-    outside: npt.NDArray[np.int64]
-    lost: npt.NDArray[np.float64]
+    window: Ints
+    won: Floats
+    outside: Ints
+    lost: Floats
 
 
 def earned(marks: Marks, alarms: npt.ArrayLike) -> Earned:
     """Return what alarms at these rows earn and cost; those within the probation do neither."""
     rows = np.asarray(alarms, dtype=np.int64)
     rows = rows[rows >= marks.probation]
-    window = marks.window[rows]
+    window, value = worth(marks, rows)
     inside = window != OUTSIDE
     unscored = len(marks.first) - marks.windows
     won = np.full(marks.windows, -1.0)
-    np.maximum.at(won, window[inside] - unscored, marks.worth[rows[inside]])
-    return Earned(marks.first[unscored:], won, rows[~inside], marks.worth[rows[~inside]])
+    np.maximum.at(won, window[inside] - unscored, value[inside])
+    return Earned(marks.first[unscored:], won, rows[~inside], value[~inside])
 
 
 def raw_score(marks: Marks, alarms: npt.ArrayLike) -> float:

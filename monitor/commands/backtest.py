@@ -157,6 +157,11 @@ def backtest(
     if without:
         if recording is None:
             raise StartupError(f"--without replays again, and {tested.recording} is not there any more as it was.")
+        if replayed.manifest.source != "history":
+            raise StartupError(
+                f"--without replays in the canonical order, {source} by the journals: compare with what "
+                f"`tocsin replay {tested.recording} --history` gives."
+            )
         row, caught = tocsin(whole, events, parameters)
         for modality in dict.fromkeys(without):
             with progress(f"replaying without {modality}") as shown:
