@@ -78,7 +78,7 @@ def replay(
     ] = None,
     offsets: Annotated[
         list[str] | None,
-        typer.Option(help="Only these of a topic: TOPIC[/PARTITION]=FIRST:LAST, several times for several topics."),
+        typer.Option(help="Only these of a topic: TOPIC=FIRST:LAST or TOPIC/PARTITION=FIRST:LAST, as often as needed."),
     ] = None,
     by_history: Annotated[
         bool,
