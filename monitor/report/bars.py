@@ -1,0 +1,137 @@
+"""Price and volume of a recording's instruments as bars, few enough to be drawn: frames in, columns out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.recordings import Message
+from schemas.frames import Frame, Kind, decode
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Bars of an instrument that are drawn at most.
+MOST_BARS = 2_000
+#: Cells into which the range is cut first; where few are traded in (nights, weekends), bars are narrower.
+CELLS = 32_768
+SECOND_NS = 10**9
+#: Widths that a bar may have, s.
+WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 604_800)
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Bars of one instrument, ``width_ns`` wide, those with a trade only; every column has shape (bar,).
+
+    ``start`` is int64 ns UTC, ``low``, ``high`` and ``close`` are in quote currency, ``volume`` in units. Where
+    ``quoted``, nothing was traded: prices are mid quotes, and the volume is 0.
+    """
+
+    width_ns: int
+    start: Ints
+    low: Floats
+    high: Floats
+    close: Floats
+    volume: Floats
+    quoted: bool = False
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def price_at(self, ts: int) -> float | None:
+        """Return the close of the bar that holds ``ts`` (int64 ns UTC), of the last one before it, or of the first."""
+        if not len(self):
+            return None
+        return float(self.close[max(0, int(np.searchsorted(self.start, ts, "right")) - 1)])
+
+
+class _Cells:
+    """Prices and volumes of one instrument, cell by cell, while frames come."""
+
+    def __init__(self, count: int) -> None:
+        self.low = np.full(count, np.inf)
+        self.high = np.full(count, -np.inf)
+        self.close = np.full(count, np.nan)
+        self.closed = np.full(count, np.iinfo(np.int64).min)
+        self.volume = np.zeros(count)
+
+    def add(self, cell: Ints, ts: Ints, price: Floats, size: Floats) -> None:
+        np.minimum.at(self.low, cell, price)
+        np.maximum.at(self.high, cell, price)
+        np.add.at(self.volume, cell, size)
+        # The last of a cell's rows closes it, unless an earlier frame held a later one.
+        order = np.lexsort((ts, cell))
+        last = order[np.append(np.flatnonzero(np.diff(cell[order])), len(order) - 1)]
+        newer = last[ts[last] >= self.closed[cell[last]]]
+        self.close[cell[newer]], self.closed[cell[newer]] = price[newer], ts[newer]
+
+
+def gather(messages: Iterable[Message], instruments: Iterable[str], from_ns: int, to_ns: int) -> dict[str, Bars]:
+    """Return bars of ``instruments`` between two times, at most `MOST_BARS` of each.
+
+    Parameters
+    ----------
+    messages
+        Those of the topic ``frames``; others' frames are not even decoded.
+    from_ns, to_ns
+        Half-open range of ``ts_event``, int64 ns UTC.
+
+    Returns
+    -------
+    An entry for each instrument of which anything was traded or quoted.
+    """
+    step_ns = max(SECOND_NS, -(-(to_ns - from_ns) // CELLS // SECOND_NS) * SECOND_NS)
+    first_ns = from_ns - from_ns % step_ns
+    count = max(1, -(-(to_ns - first_ns) // step_ns))
+    wanted = {name.encode(): name for name in instruments}
+    traded = {name: _Cells(count) for name in wanted.values()}
+    quoted: dict[str, _Cells] = {}
+    for message in messages:
+        name = wanted.get(message.key)
+        if name is None:
+            continue
+        frame = decode(message.value, message.key)
+        frame = frame[(frame.ts_event >= first_ns) & (frame.ts_event < to_ns)]
+        trades = frame.kind == Kind.TRADE
+        if trades.any():
+            _add(traded[name], frame[trades], frame.price[trades], frame.size[trades], first_ns, step_ns)
+        quotes = frame.kind == Kind.QUOTE
+        if quotes.any():
+            mid = (frame.bid[quotes] + frame.ask[quotes]) / 2
+            held = quoted.setdefault(name, _Cells(count))
+            _add(held, frame[quotes], mid, np.zeros(len(mid)), first_ns, step_ns)
+    found = {}
+    for name, cells in traded.items():
+        silent = not np.isfinite(cells.close).any()
+        if silent and name not in quoted:
+            continue
+        found[name] = _bars(quoted[name] if silent else cells, first_ns, step_ns, silent)
+    return found
+
+
+def _add(cells: _Cells, rows: Frame, price: Floats, size: Floats, first_ns: int, step_ns: int) -> None:
+    cells.add((rows.ts_event - first_ns) // step_ns, rows.ts_event, price, size)
+
+
+def _bars(cells: _Cells, first_ns: int, step_ns: int, quoted: bool) -> Bars:
+    at = np.flatnonzero(np.isfinite(cells.close))  # (cell,)
+    start = first_ns + at * step_ns
+    widths = [step_ns, *(width for s in WIDTHS_S if (width := s * SECOND_NS) > step_ns and width % step_ns == 0)]
+    for width_ns in widths:
+        bins = start // width_ns
+        edges = np.append(0, np.flatnonzero(np.diff(bins)) + 1)  # (bar,)
+        if len(edges) <= MOST_BARS or width_ns == widths[-1]:
+            break
+    return Bars(
+        width_ns,
+        bins[edges] * width_ns,
+        np.minimum.reduceat(cells.low[at], edges),
+        np.maximum.reduceat(cells.high[at], edges),
+        cells.close[at][np.append(edges[1:], len(at)) - 1],
+        np.add.reduceat(cells.volume[at], edges),
+        quoted,
+    )

@@ -1,0 +1,96 @@
+"""Figures in one style: what every plot of a page begins with, and how times, prices and texts are put into it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+
+from monitor.report import inks
+
+#: Characters of a text of others that a plot shows.
+MOST_CHARS = 140
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', Arial, sans-serif"
+
+
+def figure(traces: Sequence[Any], *, x: str = "", y: str = "", **layout: Any) -> go.Figure:
+    """Return a figure of ``traces`` with axes named ``x`` and ``y``; ``layout`` is Plotly's."""
+    axis = {
+        "gridcolor": inks.GRID.light,
+        "zerolinecolor": inks.LINE.light,
+        "linecolor": inks.LINE.light,
+        "tickcolor": inks.LINE.light,
+        "automargin": True,
+    }
+    made = go.Figure(
+        data=list(traces),
+        layout={
+            "template": go.layout.Template(),
+            "font": {"family": FONT, "size": 12, "color": inks.MUTED.light},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "margin": {"l": 52, "r": 14, "t": 34, "b": 40},
+            "hoverlabel": {
+                "bgcolor": inks.PANEL.light,
+                "bordercolor": inks.LINE.light,
+                "font": {"color": inks.TEXT.light, "family": FONT, "size": 12},
+                "align": "left",
+            },
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0, "bgcolor": "rgba(0,0,0,0)"},
+            "hovermode": "closest",
+            "dragmode": "zoom",
+            "xaxis": {**axis, "title": {"text": x, "standoff": 8}},
+            "yaxis": {**axis, "title": {"text": y, "standoff": 8}},
+        },
+    )
+    made.update_layout(**layout)
+    return made
+
+
+def axis(**settings: Any) -> dict[str, Any]:
+    """Return another axis in the style of the first two."""
+    return {
+        "gridcolor": inks.GRID.light,
+        "zerolinecolor": inks.LINE.light,
+        "linecolor": inks.LINE.light,
+        "automargin": True,
+        **settings,
+    }
+
+
+def milliseconds(ns: npt.NDArray[np.int64] | Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return times in int64 ns UTC as Plotly takes them: ms since 1970."""
+    return np.asarray(ns, np.int64) / 1e6
+
+
+def small(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return numbers to be drawn in half their bytes: seven digits are more than a screen shows."""
+    return np.asarray(values, np.float32)
+
+
+def said(text: str, most: int = MOST_CHARS) -> str:
+    """Return a text of others as Plotly shows it letter for letter: neither its markup nor control characters.
+
+    Example
+    -------
+    >>> said("a <b>bold</b> claim & more")
+    'a &lt;b&gt;bold&lt;/b&gt; claim &amp; more'
+    """
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return html.escape(flat if len(flat) <= most else flat[: most - 1] + "…", quote=False)
+
+
+def wrapped(text: str, width: int = 60, most: int = MOST_CHARS) -> str:
+    """Return a text of others as `said` does, broken into lines of about ``width`` characters."""
+    lines, line = [], ""
+    for word in said(text, most).split(" "):
+        if line and len(line) + len(word) >= width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}".strip()
+    return "<br>".join([*lines, line])
