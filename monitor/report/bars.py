@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.recordings import Message
-from schemas.frames import Frame, Kind, decode
+from monitor.report.sources import usable
+from schemas.frames import Frame, Kind
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -90,11 +91,8 @@ def gather(messages: Iterable[Message], instruments: Iterable[str], from_ns: int
     wanted = {name.encode(): name for name in instruments}
     traded = {name: _Cells(count) for name in wanted.values()}
     quoted: dict[str, _Cells] = {}
-    for message in messages:
-        name = wanted.get(message.key)
-        if name is None:
-            continue
-        frame = decode(message.value, message.key)
+    for message, frame in usable((m for m in messages if m.key in wanted), Frame):
+        name = wanted[message.key]
         frame = frame[(frame.ts_event >= first_ns) & (frame.ts_event < to_ns)]
         trades = frame.kind == Kind.TRADE
         if trades.any():

@@ -1,0 +1,413 @@
+"""A dossier: one alert with the evidence of every modality, what would have cleared it, and who says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+
+from monitor.recordings import Recording
+from monitor.render import clock
+from monitor.report import exhibits, figures, inks
+from monitor.report.page import Block, Cell, Facts, Note, Page, Plot, Section, Table, write
+from monitor.report.sources import Evidence, Place, State, Tape, Window
+from schemas.alerts import Alert
+from schemas.frames import Frame
+
+SECOND_NS = 10**9
+#: How much of the market is shown around an alert, at least, on either side.
+AROUND_NS = 120 * SECOND_NS
+#: Inputs that a dossier lists, the newest.
+MOST_INPUTS = 200
+_STATES: dict[State, str] = {"verified": "hit", "differs": "false", "not in this recording": "none"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An alert with all revisions of its episode, oldest first, and what the recording holds of it."""
+
+    alert: Alert
+    story: Sequence[Alert]
+    evidence: Evidence = Evidence()
+    frames: Sequence[tuple[Place, Frame]] = ()
+
+
+def window(alert: Alert) -> Window:
+    """Return the stretch of ticks that a dossier shows: the alert's window, and as much again around it."""
+    times = alert.times
+    around = max(AROUND_NS, (times.event_end - times.event_start) // 2)
+    return Window(alert.subject.instrument, times.event_start - around, times.available_at + around)
+
+
+def gather(alert: Alert, alerts: Sequence[Alert], recording: Recording | None) -> Case:
+    """Look an alert's evidence up in a recording.
+
+    Raises
+    ------
+    RecordingError
+        A file cannot be read.
+    """
+    story = [one for one in alerts if one.episode_id == alert.episode_id]
+    if recording is None:
+        return Case(alert, story)
+    stretch = window(alert)
+    tape = Tape([stretch])
+    # Ticks come late at times: those of the window are available a little after its end.
+    passing = recording.messages(["frames"], stretch.from_ns - AROUND_NS, stretch.to_ns + AROUND_NS)
+    for _ in tape.watch(passing):
+        pass
+    return Case(alert, story, Evidence.find(recording, [alert]), tape.ticks(stretch))
+
+
+def sections(case: Case, name: str) -> list[Section]:
+    """Return a dossier's sections; ``name`` begins the names of its plots."""
+    return [made for make in SECTIONS if (made := make(case, name)).blocks]
+
+
+def short(case: Case, name: str) -> list[Block]:
+    """Return what a report shows of an alert: what was found, why, and the inputs themselves."""
+    return [
+        _facts(case.alert),
+        *_clears(case.alert),
+        *_rules(case.alert, name, drawn=False),
+        *_exhibits(case, name, listen=False),
+        *_modalities(case.alert),
+        Note(_checked(case)),
+    ]
+
+
+def page(case: Case, recording: str) -> Page:
+    """Return a dossier as a page of its own; ``recording`` names where its evidence was looked up."""
+    alert = case.alert
+    finding = alert.finding
+    return Page(
+        kicker="Dossier of an alert",
+        title=f"{finding.title}: {alert.subject.instrument}",
+        subtitle=f"{finding.severity}, score {finding.score:.3f}, known {clock(alert.times.available_at)} UTC",
+        facts=_facts(alert),
+        warnings=_warnings(case, recording),
+        sections=sections(case, "alert"),
+        foot=f"Alert {alert.alert_id}, made by tocsin {alert.provenance.code_version}; evidence looked up in {recording}.",
+    )
+
+
+def write_page(case: Case, recording: str, out: Path) -> None:
+    """Write a dossier to ``out`` as one HTML file, whole or not at all."""
+    write(page(case, recording), out)
+
+
+def _warnings(case: Case, recording: str) -> list[str]:
+    alert, found = case.alert, []
+    states = [case.evidence.state(one) for one in alert.evidence.inputs]
+    if differs := states.count("differs"):
+        found.append(
+            f"{differs} of {len(states)} inputs in {recording} have another SHA-256 than the alert says: they are not the"
+            " messages that it rests on, and are not shown."
+        )
+    if absent := states.count("not in this recording"):
+        found.append(f"{absent} of {len(states)} inputs are not in {recording}: what they say cannot be shown.")
+    if alert.quality.warm_up:
+        found.append("It was raised during warm-up: what it is compared with was still being learnt.")
+    if alert.quality.ladder != "full":
+        found.append(f"The monitor stood on a lower step of its ladder: {alert.quality.ladder}.")
+    if alert.quality.gaps:
+        found.append(f"{alert.quality.gaps} gaps had been seen in the instrument's data.")
+    return found
+
+
+def _facts(alert: Alert) -> Facts:
+    finding, times, subject = alert.finding, alert.times, alert.subject
+    span = f"{_fine(times.event_start)} to {_fine(times.event_end)}"
+    return Facts(
+        [
+            ("Instrument", subject.instrument),
+            ("ISIN", subject.isin),
+            ("FIGI", subject.figi),
+            ("Typology", finding.typology),
+            ("Severity", Cell(text=finding.severity, mark=finding.severity)),
+            ("Score", f"{finding.score:.4f}"),
+            ("p-value", "" if finding.p_value is None else f"{finding.p_value:.3g}"),
+            ("Regulation", ", ".join(finding.regulation)),
+            ("Event", span),
+            ("Available", f"{_fine(times.available_at)} ({_seconds(times.available_at - times.event_end)} after it)"),
+            ("Detected", _fine(times.detected_at) if times.detected_at else ""),
+            ("Episode", Cell(text=f"{alert.episode_id[:12]}… revision {alert.revision}, {alert.activity}", code=True)),
+            ("Alert", Cell(text=alert.alert_id, code=True)),
+        ]
+    )
+
+
+def _clears(alert: Alert) -> list[Block]:
+    clears = alert.explanation.clears
+    return [Note(f"The smallest change that would have kept it from ringing: {clears}.")] if clears else []
+
+
+def _why(case: Case, name: str) -> Section:
+    return Section(
+        anchor="why",
+        title="Why it rang",
+        lead="Each condition: what was measured, against its bound.",
+        blocks=[*_rules(case.alert, name, drawn=True), *_clears(case.alert)],
+    )
+
+
+def _rules(alert: Alert, name: str, *, drawn: bool) -> list[Block]:
+    rules = alert.explanation.rules
+    if not rules:
+        return []
+    table = Table(
+        caption="Conditions",
+        head=["condition", "value", "bound", "unit", "weight"],
+        rows=[[r.name, f"{r.value:.4g}", f"{r.threshold:.4g}", r.unit, f"{r.weight:.2g}"] for r in rules],
+        numeric=frozenset({1, 2, 4}),
+    )
+    bounded = [rule for rule in rules if rule.value > 0 and rule.threshold > 0][::-1]
+    if not drawn or not bounded:
+        return [table]
+    ratios = np.array([rule.value / rule.threshold for rule in bounded])
+    figure = figures.figure(
+        [
+            go.Bar(
+                y=[figures.said(rule.name, 60) for rule in bounded],
+                x=figures.small(np.log2(ratios)),
+                orientation="h",
+                marker={"color": [(inks.CRITICAL if ratio >= 1 else inks.ACCENT).light for ratio in ratios]},
+                text=[f"{rule.value:.4g} / {rule.threshold:.4g} {figures.said(rule.unit, 40)}" for rule in bounded],
+                textposition="auto",
+                hoverinfo="text",
+                cliponaxis=False,
+            )
+        ],
+        x="value / bound",
+        xaxis=_powers(np.log2(ratios)),
+        yaxis={"fixedrange": True},
+        shapes=[
+            {
+                "type": "line",
+                "xref": "x",
+                "yref": "paper",
+                "x0": 0,
+                "x1": 0,
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": inks.TEXT.light, "width": 2},
+            }
+        ],
+        bargap=0.35,
+        showlegend=False,
+    )
+    most = max(bounded, key=lambda rule: rule.value / rule.threshold)
+    return [
+        Plot(
+            name=f"{name}-rules",
+            figure=figure,
+            alt=f"Value over bound of {len(bounded)} conditions, on a scale of doublings; furthest beyond its bound is "
+            f"{most.name} with {most.value:.4g} against {most.threshold:.4g}.",
+            height_px=110 + 38 * len(bounded),
+        ),
+        table,
+    ]
+
+
+def _powers(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, object]:
+    """Return an axis of doublings that holds ``values`` (log2) and 0."""
+    low, high = int(np.floor(min(values.min(), 0) - 0.3)), int(np.ceil(max(values.max(), 0) + 0.3))
+    step = max(1, -(-(high - low) // 8))
+    at = list(range(low, high + 1, step))
+    return {
+        "range": [low, high],
+        "tickvals": at,
+        "ticktext": [f"{2.0**n:g}×" if n >= 0 else f"1/{2**-n:g}" for n in at],
+    }
+
+
+def _evidence(case: Case, name: str) -> Section:
+    return Section(
+        anchor="evidence",
+        title="The evidence itself",
+        lead="Inputs as they came, what carried weight marked in them. Only those whose SHA-256 is the alert's are shown.",
+        blocks=_exhibits(case, name, listen=True),
+    )
+
+
+def _exhibits(case: Case, name: str, *, listen: bool) -> list[Block]:
+    alert, evidence = case.alert, case.evidence
+    return [
+        *exhibits.ticks(alert, case.frames, name),
+        *exhibits.texts(alert, evidence, "news"),
+        *exhibits.texts(alert, evidence, "transcripts"),
+        *exhibits.chart(alert, evidence),
+        *exhibits.sound(alert, evidence, name, listen=listen),
+    ]
+
+
+def _of_modalities(case: Case, name: str) -> Section:
+    return Section(
+        anchor="modalities",
+        title="Modalities",
+        lead="What was at hand of each, how old it was, what it said alone and how much of the alert stands on it.",
+        blocks=_modalities(case.alert),
+    )
+
+
+def _modalities(alert: Alert) -> list[Block]:
+    if not alert.modalities:
+        return []
+    rows: list[list[str | Cell]] = []
+    for modality, held in alert.modalities.items():
+        if not held.present:
+            rows.append([modality, "missing", "", "", "", ""])
+            continue
+        rows.append(
+            [
+                modality,
+                "there",
+                "" if held.age_ns is None else _seconds(held.age_ns),
+                "" if held.score is None else f"{held.score:.3f}",
+                "" if held.weight is None else f"{held.weight:.0%}".replace("%", " %"),
+                Cell(text=held.model, code=True),
+            ]
+        )
+    head = ["modality", "state", "age", "score", "weight", "model"]
+    return [Table(caption="Modalities", head=head, rows=rows, numeric=frozenset({2, 3, 4}))]
+
+
+def _history(case: Case, name: str) -> Section:
+    alert = case.alert
+    history = alert.evidence.history
+    blocks: list[Block] = []
+    if len(history) > 1:
+        ts, score = np.array([at for at, _ in history]), np.array([held for _, held in history])
+        blocks.append(
+            Plot(
+                name=f"{name}-history",
+                figure=figures.figure(
+                    [
+                        go.Scatter(
+                            x=figures.milliseconds(ts),
+                            y=figures.small(score),
+                            mode="lines+markers",
+                            line={"color": inks.ACCENT.light, "shape": "hv"},
+                            hovertemplate="%{x|%H:%M:%S.%L}: %{y:.3f}<extra></extra>",
+                        )
+                    ],
+                    y="score",
+                    xaxis={"type": "date"},
+                    yaxis={"range": [0, 1.05]},
+                ),
+                alt=f"The episode's score at {len(ts)} changes, from {score[0]:.3f} to {score[-1]:.3f}.",
+                height_px=240,
+            )
+        )
+    rows: list[list[str | Cell]] = [
+        [
+            str(one.revision),
+            Cell(text=one.finding.severity, mark=one.finding.severity),
+            one.activity,
+            _fine(one.times.event_end),
+            _fine(one.times.available_at),
+            f"{one.finding.score:.4f}",
+            Cell(text=one.alert_id, code=True),
+        ]
+        for one in case.story
+    ]
+    head = ["revision", "severity", "activity", "event (UTC)", "available (UTC)", "score", "alert"]
+    blocks.append(Table(caption="All revisions of the episode", head=head, rows=rows, numeric=frozenset({0, 5})))
+    return Section(
+        anchor="episode",
+        title="The episode",
+        lead="Every change of it was an alert of its own.",
+        blocks=blocks,
+    )
+
+
+def _inputs(case: Case, name: str) -> Section:
+    alert = case.alert
+    rows: list[list[str | Cell]] = []
+    for one in alert.evidence.inputs[-MOST_INPUTS:]:
+        state = case.evidence.state(one)
+        rows.append(
+            [
+                one.topic,
+                str(one.partition),
+                str(one.offset),
+                Cell(text=one.sha256, code=True),
+                Cell(text=state, mark=_STATES[state]),
+            ]
+        )
+    head = ["topic", "partition", "offset", "SHA-256", "in the recording"]
+    left = len(alert.evidence.inputs) - len(rows)
+    blocks: list[Block] = [Note(_checked(case))]
+    if rows:
+        blocks.append(
+            Table(
+                caption="Messages that the alert rests on, oldest first",
+                head=head,
+                rows=rows,
+                numeric=frozenset({1, 2}),
+                more=f"{left:,} earlier ones are left out here." if left else "",
+            )
+        )
+    return Section(
+        anchor="inputs",
+        title="Where it comes from",
+        lead="Topic, partition, offset and digest of every input, held against the recording's own bytes.",
+        blocks=blocks,
+    )
+
+
+def _checked(case: Case) -> str:
+    evidence = case.alert.evidence
+    states = [case.evidence.state(one) for one in evidence.inputs]
+    told = ", ".join(f"{count} {state}" for state in _STATES if (count := states.count(state)))
+    return (
+        f"It rests on {evidence.count:,} {'message' if evidence.count == 1 else 'messages'} from {_fine(evidence.first_seen)}"
+        f" to {_fine(evidence.last_seen)}, of which it names {len(states)}: {told or 'none'}."
+    )
+
+
+def _made(case: Case, name: str) -> Section:
+    made, quality, times = case.alert.provenance, case.alert.quality, case.alert.times
+    return Section(
+        anchor="made",
+        title="Who says so",
+        lead="What produced the alert, and the state of the data it was made from.",
+        blocks=[
+            Facts(
+                [
+                    ("Code", f"tocsin {made.code_version}"),
+                    ("Configuration", Cell(text=made.config, code=True)),
+                    ("Bundle", Cell(text=made.bundle, code=True)),
+                    ("Back end", " ".join(filter(None, (made.backend, made.precision, made.engine)))),
+                    ("Mode", made.mode),
+                    ("Run", Cell(text=made.run_id, code=True)),
+                    ("Trace", Cell(text=made.trace, code=True)),
+                    ("Fingerprint", Cell(text=case.alert.fingerprint, code=True)),
+                    ("Watermark", _fine(times.watermark)),
+                    ("Ladder", quality.ladder),
+                    ("Late events so far", str(quality.late_events)),
+                    ("Gaps so far", str(quality.gaps)),
+                    ("Warm-up", "not over" if quality.warm_up else "over"),
+                ]
+            )
+        ],
+    )
+
+
+#: A dossier's sections in their order; one that has nothing to show is left out.
+SECTIONS = (_why, _evidence, _of_modalities, _history, _inputs, _made)
+
+
+def _fine(ns: int) -> str:
+    return clock(ns, "%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _seconds(ns: int) -> str:
+    """Return a duration as a person says it."""
+    s = ns / SECOND_NS
+    if abs(s) < 120:
+        return f"{s:.3g} s"
+    return f"{s / 60:.3g} min" if abs(s) < 7_200 else f"{s / 3_600:.3g} h"
