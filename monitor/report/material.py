@@ -1,0 +1,123 @@
+"""What a report is made of, gathered once: figures of a backtest, alerts of a replay, and what the recording shows."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from engines.backtest.results import Backtest, Contender, Opened
+from engines.labels import Label
+from monitor.recordings import Recording
+from monitor.report import bars, dossier, sources
+from monitor.report.bars import Bars
+from monitor.report.dossier import Case
+from monitor.report.sources import Evidence, Tape
+from schemas.alerts import SEVERITIES, Alert
+from schemas.records import News
+
+#: Instruments whose price and volume are drawn, and alerts that have a dossier within the page, at most.
+MOST_INSTRUMENTS = 8
+MOST_DOSSIERS = 12
+#: How much before and behind the tested range is drawn, ns.
+Verdict = Literal["hit", "false", "bait", "none"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A backtest with what it speaks of. ``bars`` and ``news`` are by instrument, ``cases`` the alerts shown closely."""
+
+    found: Backtest
+    alerts: Sequence[Alert]
+    labels: Sequence[Label]
+    bars: Mapping[str, Bars]
+    news: Mapping[str, Sequence[News]]
+    cases: Sequence[Case]
+    left_out: int = 0
+
+    @property
+    def tocsin(self) -> Contender:
+        """The row of the table that everything else is held against."""
+        return self.found.contenders[0]
+
+    def contender(self, kind: str) -> Contender | None:
+        """Return the first contender of a kind, such as ``random``."""
+        return next((one for one in self.found.contenders if one.kind == kind), None)
+
+    @cached_property
+    def verdicts(self) -> dict[str, tuple[Verdict, Label | str]]:
+        """An alarm's episode → whether it belongs to a label (and to which), met a benign one, or neither."""
+        told: dict[str, tuple[Verdict, Label | str]] = {}
+        for stray in self.found.false:
+            told[stray.opened.episode_id] = ("bait", stray.bait) if stray.bait else ("false", "")
+        for catch in self.found.catches:
+            for opened in catch.opened:
+                told[opened.episode_id] = ("hit", catch.label)
+        return told
+
+    @cached_property
+    def opened(self) -> dict[str, Opened]:
+        """The alarms by episode."""
+        strays = [stray.opened for stray in self.found.false]
+        return {o.episode_id: o for o in [*strays, *(o for catch in self.found.catches for o in catch.opened)]}
+
+
+def gather(found: Backtest, alerts: Sequence[Alert], recording: Recording | None) -> Material:
+    """Read what a report shows of a recording: bars, news, and the evidence of the alerts that get a dossier.
+
+    Raises
+    ------
+    RecordingError
+        A file cannot be read.
+    """
+    labels = [*(catch.label for catch in found.catches), *found.missed]
+    bait = {stray.bait for stray in found.false}
+    if recording is not None:
+        known = {label.event_id for label in labels}
+        labels += [one for one in recording.labels() if one.benign and one.event_id not in known]
+    labels.sort(key=lambda label: label.start_ns)
+    chosen = _foremost(found, alerts)
+    stories: dict[str, list[Alert]] = defaultdict(list)
+    for alert in alerts:
+        stories[alert.episode_id].append(alert)
+    if recording is None:
+        return Material(found, alerts, labels, {}, {}, [Case(one, stories[one.episode_id]) for one in chosen])
+    named = _busiest(found, alerts, labels, bait)
+    instruments = named[:MOST_INSTRUMENTS]
+    tested = found.tested
+    tape = Tape(map(dossier.window, chosen))
+    passing = tape.watch(recording.messages(["frames"], tested.from_ns, tested.to_ns + dossier.AROUND_NS))
+    drawn = bars.gather(passing, instruments, tested.from_ns, tested.to_ns)
+    written = sources.news(recording.messages(["news"], tested.from_ns, tested.to_ns), instruments)
+    evidence = Evidence.find(recording, chosen)
+    cases = [Case(one, stories[one.episode_id], evidence, tape.ticks(dossier.window(one))) for one in chosen]
+    return Material(found, alerts, labels, drawn, written, cases, len(named) - len(instruments))
+
+
+def _foremost(found: Backtest, alerts: Sequence[Alert]) -> list[Alert]:
+    """Return the alerts that get a dossier: first those of labels that were caught, then by severity and score."""
+    caught = {opened.alert_id for catch in found.catches for opened in catch.opened[:1]}
+
+    def weight(alert: Alert) -> tuple[bool, int, float, str]:
+        severity = SEVERITIES.index(alert.finding.severity)
+        return alert.alert_id in caught, severity, alert.finding.score, alert.alert_id
+
+    opening = [alert for alert in alerts if alert.activity == "create" or alert.alert_id in caught]
+    return sorted(opening, key=weight, reverse=True)[:MOST_DOSSIERS]
+
+
+def _busiest(found: Backtest, alerts: Sequence[Alert], labels: Sequence[Label], bait: set[str]) -> list[str]:
+    """Return the instruments that have alerts or labels, those with most of them first, alarms and labels weighing."""
+    weight: Counter[str] = Counter()
+    for alert in alerts:
+        if alert.activity == "create":
+            weight[alert.subject.instrument] += 1
+    for opened in (*(s.opened for s in found.false), *(o for catch in found.catches for o in catch.opened)):
+        weight[opened.instrument] += 10
+    for label in labels:
+        # What struck the whole market singles nobody out.
+        for name in label.instruments if len(label.instruments) <= MOST_INSTRUMENTS else ():
+            weight[name] += 100 if not label.benign else 10 if label.event_id in bait else 1
+    return [name for name, _ in sorted(weight.items(), key=lambda item: (-item[1], item[0])) if name != "market"]

@@ -1,0 +1,61 @@
+"""Numbers as a person reads them: estimates with their intervals, durations, counts."""
+
+from __future__ import annotations
+
+from engines.backtest.results import Estimate
+
+NONE = "–"
+
+
+def number(value: float | None, form: str = ".2f") -> str:
+    """Return a number, or a dash where there is none."""
+    return NONE if value is None else format(value, form)
+
+
+def count(value: float) -> str:
+    """Return a count; a fraction (of a mean over many detectors) with one digit."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def money(value: float | None) -> str:
+    """Return a cost in its own unit."""
+    return NONE if value is None else f"{value:,.0f}" if abs(value) >= 10 else f"{value:,.2g}"
+
+
+def interval(one: Estimate, form: str = ".2f") -> str:
+    """Return the interval of an estimate, or nothing."""
+    return "" if one.low is None or one.high is None else f"{one.low:{form}} to {one.high:{form}}"
+
+
+def estimate(one: Estimate, form: str = ".2f") -> str:
+    """Return an estimate with its interval.
+
+    Example
+    -------
+    >>> estimate(Estimate(0.5, 0.25, 0.75))
+    '0.50 (0.25 to 0.75)'
+    """
+    span = interval(one, form)
+    return number(one.value, form) + (f" ({span})" if span else "")
+
+
+def duration(s: float | None) -> str:
+    """Return a duration in seconds as a person says it.
+
+    Example
+    -------
+    >>> duration(-95.0), duration(5_400)
+    ('-95 s', '1.5 h')
+    """
+    if s is None:
+        return NONE
+    for limit, unit, size in ((120, "s", 1), (7_200, "min", 60), (172_800, "h", 3_600)):
+        if abs(s) < limit:
+            return f"{s / size:.3g} {unit}"
+    return f"{s / 86_400:.3g} d"
+
+
+def spans(one: Estimate) -> str:
+    """Return an estimate of a duration in seconds, with its interval."""
+    span = "" if one.low is None or one.high is None else f" ({duration(one.low)} to {duration(one.high)})"
+    return duration(one.value) + span
