@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "backtest": "backtest",
     "whatif": "whatif",
     "compare": "compare",
+    "dossier": "dossier",
     "topics": "topics",
     "alerts": "alerts",
     "deadletters": "deadletters",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,6 +49,15 @@ def opened_by(alert: Alert) -> Opened:
         score=alert.finding.score,
         weights={name: one.weight for name, one in alert.modalities.items() if one.weight},
     )
+
+
+def _share(part: int, whole: int) -> Estimate:
+    """Return a share with Wilson's 95 % interval, which stays within [0, 1]."""
+    if not whole:
+        return Estimate(None)
+    p, z = part / whole, 1.96
+    middle, half = p + z * z / 2 / whole, z * (p * (1 - p) / whole + z * z / 4 / whole**2) ** 0.5
+    return Estimate(p, (middle - half) / (1 + z * z / whole), (middle + half) / (1 + z * z / whole))
 
 
 def a_backtest(
@@ -129,9 +139,9 @@ def a_backtest(
         episodes=len(alarms),
         hits=hits,
         informed=sum(a.activity == "create" and a.finding.severity == "info" for a in alerts),
-        recall=Estimate(len(catches) / max(1, harmful), 0.31, 0.9),
+        recall=_share(len(catches), harmful),
         own_recall=Estimate(0.6, 0.25, 0.85),
-        precision=Estimate(hits / max(1, len(alarms)), 0.3, 0.8),
+        precision=_share(hits, len(alarms)),
         alerts_per_day=Estimate(float(len(alarms)), 8.0, 17.0),
         alerts_per_instrument_day=Estimate(len(alarms) / 20),
         alerts_per_analyst_day=Estimate(float(len(alarms))),
@@ -211,7 +221,7 @@ def a_backtest(
                 float(s := min(1.0, ((low + high) / 2) ** 1.25)), max(0.0, float(s) - 0.08), min(1.0, float(s) + 0.11)
             ),
         )
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in itertools.pairwise(edges)
     ]
     return Backtest(
         tested=Tested(

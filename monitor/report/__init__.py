@@ -13,7 +13,7 @@ from engines.backtest.results import Backtest
 from monitor.recordings import Recording
 from monitor.render import clock
 from monitor.replay_output import Replay
-from monitor.report import market, page, quality
+from monitor.report import alarms, curves, page, prices, quality, timing
 from monitor.report.material import Material, gather
 from monitor.report.numbers import duration
 from monitor.report.page import Cell, Facts, Page, Section
@@ -21,18 +21,18 @@ from monitor.report.page import Cell, Facts, Page, Section
 #: What a report holds, in the order in which it is read.
 SECTIONS: tuple[Callable[[Material], Section], ...] = (
     quality.brief,
-    market.events,
-    market.prices,
-    quality.by_day,
-    quality.rates,
-    quality.precision_recall,
-    quality.costs,
-    quality.leads,
-    quality.reliability,
-    quality.latency,
+    alarms.events,
+    prices.prices,
+    timing.by_day,
+    timing.rates,
+    curves.precision_recall,
+    curves.costs,
+    timing.leads,
+    curves.reliability,
+    timing.latency,
     quality.ablation,
-    market.alarms,
-    market.dossiers,
+    alarms.alarms,
+    alarms.dossiers,
     quality.method,
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,10 @@ class Bars:
         return float(self.close[max(0, int(np.searchsorted(self.start, ts, "right")) - 1)])
 
 
+#: Rows that wait before they are put into cells: one pass over many costs little more than one over few.
+BATCH = 200_000
+
+
 class _Cells:
     """Prices and volumes of one instrument, cell by cell, while frames come."""
 
@@ -59,19 +63,32 @@ class _Cells:
         self.close = np.full(count, np.nan)
         self.closed = np.full(count, np.iinfo(np.int64).min)
         self.volume = np.zeros(count)
+        self._waiting: list[tuple[Ints, Ints, Floats, Floats]] = []
+        self._rows = 0
 
     def add(self, cell: Ints, ts: Ints, price: Floats, size: Floats) -> None:
+        self._waiting.append((cell, ts, price, size))
+        self._rows += len(cell)
+        if self._rows >= BATCH:
+            self.settle()
+
+    def settle(self) -> None:
+        """Put what waits into its cells."""
+        if not self._rows:
+            return
+        cell, ts, price, size = (np.concatenate(column) for column in zip(*self._waiting, strict=True))
+        self._waiting, self._rows = [], 0
         np.minimum.at(self.low, cell, price)
         np.maximum.at(self.high, cell, price)
         np.add.at(self.volume, cell, size)
-        # The last of a cell's rows closes it, unless an earlier frame held a later one.
+        # The last of a cell's rows closes it, unless an earlier batch held a later one.
         order = np.lexsort((ts, cell))
         last = order[np.append(np.flatnonzero(np.diff(cell[order])), len(order) - 1)]
         newer = last[ts[last] >= self.closed[cell[last]]]
         self.close[cell[newer]], self.closed[cell[newer]] = price[newer], ts[newer]
 
 
-def gather(messages: Iterable[Message], instruments: Iterable[str], from_ns: int, to_ns: int) -> dict[str, Bars]:
+def gather(messages: Iterable[Message], instruments: Sequence[str], from_ns: int, to_ns: int) -> dict[str, Bars]:
     """Return bars of ``instruments`` between two times, at most `MOST_BARS` of each.
 
     Parameters
@@ -88,34 +105,31 @@ def gather(messages: Iterable[Message], instruments: Iterable[str], from_ns: int
     step_ns = max(SECOND_NS, -(-(to_ns - from_ns) // CELLS // SECOND_NS) * SECOND_NS)
     first_ns = from_ns - from_ns % step_ns
     count = max(1, -(-(to_ns - first_ns) // step_ns))
-    wanted = {name.encode(): name for name in instruments}
-    traded = {name: _Cells(count) for name in wanted.values()}
+    wanted = {name.encode() for name in instruments}
+    traded: dict[str, _Cells] = {}
     quoted: dict[str, _Cells] = {}
-    for message, frame in usable((m for m in messages if m.key in wanted), Frame):
-        name = wanted[message.key]
-        frame = frame[(frame.ts_event >= first_ns) & (frame.ts_event < to_ns)]
-        trades = frame.kind == Kind.TRADE
-        if trades.any():
-            _add(traded[name], frame[trades], frame.price[trades], frame.size[trades], first_ns, step_ns)
-        quotes = frame.kind == Kind.QUOTE
-        if quotes.any():
-            mid = (frame.bid[quotes] + frame.ask[quotes]) / 2
-            held = quoted.setdefault(name, _Cells(count))
-            _add(held, frame[quotes], mid, np.zeros(len(mid)), first_ns, step_ns)
-    found = {}
-    for name, cells in traded.items():
-        silent = not np.isfinite(cells.close).any()
-        if silent and name not in quoted:
+    for _, frame in usable((m for m in messages if m.key in wanted), Frame):
+        ts, name = frame.ts_event, frame.instrument
+        rows = np.flatnonzero((frame.kind == Kind.TRADE) & (ts >= first_ns) & (ts < to_ns))
+        if len(rows):
+            held = traded.get(name) or traded.setdefault(name, _Cells(count))
+            held.add((ts[rows] - first_ns) // step_ns, ts[rows], frame.price[rows], frame.size[rows])
+        if name in traded:
             continue
-        found[name] = _bars(quoted[name] if silent else cells, first_ns, step_ns, silent)
-    return found
-
-
-def _add(cells: _Cells, rows: Frame, price: Floats, size: Floats, first_ns: int, step_ns: int) -> None:
-    cells.add((rows.ts_event - first_ns) // step_ns, rows.ts_event, price, size)
+        rows = np.flatnonzero((frame.kind == Kind.QUOTE) & (ts >= first_ns) & (ts < to_ns))
+        if len(rows):
+            held = quoted.get(name) or quoted.setdefault(name, _Cells(count))
+            middle = (frame.bid[rows] + frame.ask[rows]) / 2
+            held.add((ts[rows] - first_ns) // step_ns, ts[rows], middle, np.zeros(len(rows)))
+    return {
+        name: _bars(traded.get(name) or quoted[name], first_ns, step_ns, name not in traded)
+        for name in instruments
+        if name in traded or name in quoted
+    }
 
 
 def _bars(cells: _Cells, first_ns: int, step_ns: int, quoted: bool) -> Bars:
+    cells.settle()
     at = np.flatnonzero(np.isfinite(cells.close))  # (cell,)
     start = first_ns + at * step_ns
     widths = [step_ns, *(width for s in WIDTHS_S if (width := s * SECOND_NS) > step_ns and width % step_ns == 0)]

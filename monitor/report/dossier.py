@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ class Case:
 
     alert: Alert
     story: Sequence[Alert]
-    evidence: Evidence = Evidence()
+    evidence: Evidence = field(default_factory=Evidence)
     frames: Sequence[tuple[Place, Frame]] = ()
 
 
@@ -90,7 +90,7 @@ def page(case: Case, recording: str) -> Page:
         facts=_facts(alert),
         warnings=_warnings(case, recording),
         sections=sections(case, "alert"),
-        foot=f"Alert {alert.alert_id}, made by tocsin {alert.provenance.code_version}; evidence looked up in {recording}.",
+        foot=f"Alert {alert.alert_id} of tocsin {alert.provenance.code_version}; evidence looked up in {recording}.",
     )
 
 
@@ -104,8 +104,8 @@ def _warnings(case: Case, recording: str) -> list[str]:
     states = [case.evidence.state(one) for one in alert.evidence.inputs]
     if differs := states.count("differs"):
         found.append(
-            f"{differs} of {len(states)} inputs in {recording} have another SHA-256 than the alert says: they are not the"
-            " messages that it rests on, and are not shown."
+            f"{differs} of {len(states)} inputs in {recording} have another SHA-256 than the alert says: they are not"
+            " the messages that it rests on, and are not shown."
         )
     if absent := states.count("not in this recording"):
         found.append(f"{absent} of {len(states)} inputs are not in {recording}: what they say cannot be shown.")
@@ -164,9 +164,15 @@ def _rules(alert: Alert, name: str, *, drawn: bool) -> list[Block]:
         rows=[[r.name, f"{r.value:.4g}", f"{r.threshold:.4g}", r.unit, f"{r.weight:.2g}"] for r in rules],
         numeric=frozenset({1, 2, 4}),
     )
-    bounded = [rule for rule in rules if rule.value > 0 and rule.threshold > 0][::-1]
-    if not drawn or not bounded:
+    if not drawn:
         return [table]
+    return [*_against_bounds(alert, name), *_contributions(alert, name), table]
+
+
+def _against_bounds(alert: Alert, name: str) -> list[Block]:
+    bounded = [rule for rule in alert.explanation.rules if rule.value > 0 and rule.threshold > 0][::-1]
+    if not bounded:
+        return []
     ratios = np.array([rule.value / rule.threshold for rule in bounded])
     figure = figures.figure(
         [
@@ -207,8 +213,42 @@ def _rules(alert: Alert, name: str, *, drawn: bool) -> list[Block]:
             alt=f"Value over bound of {len(bounded)} conditions, on a scale of doublings; furthest beyond its bound is "
             f"{most.name} with {most.value:.4g} against {most.threshold:.4g}.",
             height_px=110 + 38 * len(bounded),
-        ),
-        table,
+        )
+    ]
+
+
+def _contributions(alert: Alert, name: str) -> list[Block]:
+    """Return what has no bound to be held against (0): shares that add up, such as log odds of modalities."""
+    free = [rule for rule in alert.explanation.rules if not rule.threshold][::-1]
+    units = {rule.unit for rule in free}
+    if len(free) < 2 or len(units) > 1:
+        return []
+    figure = figures.figure(
+        [
+            go.Bar(
+                y=[figures.said(rule.name, 60) for rule in free],
+                x=figures.small([rule.value for rule in free]),
+                orientation="h",
+                marker={"color": [(inks.WARNING if rule.value > 0 else inks.GOOD).light for rule in free]},
+                text=[f"{rule.value:+.3g}" for rule in free],
+                textposition="auto",
+                hoverinfo="text",
+                cliponaxis=False,
+            )
+        ],
+        x=figures.said(free[0].unit, 40),
+        yaxis={"fixedrange": True},
+        bargap=0.35,
+        showlegend=False,
+    )
+    most = max(free, key=lambda rule: abs(rule.value))
+    return [
+        Plot(
+            name=f"{name}-shares",
+            figure=figure,
+            alt=f"What {len(free)} parts add, in {free[0].unit}: most by {most.name} with {most.value:+.3g}.",
+            height_px=110 + 34 * len(free),
+        )
     ]
 
 
@@ -228,7 +268,7 @@ def _evidence(case: Case, name: str) -> Section:
     return Section(
         anchor="evidence",
         title="The evidence itself",
-        lead="Inputs as they came, what carried weight marked in them. Only those whose SHA-256 is the alert's are shown.",
+        lead="Inputs as they came, what carried weight marked in them; only those whose SHA-256 is the alert's.",
         blocks=_exhibits(case, name, listen=True),
     )
 
@@ -364,8 +404,8 @@ def _checked(case: Case) -> str:
     states = [case.evidence.state(one) for one in evidence.inputs]
     told = ", ".join(f"{count} {state}" for state in _STATES if (count := states.count(state)))
     return (
-        f"It rests on {evidence.count:,} {'message' if evidence.count == 1 else 'messages'} from {_fine(evidence.first_seen)}"
-        f" to {_fine(evidence.last_seen)}, of which it names {len(states)}: {told or 'none'}."
+        f"It rests on what came from {_fine(evidence.first_seen)} to {_fine(evidence.last_seen)} and names {len(states)}"
+        f" messages: {told or 'none to look up'}. Since its episode opened, {evidence.count:,} came."
     )
 
 

@@ -222,7 +222,8 @@ def ticks(alert: Alert, frames: Sequence[tuple[Place, Frame]], name: str) -> lis
             role[start:end] = 2
         parts.append((frame, role))
     traded = any((frame.kind == Kind.TRADE).any() for frame, _ in parts)
-    ts, price, side, role = (np.concatenate(column) for column in zip(*(_rows(*part, traded) for part in parts)))
+    columns = [_rows(*part, traded) for part in parts]
+    ts, price, side, role = (np.concatenate(column) for column in zip(*columns, strict=True))
     if not len(ts):
         return []
     kept = _thinned(role)
@@ -282,9 +283,9 @@ def ticks(alert: Alert, frames: Sequence[tuple[Place, Frame]], name: str) -> lis
                 margin={"t": 64, "l": 52, "r": 14, "b": 40},
                 legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0},
             ),
-            alt=f"{len(ts):,} {what} of {alert.subject.instrument} around the alert, {int((role > 0).sum()):,} of them in"
-            " what it rests on; triangles point up for buys and down for sells; lines show when the window begins, when"
-            " the cause was complete and when the alert could be known.",
+            alt=f"{len(ts):,} {what} of {alert.subject.instrument} around the alert, {int((role > 0).sum()):,} of them"
+            " in what it rests on; triangles point up for buys and down for sells; lines show when the window begins,"
+            " when the cause was complete and when the alert could be known.",
             height_px=360,
         )
     ]

@@ -21,13 +21,17 @@ from schemas.records import News
 #: Instruments whose price and volume are drawn, and alerts that have a dossier within the page, at most.
 MOST_INSTRUMENTS = 8
 MOST_DOSSIERS = 12
-#: How much before and behind the tested range is drawn, ns.
+#: What an alarm turned out to be; "none" where no figure counts it.
 Verdict = Literal["hit", "false", "bait", "none"]
 
 
 @dataclass(frozen=True)
 class Material:
-    """A backtest with what it speaks of. ``bars`` and ``news`` are by instrument, ``cases`` the alerts shown closely."""
+    """A backtest with what it speaks of.
+
+    ``bars`` and ``news`` are by instrument, ``cases`` the alerts that are shown closely; ``left_out`` instruments have
+    alerts or labels too and are not drawn.
+    """
 
     found: Backtest
     alerts: Sequence[Alert]
@@ -97,15 +101,19 @@ def gather(found: Backtest, alerts: Sequence[Alert], recording: Recording | None
 
 
 def _foremost(found: Backtest, alerts: Sequence[Alert]) -> list[Alert]:
-    """Return the alerts that get a dossier: first those of labels that were caught, then by severity and score."""
+    """Return the alerts that get a dossier: the first of each label that was caught, the best of each typology, others.
+
+    Within each group those of higher severity and score come first.
+    """
     caught = {opened.alert_id for catch in found.catches for opened in catch.opened[:1]}
-
-    def weight(alert: Alert) -> tuple[bool, int, float, str]:
-        severity = SEVERITIES.index(alert.finding.severity)
-        return alert.alert_id in caught, severity, alert.finding.score, alert.alert_id
-
-    opening = [alert for alert in alerts if alert.activity == "create" or alert.alert_id in caught]
-    return sorted(opening, key=weight, reverse=True)[:MOST_DOSSIERS]
+    ordered = sorted(
+        (alert for alert in alerts if alert.activity == "create" or alert.alert_id in caught),
+        key=lambda alert: (SEVERITIES.index(alert.finding.severity), alert.finding.score, alert.alert_id),
+        reverse=True,
+    )
+    best = {alert.finding.typology: alert for alert in reversed(ordered)}
+    groups = ([alert for alert in ordered if alert.alert_id in caught], best.values(), ordered)
+    return list({alert.alert_id: alert for group in groups for alert in group}.values())[:MOST_DOSSIERS]
 
 
 def _busiest(found: Backtest, alerts: Sequence[Alert], labels: Sequence[Label], bait: set[str]) -> list[str]:

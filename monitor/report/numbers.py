@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engines.backtest.results import Estimate
+from monitor.report.page import Cell
 
 NONE = "–"
 
@@ -25,6 +26,17 @@ def money(value: float | None) -> str:
 def interval(one: Estimate, form: str = ".2f") -> str:
     """Return the interval of an estimate, or nothing."""
     return "" if one.low is None or one.high is None else f"{one.low:{form}} to {one.high:{form}}"
+
+
+def cell(one: Estimate, form: str = ".2f") -> Cell:
+    """Return an estimate as a table's cell, its interval below it."""
+    return Cell(text=number(one.value, form), under=interval(one, form))
+
+
+def time_cell(one: Estimate) -> Cell:
+    """Return an estimate of a duration in seconds as a table's cell, its interval below it."""
+    known = one.low is not None and one.high is not None
+    return Cell(text=duration(one.value), under=f"{duration(one.low)} to {duration(one.high)}" if known else "")
 
 
 def estimate(one: Estimate, form: str = ".2f") -> str:
@@ -53,9 +65,3 @@ def duration(s: float | None) -> str:
         if abs(s) < limit:
             return f"{s / size:.3g} {unit}"
     return f"{s / 86_400:.3g} d"
-
-
-def spans(one: Estimate) -> str:
-    """Return an estimate of a duration in seconds, with its interval."""
-    span = "" if one.low is None or one.high is None else f" ({duration(one.low)} to {duration(one.high)})"
-    return duration(one.value) + span

@@ -29,10 +29,11 @@ class Cell:
     """A table's cell that is more than text.
 
     ``href`` leads to a place within the page, ``mark`` is a severity or a verdict that has a sign of its own, ``code``
-    is for digests and ids, ``title`` is the whole of what ``text`` shortens.
+    is for digests and ids, ``title`` is the whole of what ``text`` shortens, ``under`` stands small below it.
     """
 
     text: str
+    under: str = ""
     href: str = ""
     mark: str = ""
     code: bool = False

@@ -149,7 +149,7 @@ def _most(held: list[News]) -> list[News]:
 
 
 def usable(messages: Iterable[Message], kind: type[_Record]) -> Iterator[tuple[Message, _Record]]:
-    """Yield messages with the record, or the frame, in each; what is none of ``kind`` was a dead letter in the replay."""
+    """Yield messages with the record, or the frame, in each; what is none was a dead letter in the replay."""
     for message in messages:
         try:
             found = codec.decode(message.topic, message.key, message.value, message.ts_available // 1_000_000 + 1)

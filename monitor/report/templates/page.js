@@ -62,7 +62,8 @@
   };
   let following = false;
   const shown = async (plot, range) => {
-    const whole = { "xaxis.autorange": true };
+    const first = figure(plot).layout.xaxis.range; // where it was drawn from one end to the other
+    const whole = first ? { "xaxis.range": first } : { "xaxis.autorange": true };
     for (const name of Object.keys(plot._fullLayout).filter((key) => /^yaxis\d*$/.test(key)))
       if (!plot._fullLayout[name].fixedrange) whole[`${name}.autorange`] = true;
     await Plotly.relayout(plot, range ? { "xaxis.range": range, ...heights(plot, range) } : whole);
@@ -71,7 +72,8 @@
     if (following || !Object.keys(change).some((key) => /^xaxis\d*\.(range|autorange)/.test(key))) return;
     following = true;
     const axis = plot._fullLayout.xaxis;
-    const all = Object.entries(change).some(([key, value]) => /^xaxis\d*\.autorange$/.test(key) && value);
+    const first = figure(plot).layout.xaxis.range;
+    const all = change["xaxis.autorange"] || (first && String(first) === String(axis.range.map(axis.r2l)));
     const range = all ? null : axis.range.map(axis.r2l);
     ranges.set(plot.dataset.group, range);
     for (const other of plots)

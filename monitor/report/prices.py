@@ -1,4 +1,4 @@
-"""Sections that show where alerts stand: price and volume with alerts and news pinned, and the alerts one by one."""
+"""The section of prices: price and volume of instruments, alerts and news pinned, labels shaded."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import plotly.graph_objects as go
 
 from engines.labels import Label
 from monitor.render import clock
-from monitor.report import dossier, figures, inks
+from monitor.report import figures, inks
 from monitor.report.bars import Bars
 from monitor.report.material import Material
-from monitor.report.numbers import NONE, duration
+from monitor.report.numbers import duration
 from monitor.report.page import Block, Cell, Fold, Note, Plot, Section, Table
 from schemas.alerts import SEVERITIES, Alert
 from schemas.records import News
 
 #: Instruments that are shown at once; the others unfold.
 OPEN = 3
-#: Rows of the table of alarms, and of labels, that are listed.
+#: Rows of a table that are listed.
 MOST_ROWS = 300
 _HALF = 0.5
 
@@ -40,8 +40,8 @@ def prices(material: Material) -> Section:
     return Section(
         anchor="prices",
         title="Price and volume",
-        lead="The instruments with most labels and alerts. Drag to zoom: all of them follow. Shaded: labelled events, their"
-        " onset (solid) and when the public could read of it (dotted).",
+        lead="The instruments with most labels and alerts. Drag to zoom: all of them follow. Shaded: labelled events,"
+        " their onset (solid) and when the public could read of it (dotted).",
         blocks=blocks,
     )
 
@@ -70,7 +70,7 @@ def _price(material: Material, name: str, number: int) -> Plot:
             xaxis={
                 "type": "date",
                 "anchor": "y2",
-                "range": [tested.from_ns / 1e6, tested.to_ns / 1e6] if len(bars) == 0 else None,
+                "range": [tested.from_ns / 1e6, tested.to_ns / 1e6],
             },
             yaxis={"domain": [0.4, 1], "title": what},
             yaxis2=figures.axis(domain=[0, 0.18], title="volume", rangemode="tozero", nticks=3),
@@ -85,12 +85,18 @@ def _price(material: Material, name: str, number: int) -> Plot:
             ),
             shapes=[shape for label in labels for shape in _shading(label)],
             annotations=[_named(label) for label in labels],
-            margin={"l": 64, "r": 14, "t": 56, "b": 30},
-            legend={"orientation": "h", "y": -0.08, "yanchor": "top", "x": 0},
-            hovermode="closest",
+            margin={"l": 64, "r": 14, "t": 24, "b": 78},
+            legend={
+                "orientation": "h",
+                "yref": "container",
+                "y": 0,
+                "yanchor": "bottom",
+                "x": 0,
+                "traceorder": "normal",
+            },
         ),
         alt=told,
-        height_px=470,
+        height_px=480,
         table=_episode_table(alerts, f"Episodes of {name}") if opened else None,
         group="time",
     )
@@ -161,7 +167,7 @@ def _episodes(alerts: Sequence[Alert], to_ns: int) -> list[Any]:
     for severity in SEVERITIES:
         x: list[float | None] = []
         for story in stories.values():
-            if max((SEVERITIES.index(a.finding.severity) for a in story)) != SEVERITIES.index(severity):
+            if max(SEVERITIES.index(a.finding.severity) for a in story) != SEVERITIES.index(severity):
                 continue
             end = story[-1].times.available_at if story[-1].activity == "close" else to_ns
             x += [story[0].times.event_start / 1e6, end / 1e6, None]
@@ -257,144 +263,4 @@ def _episode_table(alerts: Sequence[Alert], caption: str) -> Table:
             for alert in alerts[:MOST_ROWS]
         ],
         numeric=frozenset({3}),
-    )
-
-
-def events(material: Material) -> Section:
-    """Return the labelled events: what was caught, when, and what was missed."""
-    rows: list[tuple[int, list[str | Cell]]] = []
-    for catch in material.found.catches:
-        first = catch.opened[0]
-        lead = NONE if catch.lead_s is None else duration(catch.lead_s)
-        rows.append(
-            (
-                catch.label.start_ns,
-                [
-                    *_label(catch.label),
-                    Cell(text="caught" if catch.own else "caught as another", mark="hit"),
-                    _linked(material, first.alert_id, first.typology),
-                    clock(first.available_ns, "%m-%d %H:%M:%S"),
-                    duration(catch.delay_s),
-                    lead,
-                    str(len(catch.opened)),
-                ],
-            )
-        )
-    rows += [
-        (label.start_ns, [*_label(label), Cell(text="missed", mark="false"), NONE, NONE, NONE, NONE, "0"])
-        for label in material.found.missed
-    ]
-    rows.sort(key=lambda row: row[0])
-    head = ["event", "onset (UTC)", "where", "", "first alarm", "known (UTC)", "delay", "lead", "alarms"]
-    blocks: list[Block] = []
-    if rows:
-        blocks.append(
-            Table(
-                caption="Labelled harmful events",
-                head=head,
-                rows=[row for _, row in rows[:MOST_ROWS]],
-                numeric=frozenset({6, 7, 8}),
-                more=f"… and {len(rows) - MOST_ROWS} more." if len(rows) > MOST_ROWS else "",
-            )
-        )
-    return Section(
-        anchor="events",
-        title="Caught and missed",
-        lead="Every labelled event with its first alarm. Delay counts from the onset, lead to when the public could read"
-        " of it.",
-        blocks=blocks,
-    )
-
-
-def _label(label: Label) -> list[str | Cell]:
-    where = ", ".join(label.instruments[:2]) + (
-        f" and {len(label.instruments) - 2} more" if label.instruments[2:] else ""
-    )
-    return [
-        Cell(text=label.typology, title=label.event_id),
-        clock(label.onset_ns, "%Y-%m-%d %H:%M:%S"),
-        Cell(text=where, title=", ".join(label.instruments)),
-    ]
-
-
-def _linked(material: Material, alert_id: str, text: str) -> Cell:
-    shown = any(case.alert.alert_id == alert_id for case in material.cases)
-    return Cell(text=text, href=f"#dossier-{alert_id}" if shown else "", title=alert_id)
-
-
-def alarms(material: Material) -> Section:
-    """Return the alarms, those that matter most first, with what they turned out to be."""
-    opened = [alert for alert in material.alerts if alert.episode_id in material.verdicts or alert.activity == "create"]
-    first: dict[str, Alert] = {}
-    for alert in opened:
-        alarm = material.opened.get(alert.episode_id)
-        if alarm is None or alarm.alert_id == alert.alert_id:
-            first.setdefault(alert.episode_id, alert)
-    ordered = sorted(
-        first.values(),
-        key=lambda a: (
-            a.episode_id not in material.verdicts,
-            -SEVERITIES.index(a.finding.severity),
-            -a.finding.score,
-            a.alert_id,
-        ),
-    )
-    rows: list[list[str | Cell]] = []
-    for alert in ordered[:MOST_ROWS]:
-        verdict, about = material.verdicts.get(alert.episode_id, ("none", ""))
-        said = {
-            "hit": about.typology if isinstance(about, Label) else "",
-            "bait": f"met a benign event ({about})",
-            "false": "belongs to no label",
-            "none": "warm-up" if alert.quality.warm_up else "below the asked severity",
-        }[verdict]
-        rows.append(
-            [
-                _linked(material, alert.alert_id, clock(alert.times.available_at)),
-                Cell(text=alert.finding.severity, mark=alert.finding.severity),
-                alert.subject.instrument,
-                Cell(text=alert.finding.title, title=alert.finding.typology),
-                f"{alert.finding.score:.3f}",
-                Cell(text=said, mark=verdict),
-            ]
-        )
-    blocks: list[Block] = []
-    if rows:
-        blocks.append(
-            Table(
-                caption="Episodes by their first alert of the asked severity; linked ones have a dossier below",
-                head=["known (UTC)", "severity", "instrument", "what", "score", "turned out"],
-                rows=rows,
-                numeric=frozenset({4}),
-                more=f"… and {len(ordered) - MOST_ROWS:,} more, in alerts.parquet." if len(ordered) > MOST_ROWS else "",
-            )
-        )
-    return Section(
-        anchor="alarms",
-        title="Alerts",
-        lead="What rang, the alarms first; whether each belongs to a labelled event.",
-        blocks=blocks,
-    )
-
-
-def dossiers(material: Material) -> Section:
-    """Return short dossiers of the foremost alerts."""
-    blocks: list[Block] = []
-    for number, case in enumerate(material.cases):
-        alert = case.alert
-        finding = alert.finding
-        blocks.append(
-            Fold(
-                anchor=f"dossier-{alert.alert_id}",
-                title=f"{finding.title}: {alert.subject.instrument}",
-                mark=finding.severity,
-                aside=f"{finding.severity}, {clock(alert.times.available_at)}, score {finding.score:.3f}",
-                blocks=dossier.short(case, f"dossier-{number}"),
-            )
-        )
-    return Section(
-        anchor="dossiers",
-        title="Dossiers",
-        lead="The alerts that matter most, with their evidence; `tocsin dossier` writes one of any alert, in full.",
-        blocks=blocks,
     )

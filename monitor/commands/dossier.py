@@ -1,0 +1,75 @@
+"""`tocsin dossier`: one alert of a replay with the evidence of every modality, as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from monitor.errors import StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from monitor.recordings import Recording
+    from schemas.alerts import Alert
+
+app = typer.Typer()
+
+
+@app.command()
+def dossier(
+    replay: Annotated[Path, typer.Argument(help="The folder that `tocsin replay --out` wrote.")],
+    alert_id: Annotated[str, typer.Argument(help="An alert's id, or its first digits; of an episode its first alert.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write; one that is there is replaced.")],
+    recording: Annotated[
+        Path | None, typer.Option(help="The recording that was replayed.", show_default="the one that the replay names")
+    ] = None,
+) -> None:
+    """Write a page about one alert: why it rang, the inputs themselves with what carried weight marked, who says so.
+
+    Every input is looked up in the recording by topic, partition and offset, and its SHA-256 compared with the alert's.
+    The page is one file that loads nothing.
+
+    Example: `tocsin replay day --out replayed`, then `tocsin dossier replayed 3f2a --out alert.html`
+    """
+    from monitor.replay_output import Replay
+    from monitor.report import dossier as dossiers
+
+    source = Replay.open(replay)
+    alerts = source.alerts()
+    alert = _wanted(alerts, alert_id, replay)
+    held, name = _recording(source.manifest.recording.path, source.manifest.recording.digest, recording)
+    dossiers.write_page(dossiers.gather(alert, alerts, held), name, out)
+    typer.echo(f"{out}: {alert.finding.title}, {alert.subject.instrument}, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _wanted(alerts: Sequence[Alert], wanted: str, replay: Path) -> Alert:
+    found = [alert for alert in alerts if alert.alert_id.startswith(wanted)]
+    if not found:
+        # Of an episode the first: it says what made it ring.
+        found = [alert for alert in alerts if alert.episode_id.startswith(wanted)]
+        if len({alert.episode_id for alert in found}) == 1:
+            found = found[:1]
+    if len(found) != 1:
+        remedy = "give more digits" if found else f"{replay / 'alerts.ndjson'} lists them"
+        raise StartupError(f"Expected the id of one alert or episode, found {len(found)} for {wanted!r}: {remedy}.")
+    return found[0]
+
+
+def _recording(named: str, digest: str, given: Path | None) -> tuple[Recording | None, str]:
+    """Open the recording that evidence is looked up in; without one a dossier says so."""
+    from monitor.recordings import MANIFEST, Recording
+
+    path = given or Path(named)
+    if given is None and not (named and (path / MANIFEST).is_file()):
+        typer.echo(f"No recording at {named or 'any place'}: evidence is not shown; name it by --recording.", err=True)
+        return None, named or "no recording"
+    held = Recording.open(path, verify=False)
+    if digest and held.digest != digest:
+        typer.echo(
+            f"{path} has digest {held.digest[:12]}…, what was replayed had {digest[:12]}…: inputs that differ are marked.",
+            err=True,
+        )
+    return held, str(path)
