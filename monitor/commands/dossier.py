@@ -69,7 +69,7 @@ def _recording(named: str, digest: str, given: Path | None) -> tuple[Recording |
     held = Recording.open(path, verify=False)
     if digest and held.digest != digest:
         typer.echo(
-            f"{path} has digest {held.digest[:12]}…, what was replayed had {digest[:12]}…: inputs that differ are marked.",
+            f"{path} has digest {held.digest[:12]}…, what was replayed had {digest[:12]}…: what differs is marked.",
             err=True,
         )
     return held, str(path)

@@ -27,7 +27,7 @@ def events(material: Material) -> Section:
                 catch.label.start_ns,
                 [
                     *_label(catch.label),
-                    Cell(text="caught" if catch.own else "caught as another", mark="hit"),
+                    Cell(text="caught" if catch.own else "as another", mark="hit"),
                     _linked(material, first.alert_id, first.typology),
                     duration(catch.delay_s),
                     lead,
@@ -40,7 +40,7 @@ def events(material: Material) -> Section:
         for label in material.found.missed
     ]
     rows.sort(key=lambda row: row[0])
-    head = ["event", "onset (UTC)", "where", "", "first alarm", "delay", "lead", "alarms"]
+    head = ["event", "onset (UTC)", "where", "outcome", "first alarm", "delay", "lead", "alarms"]
     blocks: list[Block] = []
     if rows:
         blocks.append(

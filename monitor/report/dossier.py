@@ -22,7 +22,12 @@ SECOND_NS = 10**9
 AROUND_NS = 120 * SECOND_NS
 #: Inputs that a dossier lists, the newest.
 MOST_INPUTS = 200
-_STATES: dict[State, str] = {"verified": "hit", "differs": "false", "not in this recording": "none"}
+_STATES: dict[State, str] = {
+    "verified": "hit",
+    "differs": "false",
+    "not in this recording": "none",
+    "the monitor's own": "none",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +215,8 @@ def _against_bounds(alert: Alert, name: str) -> list[Block]:
         Plot(
             name=f"{name}-rules",
             figure=figure,
-            alt=f"Value over bound of {len(bounded)} conditions, on a scale of doublings; furthest beyond its bound is "
-            f"{most.name} with {most.value:.4g} against {most.threshold:.4g}.",
+            alt=f"Value over bound, on a scale of doublings: highest is {most.name} with {most.value:.4g} against"
+            f" {most.threshold:.4g}.",
             height_px=110 + 38 * len(bounded),
         )
     ]
@@ -277,6 +282,7 @@ def _exhibits(case: Case, name: str, *, listen: bool) -> list[Block]:
     alert, evidence = case.alert, case.evidence
     return [
         *exhibits.ticks(alert, case.frames, name),
+        *exhibits.orders(alert, evidence),
         *exhibits.texts(alert, evidence, "news"),
         *exhibits.texts(alert, evidence, "transcripts"),
         *exhibits.chart(alert, evidence),
@@ -404,8 +410,8 @@ def _checked(case: Case) -> str:
     states = [case.evidence.state(one) for one in evidence.inputs]
     told = ", ".join(f"{count} {state}" for state in _STATES if (count := states.count(state)))
     return (
-        f"It rests on what came from {_fine(evidence.first_seen)} to {_fine(evidence.last_seen)} and names {len(states)}"
-        f" messages: {told or 'none to look up'}. Since its episode opened, {evidence.count:,} came."
+        f"It rests on what came from {_fine(evidence.first_seen)} to {_fine(evidence.last_seen)} and names"
+        f" {len(states)} messages: {told or 'none to look up'}. Since its episode opened, {evidence.count:,} came."
     )
 
 

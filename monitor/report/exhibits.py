@@ -15,15 +15,16 @@ from engines import audio, charts, pictures
 from monitor.recordings import Message
 from monitor.render import clock
 from monitor.report import figures, inks
-from monitor.report.page import Block, Note, Picture, Plot, Sound, Words, data_url
+from monitor.report.page import Block, Cell, Note, Picture, Plot, Sound, Table, Words, data_url
 from monitor.report.sources import Evidence, Place, usable
 from schemas.alerts import Alert
 from schemas.frames import Frame, Kind
-from schemas.records import AudioSegment, ChartSnapshot, News, TranscriptSegment
+from schemas.records import AudioSegment, ChartSnapshot, News, OrderEvent, TranscriptSegment
 
 #: Points of a waveform, and ticks, that are drawn at most.
 MOST_POINTS = 1_500
 MOST_TICKS = 3_000
+MOST_ORDERS = 50
 #: Bytes of a picture or a sound that a page carries as they are.
 MOST_PICTURE_BYTES = 512 * 1024
 MOST_SOUND_BYTES = 2 * 1024 * 1024
@@ -95,6 +96,33 @@ def _pieces(text: str, places: Iterable[Marked]) -> list[tuple[str, float | None
         pieces += [(text[at:start], None), (text[start:end], weight)]
         at = end
     return [(piece, weight) for piece, weight in [*pieces, (text[at:], None)] if piece]
+
+
+def orders(alert: Alert, evidence: Evidence) -> list[Block]:
+    """Return the orders that an alert rests on, newest first."""
+    rows: list[list[str | Cell]] = [
+        [
+            clock(one.ts_event, "%H:%M:%S.%f")[:-3],
+            one.action,
+            one.side,
+            f"{one.price:.6g}" if one.price else "market",
+            f"{one.size:,.6g}",
+            one.account,
+            one.order_id,
+        ]
+        for _, one in usable(evidence.verified(alert, "orders"), OrderEvent)
+    ]
+    if not rows:
+        return []
+    return [
+        Table(
+            caption="Orders that the alert rests on, newest first",
+            head=["event (UTC)", "action", "side", "price", "size", "account", "order"],
+            rows=rows[:MOST_ORDERS],
+            numeric=frozenset({3, 4}),
+            more=f"{len(rows) - MOST_ORDERS:,} earlier ones are left out here." if rows[MOST_ORDERS:] else "",
+        )
+    ]
 
 
 def chart(alert: Alert, evidence: Evidence) -> list[Block]:
@@ -185,6 +213,7 @@ def _wave(alert: Alert, message: Message, samples: audio.Floats, name: str) -> P
         figure=figures.figure(
             traces,
             x="s",
+            xaxis={"range": [0, seconds], "anchor": "y2"},
             yaxis=figures.axis(domain=[0.38, 1], title="Hz", fixedrange=True),
             yaxis2=figures.axis(domain=[0, 0.3], title="wave", fixedrange=True),
             showlegend=False,
@@ -239,9 +268,9 @@ def ticks(alert: Alert, frames: Sequence[tuple[Place, Frame]], name: str) -> lis
         )
     ]
     styles = (
-        ("around it", inks.PLAIN, 4, 0.6),
-        ("the alert rests on", inks.ACCENT, 6, 0.95),
-        ("named by it", inks.CRITICAL, 8, 1.0),
+        ("around it", inks.PLAIN, 6, 0.55),
+        ("the alert rests on", inks.ACCENT, 9, 0.95),
+        ("named by it", inks.CRITICAL, 11, 1.0),
     )
     for number, (label, ink, size, opacity) in enumerate(styles):
         mine = role == number

@@ -29,7 +29,8 @@ class Cell:
     """A table's cell that is more than text.
 
     ``href`` leads to a place within the page, ``mark`` is a severity or a verdict that has a sign of its own, ``code``
-    is for digests and ids, ``title`` is the whole of what ``text`` shortens, ``under`` stands small below it.
+    is for digests and ids, ``title`` is the whole of what ``text`` shortens, ``under`` stands small below it. What is
+    ``quoted`` was written by others: it is broken into lines.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Cell:
     href: str = ""
     mark: str = ""
     code: bool = False
+    quoted: bool = False
     title: str = ""
 
 

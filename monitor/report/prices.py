@@ -34,7 +34,8 @@ def prices(material: Material) -> Section:
         told = f"{opened} {'episode' if opened == 1 else 'episodes'}"
         if labels := [label for label in material.labels if name in label.instruments and not label.benign]:
             told += f", {', '.join(label.typology for label in labels)}"
-        blocks.append(Fold(anchor=f"price-{number}", title=name, aside=told, blocks=[plot], open=number < OPEN))
+        inside = [plot, *_news_fold(material.news.get(name, ()), name, number)]
+        blocks.append(Fold(anchor=f"prices-{number}", title=name, aside=told, blocks=inside, open=number < OPEN))
     if material.left_out:
         blocks.append(Note(f"{material.left_out} more instruments with alerts or labels are left out here."))
     return Section(
@@ -84,8 +85,8 @@ def _price(material: Material, name: str, number: int) -> Plot:
                 zeroline=False,
             ),
             shapes=[shape for label in labels for shape in _shading(label)],
-            annotations=[_named(label) for label in labels],
-            margin={"l": 64, "r": 14, "t": 24, "b": 78},
+            annotations=[_named(label, row % 2, tested.from_ns, tested.to_ns) for row, label in enumerate(labels)],
+            margin={"l": 64, "r": 14, "t": 36, "b": 78},
             legend={
                 "orientation": "h",
                 "yref": "container",
@@ -150,6 +151,19 @@ def _pins(news: Sequence[News]) -> list[Any]:
                 )
             )
     return found
+
+
+def _news_fold(news: Sequence[News], name: str, number: int) -> list[Block]:
+    """Return what was written of an instrument, for those to whom a pin's hover says nothing."""
+    if not news:
+        return []
+    table = Table(
+        caption=f"News and posts of {name}",
+        head=["event (UTC)", "channel", "source", "headline"],
+        rows=[[clock(one.ts_event), one.channel, one.source, Cell(text=one.headline, quoted=True)] for one in news],
+    )
+    title = f"{len(news):,} news and posts"
+    return [Fold(anchor=f"news-{number}", title=title, blocks=[table])]
 
 
 def _news(one: News) -> str:
@@ -239,10 +253,12 @@ def _shading(label: Label) -> list[dict[str, Any]]:
     return found
 
 
-def _named(label: Label) -> dict[str, Any]:
+def _named(label: Label, row: int, from_ns: int, to_ns: int) -> dict[str, Any]:
+    late = label.start_ns > from_ns + 0.85 * (to_ns - from_ns)
     ink = inks.GOOD if label.benign else inks.CRITICAL
     return {
-        "x": label.start_ns / 1e6, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "left", "showarrow": False,
+        "x": label.start_ns / 1e6, "y": 1, "yref": "paper", "yanchor": "bottom", "yshift": 13 * row,
+        "xanchor": "right" if late else "left", "showarrow": False,
         "text": figures.said(label.typology + (" (benign)" if label.benign else ""), 40),
         "font": {"color": ink.light, "size": 11},
     }  # fmt: skip

@@ -14,9 +14,10 @@ from schemas.alerts import Alert, Input
 from schemas.errors import BadMessage
 from schemas.frames import Frame
 from schemas.records import News
+from schemas.topics import MARKET_INPUTS
 
 #: What is known of a message that an alert names.
-State = Literal["verified", "differs", "not in this recording"]
+State = Literal["verified", "differs", "not in this recording", "the monitor's own"]
 #: Offsets that lie closer together are read in one go.
 _APART = 4_096
 _Record = TypeVar("_Record")
@@ -68,7 +69,8 @@ class Evidence:
         """Tell whether the recording's message is the one that the alert rests on, by its SHA-256."""
         message = self.messages.get(_place(one))
         if message is None:
-            return "not in this recording"
+            # What stages tell one another no feed ever sent.
+            return "the monitor's own" if one.topic in MARKET_INPUTS else "not in this recording"
         return "verified" if hashlib.sha256(message.value).hexdigest() == one.sha256 else "differs"
 
     def verified(self, alert: Alert, topic: str) -> list[Message]:

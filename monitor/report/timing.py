@@ -302,7 +302,7 @@ def latency(material: Material) -> Section:
                 + ".",
                 table=Table(
                     caption="Quantiles",
-                    head=["", *(f"p{rank * 100:g}" if rank < 1 else "longest" for rank in ranks)],
+                    head=["delay", *(f"p{rank * 100:g}" if rank < 1 else "longest" for rank in ranks)],
                     rows=[
                         [label, *(duration(float(np.quantile(values, rank))) for rank in ranks)]
                         for label, values, _ in curves

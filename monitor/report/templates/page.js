@@ -21,8 +21,10 @@
 
   const draw = async (plot) => {
     const { data, layout } = figure(plot);
-    layout.uirevision = "kept"; // another theme keeps the zoom
     layout.autosize = true;
+    if (drawn.has(plot)) // another theme keeps the zoom
+      for (const [name, axis] of Object.entries(plot._fullLayout))
+        if (/^[xy]axis\d*$/.test(name) && !axis.autorange) Object.assign((layout[name] ??= {}), { range: axis.range });
     if (coarse.matches) layout.dragmode = false; // a finger that scrolls the page is not a zoom
     const options = {
       displaylogo: false, responsive: true, doubleClick: "reset", displayModeBar: coarse.matches || "hover",

@@ -1,0 +1,102 @@
+"""A real browser looks at a page: Chromium from the system, driven by Playwright, everything that goes wrong noted.
+
+`python -m tests.browser PAGE.html OUT.png [dark] [phone] [HEIGHT]` keeps a picture of a page's first HEIGHT pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+DESKTOP, PHONE = (1360, 900), (390, 844)
+
+
+def find() -> str | None:
+    """Return the browser's path: `TOCSIN_BROWSER`, else Chromium or Chrome on PATH."""
+    return os.environ.get("TOCSIN_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """Start the browser, and end it."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox", "--disable-gpu"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def look(
+    browser: Browser, path: Path, *, size: tuple[int, int] = DESKTOP, dark: bool = False, scripts: bool = True
+) -> Iterator[tuple[Page, list[str]]]:
+    """Open a page; beside it comes a list of all that goes wrong: errors, and whatever is asked of any network."""
+    wrong: list[str] = []
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            wrong.append(f"console {message.type}: {message.text}")
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith(("data:", "blob:")) and request.url != path.resolve().as_uri():
+            wrong.append(f"request: {request.url}")
+
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme="dark" if dark else "light",
+        java_script_enabled=scripts,
+    )
+    try:
+        page = context.new_page()
+        page.on("console", said)
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("request", asked)
+        page.goto(path.resolve().as_uri())
+        yield page, wrong
+    finally:
+        context.close()
+
+
+def draw(page: Page, which: str = ".plot", *, unfold: bool = True) -> None:
+    """Wait until every plot of a selector is drawn, wherever it stands, all that is folded being unfolded."""
+    page.evaluate(
+        """async ([which, unfold]) => {
+            if (unfold) for (const one of document.querySelectorAll("details")) one.open = true;
+            for (const plot of document.querySelectorAll(which)) {
+                if (!plot.offsetWidth) continue;
+                plot.scrollIntoView();
+                while (!plot.dataset.drawn) await new Promise((done) => setTimeout(done, 20));
+            }
+            scrollTo(0, 0);
+        }""",
+        [which, unfold],
+    )
+
+
+def shoot(path: Path, out: Path, *, size: tuple[int, int] = DESKTOP, dark: bool = False, height: int = 0) -> None:
+    """Keep a picture of a page, of its first ``height`` pixels where given."""
+    with launched() as browser, look(browser, path, size=size, dark=dark) as (page, wrong):
+        draw(page, unfold=False)
+        page.wait_for_timeout(300)
+        clip = {"x": 0, "y": 0, "width": size[0], "height": height} if height else None
+        page.screenshot(path=out, full_page=True, clip=clip)  # type: ignore[arg-type]
+        print(f"{out}: {out.stat().st_size / 1e3:.0f} kB", *wrong, sep="\n")
+
+
+if __name__ == "__main__":
+    words = sys.argv[3:]
+    shoot(
+        Path(sys.argv[1]),
+        Path(sys.argv[2]),
+        size=PHONE if "phone" in words else DESKTOP,
+        dark="dark" in words,
+        height=next((int(word) for word in words if word.isdigit()), 0),
+    )
