@@ -295,7 +295,7 @@ def a_backtest(
         ablations=[
             Ablation(
                 modality=name,
-                how="weights",
+                how="rerun",
                 episodes=len(alarms) - fallen,
                 fallen=fallen,
                 leaning=2,

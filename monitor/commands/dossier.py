@@ -24,7 +24,10 @@ def dossier(
     alert_id: Annotated[str, typer.Argument(help="An alert's id, or its first digits; of an episode its first alert.")],
     out: Annotated[Path, typer.Option(help="HTML file to write; one that is there is replaced.")],
     recording: Annotated[
-        Path | None, typer.Option(help="The recording that was replayed.", show_default="the one that the replay names")
+        str | None,
+        typer.Option(
+            help="The recording that was replayed, a folder or URL.", show_default="the one that the replay names"
+        ),
     ] = None,
 ) -> None:
     """Write a page about one alert: why it rang, the inputs themselves with what carried weight marked, who says so.
@@ -58,18 +61,22 @@ def _wanted(alerts: Sequence[Alert], wanted: str, replay: Path) -> Alert:
     return found[0]
 
 
-def _recording(named: str, digest: str, given: Path | None) -> tuple[Recording | None, str]:
-    """Open the recording that evidence is looked up in; without one a dossier says so."""
-    from monitor.recordings import MANIFEST, Recording
+def _recording(named: str, digest: str, given: str | None) -> tuple[Recording | None, str]:
+    """Open the recording that evidence is looked up in; where the one that was replayed is gone, the page says so."""
+    from monitor.recordings import Recording, RecordingError
 
-    path = given or Path(named)
-    if given is None and not (named and (path / MANIFEST).is_file()):
-        typer.echo(f"No recording at {named or 'any place'}: evidence is not shown; name it by --recording.", err=True)
-        return None, named or "no recording"
-    held = Recording.open(path, verify=False)
+    name = given or named
+    try:
+        # Damage does no harm here: each message is held against the digest that the alert names.
+        held = Recording.open(name, verify=False, damaged="skip")
+    except RecordingError as error:
+        if given is not None:
+            raise
+        typer.echo(f"{error} Until then no evidence is shown; --recording names another place.", err=True)
+        return None, name or "no recording"
     if digest and held.digest != digest:
         typer.echo(
-            f"{path} has digest {held.digest[:12]}…, what was replayed had {digest[:12]}…: what differs is marked.",
+            f"{name} has digest {held.digest[:12]}…, what was replayed had {digest[:12]}…: what differs is marked.",
             err=True,
         )
-    return held, str(path)
+    return held, name

@@ -20,7 +20,9 @@ def events(material: Material) -> Section:
     """Return the labelled events: what was caught, when, and what was missed."""
     rows: list[tuple[int, list[str | Cell]]] = []
     for catch in material.found.catches:
-        first = catch.opened[0]
+        # Delay and lead go by the first of the label's own typology, where there is one.
+        kind = catch.label.typology
+        first = next((one for one in catch.opened if one.typology.partition("@")[0] == kind), catch.opened[0])
         lead = NONE if catch.lead_s is None else duration(catch.lead_s)
         rows.append(
             (

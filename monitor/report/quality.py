@@ -188,7 +188,7 @@ def ablation(material: Material) -> Section:
                 rows=[
                     [
                         one.modality,
-                        "replayed" if one.how == "rerun" else "by weights",
+                        "replayed" if one.how == "rerun" else "by shares",
                         str(one.episodes),
                         str(one.fallen),
                         str(one.leaning),
