@@ -71,9 +71,12 @@ def draw(page: Page, which: str = ".plot", *, unfold: bool = True) -> None:
         """async ([which, unfold]) => {
             if (unfold) for (const one of document.querySelectorAll("details")) one.open = true;
             for (const plot of document.querySelectorAll(which)) {
-                if (!plot.offsetWidth) continue;
+                if (!plot.checkVisibility()) continue;
                 plot.scrollIntoView();
-                while (!plot.dataset.drawn) await new Promise((done) => setTimeout(done, 20));
+                for (let waited = 0; !plot.dataset.drawn; waited += 20) {
+                    if (waited > 30_000) throw new Error(`${plot.id} is not drawn after 30 s`);
+                    await new Promise((done) => setTimeout(done, 20));
+                }
             }
             scrollTo(0, 0);
         }""",

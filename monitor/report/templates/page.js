@@ -138,6 +138,6 @@
 
   const again = () => Promise.all([...drawn].map(draw));
   dark.addEventListener("change", again);
-  addEventListener("beforeprint", () => { printing = true; plots.forEach((plot) => plot.offsetWidth && draw(plot)); });
+  addEventListener("beforeprint", () => { printing = true; plots.forEach((plot) => plot.checkVisibility() && draw(plot)); });
   addEventListener("afterprint", () => { printing = false; again(); });
 })();
