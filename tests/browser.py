@@ -72,13 +72,13 @@ def draw(page: Page, which: str = ".plot", *, unfold: bool = True) -> None:
             if (unfold) for (const one of document.querySelectorAll("details")) one.open = true;
             for (const plot of document.querySelectorAll(which)) {
                 if (!plot.checkVisibility()) continue;
-                plot.scrollIntoView();
+                plot.scrollIntoView({ behavior: "instant" });
                 for (let waited = 0; !plot.dataset.drawn; waited += 20) {
                     if (waited > 30_000) throw new Error(`${plot.id} is not drawn after 30 s`);
                     await new Promise((done) => setTimeout(done, 20));
                 }
             }
-            scrollTo(0, 0);
+            scrollTo({ top: 0, behavior: "instant" });
         }""",
         [which, unfold],
     )

@@ -15,7 +15,7 @@ from monitor.render import clock
 from monitor.replay_output import Replay
 from monitor.report import alarms, curves, page, prices, quality, timing
 from monitor.report.material import Material, gather
-from monitor.report.numbers import duration
+from monitor.report.numbers import duration, plural
 from monitor.report.page import Cell, Facts, Page, Section
 
 #: What a report holds, in the order in which it is read.
@@ -60,8 +60,8 @@ def compose(material: Material) -> Page:
     return Page(
         kicker="Backtest report",
         title=f"Backtest of {name}",
-        subtitle=f"{clock(tested.from_ns)} to {clock(tested.to_ns)} UTC · {tested.instruments:,} instruments ·"
-        f" {tested.days:,} {'day' if tested.days == 1 else 'days'} · {tested.labels:,} labelled events",
+        subtitle=f"{clock(tested.from_ns)} to {clock(tested.to_ns)} UTC · {plural(tested.instruments, 'instrument')} ·"
+        f" {plural(tested.days, 'day')} · {plural(tested.labels, 'labelled event')}",
         facts=Facts(
             [
                 ("Recording", Cell(text=tested.recording, title=tested.recording)),

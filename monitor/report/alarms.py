@@ -8,7 +8,7 @@ from engines.labels import Label
 from monitor.render import clock
 from monitor.report import dossier
 from monitor.report.material import Material
-from monitor.report.numbers import NONE, duration
+from monitor.report.numbers import NONE, duration, plural
 from monitor.report.page import Block, Cell, Fold, Section, Table
 from schemas.alerts import SEVERITIES, Alert
 
@@ -104,7 +104,7 @@ def alarms(material: Material) -> Section:
         blocks.append(_alarm_table(material, judged, f"Episodes by their first alert of at least {asked}"))
     if others:
         table = _alarm_table(material, others, f"Episodes that stayed below {asked}, or were raised during warm-up")
-        title = f"{len(others):,} {'episode' if len(others) == 1 else 'episodes'} that no figure counts"
+        title = f"{plural(len(others), 'episode')} that no figure counts"
         blocks.append(Fold(anchor="uncounted", title=title, aside=f"below {asked}, or warm-up", blocks=[table]))
     return Section(
         anchor="alarms",

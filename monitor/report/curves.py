@@ -13,7 +13,7 @@ from monitor.report import figures, inks
 from monitor.report.inks import Ink
 from monitor.report.material import Material
 from monitor.report.numbers import duration, estimate, money, number
-from monitor.report.page import Block, Cell, Note, Plot, Section, Table
+from monitor.report.page import Block, Cell, Fold, Note, Plot, Section, Table
 
 #: Lines of curves beside Tocsin's own.
 _OTHERS = ("#0b6a8e", "#955600", "#6d5b9c", "#187546", "#b4231c", "#6a737d")
@@ -108,12 +108,11 @@ def _pr_table(curves: list[PrCurve]) -> Table:
 def costs(material: Material) -> Section:
     """Return what each threshold would have cost, and what choosing one as time went by would have."""
     found = material.found
-    blocks: list[Block] = []
-    for number_, curve in enumerate(found.cost_curves):
-        if curve.points:
-            blocks.append(_cost(curve, number_))
+    drawn = [(curve.contender, _cost(curve, n)) for n, curve in enumerate(found.cost_curves) if curve.points]
+    blocks: list[Block] = [plot for _, plot in drawn[:1]]
     if found.walk_forward is not None:
         blocks += _walked(material)
+    blocks += [Fold(anchor=plot.name, title=f"Cost of {name} alone", blocks=[plot]) for name, plot in drawn[1:]]
     given = found.parameters
     return Section(
         anchor="costs",
@@ -217,10 +216,10 @@ def _walked(material: Material) -> list[Block]:
 
 def reliability(material: Material) -> Section:
     """Return how far scores are probabilities."""
-    blocks: list[Block] = []
-    for number_, one in enumerate(material.found.calibrations):
-        if one.bins:
-            blocks.append(_reliability(one, number_))
+    found = material.found.calibrations
+    drawn = [(one.contender, _reliability(one, number_)) for number_, one in enumerate(found) if one.bins]
+    blocks: list[Block] = [plot for _, plot in drawn[:1]]
+    blocks += [Fold(anchor=plot.name, title=f"Reliability of {name}", blocks=[plot]) for name, plot in drawn[1:]]
     return Section(
         anchor="reliability",
         title="Reliability",

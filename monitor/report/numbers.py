@@ -18,6 +18,17 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Example
+    -------
+    >>> plural(1, "day"), plural(2, "day")
+    ('1 day', '2 days')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def money(value: float | None) -> str:
     """Return a cost in its own unit."""
     return NONE if value is None else f"{value:,.0f}" if abs(value) >= 10 else f"{value:,.2g}"
@@ -29,8 +40,8 @@ def interval(one: Estimate, form: str = ".2f") -> str:
 
 
 def cell(one: Estimate, form: str = ".2f") -> Cell:
-    """Return an estimate as a table's cell, its interval below it."""
-    return Cell(text=number(one.value, form), under=interval(one, form))
+    """Return an estimate of what is not negative as a table's cell, its interval below it."""
+    return Cell(text=number(one.value, form), under=interval(one, form).replace(" to ", "\N{EN DASH}"))
 
 
 def time_cell(one: Estimate) -> Cell:

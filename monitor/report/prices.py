@@ -13,7 +13,7 @@ from monitor.render import clock
 from monitor.report import figures, inks
 from monitor.report.bars import Bars
 from monitor.report.material import Material
-from monitor.report.numbers import duration
+from monitor.report.numbers import duration, plural
 from monitor.report.page import Block, Cell, Fold, Note, Plot, Section, Table
 from schemas.alerts import SEVERITIES, Alert
 from schemas.records import News
@@ -31,7 +31,7 @@ def prices(material: Material) -> Section:
     for number, name in enumerate(material.bars):
         plot = _price(material, name, number)
         opened = sum(a.activity == "create" for a in _of(material, name))
-        told = f"{opened} {'episode' if opened == 1 else 'episodes'}"
+        told = plural(opened, "episode")
         if labels := [label for label in material.labels if name in label.instruments and not label.benign]:
             told += f", {', '.join(label.typology for label in labels)}"
         inside = [plot, *_news_fold(material.news.get(name, ()), name, number)]

@@ -106,23 +106,22 @@ def _contenders(contenders: list[Contender]) -> Table:
     rows: list[list[str | Cell]] = [
         [
             Cell(text=one.name, title=one.title) if one.title else one.name,
-            count(one.episodes),
-            count(one.hits),
+            Cell(text=count(one.episodes), under=f"{count(one.hits)} right"),
             cell(one.precision),
             cell(one.recall),
             cell(one.own_recall),
             cell(one.alerts_per_day, ".3g"),
             time_cell(one.lead_median_s),
             time_cell(one.delay_median_s),
-            cell(one.pr_auc, ".3f"),
-            cell(one.brier, ".3f"),
+            cell(one.pr_auc),
+            cell(one.brier, ".2f"),
             cell(one.nab, ".0f"),
             money(one.cost.value),
         ]
         for one in contenders
     ]
     head = [
-        "detector", "alarms", "right", "precision", "recall", "own recall", "a day", "lead", "delay", "PR-AUC", "Brier",
+        "detector", "alarms", "precision", "recall", "own recall", "a day", "lead", "delay", "PR-AUC", "Brier",
         "NAB", "cost",
     ]  # fmt: skip
     return Table(

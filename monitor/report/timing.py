@@ -11,9 +11,12 @@ from monitor.render import clock
 from monitor.report import figures, inks
 from monitor.report.inks import Ink
 from monitor.report.material import Material
-from monitor.report.numbers import duration, estimate
+from monitor.report.numbers import duration, estimate, plural
 from monitor.report.page import Block, Plot, Section, Table
 
+DAY_MS = 86_400_000
+#: Rows of a heat map whose cells have room for a number.
+NUMBERED = 40
 #: Days that a heat map has a row of their own for.
 MOST_DAYS = 366
 
@@ -25,7 +28,7 @@ def by_day(material: Material) -> Section:
     blocks: list[Block] = []
     if days:
         at = figures.milliseconds([day.day_ns for day in days])
-        noon = at + 43_200_000
+        noon = at + DAY_MS / 2
         traces = [
             go.Bar(
                 x=noon,
@@ -33,7 +36,7 @@ def by_day(material: Material) -> Section:
                 name="ceiling: knowing everything",
                 marker={"color": inks.SOFT.light},
                 hoverinfo="skip",
-                width=43_200_000 * 1.5,
+                width=DAY_MS * 0.75,
             ),
             go.Bar(
                 x=noon,
@@ -48,7 +51,7 @@ def by_day(material: Material) -> Section:
                 ],
                 textposition="none",
                 hoverinfo="text",
-                width=43_200_000 * 0.9,
+                width=DAY_MS * 0.45,
             ),
         ]
         blocks.append(
@@ -61,7 +64,7 @@ def by_day(material: Material) -> Section:
                     yaxis={"range": [0, 1.04], "fixedrange": True},
                     xaxis={"type": "date", **_few_days(at)},
                 ),
-                alt=f"Precision@{k} of {len(days)} days: {estimate(found.precision_at_k)} on average, where"
+                alt=f"Precision@{k} of {plural(len(days), 'day')}: {estimate(found.precision_at_k)} on average, where"
                 f" {estimate(found.ceiling_at_k)} was to be reached.",
                 group="days",
                 table=Table(
@@ -96,7 +99,12 @@ def by_day(material: Material) -> Section:
 
 def _few_days(at: Any) -> dict[str, Any]:
     """Return an axis that names each day where there are few of them."""
-    return {"tickvals": list(at + 43_200_000), "tickformat": "%a %d %b"} if len(at) <= 10 else {}
+    if len(at) > 10:
+        return {}
+    # One bar alone would be as wide as the page.
+    middle, half = (at[0] + at[-1] + DAY_MS) / 2, max(10 * DAY_MS, at[-1] - at[0] + 2 * DAY_MS) / 2
+    ticks = {"tickvals": list(at + DAY_MS / 2), "tickformat": "%a %d %b"}
+    return {**ticks, "range": [middle - half, middle + half]}
 
 
 def rates(material: Material) -> Section:
@@ -113,7 +121,7 @@ def rates(material: Material) -> Section:
                 grid[row[rate.day_ns], rate.hour] += rate.alarms
             kinds.setdefault(rate.typology, np.zeros(24, np.int64))[rate.hour] += rate.alarms
         names = [clock(day, "%Y-%m-%d") for day in days]
-        blocks.append(_heat("rate-days", names, grid, "day", f"Alarms by hour (UTC) on each of {len(days)} days"))
+        blocks.append(_heat("rate-days", names, grid, "day", f"Alarms by hour (UTC), {plural(len(days), 'day')}"))
         if len(kinds) > 1:
             ordered = sorted(kinds, key=lambda name: int(kinds[name].sum()))
             stacked = np.stack([kinds[name] for name in ordered])
@@ -128,6 +136,7 @@ def rates(material: Material) -> Section:
 
 def _heat(name: str, rows: list[str], grid: np.ndarray[Any, np.dtype[np.int64]], what: str, title: str) -> Plot:
     hours = [f"{hour:02d}" for hour in range(24)]
+    numbered = len(rows) <= NUMBERED
     most = int(grid.max())
     at = np.unravel_index(int(grid.argmax()), grid.shape)
     used = np.flatnonzero(grid.sum(0))
@@ -142,6 +151,9 @@ def _heat(name: str, rows: list[str], grid: np.ndarray[Any, np.dtype[np.int64]],
                     xgap=2,
                     ygap=2 if len(rows) < 80 else 0,
                     colorscale=[[0, inks.GRID.light], [0.001, inks.SOFT.light], [1, inks.ACCENT.light]],
+                    text=[[str(count or "") for count in row] for row in grid.tolist()] if numbered else None,
+                    texttemplate="%{text}" if numbered else None,
+                    showscale=not numbered,
                     zmin=0,
                     zmax=max(1, most),
                     colorbar={
@@ -157,8 +169,7 @@ def _heat(name: str, rows: list[str], grid: np.ndarray[Any, np.dtype[np.int64]],
             xaxis={"type": "category", "showgrid": False, "nticks": 24},
             yaxis={"type": "category", "showgrid": False, "autorange": "reversed" if what == "day" else True},
         ),
-        alt=f"{title}: {int(grid.sum())} in all, at most {most} ({rows[at[0]]}, {hours[at[1]]}:00);"
-        f" {len(used)} hours of the day have any.",
+        alt=f"{title}: {int(grid.sum())} in all, at most {most} in an hour ({rows[at[0]]}, {hours[at[1]]}:00).",
         height_px=int(min(900, 130 + max(22, min(34, 700 // len(rows))) * len(rows))),
         table=Table(
             caption=title,
