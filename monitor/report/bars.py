@@ -20,8 +20,11 @@ MOST_BARS = 2_000
 #: Cells into which the range is cut first; where few are traded in (nights, weekends), bars are narrower.
 CELLS = 32_768
 SECOND_NS = 10**9
-#: Widths that a bar may have, s.
-WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 604_800)
+#: Widths that a bar may have, ns; a cell's is one of them.
+WIDTHS_NS = tuple(
+    s * SECOND_NS
+    for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 604_800)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def gather(messages: Iterable[Message], instruments: Sequence[str], from_ns: int
     -------
     An entry for each instrument of which anything was traded or quoted.
     """
-    step_ns = max(SECOND_NS, -(-(to_ns - from_ns) // CELLS // SECOND_NS) * SECOND_NS)
+    step_ns = next((width for width in WIDTHS_NS if (to_ns - from_ns) // width < CELLS), WIDTHS_NS[-1])
     first_ns = from_ns - from_ns % step_ns
     count = max(1, -(-(to_ns - first_ns) // step_ns))
     wanted = {name.encode() for name in instruments}
@@ -132,7 +135,7 @@ def _bars(cells: _Cells, first_ns: int, step_ns: int, quoted: bool) -> Bars:
     cells.settle()
     at = np.flatnonzero(np.isfinite(cells.close))  # (cell,)
     start = first_ns + at * step_ns
-    widths = [step_ns, *(width for s in WIDTHS_S if (width := s * SECOND_NS) > step_ns and width % step_ns == 0)]
+    widths = [width for width in WIDTHS_NS if width % step_ns == 0]
     for width_ns in widths:
         bins = start // width_ns
         edges = np.append(0, np.flatnonzero(np.diff(bins)) + 1)  # (bar,)

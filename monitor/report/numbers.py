@@ -67,8 +67,8 @@ def duration(s: float | None) -> str:
 
     Example
     -------
-    >>> duration(-95.0), duration(5_400)
-    ('-95 s', '1.5 h')
+    >>> duration(-95.0), duration(5_400), duration(9_000)
+    ('-95 s', '90 min', '2.5 h')
     """
     if s is None:
         return NONE

@@ -110,14 +110,16 @@
   unfold();
 
   const links = new Map([...document.querySelectorAll(".contents a")].map((a) => [a.hash.slice(1), a]));
+  const parts = [...document.querySelectorAll(".part")];
+  const inSight = new Set();
   const reading = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      for (const link of links.values()) link.removeAttribute("aria-current");
-      links.get(entry.target.id)?.setAttribute("aria-current", "true");
-    }
-  }, { rootMargin: "-10% 0px -80% 0px" });
-  for (const part of document.querySelectorAll(".part")) reading.observe(part);
+    for (const { target, isIntersecting } of entries) inSight[isIntersecting ? "add" : "delete"](target);
+    const current = parts.find((part) => inSight.has(part));
+    for (const [id, link] of links)
+      if (id === current?.id) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+  }, { rootMargin: "-5% 0px -45% 0px" });
+  for (const part of parts) reading.observe(part);
 
   if (!plots.length) return;
   const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
