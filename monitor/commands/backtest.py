@@ -94,7 +94,7 @@ def backtest(
     from engines.backtest.judging import backtest as judge
     from engines.backtest.judging import tocsin
     from engines.backtest.results import Parameters
-    from monitor import label_files
+    from monitor import label_files, report
     from monitor.backtest import RESULT, gaps_of, is_replay, judged_by, labels_of, recording_of, said, write
     from monitor.backtest_view import show
     from monitor.commands.replay import Damaged, progress, replay
@@ -178,4 +178,6 @@ def backtest(
     console = Console(highlight=False)
     show(console, found)
     write(found, out)
-    console.print(f"\n{out / RESULT}", soft_wrap=True)
+    page = out / "report.html"
+    report.write(found, replayed, recording, page)
+    console.print(f"\n{out / RESULT}\n{page}", soft_wrap=True)

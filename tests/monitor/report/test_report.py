@@ -6,9 +6,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from engines.backtest.results import Backtest, Span
 from monitor import report
+from monitor.cli import app
 from monitor.recordings import Recording
 from monitor.report import material, page
 from monitor.report.page import Fold, Note, Page, Plot, Table
@@ -130,6 +132,18 @@ def test_a_caught_event_leads_to_its_dossier(composed: Page) -> None:
 def test_a_day_stays_small_enough_to_mail(composed: Page, tmp_path: Path) -> None:
     page.write(composed, tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
+
+
+@pytest.mark.slow
+def test_a_backtest_of_a_recording_ends_in_a_report(recording: Recording, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["backtest", str(recording.path), "--out", str(tmp_path / "tested")])
+    assert done.exit_code == 0, done.output
+    assert "report.html" in done.output
+    text = (tmp_path / "tested" / "report.html").read_text()
+    for title in ("In brief", "Caught and missed", "Price and volume", "Cost of a threshold", "Dossiers"):
+        assert f">{title}</h2>" in text
+    assert "TERRACE.XTOC" in text
+    assert "the window of its pretraining" in text  # a stamp
 
 
 def test_every_typology_has_a_dossier_before_any_has_two(recording: Recording) -> None:
