@@ -30,6 +30,8 @@ from schemas.frames import Frame, Kind
 
 RECENT = 64
 CONFIRM = 3
+#: As plain numbers: looking a member of an enum up takes longer than the comparison.
+_TRADE, _QUOTE, _BOOK = int(Kind.TRADE), int(Kind.QUOTE), int(Kind.BOOK)
 
 
 class CleanConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,23 +71,25 @@ class Cleaned(msgspec.Struct, frozen=True, eq=False):
 
 def clean(config: CleanConfig, sieve: Sieve, frame: Frame) -> Cleaned:
     """Return which rows of ``frame`` count; ``sieve`` is brought up to date in place."""
-    offset = frame.source_offset.item(-1)
+    offset, books = frame.source_offset.item(-1), 0
     if np.count_nonzero(frame.kind):
-        trade = frame.kind == Kind.TRADE
-        quotes = _quotes_are_plain(frame, ~trade)
+        trade = frame.kind == _TRADE
+        book = frame.kind == _BOOK
+        books = int(np.count_nonzero(book))
+        others = _quotes_are_plain(frame, (~(trade | book)).nonzero()[0])
         prices, sizes, ids = frame.price[trade], frame.size[trade], frame.trade_id[trade]
     else:
-        quotes, prices, sizes, ids = True, frame.price, frame.size, frame.trade_id
-    if not (quotes and _order_is_plain(sieve, frame) and _trades_are_plain(config, sieve, prices, sizes, ids)):
+        others, prices, sizes, ids = True, frame.price, frame.size, frame.trade_id
+    if not (others and _order_is_plain(sieve, frame) and _trades_are_plain(config, sieve, prices, sizes, ids)):
         return _walk(config, sieve, frame)
     sieve.last_offset = max(sieve.last_offset, offset)
     n = len(prices)
     if n:
         sieve.last_good = prices.item(-1)
-        if largest := ids.item(-1):
-            sieve.largest = largest
+        if ids.item(-1):
+            sieve.largest = max(sieve.largest, int(ids.max()))
             _remember(sieve, ids[-RECENT:], n)
-    return Cleaned(None, None, {})
+    return Cleaned(~book, None, {"book_update": books}) if books else Cleaned(None, None, {})
 
 
 def _remember(sieve: Sieve, ids: npt.NDArray[np.int64], n: int) -> None:
@@ -99,10 +103,12 @@ def _remember(sieve: Sieve, ids: npt.NDArray[np.int64], n: int) -> None:
     sieve.cursor = cursor
 
 
-def _quotes_are_plain(frame: Frame, rows: npt.NDArray[np.bool_]) -> bool:
-    """Say whether what is no trade is a quote, and none of them crossed."""
+def _quotes_are_plain(frame: Frame, rows: npt.NDArray[np.intp]) -> bool:
+    """Say whether these rows, neither trades nor of the book, are quotes, and none of them crossed."""
+    if not len(rows):
+        return True
     bid, ask = frame.bid[rows], frame.ask[rows]
-    return bool((frame.kind <= Kind.QUOTE).all() and ((bid > 0.0) & (bid <= ask) & (ask < np.inf)).all())
+    return bool((frame.kind[rows] == _QUOTE).all() and ((bid > 0.0) & (bid <= ask) & (ask < np.inf)).all())
 
 
 def _order_is_plain(sieve: Sieve, frame: Frame) -> bool:
@@ -120,6 +126,15 @@ def _only_grow(numbers: npt.NDArray[np.int64]) -> bool:
     return int(np.count_nonzero(numbers[1:] > numbers[:-1])) == len(numbers) - 1
 
 
+def _are_new(sieve: Sieve, ids: npt.NDArray[np.int64]) -> bool:
+    """Say whether ids that do not only grow, as of prints that overtook each other, are all there and all new."""
+    ordered = np.sort(ids)
+    if not ordered.item(0) > 0 or not _only_grow(ordered):
+        return False
+    seen = (*sieve.recent.tolist(), *sieve.aside)
+    return not np.count_nonzero(np.isin(ordered, np.array(seen, np.int64)))
+
+
 def _trades_are_plain(
     config: CleanConfig,
     sieve: Sieve,
@@ -127,11 +142,11 @@ def _trades_are_plain(
     size: npt.NDArray[np.float64],
     ids: npt.NDArray[np.int64],
 ) -> bool:
-    """Say whether ids only grow and prices and sizes are sound, each within the factor of the one before."""
+    """Say whether no id can have come before and prices and sizes are sound, each within the factor of the last."""
     if not len(price):
         return True
     if first := ids.item(0):
-        if first <= sieve.largest or not _only_grow(ids):
+        if (first <= sieve.largest or not _only_grow(ids)) and not _are_new(sieve, ids):
             return False
     elif np.count_nonzero(ids):
         return False

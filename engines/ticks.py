@@ -48,7 +48,8 @@ from schemas.alerts import Explanation
 from schemas.frames import Frame, Kind
 
 #: As plain numbers: looking a member of an enum up takes longer than the comparison.
-RESTATED = (int(Kind.CORRECTION), int(Kind.CANCEL))
+TRADE, CORRECTION, CANCEL = int(Kind.TRADE), int(Kind.CORRECTION), int(Kind.CANCEL)
+RESTATED = (CORRECTION, CANCEL)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -154,8 +155,9 @@ class TickEngine:
             return TickUpdate()
         cleaned = clean(self.config.clean, state.sieve, frame)
         counts, halted = cleaned.counts, cleaned.halted
-        if cleaned.keep is not None and halted is not None:
-            frame, halted = frame[cleaned.keep], halted[cleaned.keep]
+        if cleaned.keep is not None:
+            kept = cleaned.keep.nonzero()[0]
+            frame, halted = frame[kept], None if halted is None else halted[kept]
         work = _Work()
         for start, stop in _runs(frame):
             if frame.kind.item(start) in RESTATED:
@@ -206,7 +208,7 @@ class TickEngine:
             frame, halted = frame[late:], None if halted is None else halted[late:]
             if not len(frame):
                 return
-        trade = frame.kind == Kind.TRADE if np.count_nonzero(frame.kind) else None
+        trade = frame.kind == TRADE if np.count_nonzero(frame.kind) else None
         ts, available, price = frame.ts_event, frame.ts_available, frame.price
         sums = summands(frame, trade, state.last_price, state.last_ts)  # (sums, n)
         bounds = segments(spec, windows, ts, sums[VOLUME], sums[TRADES])
@@ -400,7 +402,7 @@ def _runs(frame: Frame) -> Iterator[tuple[int, int]]:
     ts, n = frame.ts_event, len(frame)
     cut = ts[1:] < ts[:-1]
     if np.count_nonzero(frame.kind):
-        restated = (frame.kind == Kind.CORRECTION) | (frame.kind == Kind.CANCEL)
+        restated = (frame.kind == CORRECTION) | (frame.kind == CANCEL)
         cut |= restated[1:] | restated[:-1]
     at = 0
     if np.count_nonzero(cut):
@@ -414,7 +416,7 @@ def _runs(frame: Frame) -> Iterator[tuple[int, int]]:
 def _adjust(state: TickState, frame: Frame, row: int, counts: dict[str, int]) -> None:
     """Restate or take back a trade in its bar's sums while the bar is open; prices already seen stay seen."""
     ts, price, size = int(frame.ts_event[row]), float(frame.price[row]), float(frame.size[row])
-    cancel, number = frame.kind[row] == Kind.CANCEL, int(frame.trade_id[row])
+    cancel, number = frame.kind[row] == CANCEL, int(frame.trade_id[row])
     old_price, old_size = (price, size) if cancel else (float(frame.bid[row]), float(frame.bid_size[row]))
     bar = next((bar for bar in state.windows.open if bar.start <= ts < bar.end and bar.sums[TRADES] > 0), None)
     if bar is None:

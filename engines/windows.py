@@ -40,6 +40,7 @@ SUMS = (
 )
 VOLUME, NOTIONAL, BUY, SELL, SQUARE, TRADES, ORDERS, QUOTES, SPREAD, DEPTH, LEAN = range(len(SUMS))
 TRADE_SUMS = QUOTES
+_QUOTE = int(Kind.QUOTE)  # as a plain number: looking a member of an enum up takes longer than the comparison
 RING = 64
 MAX_OPEN = 8
 
@@ -184,26 +185,31 @@ def summands(frame: Frame, trade: Mask | None, last_price: float, last_ts: int) 
 
     ``trade`` masks the trades, None where all rows are; ``last_price`` and ``last_ts`` are of the trade before, or 0.
     """
-    if trade is not None:
-        sums = np.zeros((len(SUMS), len(frame)))
-        if trade.any():
-            sums[:TRADE_SUMS, trade] = summands(frame[trade], None, last_price, last_ts)
-        quote = frame.kind == Kind.QUOTE
-        bid, ask, bid_size, ask_size = (
-            column[quote] for column in (frame.bid, frame.ask, frame.bid_size, frame.ask_size)
-        )
+    if trade is None:
+        return _of_trades(frame.price, frame.size, frame.side, frame.ts_event, last_price, last_ts)
+    sums = np.zeros((len(SUMS), len(frame)))
+    rows = trade.nonzero()[0]
+    if len(rows):
+        price, size, side = frame.price.take(rows), frame.size.take(rows), frame.side.take(rows)
+        sums[:TRADE_SUMS, rows] = _of_trades(price, size, side, frame.ts_event.take(rows), last_price, last_ts)
+    rows = (frame.kind == _QUOTE).nonzero()[0]
+    if len(rows):
+        bid, ask = frame.bid.take(rows), frame.ask.take(rows)
+        bid_size, ask_size = frame.bid_size.take(rows), frame.ask_size.take(rows)
         depth = np.maximum(bid_size, 0.0) + np.maximum(ask_size, 0.0)
-        sums[QUOTES, quote] = 1.0
-        sums[SPREAD, quote] = (ask - bid) / (0.5 * (ask + bid))
-        sums[DEPTH, quote] = depth
-        sums[LEAN, quote] = (bid_size - ask_size) / np.where(depth > 0.0, depth, np.inf)
-        return sums
-    price, size, ts = frame.price, frame.size, frame.ts_event
-    sums = np.empty((TRADE_SUMS, len(frame)))
+        lean = (bid_size - ask_size) / np.where(depth > 0.0, depth, np.inf)
+        sums[QUOTES:, rows] = np.ones(len(rows)), (ask - bid) / (0.5 * (ask + bid)), depth, lean
+    return sums
+
+
+def _of_trades(
+    price: Floats, size: Floats, side: npt.NDArray[np.int8], ts: Ints, last_price: float, last_ts: int
+) -> Floats:
+    sums = np.empty((TRADE_SUMS, len(price)))
     sums[VOLUME] = size
     notional = np.multiply(price, size, out=sums[NOTIONAL])
-    np.multiply(notional, frame.side > 0, out=sums[BUY])
-    np.multiply(notional, frame.side < 0, out=sums[SELL])
+    np.multiply(notional, side > 0, out=sums[BUY])
+    np.multiply(notional, side < 0, out=sums[SELL])
     move = sums[SQUARE]
     np.divide(price[1:], price[:-1], out=move[1:])
     move[0] = price[0] / last_price if last_price else 1.0

@@ -334,11 +334,11 @@ def _check_rows(frame: Frame) -> None:
         raise BadMessage("out_of_range", "side: expected -1, 0 or +1 in every row; 0 stands for unknown")
     if first == last:
         _check_kind(frame, first)
-        return
-    for one in range(first, last + 1):
-        rows = np.flatnonzero(kind == one)
-        if len(rows):
-            _check_kind(frame[rows], one)
+    elif not _all_within(frame):
+        for one in range(first, last + 1):
+            rows = np.flatnonzero(kind == one)
+            if len(rows):
+                _check_kind(frame[rows], one)
 
 
 # As plain numbers: looking a member of an enum up takes longer than the comparison.
@@ -356,6 +356,38 @@ _CHECKED: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+_NUMBERS = ("price", "size", "bid", "ask", "bid_size", "ask_size")
+
+
+def _bounds(name: str, resting: tuple[str, ...]) -> tuple[float, float]:
+    floor = 0.0 if name in resting else SIZE_MIN if "size" in name else PRICE_MIN
+    return floor, SIZE_MAX if "size" in name else PRICE_MAX
+
+
+def _table_of_bounds() -> npt.NDArray[np.float64]:
+    """Return the least and the greatest number of each kind and column, (2, kinds, numbers); unchecked holds none."""
+    table = np.empty((2, len(_CHECKED), len(_NUMBERS)))
+    table[0], table[1] = np.inf, -np.inf
+    for kind, (positive, resting) in _CHECKED.items():
+        for name in positive + resting:
+            table[:, kind, _NUMBERS.index(name)] = _bounds(name, resting)
+    return table
+
+
+_LEAST, _MOST = _table_of_bounds()
+_CHECKS = np.count_nonzero(np.isfinite(_LEAST), axis=1)  # of each kind
+
+
+def _all_within(frame: Frame) -> bool:
+    """Tell whether all numbers of rows of several kinds are sound, in one pass; what is not is then looked for."""
+    kind = frame.kind
+    found = np.concatenate([getattr(frame, name) for name in _NUMBERS]).reshape(len(_NUMBERS), -1)  # (numbers, n)
+    within = (found >= _LEAST.take(kind, axis=0).T) & (found <= _MOST.take(kind, axis=0).T)
+    if np.count_nonzero(within) != int(_CHECKS.take(kind).sum()):
+        return False
+    return not np.count_nonzero((kind == _BOOK) > (frame.side != 0))
+
+
 def _check_kind(rows: Frame, kind: int) -> None:
     positive, resting = _CHECKED[kind]
     for name in positive + resting:
@@ -365,8 +397,7 @@ def _check_kind(rows: Frame, kind: int) -> None:
             raise BadMessage(
                 "not_finite", f"{name}: expected finite numbers, found NaN or infinity; leave such rows out of a frame"
             )
-        floor = 0.0 if name in resting else SIZE_MIN if "size" in name else PRICE_MIN
-        ceiling = SIZE_MAX if "size" in name else PRICE_MAX
+        floor, ceiling = _bounds(name, resting)
         if not floor <= least <= most <= ceiling:
             raise BadMessage(
                 "out_of_range",

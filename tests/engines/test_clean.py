@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from typing import Any
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engines.clean import RECENT, CleanConfig, Sieve, clean
 from schemas.frames import Frame, Kind, frame_of
@@ -130,3 +134,37 @@ def test_rows_between_halt_and_resumption_are_marked() -> None:
     cleaned = clean(CONFIG, Sieve(), frame)
     assert cleaned.halted is not None
     assert cleaned.halted.tolist() == [False, True, True, False, False]
+
+
+@st.composite
+def mixed(draw: st.DrawFn) -> list[Frame]:
+    """Return frames of trades, quotes and book updates, with ids that overtake each other or come twice."""
+    n = draw(st.integers(1, 40))
+    kinds = st.sampled_from([Kind.TRADE, Kind.TRADE, Kind.QUOTE, Kind.BOOK])
+    columns = {
+        "ts_event": np.arange(n),
+        "kind": np.array(draw(st.lists(kinds, min_size=n, max_size=n))),
+        "trade_id": np.array(draw(st.lists(st.integers(0, 60), min_size=n, max_size=n))),
+        "price": np.array(draw(st.lists(st.sampled_from([10.0, 10.5, 30.0]), min_size=n, max_size=n))),
+        "size": np.ones(n),
+        "bid": np.array(draw(st.lists(st.sampled_from([9.0, 9.5]), min_size=n, max_size=n))),
+        "ask": np.full(n, 9.4 if draw(st.booleans()) else 9.6),
+    }
+    if draw(st.booleans()):
+        columns["trade_id"] = draw(st.permutations(range(1, n + 1)).map(np.array))
+    frame = frame_of("A", columns)
+    cuts = sorted({0, n, *draw(st.lists(st.integers(0, n), max_size=3))})
+    return [frame[a:b] for a, b in itertools.pairwise(cuts)]
+
+
+@given(mixed())
+def test_frames_of_several_kinds_are_cleaned_as_their_rows_one_by_one(stream: list[Frame]) -> None:
+    whole, single = Sieve(), Sieve()
+    for frame in stream:
+        rows, counts = kept(frame, whole)
+        apart = [kept(frame[i : i + 1], single) for i in range(len(frame))]
+        assert rows == [i for i, (row, _) in enumerate(apart) if row]
+        assert counts == sum((Counter(one) for _, one in apart), Counter())
+        for name in ("last_offset", "cursor", "largest", "last_good", "suspects", "aside"):
+            assert getattr(whole, name) == getattr(single, name)
+        assert whole.recent.tolist() == single.recent.tolist()
