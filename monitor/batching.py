@@ -1,9 +1,13 @@
-"""Micro-batches: rows that wait for a turn run with the row whose turn it is. None waits for company."""
+"""Micro-batches: rows that wait for a turn run with the row whose turn it is. None waits for company.
+
+And what is asked again, or by several at once, is made once.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -11,6 +15,7 @@ from typing import Generic, TypeVar
 from engines.inference import Inputs
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,3 +74,33 @@ class Batcher(Generic[T]):
             together = [own, *others[: self._most() - 1]]
             self._waiting = [one for one in self._waiting if one not in together]
             return together
+
+
+class Once(Generic[K, T]):
+    """Calls a function once for each of the last ``keep`` different arguments; threads may share one.
+
+    Who asks while the answer is being made waits for it. An error is told to all who wait, and forgotten.
+    """
+
+    def __init__(self, call: Callable[[K], T], keep: int) -> None:
+        self._call, self._keep = call, keep
+        self._lock = threading.Lock()
+        self._known: OrderedDict[K, Future[T]] = OrderedDict()
+
+    def __call__(self, key: K) -> T:
+        """Return what comes of ``key``; raise what its call raises."""
+        with self._lock:
+            known = self._known.get(key)
+            answer = self._known[key] = known or Future()
+            self._known.move_to_end(key)
+            if len(self._known) > self._keep:
+                self._known.popitem(last=False)
+        if known is None:
+            try:
+                answer.set_result(self._call(key))
+            except BaseException as error:
+                with self._lock:
+                    if self._known.get(key) is answer:
+                        del self._known[key]
+                answer.set_exception(error)
+        return answer.result()

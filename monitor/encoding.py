@@ -25,11 +25,11 @@ from engines.chart_encoder import ChartEncoder
 from engines.inference import OPENVINO, ORDER, Precision, Session
 from engines.pictures import PictureError
 from engines.plans import PLANS
-from engines.text import TextEncoder
+from engines.text import Attribution, Encoded, TextEncoder
 from engines.tracks import Embedding
 from engines.typologies import adverse_text
 from engines.voice import VoiceEncoder
-from monitor.batching import Batcher
+from monitor.batching import Batcher, Once
 from schemas.errors import BadMessage
 from schemas.journal import Fallback
 from schemas.records import AudioSegment, ChartSnapshot, News, TranscriptSegment
@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 SMALL = tuple(name for name in ORDER if name != OPENVINO)
 #: Encoders that compute at a time.
 TURNS = 2
+#: Texts of which is remembered what was made of them.
+TEXTS_KEPT = 256
 Encode = Callable[[Value], Embedding]
 
 
@@ -91,14 +93,19 @@ def load_members(
     text = TextEncoder(bundle, plans=plans, fell=telling("text"), precision=precision)
     batched = Batcher(text.encode_all, text.most, turns)
 
+    def read(said: str) -> tuple[Encoded, list[Attribution]]:
+        encoded = batched(text.inputs(said))
+        if encoded.score < adverse_text.SPEC.open:
+            return encoded, []
+        with turns:
+            return encoded, text.explain(said, encoded)
+
+    # A document comes once for each instrument that it names, one after the other.
+    known = Once(read, TEXTS_KEPT)
+
     def encode_text(record: Value) -> Embedding:
         assert isinstance(record, News | TranscriptSegment)
-        said = words(record)
-        encoded = batched(text.inputs(said))
-        spans = []
-        if encoded.score >= adverse_text.SPEC.open:
-            with turns:
-                spans = text.explain(said, encoded)
+        encoded, spans = known(words(record))
         return _embedding(record, encoded.vector, encoded.logits, encoded.score, spans, bundle.id, encoded.tone)
 
     encoders: dict[str, Encode] = {"text": encode_text, "calls": encode_text}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engines.inference import Inputs
-from monitor.batching import Batcher
+from monitor.batching import Batcher, Once
 
 
 def row(number: int, length: int = 4) -> Inputs:
@@ -87,3 +87,38 @@ def test_two_turns_run_at_a_time() -> None:
     batcher = Batcher(run, lambda: 1, threading.Semaphore(2))
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(batcher, [row(1), row(2)])) == [0, 0]
+
+
+def test_what_is_asked_by_several_at_once_is_made_once() -> None:
+    asked: list[str] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def make(text: str) -> str:
+        asked.append(text)
+        begun.set()
+        assert go.wait(10)
+        return text.upper()
+
+    once = Once(make, 2)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(once, "a")
+        assert begun.wait(10)
+        others = [pool.submit(once, "a") for _ in range(2)]
+        go.set()
+        assert [one.result(10) for one in (first, *others)] == ["A"] * 3
+    assert [once(text) for text in ("a", "b", "a", "c", "a", "b")] == ["A", "B", "A", "C", "A", "B"]
+    assert asked == ["a", "b", "c", "b"], "of two, the one that was asked for longest ago is forgotten"
+
+
+def test_an_error_is_told_and_not_remembered() -> None:
+    answers = iter([ValueError("torn"), "whole"])
+
+    def make(_: str) -> str:
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    once = Once(make, 4)
+    with pytest.raises(ValueError, match="torn"):
+        once("a")
+    assert once("a") == "whole"
