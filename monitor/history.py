@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from agents.flow import modality_of
+from agents.flow import Value, modality_of
 from monitor.arrivals import header_texts, pending
 from monitor.errors import StartupError
 from monitor.recordings import RANK, Message
@@ -63,6 +63,20 @@ class _Waiting:
         return self.found.value
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a stream has been applied: all of it before ``from_ns`` (of its rows' ``ts_available``) was.
+
+    Of the messages at ``from_ns`` the first ``applied`` were too; ``begun`` maps the number of a message, counted from
+    the first that was not, to its frame's first tick that was not. ``clock_ns`` is where the clock stands.
+    """
+
+    from_ns: int = 0
+    applied: int = 0
+    begun: Mapping[int, int] = field(default_factory=dict)
+    clock_ns: int = 0
+
+
 class History:
     """Iterates over messages given in canonical order, and over the clock's seconds between them.
 
@@ -79,6 +93,13 @@ class History:
         What is available from then on is left out, of a frame its ticks; 0: nothing.
     sliced
         Whether frames are sliced: a lane of the daemon applies them whole, as they come.
+    heard
+        Tells whether a record can change what is said at its moment, so that frames must be sliced there.
+    begin
+        Is told of each message when it is read, up to `HORIZON_NS` before its turn.
+    since
+        Where the messages begin, if something was applied before: of those that count, the ones at its ``from_ns`` are
+        all given again.
 
     Raises
     ------
@@ -94,17 +115,37 @@ class History:
         end_ns: int = 0,
         *,
         sliced: bool = True,
+        heard: Callable[[Value], bool] = lambda value: bool(modality_of(value)),
+        begin: Callable[[Pending], None] = lambda found: None,
+        since: Place = Place(),
     ) -> None:
         self._messages = messages
         self._sliced = sliced
+        self._since = since
+        self._read_count = -since.applied
+        self._popped = (since.from_ns, since.applied)
         self._end_ns = end_ns
+        self._heard = heard
+        self._begin = begin
         self._topics = topics
         self._waits = waits
         self._window: deque[_Waiting] = deque()
         self._frames: dict[str, deque[_Waiting]] = {}
         self._begun: list[tuple[int, int, _Waiting]] = []  # a heap by first_ns
         self._count = 0
-        self.clock_ns = 0
+        self.clock_ns = since.clock_ns
+
+    def place(self, clock_ns: int) -> Place | None:
+        """Return how far the stream has come with all applied but the clock that was yielded last, None at its end.
+
+        ``clock_ns`` is the one before it, ns.
+        """
+        if not self._window:
+            return None
+        begun = {number: waiting.start for number, waiting in enumerate(self._window) if waiting.start}
+        from_ns = self._window[0].message.ts_available
+        at_ns, applied = self._popped
+        return Place(from_ns, applied if at_ns == from_ns else 0, begun, clock_ns)
 
     def __iter__(self) -> Iterator[Given | Clock]:
         last: Message | None = None
@@ -118,6 +159,9 @@ class History:
                     "ts_available, as `tocsin record` does."
                 )
             last = message
+            self._read_count += 1
+            if self._read_count <= 0:
+                continue
             if self._end_ns and message.ts_available >= self._end_ns:
                 if message.ts_available >= self._end_ns + HORIZON_NS:
                     break
@@ -157,11 +201,14 @@ class History:
         return found
 
     def _wait(self, message: Message, found: Pending) -> None:
+        self._begin(found)
         waiting = _Waiting(message, found, found.ts_available)
         self._window.append(waiting)
         if isinstance(found.value, Frame) and len(found.value):
             waiting.first_ns = found.value.ts_available.item(0)
-            if self._sliced and waiting.first_ns < found.ts_available:
+            if start := self._since.begun.get(self._read_count - 1, 0):
+                waiting.start, waiting.first_ns = start, int(found.value.ts_available[: start + 1].max())
+            if self._sliced and (waiting.start or waiting.first_ns < found.ts_available):
                 self._frames.setdefault(found.key, deque()).append(waiting)
                 self._push(waiting, waiting.first_ns)
 
@@ -174,6 +221,9 @@ class History:
             self.clock_ns = second_ns
             yield Clock(second_ns)
         self._window.popleft()
+        at_ns, applied = self._popped
+        row_ns = waiting.message.ts_available
+        self._popped = row_ns, applied + 1 if row_ns == at_ns else 1
         frames = self._frames.get(found.key)
         if frames and frames[0] is waiting:
             frames.popleft()
@@ -182,9 +232,10 @@ class History:
             if waiting.start:
                 found = _part(found, waiting.frame()[waiting.start :])
             waiting.first_ns = -1  # it is done with
-        elif frames and found.value is not None and modality_of(found.value):
+        elif frames and found.value is not None and self._heard(found.value):
             for frame in frames:
-                yield from self._cut(frame, found.ts_available, inclusive=True)
+                if frame.first_ns <= found.ts_available:
+                    yield from self._cut(frame, found.ts_available, inclusive=True)
         yield Given(waiting.message, found, first=not waiting.start)
 
     def _before(self, second_ns: int) -> Iterator[Given | Clock]:

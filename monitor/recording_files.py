@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from monitor.recording_format import COLUMNS, Damage, FileEntry, Message, Positi
 
 #: Where `ts_available` stands among a file's leaves: the map of headers, before it, takes two.
 _TIME = COLUMNS.get_field_index("ts_available") + 1
+#: Of so many row groups one is looked at for the sizes of its values.
+_SIZED = 16
 #: What reading damaged bytes ends with; a wrong letter in text is a ValueError.
 _FAILURES = (pa.ArrowException, OSError, ValueError)
 
@@ -119,6 +122,30 @@ def index(folder: Folder, name: str, without: frozenset[int] = frozenset()) -> l
             offsets = {s["partition"]: (s["offset_min"], s["offset_max"], s["offset_count"]) for s in spans}
             groups.append(Group(name, number, offsets))
     return groups
+
+
+def keys(folder: Folder, name: str, without: frozenset[int] = frozenset()) -> dict[bytes, tuple[int, float]]:
+    """Return for each key of a file how many messages it has, and about how many bytes. Raises as `read` does.
+
+    Of one row group in `_SIZED` the values are looked at, of the others the keys alone.
+    """
+    counts: Counter[bytes] = Counter()
+    sizes: Counter[bytes] = Counter()
+    sized: Counter[bytes] = Counter()
+    with _opened(folder, name) as file:
+        for number in range(file.num_row_groups):
+            if number in without:
+                continue
+            look = number % _SIZED == 0
+            table = _group(folder, file, name, number, ["key", "value"] if look else ["key"])
+            for one in pc.value_counts(table["key"]).to_pylist():
+                counts[one["values"] or b""] += one["counts"]
+            if look:
+                lengths = pa.table({"key": table["key"], "size": pc.binary_length(table["value"])})
+                for one in lengths.group_by("key").aggregate([("size", "sum"), ("size", "count")]).to_pylist():
+                    sizes[one["key"] or b""] += one["size_sum"] or 0
+                    sized[one["key"] or b""] += one["size_count"]
+    return {key: (count, count * sizes[key] / max(1, sized[key])) for key, count in counts.items()}
 
 
 def damages(folder: Folder, name: str, entry: FileEntry, *, verify: bool = True) -> Iterator[Damage]:

@@ -191,6 +191,24 @@ class Recording:
         selection = Selection(start_ns, end_ns, keys)
         return heapq.merge(*(canonical(self._topic(name, selection)) for name in wanted), key=_order)
 
+    def keys(self, topic: str) -> dict[bytes, tuple[int, float]]:
+        """Return for each key of a topic how many messages it has, and about how many bytes they are.
+
+        Raises
+        ------
+        RecordingError
+            If a file cannot be read.
+        """
+        found: dict[bytes, tuple[int, float]] = {}
+        for name, entry in sorted(self._files.items()):
+            if entry.topic == topic:
+                for key, (count, size) in recording_files.keys(
+                    self._folder, name, self._without.get(name, frozenset())
+                ).items():
+                    before = found.get(key, (0, 0.0))
+                    found[key] = before[0] + count, before[1] + size
+        return found
+
     def partitions(self, topic: str) -> tuple[int, ...]:
         """Return the partitions of which ``topic`` has messages, ascending."""
         return tuple(sorted({partition for group in self._groups(topic) for partition in group.offsets}))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,14 +19,14 @@ from typing import Protocol
 
 import msgspec
 
-from agents.flow import SHED_AT, Item, modality_of
+from agents.flow import SHED_AT, Item, Value, modality_of
 from agents.state import InstrumentState
 from engines import episodes
 from engines.typologies import TypologySpec
 from monitor import kafka
 from monitor.arrivals import arrival, dead_letter, header_texts, pending
 from monitor.errors import StartupError
-from monitor.history import HORIZON_NS, History, Witness
+from monitor.history import HORIZON_NS, History, Place, Witness
 from monitor.journal import read_journal
 from monitor.recordings import Message
 from monitor.sequencer import SECOND_NS, JournalMismatchError, Pending, Sequencer, Taken
@@ -136,7 +137,7 @@ async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -
     return replayed
 
 
-def _item(
+async def _item(
     stage: Stage, taken: Taken, partition: int, level: int, replayed: Replayed, *, again: bool = False
 ) -> Item | None:
     message, ordinal = taken.message, replayed.messages
@@ -154,7 +155,7 @@ def _item(
         encode = stage.encoders.get(modality)
         if encode is not None and level < SHED_AT[modality]:
             try:
-                embedding = encode(message.value)
+                embedding = await message.embedding() if message.embedding else encode(message.value)
             except BadMessage as refusal:
                 message.refuse(refusal)
     if message.value is None:
@@ -241,7 +242,7 @@ async def by_journal(
                     for taken in sequencer.follow(step):
                         if taken.message.value is None and taken.message.refusal is None:
                             continue  # not wanted
-                        item = _item(deciding, taken, partition, level, replayed)
+                        item = await _item(deciding, taken, partition, level, replayed)
                         if item is not None:
                             yield item
                     if progress is not None:
@@ -326,6 +327,8 @@ async def by_history(
     market: bool = True,
     sliced: bool = True,
     beat: Beat = breathe,
+    level: int = 0,
+    pool: Executor | None = None,
 ) -> Replayed:
     """Apply messages in the order in which they are given, time moving with their ``ts_available``.
 
@@ -344,6 +347,11 @@ async def by_history(
         times of what it stands on.
     beat
         Is awaited at each second of the instrument stage's clock, with the clock, ns.
+    level
+        The level of the ladder at which all of it is replayed (`schemas.journal.Ladder`).
+    pool
+        Where texts, charts and sound are encoded ahead of their turn; in turn, by this thread, if None. What comes of
+        them is the same.
 
     Raises
     ------
@@ -351,17 +359,81 @@ async def by_history(
         A message, or an alert, comes before what it stands on.
     """
     replayed = Replayed(sink)
-    await _history(messages, stages.instrument, replayed, stages.specs, progress, end_ns, until_ns, beat, sliced)
+    await instruments(
+        messages,
+        stages,
+        replayed,
+        progress,
+        end_ns=end_ns,
+        until_ns=until_ns,
+        sliced=sliced,
+        beat=beat,
+        level=level,
+        pool=pool,
+    )
     if market:
-        told = sorted((o.ts_available, o.instrument, o.episode_id, codec.encode(o)) for o in replayed.openings)
-        heard = (
-            Message(MARKET_INPUTS[0], MARKET.encode(), value, ts, ts, ts // 1_000_000 + 1, offset=offset)
-            for offset, (ts, _, _, value) in enumerate(told)
-        )
-        crowds = Replayed(sink)
-        await _history(heard, stages.market, crowds, stages.specs, until_ns=replayed.clock_ns)
-        replayed.alerts += crowds.alerts
+        await market_of(replayed, stages)
     return replayed
+
+
+async def instruments(
+    messages: Iterable[Message],
+    stages: Stages,
+    replayed: Replayed,
+    progress: Callable[[Message], None] | None = None,
+    *,
+    end_ns: int = 0,
+    until_ns: int = 0,
+    sliced: bool = True,
+    beat: Beat = breathe,
+    level: int = 0,
+    pool: Executor | None = None,
+    since: Place | None = None,
+    stop_ns: int = 0,
+) -> Place | None:
+    """Do what `by_history` does for the instrument stage, or for a part of the stream.
+
+    Parameters
+    ----------
+    replayed
+        What is found is added to it; its ``table`` holds the states at the place where the messages begin.
+    since
+        That place, if something was applied before: messages are given from its ``from_ns`` on.
+    stop_ns
+        The clock before which to stop, in whole seconds; 0 at the end of the messages. They may, and for frames that
+        span it must, go on beyond it.
+
+    Returns
+    -------
+    Where it stopped; None at the end of the messages.
+    """
+    return await _history(
+        messages,
+        stages.instrument,
+        replayed,
+        stages.specs,
+        progress,
+        end_ns=end_ns,
+        until_ns=until_ns,
+        sliced=sliced,
+        beat=beat,
+        level=level,
+        pool=pool,
+        since=since,
+        stop_ns=stop_ns,
+    )
+
+
+async def market_of(replayed: Replayed, stages: Stages) -> None:
+    """Have the market stage hear what opened at instruments, and add its alerts."""
+    told = sorted((o.ts_available, o.instrument, o.episode_id, codec.encode(o)) for o in replayed.openings)
+    heard = (
+        Message(MARKET_INPUTS[0], MARKET.encode(), value, ts, ts, ts // 1_000_000 + 1, offset=offset)
+        for offset, (ts, _, _, value) in enumerate(told)
+    )
+    crowds = Replayed(replayed.sink)
+    await _history(heard, stages.market, crowds, stages.specs, until_ns=replayed.clock_ns)
+    replayed.alerts += crowds.alerts
 
 
 async def _history(
@@ -370,27 +442,50 @@ async def _history(
     replayed: Replayed,
     specs: Mapping[str, TypologySpec],
     progress: Callable[[Message], None] | None = None,
+    *,
     end_ns: int = 0,
     until_ns: int = 0,
-    beat: Beat = breathe,
     sliced: bool = True,
-) -> None:
+    beat: Beat = breathe,
+    level: int = 0,
+    pool: Executor | None = None,
+    since: Place | None = None,
+    stop_ns: int = 0,
+) -> Place | None:
     if replayed.sink is not None:
         replayed.sink.begin_stage()
-    history = History(messages, stage.topics, partial(_waits, replayed.table, specs), end_ns, sliced=sliced)
+    heard = partial(_heard, level)
+    history = History(
+        messages,
+        stage.topics,
+        partial(_waits, replayed.table, specs),
+        end_ns,
+        sliced=sliced,
+        heard=heard,
+        begin=partial(_begin_encoding, stage, heard, pool),
+        since=since or Place(),
+    )
+    replayed.clock_ns = history.clock_ns
+    if replayed.sink is not None and history.clock_ns:
+        replayed.sink.take(Clock(history.clock_ns))
     replayed.witness = Witness() if sliced else None
+    stopped: Place | None = None
 
     async def items() -> AsyncIterator[Item]:
-        yield Ladder(0, "as it was")
+        nonlocal stopped
+        yield Ladder(level, "as asked" if level else "as it was")
         for given in history:
             if isinstance(given, Clock):
+                if stop_ns and given.now_ns >= stop_ns:
+                    stopped = history.place(replayed.clock_ns)
+                    return
                 replayed.clock_ns = given.now_ns
                 yield given
                 await beat(given.now_ns)
                 continue
             message = given.message
-            item = _item(
-                stage, Taken(message.topic, given.found), message.partition, 0, replayed, again=not given.first
+            item = await _item(
+                stage, Taken(message.topic, given.found), message.partition, level, replayed, again=not given.first
             )
             if progress is not None and given.last:
                 progress(message)
@@ -401,6 +496,22 @@ async def _history(
             yield Clock(end_ns)
 
     await _drive(stage, items(), replayed)
+    return stopped
+
+
+def _heard(level: int, value: Value) -> bool:
+    modality = modality_of(value)
+    return bool(modality) and level < SHED_AT[modality]
+
+
+def _begin_encoding(stage: Stage, heard: Callable[[Value], bool], pool: Executor | None, found: Pending) -> None:
+    """Have what is encoded of a message that was just read be there when its turn comes."""
+    if pool is None or found.value is None or not heard(found.value):
+        return
+    encode = stage.encoders.get(modality_of(found.value))
+    if encode is not None:
+        started = asyncio.get_running_loop().run_in_executor(pool, encode, found.value)
+        found.embedding = lambda: started
 
 
 def _waits(table: Mapping[str, State], specs: Mapping[str, TypologySpec], key: str, second_ns: int) -> bool:

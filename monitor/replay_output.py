@@ -108,6 +108,9 @@ METRICS = pa.schema([("name", pa.string()), ("labels", pa.string()), ("value", p
 _FILES = {"alerts": ALERTS, "scores": SCORE_COLUMNS, "signals": SIGNALS, "tracks": TRACKS, "metrics": METRICS}
 _DICTIONARY = ("instrument", "head", "bundle", "sector", "typology", "activity", "severity", "ladder", "name")
 
+#: What a part of a replay leaves for the folder: the content of some of its files by their names.
+Pieces = dict[str, bytes]
+
 assert TRACKS.names == list(Moment._fields)
 
 
@@ -212,6 +215,12 @@ class _Rows:
         if len(self._pending) >= _GROUP_ROWS:
             self._flush()
 
+    def take(self, table: pa.Table) -> None:
+        """Write rows that are in columns already."""
+        self._flush()
+        self._writer.write_table(table.cast(self._schema), row_group_size=_GROUP_ROWS)
+        self.rows += len(table)
+
     def _flush(self) -> None:
         if not self._pending:
             return
@@ -239,6 +248,8 @@ class ReplayWriter:
         A track's head → its typology.
     floor
         Thresholds are looked for from here up; no spec's are below it.
+    thinner
+        What goes on to thin the tracks of a replay that comes in parts.
 
     Raises
     ------
@@ -246,13 +257,21 @@ class ReplayWriter:
         If ``path`` exists.
     """
 
-    def __init__(self, path: Path, *, specs: Mapping[str, TypologySpec], floor: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        specs: Mapping[str, TypologySpec],
+        floor: float | None = None,
+        thinner: Thinner | None = None,
+    ) -> None:
         if path.exists():
             raise ReplayError(f"{path} exists; remove it or name another folder.")
         self.path = path
         self.specs = dict(specs)
         self.floor = floor_of(specs.values()) if floor is None else floor
-        self._thinner = Thinner(specs, self.floor, PATIENCE_NS)
+        self.thinner = thinner or Thinner(specs, self.floor, PATIENCE_NS)
+        self._elsewhere = 0  # moments that other parts judged
         self._clock_ns = 0
         self._ticked: tuple[Track, ...] = ()
         self._whole = False
@@ -283,7 +302,7 @@ class ReplayWriter:
     @property
     def moments(self) -> int:
         """How many moments triage judged so far."""
-        return self._thinner.seen
+        return self.thinner.seen + self._elsewhere
 
     def take(self, output: object) -> None:
         """Write what a stage says, if it is written at all; alerts are given to `finish`."""
@@ -300,9 +319,27 @@ class ReplayWriter:
         """Let time begin again: another stage, or another partition, speaks from here on."""
         self._clock_ns = 0
 
+    def pieces(self, *, last: bool) -> Pieces:
+        """Return what was written, for `absorb`, and write no more; unless ``last``, tracks go on elsewhere."""
+        if last:
+            self._rows["tracks"].extend(self.thinner.finish())
+        self._close()
+        names = [*(f"{name}.parquet" for name, rows in self._rows.items() if rows.rows), "dead_letters.ndjson"]
+        return {name: (self._part / name).read_bytes() for name in names}
+
+    def absorb(self, pieces: Pieces, moments: int) -> None:
+        """Take what another writer wrote of a part of this replay, of which ``moments`` were judged."""
+        self._elsewhere += moments
+        for name, content in pieces.items():
+            if name.endswith(".parquet"):
+                self._rows[name.removesuffix(".parquet")].take(pq.read_table(pa.BufferReader(content)))
+            else:
+                self._letters.write(content)
+                self._letters_count += content.count(b"\n")
+
     def finish(self, alerts: Sequence[Alert], told: Told, metrics: Iterable[Metric]) -> Manifest:
         """Write alerts, metrics and the manifest, make all of it durable, and give the folder its name."""
-        self._rows["tracks"].extend(self._thinner.finish())
+        self._rows["tracks"].extend(self.thinner.finish())
         names = {name: f"{name}.parquet" for name in self._rows}
         counted = {"dead_letters.ndjson": self._letters_count}
         with (self._part / "alerts.ndjson").open("wb") as file:
@@ -354,7 +391,7 @@ class ReplayWriter:
             self._keep(scored.key, scored.track)
 
     def _keep(self, key: str, track: Track) -> None:
-        if kept := self._thinner.feed(key, track, self._clock_ns):
+        if kept := self.thinner.feed(key, track, self._clock_ns):
             self._rows["tracks"].extend(kept)
 
     def _take_score(self, score: Score) -> None:

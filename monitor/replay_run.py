@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +26,9 @@ from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
 from schemas.alerts import Alert, digest
 from schemas.topics import MARKET
+
+#: Texts, charts and sounds under way at a time: enough for batches of texts of one length to fill.
+ENCODERS = 24
 
 
 @dataclass(slots=True)
@@ -49,6 +55,20 @@ def load(settings: Settings, others: Sequence[Path] = ()) -> Loaded:
 
     first = stages(settings.bundle, None)
     return Loaded(first, [stages(other, first) for other in others], set_aside, shed)
+
+
+@contextmanager
+def encoding_ahead() -> Iterator[Executor]:
+    """Yield threads in which texts, charts and sound are encoded while ticks are applied."""
+    # They would wait 5 ms for the interpreter each time while ticks are being applied.
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    pool = ThreadPoolExecutor(ENCODERS, "encode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        sys.setswitchinterval(before_s)
 
 
 def foresight(loaded: Loaded, from_ns: int, to_ns: int, *, allow: bool) -> list[str]:
@@ -89,6 +109,8 @@ async def history(
     sink: Sink | None = None,
     progress: Callable[[Message], None] | None = None,
     beat: Beat = breathe,
+    level: int = 0,
+    pool: Executor | None = None,
 ) -> Replayed:
     """Replay a range of a recording in canonical order.
 
@@ -108,6 +130,8 @@ async def history(
         until_ns=min(last_ns, wanted.to_ns - 1) if wanted.to_ns else last_ns,
         market=not wanted.instruments,
         beat=beat,
+        level=level,
+        pool=pool,
     )
 
 

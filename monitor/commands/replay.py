@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from monitor.recordings import Recording
     from monitor.replay import Beat, Log, Replayed, Sink
-    from monitor.replay_output import Origin, Told
+    from monitor.replay_output import Origin, ReplayWriter, Told
     from monitor.replay_range import Range
     from monitor.replay_run import Loaded
     from schemas.alerts import Alert
@@ -37,6 +37,14 @@ class Damaged(StrEnum):
 
     REFUSE = "refuse"
     SKIP = "skip"
+
+
+class Level(StrEnum):
+    """A level of the ladder, see `schemas.journal.Ladder`."""
+
+    FULL = "full"
+    TEXT_AND_TICKS = "text"
+    RULES = "rules"
 
 
 @app.command()
@@ -87,6 +95,21 @@ def replay(
     speed: Annotated[
         float, typer.Option(min=0.0, help="How many times as fast as it happened; 0: as fast as it goes.")
     ] = 0.0,
+    level: Annotated[
+        Level, typer.Option(help="What the ladder leaves out: charts and sound, or all that asks a trained model.")
+    ] = Level.FULL,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Share the instruments out to so many processes of this machine, or of the cluster at --ray: equal"
+            " results, sooner. Needs the extra `ray`.",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="A cluster of Ray (auto, HOST:PORT, ray://HOST:PORT) whose workers see the recording too."),
+    ] = None,
     bundle: Annotated[
         list[Path] | None,
         typer.Option(help="Another model bundle [TOCSIN_BUNDLE]; of journals one for each that they name."),
@@ -137,6 +160,8 @@ def replay(
     - `tocsin replay replayed --alert 3f2a91`: the alert again, from its evidence (of a replay's folder, a recording
       with its alerts, or the broker)
 
+    - `tocsin replay year --shards 8 --out replayed`: the same, by eight processes (`--ray HOST:PORT`: by a cluster)
+
     - `tocsin replay day --check-lookahead --cuts 10`: does this configuration know the future?
     """
     bundles = bundle or []
@@ -169,6 +194,14 @@ def replay(
                 "Journals are applied from their beginning, partition by partition: for --speed or --offsets say"
                 " --history as well."
             )
+        if journals and level is not Level.FULL:
+            raise StartupError("A journal says at which level of the ladder it was: for --level say --history as well.")
+        sharded = shards is not None or ray is not None
+        if sharded and (journals or source is None or speed or to_prefix or wanted.offsets):
+            raise StartupError(
+                "--shards and --ray replay a recording by history into a folder or none: leave --speed, --offsets and"
+                " --to-prefix out, and name a recording (with journals, say --history as well)."
+            )
         job = _Job(
             settings=settings,
             source=source or "",
@@ -180,6 +213,8 @@ def replay(
             allow_overlap=allow_overlap,
             out=out,
             to_prefix=to_prefix,
+            level=list(Level).index(level),
+            shards=(shards or 0, ray or "") if sharded else None,
         )
         if not asyncio.run(job.run()):
             raise typer.Exit(1)
@@ -258,6 +293,9 @@ class _Job:
     allow_overlap: bool
     out: Path | None
     to_prefix: str | None
+    level: int
+    #: How many, and the address of their cluster; None: this process does all.
+    shards: tuple[int, str] | None
 
     async def run(self) -> bool:
         """Replay, write, print; False where the alerts that are there are others."""
@@ -269,6 +307,7 @@ class _Job:
         stamps = self._stamps(loaded)
         async with AsyncExitStack() as stack:
             sinks: list[Any] = []
+            writer = None
             if self.out is not None:
                 sinks.append(writer := stack.enter_context(ReplayWriter(self.out, specs=loaded.stages.specs)))
             republisher = None
@@ -280,7 +319,10 @@ class _Job:
                 )
                 sinks.append(republisher)
             beat = _beat(self.speed, self.wanted.from_ns, republisher.flush if republisher else None)
-            replayed = await self._replayed(loaded, _joined(sinks), beat)
+            if self.shards is not None:
+                replayed = await asyncio.to_thread(self._sharded, loaded, writer)
+            else:
+                replayed = await self._replayed(loaded, _joined(sinks), beat)
             replayed.alerts = marked(replayed.alerts, self.wanted.from_ns)
             told = watch.told(
                 loaded,
@@ -288,10 +330,10 @@ class _Job:
                 replayed,
                 source="journal" if self.by_journals else "history",
                 origin=self._origin(),
-                moments=writer.moments if self.out is not None else 0,
+                moments=writer.moments if writer is not None else 0,
                 stamps=stamps,
             )
-            if self.out is not None:
+            if writer is not None:
                 writer.finish(replayed.alerts, told, metrics(loaded, replayed, told))
         _report(replayed, told)
         return await self._compared(replayed) if self.by_journals else True
@@ -321,10 +363,20 @@ class _Job:
             stamps.append("Of some offsets alone.")
         return stamps
 
+    def _sharded(self, loaded: Loaded, writer: ReplayWriter | None) -> Replayed:
+        from monitor.shards import connected, job_of, replay
+
+        assert self.recording is not None
+        assert self.shards is not None
+        shards, address = self.shards
+        job = job_of(self.settings, self.recording, loaded, self.wanted, self.level, written=writer is not None)
+        with connected(address, shards) as cluster, progress("replaying by shards") as show:
+            return replay(cluster, job, self.recording, loaded, shards=shards, writer=writer, progress=show)
+
     async def _replayed(self, loaded: Loaded, sink: Sink | None, beat: Beat) -> Replayed:
         from monitor import kafka
         from monitor.replay import broker, recorded
-        from monitor.replay_run import history, journals, span_of
+        from monitor.replay_run import encoding_ahead, history, journals, span_of
 
         recording, wanted = self.recording, self.wanted
         if recording is not None and not self.by_journals:
@@ -337,7 +389,10 @@ class _Job:
                     show(max(0, clock_ns - first_ns), whole_ns)
                     await beat(clock_ns)
 
-                return await history(recording, loaded.stages, wanted, sink=sink, beat=told)
+                with encoding_ahead() as pool:
+                    return await history(
+                        recording, loaded.stages, wanted, sink=sink, beat=told, level=self.level, pool=pool
+                    )
         log: Log
         total: int | None = None
         if recording is not None:

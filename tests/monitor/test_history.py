@@ -14,7 +14,7 @@ import pytest
 
 from agents.flow import Arrival, Item
 from monitor.converters.messages import frame_messages, record_message
-from monitor.history import Given, History, LookAheadError
+from monitor.history import Given, History, LookAheadError, Place
 from monitor.recordings import RANK, Message, Recording
 from monitor.replay import by_history
 from monitor.state import StateTable
@@ -106,6 +106,34 @@ def test_what_ends_too_late_is_cut_at_the_end() -> None:
     ns = T0 + round(0.25 * S)
     given = [i for i in History([news(0.2), frame(0.1, 0.3), news(0.4)], TOPICS, end_ns=ns) if isinstance(i, Given)]
     assert [(i.message.topic, i.found.ts_available - T0) for i in given] == [("frames", S // 10), ("news", S // 5)]
+
+
+def test_a_stream_is_taken_up_where_it_was_left_within_frames_and_ties() -> None:
+    torn = replace(frame(1.5, instrument="D.X"), value=b"torn")  # it moves no clock, and comes before the seam
+    stream = [news(0.2), frame(0.1, 0.9), torn, frame(1.5, instrument="C.X"), frame(0.8, 1.5), news(1.5), news(2.0)]
+    whole, items = History(stream, TOPICS, lambda key, at: True), []
+    places: list[Place | None] = []
+    clock_ns = 0
+    for item in whole:
+        if isinstance(item, Clock):
+            places.append(whole.place(clock_ns))
+            clock_ns = item.now_ns
+        items.append(item)
+    for place in places:
+        assert place is not None
+        rest = [message for message in stream if message.ts_available >= place.from_ns]
+        again = list(History(rest, TOPICS, lambda key, at: True, since=place))
+        left = items[len(items) - len(again) :]
+        assert list(map(told, again)) == list(map(told, left))
+    assert [(place.applied, place.begun) for place in places if place] == [(0, {}), (1, {1: 1}), (0, {})]
+    assert whole.place(clock_ns) is None
+
+
+def told(item: Any) -> tuple[object, ...]:
+    if isinstance(item, Clock):
+        return (item.now_ns,)
+    value = item.found.value
+    return item.message, item.first, item.last, value.ts_available.tolist() if isinstance(value, Frame) else value
 
 
 def test_parts_say_which_is_the_first_and_which_the_last() -> None:

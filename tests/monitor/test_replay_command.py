@@ -62,6 +62,9 @@ def test_another_configuration_comes_from_a_file(tmp_path: Path) -> None:
         (["--warm-up", "long"], "--warm-up: expected a length of time"),
         (["--offsets", "mystery=1:2"], "--offsets: expected TOPIC=FIRST:LAST"),
         (["--to-prefix", "tocsin."], "is the prefix of the live topics"),
+        (["--shards", "2", "--speed", "1"], "--shards and --ray replay a recording by history"),
+        (["--shards", "2", "--offsets", "news=1:2"], "--shards and --ray replay a recording by history"),
+        (["--ray", "auto", "--to-prefix", "replay."], "--shards and --ray replay a recording by history"),
         (["--config", "gone.toml"], "gone.toml cannot be read"),
     ],
 )
@@ -69,8 +72,18 @@ def test_what_cannot_be_is_a_sentence(words: list[str], sentence: str) -> None:
     assert sentence in call(str(RECORDING), *words, code=2).stderr
 
 
-def test_journals_are_neither_paced_nor_cut_by_offsets() -> None:
-    for words in (["--speed", "2"], ["--offsets", "news=1:2"]):
+def test_under_rules_only_ticks_speak(tmp_path: Path) -> None:
+    call(str(RECORDING), "--level", "rules", "--out", str(tmp_path / "out"))
+    replay = Replay.open(tmp_path / "out")
+    assert {alert.quality.ladder for alert in replay.alerts()} == {"rules only"}
+    assert {alert.finding.typology for alert in replay.alerts()} == {"market_anomaly@1", "pump_and_dump@1"}
+    assert replay.table("scores", ["elevated_risk", "adverse_text"]).drop_null().num_rows == 0
+    shed = {metric.labels: metric.value for metric in replay.metrics() if metric.name == "tocsin_shed_total"}
+    assert shed['modality="text"'] == replay.manifest.counts.messages["news"]
+
+
+def test_journals_are_neither_paced_nor_cut_by_offsets_nor_shared_out() -> None:
+    for words in (["--speed", "2"], ["--offsets", "news=1:2"], ["--level", "rules"]):
         assert "say --history as well" in call(*words, code=2).stderr
 
 

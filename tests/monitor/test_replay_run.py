@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from agents.flow import Value
 from engines.bundle import Source
+from engines.tracks import Embedding
+from monitor.encoding import Encode
 from monitor.errors import StartupError
 from monitor.recordings import Recording
 from monitor.replay import Replayed, by_history, recorded
 from monitor.replay_output import Metric, Origin
 from monitor.replay_range import Range
-from monitor.replay_run import Loaded, Watch, foresight, history, journals, marked, metrics
+from monitor.replay_run import Loaded, Watch, encoding_ahead, foresight, history, journals, marked, metrics
 from schemas.alerts import Alert, digest
+from schemas.errors import BadMessage
 from schemas.topics import INSTRUMENT_INPUTS
 from tests.golden.day import RECORDING
 from tests.integration.daemon import stages
@@ -199,3 +204,35 @@ def test_a_bundle_that_was_trained_on_what_is_tested_is_refused_unless_that_is_w
 def test_labels_whose_examples_have_no_time_are_said() -> None:
     loaded = Loaded(dataclasses.replace(stages(), lineage=[], labels=["cyber"]))
     assert foresight(loaded, 1, 2, allow=False) == ["When the examples of the labels cyber are from is unknown."]
+
+
+def test_texts_encoded_ahead_in_threads_give_what_they_give_in_turn() -> None:
+    threads: set[str] = set()
+    made = stages()
+
+    def told(encode: Encode) -> Encode:
+        def within(record: Value) -> Embedding:
+            threads.add(threading.current_thread().name.partition("_")[0])
+            return encode(record)
+
+        return within
+
+    encoders = {modality: told(encode) for modality, encode in made.instrument.encoders.items()}
+    watched = dataclasses.replace(made, instrument=dataclasses.replace(made.instrument, encoders=encoders))
+    with encoding_ahead() as pool:
+        found = asyncio.run(history(golden(), watched, Range(), pool=pool))
+    assert threads == {"encode"}
+    assert digest(found.alerts) == digest(whole().alerts)
+    assert (found.scores, found.signals) == (whole().scores, whole().signals)
+
+
+def test_what_threads_cannot_encode_is_a_dead_letter() -> None:
+    made = stages()
+
+    def torn(_: Value) -> Embedding:
+        raise BadMessage("bad_media", "torn")
+
+    broken = dataclasses.replace(made.instrument, encoders={**made.instrument.encoders, "chart": torn})
+    with encoding_ahead() as pool:
+        found = asyncio.run(history(golden(), dataclasses.replace(made, instrument=broken), Range(), pool=pool))
+    assert found.refusals == {("charts", "bad_media"): golden().rows(["charts"])}
