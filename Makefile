@@ -17,7 +17,7 @@ lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-ur
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .PHONY: help demo test test-fast test-faults check lock bundle schemas clean \
-	bench-ticks bench-gateway bench-latency bench-pump bench-engines venv venv-dev
+	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay replay-digest venv venv-dev
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -68,6 +68,12 @@ bench-pump: $(dev)/.ready ## pump and dump on real trades
 
 bench-engines: $(dev)/.ready ## encoders by precision beside torch, fusion, the full event, the daemon's start
 	$(dev)/python -m benchmarks.engines $(ARGS)
+
+bench-replay: $(dev)/.ready ## ticks a second of a replay, without models and with them, and over Ray
+	$(dev)/python -m benchmarks.replay $(ARGS)
+
+replay-digest: $(dev)/.ready ## replay the golden recording; the last line is the digest of its alerts
+	@$(dev)/python -m tests.golden.replay_digest
 
 venv: $(run)/.ready ## the runtime's environment, build/venv
 venv-dev: $(dev)/.ready ## the developer's environment, build/venv-dev
