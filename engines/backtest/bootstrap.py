@@ -3,8 +3,8 @@
 A figure is worked out of what each block brings to it, so that a draw is a row of counts (how often each block came)
 and all draws are one product of matrices.
 
-Kuensch 1989, *The jackknife and the bootstrap for general stationary observations*: here blocks are hours, days or
-weeks by the clock, as many are drawn as there are.
+Blocks are hours, days or weeks by the clock and do not overlap (Carlstein 1986, *The use of subseries values for
+estimating the variance of a general statistic from a stationary sequence*); as many are drawn as there are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engines.backtest.results import Estimate
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-#: Scores are told apart by so many levels in draws (the figure itself knows no such bound).
+#: Scores of true rows are told apart by so many levels in draws (the figure itself knows no such bound).
 LEVELS = 2_048
 #: Fewer blocks say nothing of how blocks vary.
 LEAST = 5
@@ -70,7 +70,7 @@ class Bootstrap:
         value = average_precision(truth, score)
         if value is None:
             return Estimate(None)
-        level = _levels(score)  # 0 is the highest
+        level = _levels(truth, score)  # 0 is the highest
         count = int(level.max()) + 1
         key = block * count + level
         shape = (self.blocks, count)
@@ -129,12 +129,15 @@ def _areas(counted: npt.ArrayLike, all_: npt.ArrayLike) -> Floats:
     return _divided(np.nansum(own * precision, 1), hits[:, -1])
 
 
-def _levels(score: Floats) -> Ints:
-    values, level = np.unique(-score, return_inverse=True)
-    if len(values) > LEVELS:
-        ranked = np.cumsum(np.bincount(level))
-        level = np.minimum(ranked * LEVELS // ranked[-1], LEVELS - 1)[level]
-    return level.astype(np.int64)
+def _levels(truth: Bools, score: Floats) -> Ints:
+    """Return the level of each score, a level for each distinct score of a true row, 0 the highest.
+
+    What lies between two of them counts from the lower one on: precision is asked for at true rows alone.
+    """
+    cuts = np.unique(-score[truth])
+    if len(cuts) > LEVELS:
+        cuts = cuts[np.linspace(0, len(cuts) - 1, LEVELS).astype(int)]
+    return np.searchsorted(cuts, -score, "left")
 
 
 def _divided(above: npt.ArrayLike, below: npt.ArrayLike) -> Floats:

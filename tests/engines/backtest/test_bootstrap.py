@@ -74,6 +74,14 @@ def test_many_scores_are_told_apart_well_enough_for_an_interval() -> None:
     assert found.high - found.low < 0.1
 
 
+def test_few_true_rows_among_many_keep_their_ranks_in_an_interval() -> None:
+    score = np.linspace(1, 0, 60_000)
+    truth = np.zeros(60_000, np.bool_)
+    truth[:20] = True
+    found = Bootstrap(20, 200, seed=0).average_precision(truth, score, np.arange(60_000) % 20)
+    assert found == Estimate(1.0, 1.0, 1.0)
+
+
 def test_quantiles_by_hand() -> None:
     drawn = Bootstrap(6, 300, seed=0)
     median, tenth = drawn.quantiles(np.array([30.0, 10.0, 20.0]), np.array([0, 1, 2]), [0.5, 0.1])
