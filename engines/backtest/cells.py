@@ -4,8 +4,8 @@
     its own cell       [ one period from the window's first moment )
     other cells        ──┤ 08:00 │ 09:00 │   touched: neither   │ 12:00 ├──   the clock's periods
 
-Each label gives each of its instruments one cell that **is** a label's: a period from the first moment at which an
-alarm would be the label's. (One that names the market is the market's alone, however many instruments it concerns.)
+Each label gives each of its instruments one cell that **is** a label's: a period from the first moment of the tested
+range at which an alarm would be the label's. (One that names the market is the market's alone, however many instruments it concerns.)
 Cells by the clock that no label's window touches are **not**. What is touched but no label's own (the tail of a long
 window) is left out: an alarm there is the label's, and no second one. All cells are as long as each other (a window
 shorter than a period cuts its cell), so that a detector which knows nothing has no better chance in a label's, and its
@@ -119,10 +119,12 @@ def cells(heard: Heard, windows: Spans, own: Spans, length_ns: int) -> Cells:
     instrument, start = heard.periods(length_ns)
     touched = _touched(instrument, start, length_ns, windows)
     instrument, start = instrument[~touched], start[~touched]
-    own_last = np.minimum(own.last, own.first + length_ns - 1)
+    # Of a label that began before the tested range the cell begins with the range: none of it is lost.
+    own_first = np.maximum(own.first, heard.from_ns)
+    own_last = np.minimum(own.last, own_first + length_ns - 1)
     return Cells(
         np.concatenate([own.instrument, instrument]),
-        np.maximum(np.concatenate([own.first, start]), heard.from_ns),
+        np.maximum(np.concatenate([own_first, start]), heard.from_ns),
         np.minimum(np.concatenate([own_last, start + length_ns - 1]), heard.to_ns - 1),
         np.concatenate([np.ones(len(own), np.bool_), np.zeros(len(instrument), np.bool_)]),
     )

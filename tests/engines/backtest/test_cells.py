@@ -53,6 +53,10 @@ def test_a_window_shorter_than_a_period_cuts_its_cell_and_the_tested_range_cuts_
     assert told(found) == [(0, 14, 17, True), (0, 5, 9, False), (0, 30, 32, False)]
 
 
+def test_the_cell_of_a_label_that_began_before_the_tested_range_begins_with_it() -> None:
+    assert told(made(heard([], 30, 90), [label(5, 40, "A")], Window(0, 60))) == [(0, 30, 39, True)]
+
+
 def test_a_period_without_a_word_is_no_cell() -> None:
     assert told(made(heard([(1, 55)]), [], Window())) == [(1, 50, 59, False)]
 
