@@ -20,7 +20,7 @@ import numpy.typing as npt
 from engines.backtest.cells import DAY_NS, Spans, places
 from engines.backtest.field import NEVER, Field, of_typology
 from engines.backtest.ranking import RINGS, score_of
-from engines.backtest.results import Choice, CostCurve, CostPoint, WalkForward
+from engines.backtest.results import Choice, CostCurve, CostPoint, Parameters, WalkForward
 from engines.backtest.sweep import Sweep
 from engines.labels import Label
 
@@ -34,9 +34,13 @@ TODAY = GRID.index(RINGS)
 LEAST_KNOWN = 5
 
 
-def known_ns(label: Label, delay_ns: int) -> int:
-    """Return when a label may be used: ``delay_ns`` after it is over and, where it ever is, public."""
-    return max(label.end_ns, label.public_ns) + delay_ns
+def known_ns(label: Label, parameters: Parameters) -> int:
+    """Return when a label may be used: ``label_delay_ns`` after it is over and, where it ever is, public.
+
+    Not before its window is over either: until then nobody knows whether an alarm will catch it.
+    """
+    known = max(label.end_ns, label.public_ns) + parameters.label_delay_ns
+    return max(known, label.end_ns + parameters.after_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +81,7 @@ def tried(field: Field, sweep: Sweep, rings: Mapping[str, float], heads: Sequenc
     rings
         The score at which each head raises an alarm today.
     """
-    known = np.array([known_ns(label, field.parameters.label_delay_ns) for label in field.labels], np.int64)
+    known = np.array([known_ns(label, field.parameters) for label in field.labels], np.int64)
     found = []
     for urgency in GRID:
         parts = [at_threshold(field, sweep, head, score_of(urgency, rings[head]), known) for head in heads]
@@ -158,7 +162,7 @@ def _by_day(days: Ints, ts: Ints) -> Ints:
 def walk_forward(field: Field, contender: str, found: Sequence[Tried]) -> WalkForward | None:
     """Return what the thresholds cost that could have been chosen day by day; None where nothing was heard."""
     parameters = field.parameters
-    known = np.array([known_ns(label, parameters.label_delay_ns) for label in field.labels], np.int64)
+    known = np.array([known_ns(label, parameters) for label in field.labels], np.int64)
     days = np.unique(np.concatenate([field.heard.ts, field.onset]) // DAY_NS) * DAY_NS
     if not len(days):
         return None

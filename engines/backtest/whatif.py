@@ -67,7 +67,7 @@ def price(field: Field, sweep: Sweep, head: str, threshold: float, *, labelled: 
         Whether the field's labels are all that is known: without any, nothing is said of caught and missed.
     """
     spec = sweep.specs[head]
-    known = np.array([known_ns(label, field.parameters.label_delay_ns) for label in field.labels], np.int64)
+    known = np.array([known_ns(label, field.parameters) for label in field.labels], np.int64)
     ts, when, caught = at_threshold(field, sweep, head, threshold, known)
     critical = len(_within(field, sweep, head, sweep.runs(head, threshold).rings(max(threshold, spec.critical))))
     days, instrument_days = (float(share.sum()) for share in field.day_share)

@@ -11,6 +11,7 @@ from engines.backtest.costs import GRID, LEAST_KNOWN, TODAY, Tried, cost_curve, 
 from engines.backtest.field import Field
 from engines.backtest.ranking import score_of
 from engines.backtest.results import Parameters, WalkForward
+from engines.labels import Label
 from tests.engines.backtest.made import DAY, HOUR, SPEC, S, heard, label, sweep
 
 PARAMETERS = Parameters(block="day", draws=100, before_ns=0, after_ns=0, cost_missed=10.0, label_delay_ns=DAY * S)
@@ -86,10 +87,15 @@ def test_a_longer_delay_of_labels_comes_to_a_threshold_later() -> None:
     assert [choice.chosen for choice in found.choices].index(True) == LEAST_KNOWN + 3
 
 
-def test_a_label_is_known_when_it_is_over_and_public() -> None:
-    assert known_ns(label("e", 0, 60, public=10), 5) == 60 * S + 5
-    assert known_ns(label("e", 0, 60, public=90), 5) == 90 * S + 5
-    assert known_ns(label("e", 0, 60), 0) == 60 * S
+def test_a_label_is_known_when_it_is_over_and_public_and_no_alarm_can_catch_it_any_more() -> None:
+    def known(event: Label, delay: int, after: int = 0) -> float:
+        return known_ns(event, Parameters(label_delay_ns=delay * S, after_ns=after * S)) / S
+
+    assert known(label("e", 0, 60, public=10), 5) == 65
+    assert known(label("e", 0, 60, public=90), 5) == 95
+    assert known(label("e", 0, 60), 0) == 60
+    assert known(label("e", 0, 60), 5, after=30) == 90
+    assert known(label("e", 0, 60, public=90), 5, after=30) == 95
 
 
 @given(
