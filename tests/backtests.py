@@ -309,5 +309,6 @@ def a_backtest(
         catches=catches,
         missed=missed,
         false=false,
+        benign=[label for label in labels if label.benign],
         notes=["One day's labels fall into few blocks: intervals are wide."],
     )

@@ -281,7 +281,7 @@ class Bin(Part, frozen=True, kw_only=True):
 class Calibration(Part, frozen=True, kw_only=True):
     """How far a contender's score in a cell is the probability that the cell has a label.
 
-    Scores below ``floor`` were not kept and count as 0. ``brier_base`` is what the base rate alone would reach.
+    Heads' scores below ``floor`` were not kept and count as 0. ``brier_base`` is what the base rate alone would reach.
     """
 
     contender: str
@@ -325,7 +325,8 @@ class Ablation(Part, frozen=True, kw_only=True):
 class Backtest(Part, frozen=True, kw_only=True):
     """Everything. ``contenders[0]`` is Tocsin; ``base_rate`` is the share of ``cells`` that are a label's.
 
-    ``leads_s`` and ``delays_s`` are those of Tocsin's catches, sorted; ``rates`` only hours with alarms.
+    ``leads_s`` and ``delays_s`` are those of Tocsin's catches, sorted; ``rates`` only hours with alarms; ``benign``
+    the labels for which nothing should have rung.
     ``precision_at_k`` and ``ceiling_at_k`` are means over days on which any instrument had a label.
     """
 
@@ -350,6 +351,7 @@ class Backtest(Part, frozen=True, kw_only=True):
     catches: list[Catch]
     missed: list[Label]
     false: list[Stray]
+    benign: list[Label] = []
     notes: list[str] = []
 
 

@@ -76,11 +76,8 @@ def gather(found: Backtest, alerts: Sequence[Alert], recording: Recording | None
     RecordingError
         A file cannot be read.
     """
-    labels = [*(catch.label for catch in found.catches), *found.missed]
+    labels = [*(catch.label for catch in found.catches), *found.missed, *found.benign]
     bait = {stray.bait for stray in found.false}
-    if recording is not None:
-        known = {label.event_id for label in labels}
-        labels += [one for one in recording.labels() if one.benign and one.event_id not in known]
     labels.sort(key=lambda label: label.start_ns)
     chosen = _foremost(found, alerts)
     stories: dict[str, list[Alert]] = defaultdict(list)
