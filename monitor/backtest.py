@@ -21,7 +21,7 @@ from monitor.errors import StartupError
 from monitor.label_files import LabelError, Labels
 from monitor.recording_format import LABELS
 from monitor.recordings import Recording
-from monitor.replay_output import Replay
+from monitor.replay_output import Replay, ReplayError
 
 Ints = npt.NDArray[np.int64]
 RESULT = "backtest.json"
@@ -34,7 +34,7 @@ def is_replay(source: str) -> bool:
 
 
 def said(replay: Replay, *, like: Said | None = None) -> Said:
-    """Return what a replay said within its tested range; alerts of its warm-up are left out.
+    """Return what a replay said.
 
     Parameters
     ----------
@@ -45,10 +45,10 @@ def said(replay: Replay, *, like: Said | None = None) -> Said:
     Raises
     ------
     ReplayError
-        A file cannot be read.
+        A file cannot be read, or nothing was heard within the tested range.
     """
     manifest = replay.manifest
-    alerts = [alert for alert in replay.alerts() if not alert.quality.warm_up]
+    alerts = replay.alerts()
     tracks = replay.table("tracks", _TRACKS)
     scores = replay.table("scores", ["instrument", "ts_available"])
     told = sorted({alert.subject.instrument for alert in alerts})
@@ -68,6 +68,11 @@ def said(replay: Replay, *, like: Said | None = None) -> Said:
     instrument = np.concatenate([_numbers(tracks, names), _numbers(scores, names), spoken[:, 0]])
     ts = np.concatenate([_ints(tracks, "ts_available"), _ints(scores, "ts_available"), spoken[:, 1]])
     within = (ts >= manifest.from_ns) & (ts < manifest.to_ns)
+    if not within.any():
+        raise ReplayError(
+            f"Nothing was heard in {replay.path} within the tested range: there is nothing to judge; replay another "
+            "range or other instruments."
+        )
     return Said(alerts, Heard(names, instrument[within], ts[within], manifest.from_ns, manifest.to_ns), sweep)
 
 

@@ -18,7 +18,7 @@ from engines.backtest.ranking import RINGS, calibration, curve, ring, top_k, urg
 from engines.backtest.results import Ablation, Backtest, Contender, Day, Estimate, Opened, Parameters, Rate, Tested
 from engines.backtest.sweep import Sweep
 from engines.labels import Label
-from schemas.alerts import Alert
+from schemas.alerts import Alert, Severity
 
 Floats = npt.NDArray[np.float64]
 HOUR_NS = DAY_NS // 24
@@ -26,7 +26,10 @@ HOUR_NS = DAY_NS // 24
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Said:
-    """What a replay said within the tested range: alerts, warm-up ones left out, and the moments it kept, by head."""
+    """What a replay said: its alerts, what was heard of within the tested range, and the moments it kept, by head.
+
+    Alerts of the warm-up are among them: an episode that rang then does not ring anew in the tested range.
+    """
 
     alerts: Sequence[Alert]
     heard: Heard
@@ -101,11 +104,8 @@ def backtest(
         ],
         walk_forward=costs.walk_forward(field, "tocsin", tried) if heads else None,
         calibrations=[
-            calibration("tocsin", truth, own.urgency, field.cell_block, draw, 0.0),
-            *(
-                calibration(names[head], truth, own.scores[head], field.cell_block, draw, said.sweep.floor)
-                for head in heads
-            ),
+            calibration(name, truth, score, field.cell_block, draw, said.sweep.floor)
+            for name, score in (("tocsin", own.urgency), *((names[head], own.scores[head]) for head in heads))
         ],
         leads_s=sorted(catch.lead_s for catch in own.verdict.catches if catch.lead_s is not None),
         delays_s=sorted(catch.delay_s for catch in own.verdict.catches),
@@ -114,6 +114,7 @@ def backtest(
         catches=list(own.verdict.catches),
         missed=list(own.verdict.missed),
         false=list(own.verdict.false),
+        benign=[label for label in field.everything if label.benign],
         notes=_notes(field, own, tried[costs.TODAY].point(field).episodes if tried else len(own.alarms)),
     )
 
@@ -127,7 +128,7 @@ def tocsin(said: Said, labels: Sequence[Label], parameters: Parameters) -> tuple
 
 def _tocsin(field: Field, said: Said) -> _Tocsin:
     severity = field.parameters.severity
-    found = alarms(said.alerts, severity)
+    found = _alarms(said, severity)
     specs = said.sweep.specs
     rings = {head: ring(spec, severity) for head, spec in specs.items()}
     scores = {head: highest(field.cells, moments) for head, moments in said.sweep.moments.items()}
@@ -140,10 +141,16 @@ def _tocsin(field: Field, said: Said) -> _Tocsin:
     )
 
 
+def _alarms(said: Said, least: Severity) -> list[Opened]:
+    """Return the episodes whose first alert of at least a severity lies within the tested range."""
+    heard = said.heard
+    return [one for one in alarms(said.alerts, least) if heard.from_ns <= one.available_ns < heard.to_ns]
+
+
 def _rows(field: Field, said: Said, own: _Tocsin) -> list[Contender]:
     """Return Tocsin's row, then one for each typology that rang or was judged, by name."""
     severity = field.parameters.severity
-    informed = Counter(one.typology for one in alarms(said.alerts) if not reaches(one.severity, severity))
+    informed = Counter(one.typology for one in _alarms(said, "info") if not reaches(one.severity, severity))
     specs = {spec.name: (head, spec.title) for head, spec in said.sweep.specs.items()}
     rows = [
         contenders.row(
@@ -222,10 +229,8 @@ def _notes(field: Field, own: _Tocsin, swept: int) -> list[str]:
     """Return sentences that a reader of the figures must know; ``swept`` is how often today's thresholds rang."""
     notes = []
     if not len(field.bootstrap.counts):
-        notes.append(
-            f"Something was heard in {field.blocks} blocks only (of a {field.parameters.block} each): too few for "
-            "intervals."
-        )
+        blocks = f"{field.blocks} {field.parameters.block}{'s' if field.blocks > 1 else ''}"
+        notes.append(f"Something was heard in {blocks} only: too few for intervals.")
     elif field.parameters.block == "hour":
         notes.append("Intervals draw hours, for there are few days: they do not tell how other days would differ.")
     if swept != len(own.alarms):

@@ -111,6 +111,18 @@ def test_alerts_that_the_kept_moments_do_not_explain_are_told() -> None:
     assert any("12 times on the kept moments and 11 times in the alerts" in note for note in found(alerts()[1:]).notes)
 
 
+def test_an_episode_that_rang_in_the_warm_up_does_not_ring_anew() -> None:
+    told = alert(1, episode="old", instrument="B.X")
+    again = alert(2 * DAY, episode="old", instrument="B.X", revision=1, activity="update", severity="critical")
+    before = msgspec.structs.replace(told, times=msgspec.structs.replace(told.times, available_at=-1))
+    assert found([*alerts(), before, again]).contenders[0].episodes == 12
+    late = msgspec.structs.replace(
+        again, revision=0, times=msgspec.structs.replace(told.times, available_at=DAYS * DAY * S)
+    )
+    assert found([*alerts(), late]).contenders[0].episodes == 12
+    assert found([*alerts(), again]).contenders[0].episodes == 13
+
+
 def test_of_silence_nothing_is_false_and_everything_missed() -> None:
     said = Said([], heard(days=DAYS), sweep([]))
     said.sweep.moments = {}  # type: ignore[misc]
