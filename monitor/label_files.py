@@ -137,6 +137,8 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
             names = next(rows, [])
             _check_columns(path, names)
             for number, cells in enumerate(rows, 1):
+                if not cells:
+                    continue  # an empty line
                 if len(cells) != len(names):
                     raise LabelError(
                         f"{path}, row {number}: expected {len(names)} cells, one for each column, found {len(cells)}."

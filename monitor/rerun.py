@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from monitor.errors import StartupError
 from monitor.recordings import Recording
 from monitor.replay import breathe
 from monitor.replay_output import Origin, Replay, ReplayWriter
@@ -32,13 +33,20 @@ def rerun(
     Raises
     ------
     StartupError
-        The bundle cannot be loaded, or the recording not be read.
+        The bundle cannot be loaded, or the recording not be read, or the whole replay was decided by other settings.
     ReplayError
         ``out`` exists.
     """
     told = whole.manifest
     symbols = settings.symbols or recording.symbols
     watch, loaded = Watch(), load(settings.model_copy(update={"symbols": symbols}))
+    about = loaded.stages.about
+    for name, now, then in (("bundle", about["bundle"], told.bundle), ("configuration", about["config"], told.config)):
+        if now != then:
+            raise StartupError(
+                f"{whole.path} was replayed with {name} {then[:12]}, without {without} it would be with {now[:12]}: "
+                "name those that it was replayed with by --bundle and --config."
+            )
     instrument = loaded.stages.instrument
     topics = tuple(topic for topic in instrument.topics if topic != TOPICS[without])
     stages = replace(loaded.stages, instrument=replace(instrument, topics=topics))

@@ -53,6 +53,10 @@ def test_csv_and_parquet_give_the_same_labels_in_order_of_their_onset(tmp_path: 
     assert of_csv.digest != read(parquet).digest
 
 
+def test_an_empty_line_is_no_row(tmp_path: Path) -> None:
+    assert read(written(tmp_path, CSV + "\n\n")).labels == (A, B)
+
+
 def test_columns_that_have_a_default_may_be_left_out(tmp_path: Path) -> None:
     short = "event_id,typology,start_ns,onset_ns,end_ns,instruments\nx,y,1,1,1,A.X\n"
     (label,) = read(written(tmp_path, short)).labels
