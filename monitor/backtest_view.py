@@ -17,6 +17,11 @@ from monitor.commands.tables import at
 _SHOWN = 10
 
 
+def paper() -> Console:
+    """Return what is printed on: names of others are shown letter for letter."""
+    return Console(highlight=False, markup=False)
+
+
 def show(console: Console, found: Backtest) -> None:
     """Print what a backtest found: contenders, days, costs, ablations, what was missed, and every stamp."""
     tested = found.tested
@@ -64,12 +69,11 @@ def _warnings(found: Backtest) -> list[str]:
     tested = found.tested
     told = [*tested.stamps, *found.notes, *(f"Left out: {gap.what}." for gap in tested.gaps)]
     if tested.unknown_instruments:
-        told.append(
-            f"Left out: {tested.labels_skipped} labels and {len(tested.unknown_instruments)} instruments of labels of "
-            "which nothing was heard."
-        )
+        names = _counted(len(tested.unknown_instruments), "instrument")
+        skipped = _counted(tested.labels_skipped, "label")
+        told.append(f"Left out: {skipped} and {names} of labels of which nothing was heard.")
     if tested.labels_outside:
-        told.append(f"{tested.labels_outside} labels lie outside what was tested and are not judged.")
+        told.append(f"{_counted(tested.labels_outside, 'label')} outside what was tested: not judged.")
     return told
 
 
@@ -82,18 +86,17 @@ def _contenders(rows: Sequence[Contender]) -> Table:
             _number(one.recall.value, ".2f"),
             _number(one.precision.value, ".2f"),
             _number(one.pr_auc.value, ".2f"),
-            _number(one.nab.value, ".0f"),
+            _number(one.nab.value, "z.0f"),
             _duration(one.delay_median_s.value),
             _duration(one.lead_median_s.value),
-            _number(one.cost.value, ",.0f"),
+            _money(one.cost.value),
         )
     return table
 
 
 def _rates(one: Contender, analysts: int) -> str:
     a_day, each, share = (
-        _number(rate.value, ".3g")
-        for rate in (one.alerts_per_day, one.alerts_per_instrument_day, one.alerts_per_analyst_day)
+        _rate(held.value) for held in (one.alerts_per_day, one.alerts_per_instrument_day, one.alerts_per_analyst_day)
     )
     shared = f", {share} an analyst" if analysts > 1 else ""
     return f"tocsin: {a_day} alarms a day, {each} an instrument{shared}; {one.informed:,} more episodes only inform"
@@ -107,8 +110,8 @@ def _intervals(one: Contender) -> str:
 
 def _costs(console: Console, found: Backtest, curve: CostCurve) -> None:
     console.print(
-        f"cost today {curve.today.cost:,.0f} (flag nothing {curve.flag_nothing:,.0f}, flag all "
-        f"{curve.flag_all:,.0f}); cheapest in hindsight {curve.cheapest.cost:,.0f}, at an urgency of "
+        f"cost today {_money(curve.today.cost)} (flag nothing {_money(curve.flag_nothing)}, flag all "
+        f"{_money(curve.flag_all)}); cheapest in hindsight {_money(curve.cheapest.cost)}, at an urgency of "
         f"{curve.cheapest.threshold:g}",
         soft_wrap=True,
     )
@@ -116,7 +119,7 @@ def _costs(console: Console, found: Backtest, curve: CostCurve) -> None:
     if walked is not None:
         chosen = sum(one.chosen for one in walked.choices)
         console.print(
-            f"chosen day by day on what was known: {walked.cost:,.0f}"
+            f"chosen day by day on what was known: {_money(walked.cost)}"
             if chosen
             else "no threshold could be chosen on the past: too few labels were known in time",
             soft_wrap=True,
@@ -137,7 +140,7 @@ def show_prices(console: Console, head: str, prices: Sequence[Priced]) -> None:
             f"{one.an_instrument_day:,.3f}",
         ]
         if labelled:
-            cells += [f"{one.caught:,}", f"{one.missed:,}", f"{one.false:,}", f"{one.cost:,.0f}"]
+            cells += [f"{one.caught:,}", f"{one.missed:,}", f"{one.false:,}", f"{_money(one.cost)}"]
         table.add_row(*cells, style="bold" if one.today else "")
     _print(console, table)
 
@@ -194,6 +197,19 @@ def _first(instruments: Sequence[str]) -> str:
 
 def _number(value: float | None, form: str, unit: str = "") -> str:
     return "–" if value is None else f"{value:{form}}{unit}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _rate(value: float | None) -> str:
+    """Return how often something is, three digits of it: thousands as they are counted."""
+    return _number(value, ".3g" if (value or 0) < 1_000 else ",.0f")
+
+
+def _money(value: float | None) -> str:
+    return _number(value, ",.0f" if abs(value or 0) < 1e9 else ".4g")
 
 
 def _span(one: Estimate) -> str:

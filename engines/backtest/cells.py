@@ -5,11 +5,11 @@
     other cells        ──┤ 08:00 │ 09:00 │   touched: neither   │ 12:00 ├──   the clock's periods
 
 Each label gives each of its instruments one cell that **is** a label's: a period from the first moment of the tested
-range at which an alarm would be the label's. (One that names the market is the market's alone, however many instruments it concerns.)
-Cells by the clock that no label's window touches are **not**. What is touched but no label's own (the tail of a long
-window) is left out: an alarm there is the label's, and no second one. All cells are as long as each other (a window
-shorter than a period cuts its cell), so that a detector which knows nothing has no better chance in a label's, and its
-precision is the base rate. A cell counts where the instrument was heard of.
+range at which an alarm would be the label's. (One that names the market is the market's alone, however many
+instruments it concerns.) Cells by the clock that no label's window touches are **not**. What is touched but no label's
+own (the tail of a long window) is left out: an alarm there is the label's, and no second one. All cells are as long as
+each other (a window shorter than a period cuts its cell), so that a detector which knows nothing has no better chance
+in a label's, and its precision is the base rate. A cell counts where the instrument was heard of.
 """
 
 from __future__ import annotations

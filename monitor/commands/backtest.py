@@ -62,10 +62,11 @@ def backtest(
     warm_up: Annotated[str, typer.Option(help="Of a recording: what is applied before --from to build state.")] = "1d",
     instruments: Annotated[str | None, typer.Option(help="Of a recording: only these, comma-separated.")] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Of a recording: another model bundle [TOCSIN_BUNDLE]", show_default=False)
+        Path | None,
+        typer.Option(help="Of a recording, or of --without: another model bundle [TOCSIN_BUNDLE]", show_default=False),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Of a recording: settings in TOML or YAML.", show_default=False)
+        Path | None, typer.Option(help="Of a recording, or of --without: settings in TOML or YAML.", show_default=False)
     ] = None,
     allow_overlap: Annotated[
         bool,
@@ -87,8 +88,6 @@ def backtest(
 
     `tocsin backtest day --out tested --without text --without calls`: what is it worth without words?
     """
-    from rich.console import Console
-
     from engines.backtest.ablation import by_rerun
     from engines.backtest.field import choose_block
     from engines.backtest.judging import backtest as judge
@@ -96,7 +95,7 @@ def backtest(
     from engines.backtest.results import Parameters
     from monitor import label_files, report
     from monitor.backtest import RESULT, gaps_of, is_replay, judged_by, labels_of, recording_of, said, write
-    from monitor.backtest_view import show
+    from monitor.backtest_view import paper, show
     from monitor.commands.replay import Damaged, progress, replay
     from monitor.replay_output import Replay
     from monitor.replay_range import duration_ns
@@ -141,9 +140,10 @@ def backtest(
             damaged=Damaged(damaged),
         )
         source = str(folder)
-    elif begin or end or instruments or bundle or config:
+    elif begin or end or instruments or ((bundle or config) and not without):
         raise StartupError(
-            f"{source} is a replay already: --from, --to, --instruments, --bundle and --config are of a recording."
+            f"{source} is a replay already: --from, --to, --instruments, --bundle and --config are of a recording "
+            "(the last two of --without too)."
         )
     replayed = Replay.open(Path(source))
     recording = recording_of(replayed)
@@ -175,7 +175,7 @@ def backtest(
                 )
             ablations.append(by_rerun(modality, row, caught, *tocsin(said(rest, like=whole), events, parameters)))
     found = judge(whole, events, parameters, tested, ablations)
-    console = Console(highlight=False)
+    console = paper()
     show(console, found)
     write(found, out)
     page = out / "report.html"

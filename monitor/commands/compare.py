@@ -32,11 +32,10 @@ def compare(
 
     `tocsin compare before after --severity warning --json > difference.json`
     """
-    from rich.console import Console
     from rich.text import Text
 
     from engines.backtest.comparison import compare as sides
-    from monitor.backtest_view import show_comparison
+    from monitor.backtest_view import paper, show_comparison
     from monitor.replay_output import Replay
 
     replays = [Replay.open(path) for path in (a, b)]
@@ -45,7 +44,7 @@ def compare(
     if as_json:
         typer.echo(msgspec.json.encode(found))
         return
-    console = Console(highlight=False)
+    console = paper()
     for name, one in zip("AB", replays, strict=True):
         told = one.manifest
         console.print(

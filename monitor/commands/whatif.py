@@ -52,13 +52,11 @@ def whatif(
 
     `tocsin whatif replayed --head anomaly --budget 1/day --budget 5/day --labels events.csv`
     """
-    from rich.console import Console
-
     from engines.backtest.field import Field
     from engines.backtest.results import Parameters
     from engines.backtest.whatif import Answer, budgeted, price, rung
     from monitor.backtest import judged_by, labels_of, recording_of, said
-    from monitor.backtest_view import show_prices
+    from monitor.backtest_view import paper, show_prices
     from monitor.label_files import LabelError
     from monitor.replay_output import Replay
     from monitor.replay_range import duration_ns
@@ -86,9 +84,10 @@ def whatif(
     try:
         known = labels_of(opened, recording_of(opened), labels)
         events = judged_by(opened, found, known, skip_unknown=unknown_instruments == "skip")[0]
-    except LabelError:
+    except LabelError as error:
         if labels is not None:
             raise
+        typer.echo(f"Nothing is said of caught and missed: {error}", err=True)
         events = None
     field = Field(events or [], found.heard, parameters)
     if head not in found.sweep.moments:
@@ -100,7 +99,7 @@ def whatif(
         raised = [rung(field, found.sweep, head, one) for one in asked] if episodes else []
         typer.echo(msgspec.json.encode(Answer(head=head, prices=prices, episodes=raised)))
         return
-    console = Console(highlight=False)
+    console = paper()
     for text, a_day, threshold in zip(budget or [], allowed, kept, strict=True):
         opens = next(one.a_day for one in prices if one.threshold == threshold)
         told = "is the lowest threshold that keeps it" if opens <= a_day else "is the highest there is, and too low"

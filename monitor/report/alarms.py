@@ -29,7 +29,7 @@ def events(material: Material) -> Section:
                 catch.label.start_ns,
                 [
                     *_label(catch.label),
-                    Cell(text="caught" if catch.own else "as another", mark="hit"),
+                    Cell(text="caught" if catch.own else "caught as another kind", mark="hit"),
                     _linked(material, first.alert_id, first.typology),
                     duration(catch.delay_s),
                     lead,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import plotly.graph_objects as go
 
@@ -28,16 +29,17 @@ def precision_recall(material: Material) -> Section:
         traces: list[Any] = []
         for number_, curve in enumerate(curves):
             ink = _line_ink(number_)
-            recall = [point.recall for point in curve.points]
+            # A step is as high as the precision at its end: so the area below is average precision.
+            points = [msgspec.structs.replace(curve.points[0], recall=0.0), *curve.points]
             traces.append(
                 go.Scatter(
-                    x=figures.small(recall),
-                    y=figures.small([point.precision for point in curve.points]),
-                    mode="lines+markers" if len(recall) < 60 else "lines",
+                    x=figures.small([point.recall for point in points]),
+                    y=figures.small([point.precision for point in points]),
+                    mode="lines+markers" if len(points) < 60 else "lines",
                     name=curve.contender,
-                    line={"color": ink, "width": 3 if number_ == 0 else 1.5, "shape": "hv"},
+                    line={"color": ink, "width": 3 if number_ == 0 else 1.5, "shape": "vh"},
                     marker={"size": 5},
-                    customdata=figures.small([point.threshold for point in curve.points]),
+                    customdata=figures.small([point.threshold for point in points]),
                     hovertemplate="recall %{x:.2f}, precision %{y:.2f} from %{customdata:.3g}<extra>"
                     + figures.said(curve.contender)
                     + "</extra>",
@@ -191,6 +193,9 @@ def _cost(curve: CostCurve, number_: int) -> Plot:
 def _walked(material: Material) -> list[Block]:
     walk = material.found.walk_forward
     assert walk is not None
+    if not any(one.chosen for one in walk.choices):
+        text = "No threshold could be chosen as time went by: too few labels were known."
+        return [Note(text)]
     rows: list[list[str | Cell]] = [
         [
             clock(one.from_ns, "%Y-%m-%d %H:%M"),
@@ -207,10 +212,15 @@ def _walked(material: Material) -> list[Block]:
     return [
         Note(
             f"Chosen as time went by, each label known {duration(material.found.parameters.label_delay_ns / 1e9)} after"
-            f" it was over: cost {money(walk.cost)}, where today's threshold cost {money(walk.cost_today)} on the same"
-            f" blocks and the best in hindsight {money(walk.cost_hindsight)}."
+            f" it was over and public: cost {money(walk.cost)}; on the same days today's threshold cost"
+            f" {money(walk.cost_today)}, and the best in hindsight {money(walk.cost_hindsight)}."
         ),
-        Table(caption="Progressive validation", head=head, rows=rows, numeric=frozenset({2, 3, 4, 5, 6})),
+        Table(
+            caption="The threshold of each day, chosen on the days before (progressive validation)",
+            head=head,
+            rows=rows,
+            numeric=frozenset({2, 3, 4, 5, 6}),
+        ),
     ]
 
 
@@ -224,7 +234,8 @@ def reliability(material: Material) -> Section:
         anchor="reliability",
         title="Reliability",
         lead="Cells whose score says 0.3 should belong to a label three times in ten: on the diagonal a score can be"
-        " trusted as a probability.",
+        " trusted as a probability. Tocsin's own is an urgency, 0.5 where a typology rings: it ranks, and is no"
+        " probability.",
         blocks=blocks,
     )
 

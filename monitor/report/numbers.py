@@ -18,6 +18,17 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
+def rate(value: float | None) -> str:
+    """Return how often something is, with three digits where it is not in the thousands.
+
+    Example
+    -------
+    >>> rate(0.01234), rate(4_321.0)
+    ('0.0123', '4,321')
+    """
+    return NONE if value is None else f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
+
+
 def plural(number: int, noun: str) -> str:
     """Return a number with its noun.
 
@@ -30,8 +41,17 @@ def plural(number: int, noun: str) -> str:
 
 
 def money(value: float | None) -> str:
-    """Return a cost in its own unit."""
-    return NONE if value is None else f"{value:,.0f}" if abs(value) >= 10 else f"{value:,.2g}"
+    """Return a cost in its own unit.
+
+    Example
+    -------
+    >>> money(1.25), money(12_345.0), money(2.5e15)
+    ('1.2', '12,345', '2.5e+15')
+    """
+    if value is None:
+        return NONE
+    size = abs(value)
+    return format(value, ".2g" if size < 10 else ",.0f" if size < 1e9 else ".4g")
 
 
 def interval(one: Estimate, form: str = ".2f") -> str:
@@ -42,6 +62,11 @@ def interval(one: Estimate, form: str = ".2f") -> str:
 def cell(one: Estimate, form: str = ".2f") -> Cell:
     """Return an estimate of what is not negative as a table's cell, its interval below it."""
     return Cell(text=number(one.value, form), under=interval(one, form).replace(" to ", "\N{EN DASH}"))
+
+
+def rate_cell(one: Estimate) -> Cell:
+    """Return an estimate of a rate as a table's cell, its interval below it."""
+    return Cell(text=rate(one.value), under="" if one.low is None else f"{rate(one.low)}\N{EN DASH}{rate(one.high)}")
 
 
 def time_cell(one: Estimate) -> Cell:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from engines.backtest.results import Contender, Estimate
 from monitor.report import figures, inks
 from monitor.report.material import Material
-from monitor.report.numbers import NONE, cell, count, duration, interval, money, number, time_cell
+from monitor.report.numbers import NONE, cell, count, duration, interval, money, number, rate, rate_cell, time_cell
 from monitor.report.page import Block, Card, Cards, Cell, Facts, Note, Plot, Section, Table
 
 
@@ -24,24 +24,17 @@ def brief(material: Material) -> Section:
             for kind, name, one in (("random", "random", random), ("always", "always firing", always))
             if one is not None
         ]
-        at = None
-        if mine.value is not None:
-            at = (
-                mine.value,
-                mine.value if mine.low is None else mine.low,
-                mine.value if mine.high is None else mine.high,
-            )
         return Card(
             title=title,
             value=number(mine.value),
             interval=f"95 %: {interval(mine)}" if interval(mine) else "no interval",
-            at=at,
+            at=_on_scale(mine),
             others=others,
             note=note,
         )
 
     lead = own.lead_median_s
-    rate = own.alerts_per_day
+    a_day = own.alerts_per_day
     cards = [
         shared("Precision of alarms", "precision", f"{count(own.hits)} of {count(own.episodes)} alarms"),
         shared("Recall of labelled events", "recall", f"{len(found.catches)} of {found.tested.labels} caught"),
@@ -54,11 +47,11 @@ def brief(material: Material) -> Section:
         ),
         Card(
             title="Alarms a day",
-            value=number(rate.value, ".3g"),
-            interval=f"95 %: {interval(rate, '.3g')}" if interval(rate, ".3g") else "no interval",
+            value=rate(a_day.value),
+            interval=f"95 %: {rate(a_day.low)} to {rate(a_day.high)}" if a_day.low is not None else "no interval",
             others=[
-                ("none", None, f"{number(own.alerts_per_instrument_day.value, '.2g')} an instrument"),
-                ("none", None, f"{number(own.alerts_per_analyst_day.value, '.3g')} an analyst"),
+                ("none", None, f"{rate(own.alerts_per_instrument_day.value)} an instrument"),
+                ("none", None, f"{rate(own.alerts_per_analyst_day.value)} an analyst"),
             ],
         ),
         Card(
@@ -66,7 +59,7 @@ def brief(material: Material) -> Section:
             value=duration(lead.value),
             interval=f"95 %: {duration(lead.low)} to {duration(lead.high)}" if lead.low is not None else "no interval",
             others=[
-                ("none", None, f"p10 {duration(own.lead_p10_s.value)}"),
+                ("none", None, f"one in ten below {duration(own.lead_p10_s.value)}"),
                 ("none", None, f"delay from onset {duration(own.delay_median_s.value)}"),
             ],
         ),
@@ -110,12 +103,12 @@ def _contenders(contenders: list[Contender]) -> Table:
             cell(one.precision),
             cell(one.recall),
             cell(one.own_recall),
-            cell(one.alerts_per_day, ".3g"),
+            rate_cell(one.alerts_per_day),
             time_cell(one.lead_median_s),
             time_cell(one.delay_median_s),
             cell(one.pr_auc),
             cell(one.brier, ".2f"),
-            cell(one.nab, ".0f"),
+            Cell(text=number(one.nab.value, "z.0f"), under=interval(one.nab, "z.0f")),
             money(one.cost.value),
         ]
         for one in contenders
@@ -125,10 +118,14 @@ def _contenders(contenders: list[Contender]) -> Table:
         "NAB", "cost",
     ]  # fmt: skip
     return Table(
-        caption="Every detector on the same labels; below each figure the 95 % interval of the block bootstrap",
+        caption="Every detector on the same labels; below each figure the 95 % interval of the block bootstrap (of"
+        " random, what 95 % of such detectors reach)",
         head=head,
         rows=rows,
         numeric=frozenset(range(1, len(head))),
+        more="Precision: the share of alarms that belong to an event. Recall: the share of events with an alarm; own"
+        " recall: by an alarm of the event's kind. Lead and delay: medians. PR-AUC: how well scores rank cells, 1 at"
+        " best. Brier: how far scores are from the truth, 0 at best. NAB: 0 without alarms, 100 at best.",
     )
 
 
@@ -240,7 +237,7 @@ def method(material: Material) -> Section:
                     ("Outside the range", f"{tested.labels_outside:,} labels" if tested.labels_outside else ""),
                     ("Skipped", f"{tested.labels_skipped:,} labels of {unknown}" if tested.labels_skipped else ""),
                     ("Costs", f"{given.cost_false:g} a false alarm, {given.cost_missed:g} a missed event"),
-                    ("A label is known", f"{duration(given.label_delay_ns / 1e9)} after it is over"),
+                    ("A label is known", f"{duration(given.label_delay_ns / 1e9)} after it is over and public"),
                     ("Intervals", f"95 %, bootstrap of {given.draws:,} draws by {given.block}, seed {given.seed}"),
                     ("Analysts", str(given.analysts)),
                     ("Looked at a day", f"{given.k} instruments"),

@@ -147,7 +147,7 @@ def _heat(name: str, rows: list[str], grid: np.ndarray[Any, np.dtype[np.int64]],
                 go.Heatmap(
                     z=grid.astype(np.int32),
                     x=hours,
-                    y=rows,
+                    y=[figures.said(row) for row in rows],
                     xgap=2,
                     ygap=2 if len(rows) < 80 else 0,
                     colorscale=[[0, inks.GRID.light], [0.001, inks.SOFT.light], [1, inks.ACCENT.light]],

@@ -229,7 +229,7 @@ def test_labels_of_unknown_instruments_are_refused_or_skipped_and_told(replay: R
     assert "labels NOBODY.X, of which nothing was heard" in error
     assert not out.exists()
     shown = tocsin("backtest", replay.path, "--labels", path, "--out", out, "--unknown-instruments", "skip")
-    assert "1 labels and 1 instruments" in shown
+    assert "1 label and 1 instrument of labels" in shown
     found = decode((out / "backtest.json").read_bytes())
     assert (found.tested.unknown_instruments, found.tested.labels_skipped) == (["NOBODY.X"], 1)
     assert "holds a backtest" in refused("backtest", replay.path, "--labels", path, "--out", out)
@@ -270,3 +270,16 @@ def test_what_cannot_be_swept_is_said(replay: Replay, arguments: list[str], said
 def test_options_of_a_recording_are_refused_for_a_replay(replay: Replay, tmp_path: Path) -> None:
     assert "is a replay already" in refused("backtest", replay.path, "--out", tmp_path / "x", "--from", "1d")
     assert "--without: expected" in refused("backtest", replay.path, "--out", tmp_path / "x", "--without", "smell")
+
+
+def test_a_modality_is_left_out_by_the_settings_of_the_whole_or_not_at_all(replay: Replay, tmp_path: Path) -> None:
+    settings = tmp_path / "other.toml"
+    settings.write_text("forget_days = 17\n")
+    error = refused("backtest", replay.path, "--out", tmp_path / "x", "--without", "text", "--config", settings)
+    assert "was replayed with configuration" in error
+    assert not (tmp_path / "x" / "backtest.json").exists()
+
+
+def test_a_range_in_which_nothing_was_heard_is_refused(day: Path, tmp_path: Path) -> None:
+    arguments = ["--from", "2001-01-01", "--to", "2001-01-02", "--allow-overlap", "--out", tmp_path / "x"]
+    assert "Nothing was heard in" in refused("backtest", day, *arguments)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -109,6 +111,37 @@ def test_prices_are_of_instruments_with_labels_first(composed: Page) -> None:
     names = [block.title for block in blocks_of(composed, "prices") if isinstance(block, Fold)]
     assert names[0] == "TERRACE.XTOC"
     assert set(names) == {"TERRACE.XTOC", "JUNIPER.XTOC", "CINDER.XTOC"}
+
+
+def test_benign_events_of_a_file_of_labels_are_shaded(recording: Recording) -> None:
+    told = made.material(recording)
+    event = msgspec.structs.replace(
+        told.found.catches[0].label, event_id="of a file", typology="quarterly_fixing", benign=True, public_ns=0
+    )
+    shown = material.gather(msgspec.structs.replace(told.found, benign=[event]), made.alerts(), recording)
+    text = page.render(report.compose(shown))
+    assert "quarterly_fixing (benign)" in text
+    assert not any(label.benign for label in shown.labels if label.event_id != "of a file")
+
+
+def test_a_curve_of_precision_and_recall_holds_the_area_that_it_is_said_to_hold(composed: Page) -> None:
+    (plot,) = [block for block in blocks_of(composed, "pr") if isinstance(block, Plot)]
+    line = plot.figure.data[0]
+    assert line.line.shape == "vh"
+    recall, precision = (np.asarray(column, float) for column in (line.x, line.y))
+    assert (recall[0], precision[0]) == (0, precision[1])
+
+
+def test_where_no_threshold_could_be_chosen_no_cost_of_one_is_told(recording: Recording) -> None:
+    told = made.material(recording)
+    assert told.found.walk_forward is not None
+    choices = [msgspec.structs.replace(one, chosen=False) for one in told.found.walk_forward.choices]
+    walked = msgspec.structs.replace(told.found.walk_forward, choices=choices)
+    found = msgspec.structs.replace(told.found, walk_forward=walked)
+    blocks = blocks_of(report.compose(dataclasses.replace(told, found=found)), "costs")
+    notes = [block.text for block in blocks if isinstance(block, Note)]
+    assert notes == ["No threshold could be chosen as time went by: too few labels were known."]
+    assert not any(isinstance(block, Table) for block in blocks)
 
 
 def test_what_is_too_much_is_left_out_and_said(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
