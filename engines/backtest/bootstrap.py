@@ -91,11 +91,8 @@ class Bootstrap:
         return self._estimate(value, _divided(np.abs(self.counts @ table).sum(1), self.counts @ rows))
 
     def _estimate(self, value: float, drawn: Floats) -> Estimate:
-        finite = drawn[np.isfinite(drawn)]
         # A draw may lack what a figure is about; where most do, there is nothing to say.
-        if len(finite) < max(1, len(drawn) // 2):
-            return Estimate(value)
-        return Estimate(value, *map(float, np.quantile(finite, (0.025, 0.975))))
+        return interval(value, drawn) if np.isfinite(drawn).sum() >= len(drawn) // 2 else Estimate(value)
 
 
 def average_precision(truth: Bools, score: Floats) -> float | None:

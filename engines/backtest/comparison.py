@@ -85,10 +85,15 @@ def compare(a: Iterable[Alert], b: Iterable[Alert], least: Severity = "info") ->
 
 
 def _episodes(alerts: Iterable[Alert], least: Severity) -> list[_Episode]:
-    """Return alarms, and until when each episode went on: one that never closed, for ever."""
+    """Return alarms, and until when each episode went on: one that never closed, for ever.
+
+    An episode that rang in the warm-up does not ring anew behind it.
+    """
     kept = list(alerts)
+    warm_up = {alert.alert_id for alert in kept if alert.quality.warm_up}
     ends = {alert.episode_id: alert.times.available_at for alert in kept if alert.activity == "close"}
-    return [_Episode(one, ends.get(one.episode_id, _EVER)) for one in alarms(kept, least)]
+    found = [one for one in alarms(kept, least) if one.alert_id not in warm_up]
+    return [_Episode(one, ends.get(one.episode_id, _EVER)) for one in found]
 
 
 def _summed(name: str, both: Sequence[Both], only_a: Sequence[Opened], only_b: Sequence[Opened]) -> ByTypology:

@@ -39,8 +39,8 @@ def compare(
     from monitor.replay_output import Replay
 
     replays = [Replay.open(path) for path in (a, b)]
-    left, right = ([alert for alert in one.alerts() if not alert.quality.warm_up] for one in replays)
-    found = sides(left, right, severity)
+    left, right = replays
+    found = sides(left.alerts(), right.alerts(), severity)
     if as_json:
         typer.echo(msgspec.json.encode(found))
         return
@@ -52,7 +52,7 @@ def compare(
             f"code {told.code_version}",
             soft_wrap=True,
         )
-    first, second = (one.manifest for one in replays)
+    first, second = left.manifest, right.manifest
     if first.recording.digest != second.recording.digest:
         console.print(Text("They are of different recordings.", style="yellow"))
     if (first.from_ns, first.to_ns) != (second.from_ns, second.to_ns):

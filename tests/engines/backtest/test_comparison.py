@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from engines.backtest.comparison import compare
 from schemas.alerts import Alert, Severity
 from tests.engines.backtest.made import alert
@@ -41,6 +43,14 @@ def test_another_instrument_or_typology_is_another_episode() -> None:
 def test_only_episodes_of_the_asked_severity_are_looked_at() -> None:
     found = compare(episode("a", 10, 20, "info"), episode("b", 10, 20, "critical"), "warning")
     assert ([one.episode_id for one in found.only_b], found.only_a) == (["b"], [])
+
+
+def test_an_episode_that_rang_in_the_warm_up_is_neithers() -> None:
+    opened, closed = episode("a", 10, 20)
+    early = msgspec.structs.replace(opened, quality=msgspec.structs.replace(opened.quality, warm_up=True))
+    again = msgspec.structs.replace(opened, alert_id="a.1", revision=1, activity="update")
+    found = compare([early, again, closed], episode("b", 900, 950))
+    assert ([one.episode_id for one in found.only_b], found.only_a, found.both) == (["b"], [], [])
 
 
 def test_a_replay_is_the_same_as_itself() -> None:
