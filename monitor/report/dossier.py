@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 
 from monitor.recordings import Recording
 from monitor.render import clock
-from monitor.report import exhibits, figures, inks
+from monitor.report import conditions, exhibits, figures, inks
+from monitor.report.numbers import duration
 from monitor.report.page import Block, Cell, Facts, Note, Page, Plot, Section, Table, write
 from monitor.report.sources import Evidence, Place, State, Tape, Window
 from schemas.alerts import Alert
@@ -76,8 +77,8 @@ def short(case: Case, name: str) -> list[Block]:
     """Return what a report shows of an alert: what was found, why, and the inputs themselves."""
     return [
         _facts(case.alert),
-        *_clears(case.alert),
-        *_rules(case.alert, name, drawn=False),
+        *conditions.clears(case.alert),
+        *conditions.rules(case.alert, name, drawn=False),
         *_exhibits(case, name, listen=False),
         *_modalities(case.alert),
         Note(_checked(case)),
@@ -125,6 +126,7 @@ def _warnings(case: Case, recording: str) -> list[str]:
 
 def _facts(alert: Alert) -> Facts:
     finding, times, subject = alert.finding, alert.times, alert.subject
+    waited_s = (times.available_at - times.event_end) / SECOND_NS
     span = f"{_fine(times.event_start)} to {_fine(times.event_end)}"
     return Facts(
         [
@@ -137,7 +139,10 @@ def _facts(alert: Alert) -> Facts:
             ("p-value", "" if finding.p_value is None else f"{finding.p_value:.3g}"),
             ("Regulation", ", ".join(finding.regulation)),
             ("Event", span),
-            ("Available", f"{_fine(times.available_at)} ({_seconds(times.available_at - times.event_end)} after it)"),
+            (
+                "Available",
+                f"{_fine(times.available_at)} ({duration(waited_s)} after it)",
+            ),
             ("Detected", _fine(times.detected_at) if times.detected_at else ""),
             ("Episode", Cell(text=f"{alert.episode_id[:12]}… revision {alert.revision}, {alert.activity}", code=True)),
             ("Alert", Cell(text=alert.alert_id, code=True)),
@@ -145,128 +150,13 @@ def _facts(alert: Alert) -> Facts:
     )
 
 
-def _clears(alert: Alert) -> list[Block]:
-    clears = alert.explanation.clears
-    return [Note(f"The smallest change that would have kept it from ringing: {clears}.")] if clears else []
-
-
 def _why(case: Case, name: str) -> Section:
     return Section(
         anchor="why",
         title="Why it rang",
         lead="Each condition: what was measured, against its bound.",
-        blocks=[*_rules(case.alert, name, drawn=True), *_clears(case.alert)],
+        blocks=[*conditions.rules(case.alert, name, drawn=True), *conditions.clears(case.alert)],
     )
-
-
-def _rules(alert: Alert, name: str, *, drawn: bool) -> list[Block]:
-    rules = alert.explanation.rules
-    if not rules:
-        return []
-    table = Table(
-        caption="Conditions",
-        head=["condition", "value", "bound", "unit", "weight"],
-        rows=[[r.name, f"{r.value:.4g}", f"{r.threshold:.4g}", r.unit, f"{r.weight:.2g}"] for r in rules],
-        numeric=frozenset({1, 2, 4}),
-    )
-    if not drawn:
-        return [table]
-    return [*_against_bounds(alert, name), *_contributions(alert, name), table]
-
-
-def _against_bounds(alert: Alert, name: str) -> list[Block]:
-    bounded = [rule for rule in alert.explanation.rules if rule.value > 0 and rule.threshold > 0][::-1]
-    if not bounded:
-        return []
-    ratios = np.array([rule.value / rule.threshold for rule in bounded])
-    figure = figures.figure(
-        [
-            go.Bar(
-                y=[figures.said(rule.name, 60) for rule in bounded],
-                x=figures.small(np.log2(ratios)),
-                orientation="h",
-                marker={"color": [(inks.CRITICAL if ratio >= 1 else inks.ACCENT).light for ratio in ratios]},
-                text=[f"{rule.value:.4g} / {rule.threshold:.4g} {figures.said(rule.unit, 40)}" for rule in bounded],
-                textposition="auto",
-                hoverinfo="text",
-                cliponaxis=False,
-            )
-        ],
-        x="value / bound",
-        xaxis=_powers(np.log2(ratios)),
-        yaxis={"fixedrange": True},
-        shapes=[
-            {
-                "type": "line",
-                "xref": "x",
-                "yref": "paper",
-                "x0": 0,
-                "x1": 0,
-                "y0": 0,
-                "y1": 1,
-                "line": {"color": inks.TEXT.light, "width": 2},
-            }
-        ],
-        bargap=0.35,
-        showlegend=False,
-    )
-    most = max(bounded, key=lambda rule: rule.value / rule.threshold)
-    return [
-        Plot(
-            name=f"{name}-rules",
-            figure=figure,
-            alt=f"Value over bound, on a scale of doublings: highest is {most.name} with {most.value:.4g} against"
-            f" {most.threshold:.4g}.",
-            height_px=110 + 38 * len(bounded),
-        )
-    ]
-
-
-def _contributions(alert: Alert, name: str) -> list[Block]:
-    """Return what has no bound to be held against (0): shares that add up, such as log odds of modalities."""
-    free = [rule for rule in alert.explanation.rules if not rule.threshold][::-1]
-    units = {rule.unit for rule in free}
-    if len(free) < 2 or len(units) > 1:
-        return []
-    figure = figures.figure(
-        [
-            go.Bar(
-                y=[figures.said(rule.name, 60) for rule in free],
-                x=figures.small([rule.value for rule in free]),
-                orientation="h",
-                marker={"color": [(inks.WARNING if rule.value > 0 else inks.GOOD).light for rule in free]},
-                text=[f"{rule.value:+.3g}" for rule in free],
-                textposition="auto",
-                hoverinfo="text",
-                cliponaxis=False,
-            )
-        ],
-        x=figures.said(free[0].unit, 40),
-        yaxis={"fixedrange": True},
-        bargap=0.35,
-        showlegend=False,
-    )
-    most = max(free, key=lambda rule: abs(rule.value))
-    return [
-        Plot(
-            name=f"{name}-shares",
-            figure=figure,
-            alt=f"What {len(free)} parts add, in {free[0].unit}: most by {most.name} with {most.value:+.3g}.",
-            height_px=110 + 34 * len(free),
-        )
-    ]
-
-
-def _powers(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, object]:
-    """Return an axis of doublings that holds ``values`` (log2) and 0."""
-    low, high = int(np.floor(min(values.min(), 0) - 0.3)), int(np.ceil(max(values.max(), 0) + 0.3))
-    step = max(1, -(-(high - low) // 8))
-    at = list(range(low, high + 1, step))
-    return {
-        "range": [low, high],
-        "tickvals": at,
-        "ticktext": [f"{2.0**n:g}×" if n >= 0 else f"1/{2**-n:g}" for n in at],
-    }
 
 
 def _evidence(case: Case, name: str) -> Section:
@@ -311,7 +201,7 @@ def _modalities(alert: Alert) -> list[Block]:
             [
                 modality,
                 "there",
-                "" if held.age_ns is None else _seconds(held.age_ns),
+                "" if held.age_ns is None else duration(held.age_ns / SECOND_NS),
                 "" if held.score is None else f"{held.score:.3f}",
                 "" if held.weight is None else f"{held.weight:.0%}".replace("%", " %"),
                 Cell(text=held.model, code=True),
@@ -449,11 +339,3 @@ SECTIONS = (_why, _evidence, _of_modalities, _history, _inputs, _made)
 
 def _fine(ns: int) -> str:
     return clock(ns, "%Y-%m-%d %H:%M:%S.%f")[:-3]
-
-
-def _seconds(ns: int) -> str:
-    """Return a duration as a person says it."""
-    s = ns / SECOND_NS
-    if abs(s) < 120:
-        return f"{s:.3g} s"
-    return f"{s / 60:.3g} min" if abs(s) < 7_200 else f"{s / 3_600:.3g} h"
