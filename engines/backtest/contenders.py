@@ -114,8 +114,11 @@ def chance(field: Field, alarms: int) -> Contender:
     instrument, start = field.heard.periods(field.parameters.cell_ns)
     first_ns = np.maximum(start, field.heard.from_ns)
     length_ns = np.minimum(start + field.parameters.cell_ns, field.heard.to_ns) - first_ns
-    at = rng.integers(0, max(len(start), 1), (draws, alarms))
-    ts = first_ns[at] + (rng.random((draws, alarms)) * length_ns[at]).astype(np.int64)
+    # One moment is as likely as another: a period that the range's edge cuts is less so than a whole one.
+    behind_ns = np.cumsum(length_ns.astype(np.float64))
+    drawn = rng.random((draws, alarms)) * (behind_ns[-1] if len(start) else 0.0)
+    at = np.minimum(np.searchsorted(behind_ns, drawn, "right"), len(start) - 1)
+    ts = first_ns[at] + np.clip(drawn - behind_ns[at] + length_ns[at], 0, length_ns[at] - 1).astype(np.int64)
     of = instrument[at]
     hits = within(field.windows, of.ravel(), ts.ravel()).reshape(draws, alarms).sum(1)
     recall, delay_s, lead_s, scores, missed = np.full((5, draws), np.nan)

@@ -233,6 +233,8 @@ def _notes(field: Field, own: _Tocsin, swept: int) -> list[str]:
         notes.append(f"Something was heard in {blocks} only: too few for intervals.")
     elif field.parameters.block == "hour":
         notes.append("Intervals draw hours, for there are few days: they do not tell how other days would differ.")
+    if len(field.cells) and field.cells.truth.all():
+        notes.append("Every cell is an event's: PR-AUC and calibration tell nothing; a shorter --cell may.")
     if swept != len(own.alarms):
         notes.append(
             f"Today's thresholds ring {swept:,} times on the kept moments and {len(own.alarms):,} times in the alerts: "

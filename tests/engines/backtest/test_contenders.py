@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engines.backtest.cells import Heard
 from engines.backtest.contenders import always, chance, nothing, row
 from engines.backtest.field import Field, choose_block
 from engines.backtest.matching import judge
 from engines.backtest.results import Contender, Estimate, Parameters
 from engines.labels import Label
-from tests.engines.backtest.made import DAY, HOUR, heard, label, opened
+from tests.engines.backtest.made import DAY, HOUR, S, heard, label, opened
 
 PARAMETERS = Parameters(block="day", draws=200, analysts=2, after_ns=0, before_ns=0)
 #: Three days: on each an event of A at noon, of half an hour, public after ten minutes.
@@ -96,6 +97,13 @@ def test_chance_rings_as_often_and_is_about_the_base_rate() -> None:
     assert found.recall.value == pytest.approx(1 - (1 - 1 / 4800) ** 240, abs=0.02)
     assert found.alerts_per_day.value == 2.4
     assert found.precision.low < base < found.precision.high  # type: ignore[operator]
+
+
+def test_chance_rings_at_any_moment_alike_where_the_range_cuts_a_period() -> None:
+    names = ("A.X",)
+    half = Heard(names, np.zeros(2, np.int64), np.array([0, HOUR]) * S, 0, (HOUR + 600) * S)
+    found = chance(Field([label("e", HOUR, HOUR + 600)], half, PARAMETERS), 70)
+    assert found.precision.value == pytest.approx(1 / 7, abs=0.01)
 
 
 def test_the_same_seed_draws_the_same() -> None:

@@ -140,6 +140,14 @@ def test_without_labels_there_is_nothing_to_catch_and_it_says_so() -> None:
     assert decode(encode(one)) == one
 
 
+def test_cells_that_are_all_an_events_are_told() -> None:
+    long = msgspec.structs.replace(PARAMETERS, cell_ns=100 * DAY * S)
+    one = found(events=[*EVENTS, label("other", 60, 120, "B.X")], parameters=long)
+    assert one.base_rate == 1
+    assert any(note.startswith("Every cell is an event's") for note in one.notes)
+    assert not any(note.startswith("Every cell") for note in found().notes)
+
+
 def test_it_survives_a_round_trip_through_json() -> None:
     one = found()
     assert decode(encode(one)) == one
