@@ -12,6 +12,8 @@ import typer
 from monitor.errors import StartupError
 
 app = typer.Typer()
+#: Steps that a sweep may have: a table of more says nothing.
+_MOST = 1_000
 _DAYS = {"hour": 1 / 24, "day": 1.0, "week": 7.0}
 
 
@@ -116,6 +118,8 @@ def _thresholds(text: str) -> list[float]:
         raise StartupError(f"--thresholds: expected FIRST:LAST:STEP, such as 0.4:0.9:0.05, found {text!r}.") from None
     if not (0 < first <= last <= 1 and step >= 1e-6):
         raise StartupError(f"--thresholds: expected 0 < FIRST <= LAST <= 1 and STEP > 0, found {text!r}.")
+    if (last - first) / step > _MOST:
+        raise StartupError(f"--thresholds: expected {_MOST:,} steps or fewer, found {text!r}; take wider ones.")
     return steps(first, last, step)
 
 

@@ -259,6 +259,7 @@ def test_a_recording_without_labels_needs_a_file_of_them(replay: Replay) -> None
         (["--head", "anomaly"], "Expected either --thresholds FIRST:LAST:STEP or --budget"),
         (["--head", "anomaly", "--thresholds", "0.01"], "kept scores from 0.05 up, found 0.01"),
         (["--head", "anomaly", "--thresholds", "0.9:0.4:0.1"], "expected 0 < FIRST <= LAST <= 1"),
+        (["--head", "anomaly", "--thresholds", "0.1:0.9:0.0001"], "expected 1,000 steps or fewer"),
         (["--head", "anomaly", "--thresholds", "much"], "expected FIRST:LAST:STEP"),
         (["--head", "anomaly", "--budget", "5"], "expected a number an hour, day or week"),
     ],
