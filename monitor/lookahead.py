@@ -22,6 +22,7 @@ import numpy as np
 
 from monitor.agreement import body_of
 from monitor.converters.messages import frame_messages, record_message
+from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.recordings import RANK, Message
 from monitor.replay import by_history
@@ -190,8 +191,15 @@ def check(
     ------
     LookAheadError
         A replay says something before what it stands on.
+    StartupError
+        It says nothing at all, which would prove nothing.
     """
     whole = said(read(0, 0), stages)
+    if not whole.things:
+        raise StartupError(
+            "Nothing is said of this stretch, no alert, score or signal, so nothing can look ahead: name a longer one, or"
+            " other instruments."
+        )
     progress()
     for n, at_ns in enumerate(moments(random.Random(seed), whole, first_ns, last_ns, cuts)):
         rng = random.Random(f"{seed}/{n}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -14,6 +14,7 @@ from monitor.errors import StartupError
 from monitor.settings import Settings
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def since_ns(text: str, now_ns: int | None = None, option: str = "--since") -> int:
@@ -21,7 +22,7 @@ def since_ns(text: str, now_ns: int | None = None, option: str = "--since") -> i
 
     Raises
     ------
-    StartupError: it is none of these; ``option`` is what the sentence begins with.
+    StartupError: it is none of these, or no time that 64 bits of ns hold; ``option`` is what the sentence begins with.
 
     Example
     -------
@@ -39,7 +40,10 @@ def since_ns(text: str, now_ns: int | None = None, option: str = "--since") -> i
         raise StartupError(
             f"{option}: expected `beginning`, an age such as 15m, 1h or 7d, or a time in ISO 8601, found {text!r}."
         ) from None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000) * 1_000_000
+    ns = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1) * 1000
+    if not 0 <= ns < 2**63:
+        raise StartupError(f"{option}: expected a time from 1970 to 2262, found {text!r}.")
+    return ns
 
 
 async def history(

@@ -145,7 +145,7 @@ async def _item(
         replayed.messages += 1
         replayed.by_topic[taken.topic] += 1
     if message.ts_available:
-        replayed.first_ns = replayed.first_ns or message.ts_available
+        replayed.first_ns = min(replayed.first_ns or message.ts_available, message.ts_available)
         replayed.last_ns = max(replayed.last_ns, message.ts_available)
     embedding = None
     if message.value is not None:

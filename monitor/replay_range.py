@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from monitor.errors import StartupError
-from monitor.recordings import Message
-from schemas.topics import BY_NAME
+from monitor.history import HORIZON_NS
+from monitor.recordings import Message, Recording
+from schemas.topics import BY_NAME, INSTRUMENT_INPUTS
 
-DAY_NS = 86_400_000_000_000
-_UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": DAY_NS}
-#: What is applied before ``--from`` where nothing else is said: longer than any of the trailing rates remembers.
-WARM_UP_NS = DAY_NS
+_UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,7 @@ class Range:
     def __post_init__(self) -> None:
         if self.to_ns and self.to_ns <= self.from_ns:
             raise StartupError(
-                f"--to is no later than --from ({self.to_ns} and {self.from_ns} ns): expected a stretch."
+                f"--to is no later than --from ({_utc(self.to_ns)} and {_utc(self.from_ns)}): expected a stretch."
             )
 
     @property
@@ -63,6 +62,37 @@ class Range:
             bounds = self.offsets.get((message.topic, message.partition)) or self.offsets.get((message.topic, -1))
             if bounds is None or bounds[0] <= message.offset < bounds[1]:
                 yield message
+
+
+def span_of(recording: Recording, topics: Sequence[str]) -> tuple[int, int]:
+    """Return the first and the last ``ts_available`` of some topics' messages, ns; zeros where there are none."""
+    entries = [entry for entry in recording.manifest.files.values() if entry.topic in topics and entry.rows]
+    return min((e.first_ns for e in entries), default=0), max((e.last_ns for e in entries), default=0)
+
+
+def require_some(recording: Recording, wanted: Range, name: str) -> None:
+    """Raise `StartupError` where a recording, ``name`` to people, holds nothing that a range could be of.
+
+    What is left of its instruments and offsets only reading tells.
+    """
+    first_ns, last_ns = span_of(recording, INSTRUMENT_INPUTS)
+    if not last_ns:
+        if "journal" in recording.topics:
+            return  # of a daemon that heard nothing
+        raise StartupError(
+            f"{name} holds nothing to replay: expected messages of {', '.join(INSTRUMENT_INPUTS)}, found"
+            f" {', '.join(recording.topics) or 'none at all'}."
+        )
+    # The first frame may begin before it is available.
+    if wanted.from_ns > last_ns or (wanted.to_ns and wanted.to_ns <= first_ns - HORIZON_NS):
+        raise StartupError(
+            f"{name} is of {_utc(first_ns)} to {_utc(last_ns)}, and nothing of it lies between --from and --to: name a"
+            " stretch within."
+        )
+
+
+def _utc(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def duration_ns(text: str, option: str) -> int:

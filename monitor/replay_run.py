@@ -20,7 +20,7 @@ from monitor.recording_format import code_version
 from monitor.recordings import Message, Recording
 from monitor.replay import Beat, Log, Replayed, Sink, breathe, by_history, by_journal
 from monitor.replay_output import Counts, Metric, Origin, Told
-from monitor.replay_range import Range
+from monitor.replay_range import Range, span_of
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
@@ -93,12 +93,6 @@ def foresight(loaded: Loaded, from_ns: int, to_ns: int, *, allow: bool) -> list[
     if loaded.stages.labels:
         stamps.append(f"When the examples of the labels {', '.join(loaded.stages.labels)} are from is unknown.")
     return stamps
-
-
-def span_of(recording: Recording, topics: Sequence[str]) -> tuple[int, int]:
-    """Return the first and the last ``ts_available`` of some topics' messages, ns; zeros where there are none."""
-    entries = [entry for entry in recording.manifest.files.values() if entry.topic in topics and entry.rows]
-    return min((e.first_ns for e in entries), default=0), max((e.last_ns for e in entries), default=0)
 
 
 async def history(

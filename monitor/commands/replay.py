@@ -226,7 +226,7 @@ def _range(begin: str | None, end: str | None, warm_up: str, instruments: str | 
 
     return Range(
         from_ns=since_ns(begin, option="--from") if begin else 0,
-        to_ns=since_ns(end, option="--to") if end else 0,
+        to_ns=max(1, since_ns(end, option="--to")) if end else 0,  # 0 is no bound
         warm_up_ns=duration_ns(warm_up, "--warm-up"),
         instruments=frozenset(name.strip() for name in (instruments or "").split(",") if name.strip()),
         offsets=offsets_of(offsets),
@@ -241,10 +241,13 @@ def opened(
     from monitor.capture import capture
     from monitor.folders import Folder
     from monitor.recordings import Recording
+    from monitor.replay_range import require_some
     from schemas.topics import INSTRUMENT_INPUTS
 
     if source is not None:
-        yield Recording.open(source, damaged=damaged.value)
+        recording = Recording.open(source, damaged=damaged.value)
+        require_some(recording, wanted, source)
+        yield recording
     elif not by_history:
         yield None
     else:
@@ -263,7 +266,9 @@ def opened(
                     on_progress=lambda captured: show(captured.messages, captured.messages + captured.lag),
                 )
             )
-            yield Recording.open(path, damaged="skip")
+            recording = Recording.open(path, damaged="skip")
+            require_some(recording, wanted, f"The broker at {settings.bootstrap}")
+            yield recording
 
 
 @contextmanager
@@ -348,7 +353,8 @@ class _Job:
         return Origin(path=str(folder.resolve()) if folder else self.source, digest=self.recording.digest)
 
     def _stamps(self, loaded: Loaded) -> list[str]:
-        from monitor.replay_run import foresight, span_of
+        from monitor.replay_range import span_of
+        from monitor.replay_run import foresight
 
         stamps = []
         wanted, recording = self.wanted, self.recording
@@ -357,6 +363,9 @@ class _Job:
             from_ns, to_ns = wanted.from_ns or first_ns, wanted.to_ns or last_ns + 1
             stamps += foresight(loaded, from_ns, to_ns, allow=self.allow_overlap)
             stamps += [f"Not used of {one.topic}: {one.reason}." for one in recording.damage]
+            for single, packed in (("ticks", "frames"), ("documents", "news")):
+                if single in recording.topics and packed not in recording.topics:
+                    stamps.append(f"The {single} were not used: the gateway makes {packed} of them, and there are none.")
         if wanted.instruments:
             stamps.append(f"Of {len(wanted.instruments)} instruments alone: the market stage heard nothing.")
         if wanted.offsets:
@@ -376,7 +385,8 @@ class _Job:
     async def _replayed(self, loaded: Loaded, sink: Sink | None, beat: Beat) -> Replayed:
         from monitor import kafka
         from monitor.replay import broker, recorded
-        from monitor.replay_run import encoding_ahead, history, journals, span_of
+        from monitor.replay_range import span_of
+        from monitor.replay_run import encoding_ahead, history, journals
 
         recording, wanted = self.recording, self.wanted
         if recording is not None and not self.by_journals:
@@ -390,9 +400,15 @@ class _Job:
                     await beat(clock_ns)
 
                 with encoding_ahead() as pool:
-                    return await history(
+                    replayed = await history(
                         recording, loaded.stages, wanted, sink=sink, beat=told, level=self.level, pool=pool
                     )
+            if not replayed.messages:
+                raise StartupError(
+                    f"{self.source or 'The broker'} holds no message of what --instruments, --offsets, --from and --to"
+                    " name: see that instruments are named as its messages' keys are, such as ACME.XTOC."
+                )
+            return replayed
         log: Log
         total: int | None = None
         if recording is not None:

@@ -85,7 +85,8 @@ def look_ahead(settings: Settings, recording: Recording, wanted: Range, cuts: in
     from monitor.commands.tables import at
     from monitor.lookahead import check
     from monitor.recordings import Message
-    from monitor.replay_run import load, span_of
+    from monitor.replay_range import span_of
+    from monitor.replay_run import load
 
     stages = load(with_symbols(settings, recording)).stages
     topics = stages.instrument.topics

@@ -25,6 +25,16 @@ def test_times_and_ages_are_understood(text: str, expected_s: int) -> None:
     assert since_ns(text, NOW) == expected_s * 10**9
 
 
+def test_a_time_is_exact_to_the_microsecond() -> None:
+    assert since_ns("2025-03-03T16:00:00.000019+00:00") == 1_741_017_600_000_019_000
+
+
+@pytest.mark.parametrize("text", ["1969-12-31T23:59:59", "2263-01-01", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_no_message_can_have_is_refused(text: str) -> None:
+    with pytest.raises(StartupError, match=f"--to: expected a time from 1970 to 2262, found '{text}'"):
+        since_ns(text, option="--to")
+
+
 @pytest.mark.parametrize("text", ["", "1", "h", "yesterday", "-1h"])
 def test_what_is_no_time_is_refused_with_what_would_be(text: str) -> None:
     with pytest.raises(StartupError, match="15m, 1h or 7d"):
