@@ -182,7 +182,7 @@ class RecordingWriter:
     Raises
     ------
     RecordingError
-        If ``path`` exists, or a message is older than the one before it on its topic.
+        If ``path`` exists or cannot be made, or a message is older than the one before it on its topic.
     """
 
     def __init__(self, path: Path, *, source: str, parameters: dict[str, str | int | float] | None = None) -> None:
@@ -196,7 +196,10 @@ class RecordingWriter:
         self._offsets: dict[str, int] = {}
         self._entries: dict[str, FileEntry] = {}
         shutil.rmtree(self._part, ignore_errors=True)
-        self._part.mkdir(parents=True)
+        try:
+            self._part.mkdir(parents=True)
+        except OSError as error:
+            raise RecordingError(f"{path} cannot be made ({error.strerror}): name another folder.") from error
         self._folder = Folder(self._part)
 
     def __enter__(self) -> Self:

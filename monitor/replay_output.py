@@ -254,7 +254,7 @@ class ReplayWriter:
     Raises
     ------
     ReplayError
-        If ``path`` exists.
+        If ``path`` exists, or cannot be made.
     """
 
     def __init__(
@@ -277,7 +277,10 @@ class ReplayWriter:
         self._whole = False
         self._part = path.with_name(path.name + ".part")
         shutil.rmtree(self._part, ignore_errors=True)
-        self._part.mkdir(parents=True)
+        try:
+            self._part.mkdir(parents=True)
+        except OSError as error:
+            raise ReplayError(f"{path} cannot be made ({error.strerror}): name another folder.") from error
         self._rows = {name: _Rows(self._part / f"{name}.parquet", schema) for name, schema in _FILES.items()}
         self._letters: BinaryIO = (self._part / "dead_letters.ndjson").open("wb")
         self._letters_count = 0
@@ -296,8 +299,10 @@ class ReplayWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._whole:
-            self._close()
-            shutil.rmtree(self._part, ignore_errors=True)
+            try:
+                self._close()
+            finally:  # on a full disk rows that wait cannot be written either
+                shutil.rmtree(self._part, ignore_errors=True)
 
     @property
     def moments(self) -> int:
