@@ -197,8 +197,8 @@ def check(
     whole = said(read(0, 0), stages)
     if not whole.things:
         raise StartupError(
-            "Nothing is said of this stretch, no alert, score or signal, so nothing can look ahead: name a longer one, or"
-            " other instruments."
+            "Nothing is said of this stretch, no alert, score or signal, so nothing can look ahead: name a longer one,"
+            " or other instruments."
         )
     progress()
     for n, at_ns in enumerate(moments(random.Random(seed), whole, first_ns, last_ns, cuts)):

@@ -66,7 +66,7 @@ def chosen(alerts: Iterable[Alert], alert_id: str, where: str) -> Alert:
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
-        raise StartupError(f"{len(found)} alerts in {where} begin with {alert_id}: name more of it.")
+        raise StartupError(f"{len(found)} alerts in {where} begin with {alert_id!r}: name more of it.")
     raise StartupError(f"{where} holds no alert {alert_id}: `tocsin alerts` lists those on the broker with their ids.")
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from monitor.replay_range import Range
     from monitor.replay_run import Loaded
     from schemas.alerts import Alert
+    from schemas.records import DeadLetter
 
 app = typer.Typer()
 
@@ -164,6 +165,17 @@ def replay(
 
     - `tocsin replay day --check-lookahead --cuts 10`: does this configuration know the future?
     """
+    if alert is not None or check_lookahead:
+        unread: dict[str, object] = {"--out": out, "--to-prefix": to_prefix, "--offsets": offsets, "--speed": speed}
+        unread |= {"--shards": shards is not None, "--ray": ray, "--level": level is not Level.FULL}
+        if alert is not None:
+            unread |= {"--check-lookahead": check_lookahead, "--history": by_history, "--from": begin, "--to": end}
+            unread |= {"--instruments": instruments}
+        elif bundle:
+            unread |= {"a second --bundle": bundle[1:]}
+        if given := [name for name, value in unread.items() if value]:
+            what = "--alert" if alert is not None else "--check-lookahead"
+            raise StartupError(f"{what} makes no use of {', '.join(given)}: leave that out.")
     bundles = bundle or []
     settings = load(config, bundle=bundles[0] if bundles else None, bootstrap=bootstrap, prefix=prefix)
     wanted = _range(begin, end, warm_up, instruments, offsets or [])
@@ -311,7 +323,7 @@ class _Job:
         loaded = load(with_symbols(self.settings, self.recording), self.others)
         stamps = self._stamps(loaded)
         async with AsyncExitStack() as stack:
-            sinks: list[Any] = []
+            sinks: list[Sink] = []
             writer = None
             if self.out is not None:
                 sinks.append(writer := stack.enter_context(ReplayWriter(self.out, specs=loaded.stages.specs)))
@@ -365,7 +377,9 @@ class _Job:
             stamps += [f"Not used of {one.topic}: {one.reason}." for one in recording.damage]
             for single, packed in (("ticks", "frames"), ("documents", "news")):
                 if single in recording.topics and packed not in recording.topics:
-                    stamps.append(f"The {single} were not used: the gateway makes {packed} of them, and there are none.")
+                    stamps.append(
+                        f"The {single} were not used: the gateway makes {packed} of them, and there are none."
+                    )
         if wanted.instruments:
             stamps.append(f"Of {len(wanted.instruments)} instruments alone: the market stage heard nothing.")
         if wanted.offsets:
@@ -487,7 +501,7 @@ def with_symbols(settings: Settings, recording: Recording | None) -> Settings:
 class _Tee:
     """Several sinks as one."""
 
-    def __init__(self, sinks: Sequence[Any]) -> None:
+    def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = sinks
 
     def begin_stage(self) -> None:
@@ -498,12 +512,12 @@ class _Tee:
         for sink in self._sinks:
             sink.take(output)
 
-    def refuse(self, letter: Any) -> None:
+    def refuse(self, letter: DeadLetter) -> None:
         for sink in self._sinks:
             sink.refuse(letter)
 
 
-def _joined(sinks: Sequence[Any]) -> Sink | None:
+def _joined(sinks: Sequence[Sink]) -> Sink | None:
     if len(sinks) < 2:
         return sinks[0] if sinks else None
     return _Tee(sinks)

@@ -128,7 +128,7 @@ def test_an_alert_is_named_by_the_beginning_of_its_id() -> None:
     assert chosen(alerts(), one.alert_id[:8], "x") is one
     with pytest.raises(StartupError, match="x holds no alert zz"):
         chosen(alerts(), "zz", "x")
-    with pytest.raises(StartupError, match="10 alerts in x begin with : name more"):
+    with pytest.raises(StartupError, match="10 alerts in x begin with '': name more"):
         chosen(alerts(), "", "x")
 
 

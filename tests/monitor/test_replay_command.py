@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from monitor.cli import app
+from monitor.recording_writer import RecordingWriter
+from monitor.recordings import Recording
 from monitor.replay_output import Replay
 from tests.golden.day import RECORDING
 
@@ -66,6 +69,18 @@ def test_another_configuration_comes_from_a_file(tmp_path: Path) -> None:
         (["--shards", "2", "--offsets", "news=1:2"], "--shards and --ray replay a recording by history"),
         (["--ray", "auto", "--to-prefix", "replay."], "--shards and --ray replay a recording by history"),
         (["--config", "gone.toml"], "gone.toml cannot be read"),
+        (["--to", "beginning"], "nothing of it lies between --from and --to"),
+        (["--from", "2h"], "nothing of it lies between --from and --to"),
+        (["--to", "9999-01-01"], "--to: expected a time from 1970 to 2262"),
+        (["--instruments", "NOBODY.XTOC"], "holds no message of what --instruments"),
+        (["--out", "/dev/null/out"], "/dev/null/out cannot be made (Not a directory)"),
+        (["--alert", "3f", "--from", "1h", "--out", "x"], "--alert makes no use of --out, --from"),
+        (["--check-lookahead", "--speed", "2"], "--check-lookahead makes no use of --speed"),
+        (
+            ["--check-lookahead", "--bundle", "a", "--bundle", "b"],
+            "--check-lookahead makes no use of a second --bundle",
+        ),
+        (["--check-lookahead", "--to", "2025-03-03T14:30:00.3"], "Nothing is said of this stretch"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(words: list[str], sentence: str) -> None:
@@ -80,6 +95,14 @@ def test_under_rules_only_ticks_speak(tmp_path: Path) -> None:
     assert replay.table("scores", ["elevated_risk", "adverse_text"]).drop_null().num_rows == 0
     shed = {metric.labels: metric.value for metric in replay.metrics() if metric.name == "tocsin_shed_total"}
     assert shed['modality="text"'] == replay.manifest.counts.messages["news"]
+
+
+def test_single_ticks_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    news = next(Recording.open(RECORDING).messages(["news"]))
+    with RecordingWriter(tmp_path / "single", source="test") as writer:
+        writer.append(news)
+        writer.append(dataclasses.replace(news, topic="ticks"))
+    assert "Note: The ticks were not used" in call(str(tmp_path / "single")).stdout
 
 
 def test_journals_are_neither_paced_nor_cut_by_offsets_nor_shared_out() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
 from monitor.errors import StartupError
-from monitor.recordings import Message
-from monitor.replay_range import Range, duration_ns, offsets_of
+from monitor.recording_writer import RecordingWriter
+from monitor.recordings import Message, Recording
+from monitor.replay_range import Range, duration_ns, offsets_of, require_some
 
 DAY_NS = 86_400 * 10**9
 
@@ -54,3 +58,26 @@ def test_durations(text: str, ns: int) -> None:
 def test_a_length_of_time_without_a_unit_is_told() -> None:
     with pytest.raises(StartupError, match=r"--warm-up: expected a length of time such as 90s, .* found '90'"):
         duration_ns("90", "--warm-up")
+
+
+def recording(path: Path, *messages: Message) -> Recording:
+    with RecordingWriter(path, source="test") as writer:
+        for message in messages:
+            writer.append(message)
+    return Recording.open(path)
+
+
+def test_a_recording_that_holds_nothing_of_a_range_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+    at_ns = 20_000 * DAY_NS
+    some = recording(tmp_path / "some", Message("news", b"A", b"", at_ns, at_ns, at_ns // 10**6))
+    for wanted in (Range(), Range(from_ns=at_ns), Range(to_ns=at_ns + 1)):
+        require_some(some, wanted, "some")
+    for wanted in (Range(from_ns=at_ns + 1), Range(from_ns=1, to_ns=at_ns - DAY_NS)):
+        with pytest.raises(StartupError, match=r"some is of 2024-10-04 00:00:00 UTC to .* between --from and --to"):
+            require_some(some, wanted, "some")
+    with pytest.raises(StartupError, match=r"holds nothing to replay: expected messages of frames, .* found none"):
+        require_some(recording(tmp_path / "empty"), Range(), "empty")
+    ticks = Message("ticks", b"A", b"", at_ns, at_ns, at_ns // 10**6)
+    with pytest.raises(StartupError, match="found ticks"):
+        require_some(recording(tmp_path / "ticks", ticks), Range(), "ticks")
+    require_some(recording(tmp_path / "idle", dataclasses.replace(ticks, topic="journal")), Range(), "idle")
