@@ -28,11 +28,6 @@ RESULT = "backtest.json"
 _TRACKS = ["instrument", "head", "ts_event", "ts_available", "clock_ns", "score", "order"]
 
 
-def is_replay(source: str) -> bool:
-    """Tell the folder of a replay from a recording."""
-    return (Path(source) / "tracks.parquet").is_file()
-
-
 def said(replay: Replay, *, like: Said | None = None) -> Said:
     """Return what a replay said.
 

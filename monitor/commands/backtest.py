@@ -94,10 +94,10 @@ def backtest(
     from engines.backtest.judging import tocsin
     from engines.backtest.results import Parameters
     from monitor import label_files, report
-    from monitor.backtest import RESULT, gaps_of, is_replay, judged_by, labels_of, recording_of, said, write
+    from monitor.backtest import RESULT, gaps_of, judged_by, labels_of, recording_of, said, write
     from monitor.backtest_view import paper, show
-    from monitor.commands.replay import Damaged, progress, replay
-    from monitor.replay_output import Replay
+    from monitor.commands.replay import progress, replay
+    from monitor.replay_output import Replay, is_replay
     from monitor.replay_range import duration_ns
     from monitor.rerun import TOPICS, rerun
     from monitor.settings import load
@@ -123,7 +123,7 @@ def backtest(
         raise StartupError(f"--cell: expected a duration above 0, found {cell!r}.")
     if labels is not None:
         label_files.read(labels)  # what is wrong with it is said before hours of replay
-    if not is_replay(source):
+    if not is_replay(Path(source)):
         folder = out / "replay"
         if folder.exists():
             raise StartupError(f"{folder} is there: judge it by `tocsin backtest {folder}`, or name another --out.")
@@ -137,7 +137,7 @@ def backtest(
             bundle=[bundle] if bundle else None,
             config=config,
             allow_overlap=allow_overlap,
-            damaged=Damaged(damaged),
+            damaged=damaged,
         )
         source = str(folder)
     elif begin or end or instruments or ((bundle or config) and not without):

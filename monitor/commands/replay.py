@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.commands.options import Bootstrap, Prefix
+from monitor.commands.options import Bootstrap, Prefix, WhereDamaged
 from monitor.errors import StartupError
 from monitor.settings import Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from monitor.recordings import Recording
+    from monitor.recordings import Damaged, Recording
     from monitor.replay import Beat, Log, Replayed, Sink
     from monitor.replay_output import Origin, ReplayWriter, Told
     from monitor.replay_range import Range
@@ -31,13 +31,6 @@ if TYPE_CHECKING:
     from schemas.records import DeadLetter
 
 app = typer.Typer()
-
-
-class Damaged(StrEnum):
-    """What to do with a recording that is damaged."""
-
-    REFUSE = "refuse"
-    SKIP = "skip"
 
 
 class Level(StrEnum):
@@ -124,9 +117,7 @@ def replay(
             "--allow-overlap", help="Use a bundle that was trained on times that are tested; it is said then."
         ),
     ] = False,
-    damaged: Annotated[
-        Damaged, typer.Option(help="`skip`: use what is whole of a damaged recording, and say what is not.")
-    ] = Damaged.REFUSE,
+    damaged: WhereDamaged = "refuse",
     alert: Annotated[
         str | None,
         typer.Option(help="Rebuild this alert, and say MATCH or the first difference (exit code 1)."),
@@ -257,7 +248,7 @@ def opened(
     from schemas.topics import INSTRUMENT_INPUTS
 
     if source is not None:
-        recording = Recording.open(source, damaged=damaged.value)
+        recording = Recording.open(source, damaged=damaged)
         require_some(recording, wanted, source)
         yield recording
     elif not by_history:

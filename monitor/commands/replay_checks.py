@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from monitor.commands.replay import Damaged, alerts_there, opened, progress, with_symbols
+from monitor.commands.replay import alerts_there, opened, progress, with_symbols
 from monitor.errors import StartupError
 from monitor.settings import Settings
 
 if TYPE_CHECKING:
     from monitor.proof import Proof
-    from monitor.recordings import Recording
+    from monitor.recordings import Damaged, Recording
     from monitor.replay_range import Range
 
 
@@ -59,7 +59,7 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
         if told.offsets:
             raise StartupError(f"{where} is of some offsets alone (--offsets): replay it without, to prove an alert.")
         source = told.recording.path if told.recording.digest else None
-        if source is not None and (found := Recording.open(source, damaged=damaged.value).digest) != (
+        if source is not None and (found := Recording.open(source, damaged=damaged).digest) != (
             made_of := told.recording.digest
         ):
             raise StartupError(
@@ -67,7 +67,7 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
                 " back, or replay this one again."
             )
     else:
-        captured = Recording.open(source, damaged=damaged.value)
+        captured = Recording.open(source, damaged=damaged)
         alerts, where = of_recording(captured), source
         by_history = "journal" not in captured.topics
     theirs = chosen(alerts, alert_id, where)
