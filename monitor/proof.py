@@ -20,6 +20,7 @@ from monitor.history import HORIZON_NS
 from monitor.recordings import Message, Recording
 from monitor.replay import Log, Read, by_history, by_journal
 from monitor.replay_run import Loaded, warm_up
+from monitor.sequencer import JournalMismatchError
 from monitor.stage import MARKET_SPECS, Stages
 from schemas.alerts import Alert, AlertEvent, Input
 from schemas.records import DeadLetter
@@ -196,7 +197,13 @@ class _Stopping(_Rebuilt):
 
 
 async def by_log(log: Log, loaded: Loaded, theirs: Alert, from_ns: int = 0) -> Proof:
-    """Rebuild an alert by the journal of the partition that raised it."""
+    """Rebuild an alert by the journal of the partition that raised it.
+
+    Raises
+    ------
+    StartupError
+        The alert names no input, or what the journal names is not there any more.
+    """
     market = of_market(theirs)
     inputs = theirs.evidence.inputs
     rebuilt = _Stopping(theirs, seen={(one.topic, one.partition, one.offset): "" for one in inputs})
@@ -214,13 +221,19 @@ async def by_log(log: Log, loaded: Loaded, theirs: Alert, from_ns: int = 0) -> P
                 yield read
 
     of = [one.market if market else one.instrument for one in (loaded.stages, *loaded.others)]
-    with suppress(_Found):
-        await by_journal(
-            looked_at,
-            of[0],
-            partition,
-            others=of[1:],
-            sink=rebuilt,
-            wanted=None if market else key.__eq__,
-        )
+    try:
+        with suppress(_Found):
+            await by_journal(
+                looked_at,
+                of[0],
+                partition,
+                others=of[1:],
+                sink=rebuilt,
+                wanted=None if market else key.__eq__,
+            )
+    except JournalMismatchError as error:
+        raise StartupError(
+            f"Alert {theirs.alert_id} cannot be rebuilt from the beginning of partition {partition}, for retention has"
+            f" deleted what it was made of ({error}): keep the inputs for longer, or prove it from a recording."
+        ) from error
     return rebuilt.proof(inputs, from_ns)

@@ -203,7 +203,7 @@ async def by_journal(
     Raises
     ------
     JournalMismatchError
-        A topic has lost messages that the journal names.
+        A topic has lost messages that the journal names, or the journal its beginning or entries.
     StartupError
         The journal names a bundle that is not among those of the stages.
     """
@@ -216,8 +216,7 @@ async def by_journal(
         async def opened(topic: str) -> AsyncGenerator[Read, None]:
             return await stack.enter_async_context(aclosing(log(topic, partition)))
 
-        journal = await opened(stage.journal)
-        written = await read_journal(((offset, value) async for offset, _, value, *_ in journal), -1)
+        written = await read_journal(_whole(stage.journal, await opened(stage.journal)), -1)
         steps = _until((step for entry in written for step in entry.steps), until_ns)
         stretches = _stretches(steps, stage, others)
         unread = {topic: await opened(topic) for topic in stage.topics}
@@ -258,6 +257,16 @@ async def by_journal(
         for deciding, stretch in stretches:
             await _drive(deciding, items(deciding, stretch), replayed)
         return replayed
+
+
+async def _whole(topic: str, journal: AsyncIterator[Read]) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield offsets and values of a journal, of which nothing may be missing: without its claim an entry is void."""
+    expected = 0
+    async for offset, _, value, *_ in journal:
+        if offset != expected:
+            raise JournalMismatchError(f"{topic} lacks its offsets {expected} to {offset - 1}")
+        expected += 1
+        yield offset, value
 
 
 def _until(steps: Iterable[Step], until_ns: int) -> Iterator[Step]:

@@ -15,6 +15,7 @@ from engines.bundle import Source
 from engines.tracks import Embedding
 from monitor.encoding import Encode
 from monitor.errors import StartupError
+from monitor.proof import by_log
 from monitor.recordings import Recording
 from monitor.replay import Replayed, by_history, recorded
 from monitor.replay_output import Metric, Origin
@@ -95,6 +96,20 @@ def test_a_journal_whose_messages_are_gone_is_told_with_a_way_on(tmp_path: Path)
     recording = Recording.open(found.record(tmp_path / "r", without=["news"]))
     with pytest.raises(StartupError, match=r"Partition 0 of the instrument stage cannot be replayed .* by --history"):
         asyncio.run(journals(recorded(recording), [0], Loaded(stages()), Range()))
+
+
+@pytest.mark.parametrize(("kept", "lacks"), [(slice(1, None), "0 to 0"), (slice(0, None, 2), "1 to 1")])
+def test_a_journal_that_has_lost_entries_is_told_and_not_taken_for_a_quiet_one(
+    kept: slice, lacks: str, tmp_path: Path
+) -> None:
+    """Without its claim all that follows in it would be void, and nothing would have rung."""
+    found = lived(1, 0)
+    topics = {place: held[kept] if place[0] == "journal" else held for place, held in found.topics.items()}
+    recording = Recording.open(dataclasses.replace(found, topics=topics).record(tmp_path / "r"))
+    with pytest.raises(StartupError, match=rf"journal lacks its offsets {lacks}\): keep"):
+        asyncio.run(journals(recorded(recording), [0], Loaded(stages()), Range()))
+    with pytest.raises(StartupError, match=rf"cannot be rebuilt .*journal lacks its offsets {lacks}\): keep"):
+        asyncio.run(by_log(recorded(recording), Loaded(stages()), found.alerts[0]))
 
 
 # In part.
