@@ -83,12 +83,12 @@ class Folder:
 
     def read(self, file: str) -> bytes:
         """Return what is in a file."""
-        with self._told(file), self.open(file) as data:
+        with self._told(file, reading=True), self.open(file) as data:
             return data.read()
 
     def digest(self, file: str) -> str:
         """Return the SHA-256 of a file, which is read piece by piece."""
-        with self._told(file), self.open(file) as data:
+        with self._told(file, reading=True), self.open(file) as data:
             found = hashlib.sha256()
             while piece := data.read(1 << 20):
                 found.update(piece)
@@ -143,14 +143,18 @@ class Folder:
         return f"{self._root.rstrip('/')}/{file}"
 
     @contextmanager
-    def _told(self, file: str) -> Iterator[None]:
-        """Turn whatever the library of an object store raises into one sentence."""
+    def _told(self, file: str, *, reading: bool = False) -> Iterator[None]:
+        """Turn whatever the library of an object store raises into one sentence; of a disk what reading does."""
         try:
             yield
         except StartupError:
             raise
         except Exception as error:
             if self.local is not None:
+                if reading and isinstance(error, OSError):
+                    raise FolderError(
+                        f"{self.path(file)} cannot be read ({error.strerror}): see who may read it."
+                    ) from error
                 raise
             said = (str(error) or repr(error)).splitlines()[0]
             raise FolderError(

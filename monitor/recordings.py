@@ -306,6 +306,10 @@ def read_manifest(folder: Folder) -> tuple[bytes, Manifest]:
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
     except msgspec.DecodeError as error:
+        if folder.size("alerts.ndjson") is not None:
+            raise RecordingError(
+                f"{folder.name} is the folder of a replay: name the recording that it was made of."
+            ) from error
         raise RecordingError(f"{where} cannot be read ({error}); make the recording again.") from error
     if manifest.layout != LAYOUT:
         remedy = "make the recording again" if manifest.layout < LAYOUT else "read it with the version that wrote it"

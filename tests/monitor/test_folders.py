@@ -62,3 +62,11 @@ def test_what_nothing_here_can_reach_is_one_sentence() -> None:
 def test_a_windows_like_or_relative_name_is_a_folder_of_this_machine(tmp_path: Path) -> None:
     assert Folder("day").local == Path("day")
     assert Folder(tmp_path).local == tmp_path
+
+
+def test_what_may_not_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").mkdir()  # root may read whatever is a file
+    folder = Folder(tmp_path)
+    for read in (folder.read, folder.digest):
+        with pytest.raises(FolderError, match=r"manifest.json cannot be read \(Is a directory\): see"):
+            read("manifest.json")

@@ -180,6 +180,13 @@ def test_a_folder_without_manifest_is_no_recording(tmp_path: Path) -> None:
         Recording.open(tmp_path / "r")
 
 
+def test_the_folder_of_a_replay_is_told_from_a_recording(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"layout": 1, "digest": "d"}')
+    (tmp_path / "alerts.ndjson").touch()
+    with pytest.raises(RecordingError, match="is the folder of a replay: name the recording"):
+        Recording.open(tmp_path)
+
+
 def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "r", [message()])
     (path / "manifest.json").write_text("{")
