@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from agents.triage import LEVELS
 from monitor.agreement import Difference, farthest, first_difference
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
@@ -180,7 +181,16 @@ async def by_recording(recording: Recording, stages: Stages, theirs: Alert, star
             rebuilt.look(message.topic, message.partition, message.offset, message.value)
             yield message
 
-    await by_history(looked_at(), stages, sink=rebuilt, end_ns=at_ns + 1, until_ns=at_ns, market=market)
+    await by_history(
+        looked_at(),
+        stages,
+        sink=rebuilt,
+        end_ns=at_ns + 1,
+        until_ns=at_ns,
+        market=market,
+        # A replay of history stays at one level; the market's stage has none and says "full".
+        level=LEVELS.index(theirs.quality.ladder),
+    )
     return rebuilt.proof(inputs, from_ns)
 
 

@@ -12,7 +12,8 @@ from monitor.history import HORIZON_NS
 from monitor.recordings import Message, Recording
 from schemas.topics import BY_NAME, INSTRUMENT_INPUTS
 
-_UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9}
+DAY_NS = 86_400_000_000_000
+_UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": DAY_NS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,8 +37,8 @@ from monitor.recording_format import code_version
 from monitor.recordings import Damaged, Recording
 from monitor.replay import Replayed, instruments, market_of
 from monitor.replay_output import Pieces, ReplayWriter
-from monitor.replay_range import DAY_NS, Range
-from monitor.replay_run import Loaded, load, span_of
+from monitor.replay_range import DAY_NS, Range, span_of
+from monitor.replay_run import Loaded, load
 from monitor.settings import Settings
 from monitor.state import State, StateTable
 from schemas.alerts import Alert

@@ -331,6 +331,11 @@ class _Job:
                 replayed = await asyncio.to_thread(self._sharded, loaded, writer)
             else:
                 replayed = await self._replayed(loaded, _joined(sinks), beat)
+            if not (replayed.messages or self.by_journals):
+                raise StartupError(
+                    f"{self.source or 'The broker'} holds no message of what --instruments, --offsets, --from and --to"
+                    " name: see that instruments are named as its messages' keys are, such as ACME.XTOC."
+                )
             replayed.alerts = marked(replayed.alerts, self.wanted.from_ns)
             told = watch.told(
                 loaded,
@@ -405,15 +410,9 @@ class _Job:
                     await beat(clock_ns)
 
                 with encoding_ahead() as pool:
-                    replayed = await history(
+                    return await history(
                         recording, loaded.stages, wanted, sink=sink, beat=told, level=self.level, pool=pool
                     )
-            if not replayed.messages:
-                raise StartupError(
-                    f"{self.source or 'The broker'} holds no message of what --instruments, --offsets, --from and --to"
-                    " name: see that instruments are named as its messages' keys are, such as ACME.XTOC."
-                )
-            return replayed
         log: Log
         total: int | None = None
         if recording is not None:

@@ -20,7 +20,7 @@ from monitor.recordings import Recording
 from monitor.replay import by_history, recorded
 from monitor.replay_run import Loaded, warm_up
 from schemas.alerts import Alert
-from schemas.journal import Decides
+from schemas.journal import RULES_ONLY, Decides
 from schemas.topics import INSTRUMENT_INPUTS
 from tests.golden.day import RECORDING
 from tests.integration.daemon import stages
@@ -55,6 +55,12 @@ def test_each_alert_of_a_day_is_rebuilt_from_its_instrument_alone(number: int) -
 
 def changed(alert: Alert, group: str, **fields: Any) -> Alert:
     return msgspec.structs.replace(alert, **{group: msgspec.structs.replace(getattr(alert, group), **fields)})
+
+
+def test_an_alert_of_another_level_of_the_ladder_is_rebuilt_at_that_level() -> None:
+    under = asyncio.run(by_history(golden().messages(), stages(), level=RULES_ONLY)).alerts
+    assert {alert.quality.ladder for alert in under} == {"rules only"}
+    assert proved(under[0]).difference is None
 
 
 def test_the_first_field_that_differs_is_named() -> None:
