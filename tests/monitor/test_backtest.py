@@ -283,4 +283,7 @@ def test_a_modality_is_left_out_by_the_settings_of_the_whole_or_not_at_all(repla
 
 def test_a_range_in_which_nothing_was_heard_is_refused(day: Path, tmp_path: Path) -> None:
     arguments = ["--from", "2001-01-01", "--to", "2001-01-02", "--allow-overlap", "--out", tmp_path / "x"]
-    assert "Nothing was heard in" in refused("backtest", day, *arguments)
+    assert "nothing of it lies between --from and --to" in refused("backtest", day, *arguments)
+    # A minute before the first message nobody can tell without reading.
+    arguments[1:4] = ["2025-03-03T14:29:00", "--to", "2025-03-03T14:29:30"]
+    assert "holds no message of what" in refused("backtest", day, *arguments)
