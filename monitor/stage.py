@@ -19,9 +19,11 @@ from engines import anomaly
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
 from engines.fusion import FusionModel
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+from engines.signals import SignalConfig
 from engines.ticks import TickConfig, TickEngine
 from engines.typologies import TypologySpec, adverse_text, elevated_risk, market_wide, pump_and_dump
 from engines.typologies.market_wide import CrowdConfig
+from engines.typologies.pump_and_dump import PumpConfig
 from engines.windows import BarSpec
 from monitor.encoding import load_members
 from monitor.errors import StartupError
@@ -114,9 +116,12 @@ def load_stages(
             bundle, fused=fusion.modalities, cache=settings.cache, precision=settings.precision, fell=fallen
         )
         master = before.master if before else SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
-        config = TickConfig(
-            bars=BarSpec(grace_ns=settings.grace_ms * 1_000_000, idle_grace_ns=settings.idle_grace_ms * 1_000_000)
+        bars = BarSpec(
+            width_ns=settings.bar_s * 1_000_000_000,
+            grace_ns=settings.grace_ms * 1_000_000,
+            idle_grace_ns=settings.idle_grace_ms * 1_000_000,
         )
+        config = TickConfig.of_bars(bars, PumpConfig())
     except (BundleError, OSError, ValueError) as error:
         raise StartupError(str(error)) from error
     skips: dict[tuple[str, str], list[str]] = {}
@@ -160,6 +165,7 @@ def load_stages(
         skipped=skipped,
         made=made,
         sector=master.sector,
+        signals=SignalConfig(horizon_ns=max(SignalConfig().horizon_ns, bars.width_ns)),
         forget_ns=forget_ns,
         labels=labels,
     )
