@@ -21,6 +21,10 @@ from tokenizers import Tokenizer
 from engines import features
 from engines.bundle import Part
 from engines.fusion import TICKS, FusionSpec, SlotSpec, age_input
+from engines.large_moves import LARGE as LARGE
+from engines.large_moves import TRAILING as TRAILING
+from engines.large_moves import returns as log_returns
+from engines.large_moves import sizes
 from engines.training.coverage import Stream, coverage, within
 from engines.training.encoder import Encoder
 from engines.training.measures import BINARY, gain, judge
@@ -38,9 +42,6 @@ FEATURES = ("move", "range", "notional", "location")
 HEADS = (Head("elevated_risk", "binary"), Head("size", "regression", 0.3))
 MIN_AGE_NS = 60_000_000_000
 MAX_AGE_NS = 10 * 86_400_000_000_000
-#: A day is large when its return exceeds this many standard deviations of the days before.
-LARGE = 2.0
-TRAILING = 60
 DAYS = BarSpec(kind="time", width_ns=86_400_000_000_000, grace_ns=0, idle_grace_ns=0)
 
 PARTS = {"train": "2014-01-01", "stop": "2015-03-01", "test": "2015-06-01", "": "2015-10-01"}
@@ -89,7 +90,7 @@ def load_days(folder: Path) -> Days:
         )
         volume = table["volume"].to_numpy()
         dates = table["date"].to_list()
-        returns = np.diff(np.log(ohlc[:, 3]), prepend=np.nan)
+        returns, size = log_returns(ohlc[:, 3]), sizes(ohlc[:, 3])
         scales = features.Scales()
         for i, date in enumerate(dates[:-1]):
             bar = _bar(date, ohlc[i], float(volume[i]))
@@ -105,9 +106,9 @@ def load_days(folder: Path) -> Days:
             if kept >= 0 and bar.end - created[kept] <= MAX_AGE_NS:
                 number = numbers.setdefault(_plain(texts[kept]), len(numbers))
                 age = int(bar.end - created[kept])
-            size = abs(float(returns[i + 1])) / deviation
             recent = float(np.log(np.std(past[-5:]) / deviation + 1e-3))
-            rows.append((seen, number, age, size, recent, float(np.log(deviation)), bar.end // DAYS.width_ns, part))
+            trailing = recent, float(np.log(deviation))
+            rows.append((seen, number, age, float(size[i]), *trailing, bar.end // DAYS.width_ns, part))
     columns = list(zip(*rows, strict=True))
     return Days(
         bars=np.array(columns[0], np.float32),

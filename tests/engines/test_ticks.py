@@ -385,5 +385,5 @@ def test_days_have_a_tail_fitted_to_many_of_them() -> None:
         (found,) = [track for track in engine.apply(state, ticks).tracks if track.head == "anomaly"]
         said.append(float(found.score[0]))
     assert max(said[:-1]) == 0.0
-    # A move of twelve, where not one of 198 days had more than six: with a memory of half a day 0.38.
+    # A move of twelve, where not one of 198 days had more than six: with a memory of half a day it would be 0.67.
     assert said[-1] > 0.99
