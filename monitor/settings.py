@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         description="Folder of labels of texts that `tocsin labels add` made, each a typology, read anew at SIGHUP;"
         " default: none.",
     )
+    pump: Path | None = Field(
+        None,
+        description="File of thresholds of pump_and_dump that `tocsin train pump_trades` made; default: the shipped.",
+    )
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
 
     cache: Path = Field(
@@ -63,9 +67,9 @@ class Settings(BaseSettings):
         5,
         ge=1,
         le=604_800,
-        description="Width of bars; 86400 for daily data, with grace_ms 0. They begin at multiples of it since 1970, UTC."
-        " Trailing rates remember at least 256 of them, and a signal's period is at least one; the windows of a pump and"
-        " the times that episodes are held stay what they are.",
+        description="Width of bars; 86400 for daily data, with grace_ms 0. They begin at its multiples since 1970, UTC."
+        " Trailing rates remember at least 256 of them, and a signal's period is at least one; the windows of a pump"
+        " and the times that episodes are held stay what they are.",
     )
     grace_ms: int = Field(
         5_000, ge=0, validate_default=True, description="Lateness that bars allow: up to six whole bars of bar_s."

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.pump import File, load, replay, walk_forward
-from benchmarks.pump_tuning import candidates, choose, moments, openings
 from engines.ticks import TickConfig, TickEngine
+from engines.training.pump import candidates, choose, moments, openings
 from engines.typologies.pump_and_dump import PumpConfig
 from schemas.frames import Frame, frame_of
 
