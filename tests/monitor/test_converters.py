@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -291,6 +291,19 @@ def test_a_day_is_four_trades_at_new_yorks_close_in_winter_and_summer(tmp_path: 
     assert report.aside["daily bars without volume"] == 1
 
 
+def test_texts_before_a_day_may_be_left_out_and_prices_stay(tmp_path: Path) -> None:
+    tweets = [("AAPL", "2014-01-01 23:59:59", "early"), ("AAPL", "2014-01-02 00:00:00", "late")]
+    write_stocknet(tmp_path, tweets, [("AAPL", "2014-01-01", 80.0, 9.0), ("AAPL", "2014-01-02", 79.0, 10.0)])
+    report = convert("stocknet", tmp_path, tmp_path / "r", texts_from=date(2014, 1, 2))
+    recording = Recording.open(tmp_path / "r")
+    (message,) = recording.messages(["news"])
+    assert b"late" in message.value
+    assert recording.rows(["frames"]) == 2
+    assert report.aside["texts before 2014-01-02"] == 1
+    assert (report.read, report.kept) == (4, 3)
+    assert recording.manifest.parameters["texts_from"] == "2014-01-02"
+
+
 def test_a_day_whose_next_is_large_is_labelled_from_its_close_to_the_next(tmp_path: Path) -> None:
     dates = [str(np.datetime64("2014-01-01") + number) for number in range(64)]
     moves = np.tile([0.01, -0.01], 32)
@@ -330,6 +343,23 @@ def test_a_call_begins_at_21_utc_and_a_sentence_takes_eight_seconds(tmp_path: Pa
     assert (first.instrument, first.call_id, first.segment) == ("X.XXXX", "20150225_X", 0)
     assert (first.ts_event, second.ts_event) == (ns("2015-02-25 21:00:32"), ns("2015-02-25 21:00:40"))
     assert report.aside["empty sentences"] == 1
+
+
+def test_calls_that_turmoil_followed_are_labelled(tmp_path: Path) -> None:
+    names = [f"20150702_{ticker}" for ticker in "ABC"]
+    table = pa.table({"call_id": names, "ticker": list("ABC"), "date": ["2015-07-02"] * 3, "text": ["Yes.\nNo."] * 3})
+    pq.write_table(table, tmp_path / "calls_text.parquet")
+    rows = [
+        "call_id,past_logvol_0,target_logvol_3d",
+        *(f"{n},-4,{v}" for n, v in zip(names, (-3.6, -3.5, -9), strict=True)),
+    ]
+    (tmp_path / "labels.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
+    convert("maec", tmp_path, tmp_path / "r")
+    (label,) = Recording.open(tmp_path / "r").labels()  # e ** 0.4 is less than 1.5, e ** 0.5 more
+    assert (label.event_id, label.typology, label.instruments) == ("20150702_B", "adverse_text", ["B.XXXX"])
+    assert label.start_ns == ns("2015-07-02 21:00:00")
+    assert label.onset_ns == label.end_ns == ns("2015-07-02 21:00:16")
+    assert label.public_ns == ns("2015-07-09 21:00:00")  # the fourth close: the third of July was a holiday
 
 
 # crypto_l2_ticks.
