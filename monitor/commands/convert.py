@@ -54,7 +54,8 @@ def convert(
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"converting {kind.value}", total=1.0)
         report = conversion.convert(
-            kind.value, data, out, events=event or (), limit=limit, texts_from=texts_from.date() if texts_from else None,
+            kind.value, data, out, events=event or (), limit=limit,
+            texts_from=texts_from.date() if texts_from else None,
             progress=lambda share: bar.update(task, completed=share),
         )  # fmt: skip
     console = Console()
