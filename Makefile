@@ -8,6 +8,9 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 DATA ?=
 SEED ?= 7
 ARGS ?=
+SET ?=
+OUT ?=
+UNTIL ?=
 TOCSIN_DATA ?= $(abspath ../shared/data)
 export TOCSIN_DATA
 
@@ -16,7 +19,7 @@ dev := build/venv-dev/bin
 lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo test test-fast test-faults check lock bundle schemas clean \
+.PHONY: help demo test test-fast test-faults check lock backtest bundle schemas clean \
 	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay replay-digest venv venv-dev
 
 help: ## what can be made
@@ -47,6 +50,10 @@ lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer ve
 	$(lock) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	$(lock) pyproject.toml --extra cuda -c requirements/dev.txt --override requirements/cuda.override -o requirements/cuda.txt
 	$(lock) --group build -c requirements/dev.txt -o requirements/build.txt
+
+backtest: $(dev)/.ready ## train, replay and judge a real set: SET=pump_trades, stocknet or maec; DATA, OUT=folders
+	@TOCSIN=$(dev)/tocsin scripts/backtest.sh "$(SET)" "$(or $(DATA),$(TOCSIN_DATA))" "$(or $(OUT),build/backtests/$(SET))" \
+		$(UNTIL)
 
 bundle: $(dev)/.ready ## train the default model bundle from scratch into bundles/default
 	$(dev)/python -m engines.training.build --data "$(TOCSIN_DATA)" --out bundles/default $(ARGS)

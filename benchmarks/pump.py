@@ -4,7 +4,7 @@
 (ts_ms, is_buy, price, amount) and, where it is to be judged, `events.csv` (event_id, onset_rule_utc, verified).
 
 Which thresholds. Where the folder is this project's own, those for each file of the later two thirds of the verified
-events are what `benchmarks.pump_tuning` chooses on the files that end before it begins ("walk-forward": the headline);
+events are what `engines.training.pump` chooses on the files that end before it begins ("walk-forward": the headline);
 beside them those that it chooses on the first third, and the shipped defaults of `engines.typologies.pump_and_dump`.
 Any other folder is judged by the shipped defaults, and nothing is fitted to it.
 
@@ -31,14 +31,13 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from benchmarks.harness import close, table
-from benchmarks.pump_tuning import CHOICES, candidates, choose, moments, openings
 from engines.episodes import Episode, step
 from engines.ticks import TickConfig, TickEngine
+from engines.training.pump import BEFORE_NS, CAUGHT_NS, CHOICES, EVENT_NS, candidates, choose, moments, worth
 from engines.typologies.pump_and_dump import SPEC, PumpConfig
 from schemas.frames import Frame, frame_of
 
 DAY_NS = 86_400 * 10**9
-BEFORE_NS, CAUGHT_NS, EVENT_NS = 60 * 10**9, 120 * 10**9, 3600 * 10**9
 FRAME = 500
 Ints = npt.NDArray[np.int64]
 
@@ -232,20 +231,13 @@ def walk_forward(found: Sequence[tuple[File, Frame]], judged: Sequence[File]) ->
     Under "" stands what the files before all of ``judged`` choose, under "all" what all files do.
     """
     offered = candidates()
-    worth = {}
-    for file, ticks in found:
-        seen = moments(ticks)
-        counts = [
-            judge([(file, ticks)], {file.event_id: [Opened("", ts, 0, 1.0) for ts in openings(config, seen)]})
-            for config in offered
-        ]
-        worth[file.event_id] = np.array([float(count.caught - count.false) for count in counts])
+    earned = {file.event_id: worth(moments(ticks), file.onset, file.verified) for file, ticks in found}
     begins = {file.event_id: int(ticks.ts_event[0]) for file, ticks in found}
     ends = {file.event_id: int(ticks.ts_event[-1]) for file, ticks in found}
     later = {file.event_id for file in judged}
     pasts = {name: [other for other in ends if ends[other] < begins[name]] for name in later}
     pasts |= {"": [name for name in ends if name not in later], "all": list(ends)}
-    return {name: offered[choose([worth[other] for other in past])] for name, past in pasts.items()}
+    return {name: offered[choose([earned[other] for other in past])] for name, past in pasts.items()}
 
 
 def _contenders(

@@ -60,7 +60,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 class TickConfig(msgspec.Struct, frozen=True, kw_only=True):
     """All that can change a decision on ticks.
 
-    ``baseline_half_life_ns`` (ns) is of trailing rates; ``memory_bars`` is how many bars a trailing scale remembers.
+    ``baseline_half_life_ns`` (ns) is of trailing rates; ``memory_bars`` is how many bars a trailing scale remembers,
+    `of_bars` what follows from a width of bars.
     """
 
     bars: BarSpec = BarSpec()
@@ -76,6 +77,16 @@ class TickConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"pump.window_ns: expected at most {RING} bars of {self.bars.width_ns} ns, found {self.pump.window_ns}"
             )
+
+    @classmethod
+    def of_bars(cls, bars: BarSpec, pump: PumpConfig) -> TickConfig:
+        """Return the configuration for bars of a width: rates remember at least as many bars as scales do.
+
+        Twelve hours of bars of days would be no memory at all: the tail of jumps would be fitted to the last bar.
+        """
+        usual = cls(bars=bars, pump=pump)
+        half_life_ns = max(usual.baseline_half_life_ns, usual.memory_bars * bars.width_ns)
+        return msgspec.structs.replace(usual, baseline_half_life_ns=half_life_ns)
 
     def digest(self) -> str:
         """Return 16 hex digits that stand for this configuration."""

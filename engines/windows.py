@@ -42,7 +42,8 @@ VOLUME, NOTIONAL, BUY, SELL, SQUARE, TRADES, ORDERS, QUOTES, SPREAD, DEPTH, LEAN
 TRADE_SUMS = QUOTES
 _QUOTE = int(Kind.QUOTE)  # as a plain number: looking a member of an enum up takes longer than the comparison
 RING = 64
-MAX_OPEN = 8
+#: Whole bars that a lateness may span: so many stand open at once, and the two that are being filled.
+GRACE_BARS = 6
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -64,9 +65,9 @@ class BarSpec(msgspec.Struct, frozen=True, kw_only=True):
     idle_grace_ns: int = 5_000_000_000
 
     def __post_init__(self) -> None:
-        if self.kind == "time" and not (self.width_ns > 0 and 0 <= self.grace_ns // self.width_ns <= MAX_OPEN - 2):
+        if self.kind == "time" and not (self.width_ns > 0 and 0 <= self.grace_ns // self.width_ns <= GRACE_BARS):
             raise ValueError(
-                f"grace_ns: expected 0 to {MAX_OPEN - 2} widths of {self.width_ns} ns, found {self.grace_ns}"
+                f"grace_ns: expected 0 to {GRACE_BARS} widths of {self.width_ns} ns, found {self.grace_ns}"
             )
         if self.kind == "time" and self.grace_ns % self.width_ns:
             raise ValueError(f"grace_ns: expected a multiple of width_ns {self.width_ns}, found {self.grace_ns}")

@@ -92,8 +92,8 @@ def require_configuration(alert: Alert, loaded: Loaded) -> None:
         )
     raise StartupError(
         f"Alert {alert.alert_id} was decided by configuration {made.config} of version {made.code_version}, here is"
-        f" {', '.join(one.config for one in decides)}: set grace_ms, idle_grace_ms, forget_days and labels as they were"
-        " (--config FILE), or use the version that made it."
+        f" {', '.join(one.config for one in decides)}: set bar_s, grace_ms, idle_grace_ms, forget_days, labels and pump"
+        " as they were (--config FILE), or use the version that made it."
     )
 
 

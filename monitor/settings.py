@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from monitor.errors import StartupError
@@ -49,6 +50,10 @@ class Settings(BaseSettings):
         description="Folder of labels of texts that `tocsin labels add` made, each a typology, read anew at SIGHUP;"
         " default: none.",
     )
+    pump: Path | None = Field(
+        None,
+        description="File of thresholds of pump_and_dump that `tocsin train pump_trades` made; default: the shipped.",
+    )
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
 
     cache: Path = Field(
@@ -58,8 +63,16 @@ class Settings(BaseSettings):
     clock: Literal["wall", "data"] = Field(
         "wall", description="What moves time on where inputs are idle; `data` is for streams played from the past."
     )
+    bar_s: int = Field(
+        5,
+        ge=1,
+        le=604_800,
+        description="Width of bars; 86400 for daily data, with grace_ms 0. They begin at its multiples since 1970, UTC."
+        " Trailing rates remember at least 256 of them, and a signal's period is at least one; the windows of a pump"
+        " and the times that episodes are held stay what they are.",
+    )
     grace_ms: int = Field(
-        5_000, ge=0, le=30_000, multiple_of=5_000, description="Lateness that bars allow: up to six whole bars of 5 s."
+        5_000, ge=0, validate_default=True, description="Lateness that bars allow: up to six whole bars of bar_s."
     )
     idle_grace_ms: int = Field(5_000, ge=0, description="More lateness, where a window is closed by the clock.")
     forget_days: int = Field(
@@ -76,6 +89,22 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")
+
+    @field_validator("grace_ms")
+    @classmethod
+    def _whole_bars(cls, grace_ms: int, info: ValidationInfo) -> int:
+        """Refuse what `engines.windows.BarSpec` would."""
+        from engines.windows import GRACE_BARS
+
+        bar_ms = info.data.get("bar_s", 5) * 1_000
+        if grace_ms % bar_ms:
+            told = "Input should be a multiple of {bar_ms}, the width of bars (bar_s)"
+            raise PydanticCustomError("multiple_of", told, {"bar_ms": bar_ms})
+        if grace_ms > GRACE_BARS * bar_ms:
+            told = "Input should be less than or equal to {most_ms}, {bars} bars (bar_s)"
+            most = {"most_ms": GRACE_BARS * bar_ms, "bars": GRACE_BARS}
+            raise PydanticCustomError("less_than_equal", told, most)
+        return grace_ms
 
 
 def load(config: Path | None = None, /, **overrides: object) -> Settings:

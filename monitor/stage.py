@@ -19,9 +19,12 @@ from engines import anomaly
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
 from engines.fusion import FusionModel
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+from engines.signals import SignalConfig
+from engines.thresholds import PumpFile, read_pump
 from engines.ticks import TickConfig, TickEngine
 from engines.typologies import TypologySpec, adverse_text, elevated_risk, market_wide, pump_and_dump
 from engines.typologies.market_wide import CrowdConfig
+from engines.typologies.pump_and_dump import PumpConfig
 from engines.windows import BarSpec
 from monitor.encoding import load_members
 from monitor.errors import StartupError
@@ -53,8 +56,8 @@ class Stages:
     """The stages, in the order in which records pass through them, and what probes and logs tell of them.
 
     ``master`` and ``run_id`` stay what they are for as long as the process runs, whichever bundle serves. ``specs`` is
-    a track's head → the typology that judges it, of all stages; ``lineage`` is the bundle's, ``labels`` the names of
-    what texts are judged by beside it.
+    a track's head → the typology that judges it, of all stages; ``lineage`` is the bundle's and of what thresholds were
+    learnt from, ``labels`` the names of what texts are judged by beside it.
     """
 
     instrument: Stage
@@ -114,9 +117,13 @@ def load_stages(
             bundle, fused=fusion.modalities, cache=settings.cache, precision=settings.precision, fell=fallen
         )
         master = before.master if before else SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
-        config = TickConfig(
-            bars=BarSpec(grace_ns=settings.grace_ms * 1_000_000, idle_grace_ns=settings.idle_grace_ms * 1_000_000)
+        bars = BarSpec(
+            width_ns=settings.bar_s * 1_000_000_000,
+            grace_ns=settings.grace_ms * 1_000_000,
+            idle_grace_ns=settings.idle_grace_ms * 1_000_000,
         )
+        pump = load_pump(settings.pump)
+        config = TickConfig.of_bars(bars, pump.thresholds if pump else PumpConfig())
     except (BundleError, OSError, ValueError) as error:
         raise StartupError(str(error)) from error
     skips: dict[tuple[str, str], list[str]] = {}
@@ -160,6 +167,7 @@ def load_stages(
         skipped=skipped,
         made=made,
         sector=master.sector,
+        signals=SignalConfig(horizon_ns=max(SignalConfig().horizon_ns, bars.width_ns)),
         forget_ns=forget_ns,
         labels=labels,
     )
@@ -204,11 +212,30 @@ def load_stages(
         ),
         about=about,
         specs=specs | MARKET_SPECS,
-        lineage=bundle.manifest.lineage,
+        lineage=[*bundle.manifest.lineage, *([pump.source] if pump else [])],
         labels=[label.file.name for label in labels],
         master=master,
         run_id=provenance.run_id,
     )
+
+
+def load_pump(path: Path | None) -> PumpFile | None:
+    """Return the thresholds of a file, None where there is none.
+
+    Raises
+    ------
+    StartupError
+        It cannot be read, or does not hold what it should.
+    """
+    if path is None:
+        return None
+    try:
+        return read_pump(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StartupError(
+            f"{path} holds no thresholds of pump_and_dump ({error}): make them again with `tocsin train pump_trades"
+            " --until DATE`, or unset TOCSIN_PUMP."
+        ) from error
 
 
 def _digest(decides: object) -> str:

@@ -12,6 +12,7 @@ import argparse
 import os
 import shutil
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -26,14 +27,18 @@ from engines import voice as voice_encoder
 from engines.bundle import FORMAT, MANIFEST, Bundle, Entry, Manifest, Part, Source, sha256_of
 from engines.inference import ORT_CPU
 from engines.text import LABELS, TextEncoder, TextSpec
+from engines.ticks import TickConfig
 from engines.training import card, chart, fusion, text, voice
 from engines.training.encoder import DIM, OPSET, Encoder, from_onnx, onnx_bytes
 from engines.training.loop import Schedule
 from engines.training.pretrained import minilm
+from engines.training.split import SHIPPED, Split, until
 
 SEED = 0
 POSTS = ("twitter_fin_news/train.csv",)
+STOCKNET = "stocknet"
 STOCKS = ("stocknet/prices_daily.parquet", "stocknet/tweets.parquet")
+CARD = "MODEL_CARD.md"
 
 #: Ours; prefixes of it, one a padded length, are what the parity gate compares on.
 _PROBE = """Shares of Harbour Freight plunge 18% after its auditor resigns: the company says it cannot file its annual
@@ -66,24 +71,15 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
     tokenizer = minilm().tokenizer()
     with Progress() as progress:
         if keep_text:
-            old = Bundle.load(out)
-            encoder = from_onnx(old.read("encoder.onnx"))
-            temperature = msgspec.json.decode(old.read("text.json"), type=TextSpec).temperature
-            text_part = old.manifest.parts["text"]
+            encoder, temperature, text_part = _text_of(Bundle.load(out))
         else:
             posts = text.load_posts(data / "twitter_fin_news", SEED)
             encoder = minilm().encoder(text.LAYERS)
             text.fine_tune(encoder, tokenizer, posts, Schedule(), SEED, progress)
             temperature, text_part = text.report(posts, encoder, tokenizer, SEED)
         stocks = data / "stocknet"
-        days = fusion.load_days(stocks)
-        looked = chart.train(stocks, SEED, progress)
         voice_graph, voice_spec, voice_part = voice.train(SEED, progress)
-        members = {
-            "text": fusion.heard(days, encoder, tokenizer, progress),
-            "chart": chart.member(stocks, days, looked, SEED, progress),
-        }
-        fused, fusion_part = fusion.train(days, members, SEED, progress)
+        fused, parts = _of_days(stocks, fusion.load_days(stocks), encoder, tokenizer, progress)
     text_spec = TextSpec(
         labels=list(LABELS),
         temperature=temperature,
@@ -96,14 +92,56 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
         "encoder.onnx": onnx_bytes(encoder),
         "tokenizer.json": tokenizer.to_str().encode(),
         "text.json": msgspec.json.format(msgspec.json.encode(text_spec), indent=1),
-        chart_encoder.GRAPH: looked.graph,
-        chart_encoder.SPEC: msgspec.json.format(msgspec.json.encode(looked.spec), indent=1),
         voice_encoder.MODEL: voice_graph,
         voice_encoder.SPEC: msgspec.json.format(msgspec.json.encode(voice_spec), indent=1),
     } | fused
-    parts = {"text": text_part, "chart": looked.part, "voice": voice_part, "fusion": fusion_part}
+    parts = {"text": text_part, "chart": parts["chart"], "voice": voice_part, "fusion": parts["fusion"]}
     write(out, files, lineage(data), parts, encoder, tokenizer)
     print(f"{out}: bundle {Bundle.load(out).id}")
+
+
+def build_until(data: Path, day: date, out: Path, kept: Bundle, progress: Progress) -> Bundle:
+    """Write a bundle that knows nothing of stocknet's days from ``day`` on, to a folder that is not there yet.
+
+    Its chart encoder and its fusion model are learnt from the days before, whose scales remember as many as those of
+    the daemon do; its text and voice encoders are those of ``kept``, whose sources' windows it takes over.
+
+    Raises
+    ------
+    SplitError
+        Too few days are left to learn from, or none to judge by.
+    """
+    split, stocks = until(day), data / "stocknet"
+    days = fusion.load_days(stocks, split, memory_bars=TickConfig().memory_bars)
+    encoder, _, _ = _text_of(kept)
+    tokenizer = Tokenizer.from_str(kept.read("tokenizer.json").decode())
+    fused, parts = _of_days(stocks, days, encoder, tokenizer, progress)
+    files = {name: kept.read(name) for name in kept.manifest.files if name not in {*fused, CARD}} | fused
+    sources = [of_stocks(data, split) if source.name == STOCKNET else source for source in kept.manifest.lineage]
+    write(out, files, sources, kept.manifest.parts | parts, encoder, tokenizer)
+    return Bundle.load(out)
+
+
+def _text_of(bundle: Bundle) -> tuple[Encoder, float, Part]:
+    temperature = msgspec.json.decode(bundle.read("text.json"), type=TextSpec).temperature
+    return from_onnx(bundle.read("encoder.onnx")), temperature, bundle.manifest.parts["text"]
+
+
+def _of_days(
+    stocks: Path, days: fusion.Days, encoder: Encoder, tokenizer: Tokenizer, progress: Progress
+) -> tuple[dict[str, bytes], dict[str, Part]]:
+    """Return the files and the parts of what is learnt from days: the chart encoder and the fusion model."""
+    looked = chart.train(stocks, days, SEED, progress)
+    members = {
+        "text": fusion.heard(days, encoder, tokenizer, progress),
+        "chart": chart.member(stocks, days, looked, SEED, progress),
+    }
+    fused, fusion_part = fusion.train(days, members, SEED, progress)
+    files = {
+        chart_encoder.GRAPH: looked.graph,
+        chart_encoder.SPEC: msgspec.json.format(msgspec.json.encode(looked.spec), indent=1),
+    }
+    return files | fused, {"chart": looked.part, "fusion": fusion_part}
 
 
 def write(
@@ -130,7 +168,7 @@ def write(
         lineage=sources,
         parts=parts,
     )
-    (fresh / "MODEL_CARD.md").write_text(card.render(manifest))
+    (fresh / CARD).write_text(card.render(manifest))
     entries = {path.name: Entry(sha256_of(path), path.stat().st_size) for path in sorted(fresh.iterdir())}
     manifest = msgspec.structs.replace(manifest, files=entries)
     (fresh / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
@@ -186,18 +224,23 @@ def lineage(data: Path) -> list[Source]:
             sha256={name: sha256_of(data / name) for name in POSTS},
             note="11,038 posts and articles with labels; the licence is that of the original's card.",
         ),
-        Source(
-            name="stocknet",
-            stage="training",
-            origin="yumoxu/stocknet-dataset",
-            licence="MIT",
-            may_train_what_ships=True,
-            window="2014-01-01 to 2015-02-28; calibration to 2015-05-31",
-            sha256={name: sha256_of(data / name) for name in STOCKS},
-            note="Daily prices, charts drawn of them, and posts of 88 US stocks. The posts are not in the bundle.",
-        ),
+        of_stocks(data, SHIPPED),
         voice.SOURCE,
     ]
+
+
+def of_stocks(data: Path, split: Split) -> Source:
+    """Return what stocknet's days were to a bundle that has learnt from a split of them."""
+    return Source(
+        name=STOCKNET,
+        stage="training",
+        origin="yumoxu/stocknet-dataset",
+        licence="MIT",
+        may_train_what_ships=True,
+        window=split.window,
+        sha256={name: sha256_of(data / name) for name in STOCKS},
+        note="Daily prices, charts drawn of them, and posts of 88 US stocks. The posts are not in the bundle.",
+    )
 
 
 def _code_version() -> str:

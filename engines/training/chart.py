@@ -22,7 +22,7 @@ from engines.bundle import Part
 from engines.chart_encoder import ChartSpec
 from engines.inference import ORT_CPU, open_session
 from engines.training.export import onnx_of
-from engines.training.fusion import LARGE, PARTS, TRAILING, Days, Member, load_days
+from engines.training.fusion import LARGE, TRAILING, Days, Member
 from engines.training.measures import BINARY, gain, judge
 from engines.training.models import chart
 
@@ -36,12 +36,6 @@ PEAK_RATE = 5e-3
 #: Inverse strengths of the penalty that the baseline chooses from, by the part "stop".
 PENALTIES = (0.001, 0.01, 0.1, 1.0)
 TOGETHER = 256  # charts that are drawn, or looked at, at once
-
-SPLIT_RULE = (
-    "By time, as for the fusion model: train to 2015-02, test from 2015-06-01. By 2015-03 to 2015-05 (stop) the number "
-    "of epochs and the baseline's penalty were chosen, and both calibrated; the level is the share of large days in "
-    "train and stop. A row whose label reaches into the next part is dropped. Intervals draw whole weeks."
-)
 
 
 class Windows(NamedTuple):
@@ -91,8 +85,9 @@ def windows(folder: Path, days: Days) -> Windows:
     ticker, date = prices["ticker"].rle_id().to_numpy(), prices["date"].to_numpy().astype(str)  # (row,) each
     first = np.searchsorted(ticker, ticker).astype(np.int64)  # (row,)
     number = np.arange(len(ticker))  # (row,)
-    part = np.searchsorted(list(PARTS.values()), date, side="right")  # (row,): 0 before the first
-    inside = (part > 0) & (part < len(PARTS))  # (row,)
+    firsts = [first.isoformat() for first in days.split.parts.values()]
+    part = np.searchsorted(firsts, date, side="right")  # (row,): 0 before the first
+    inside = (part > 0) & (part < len(firsts))  # (row,)
     followed = (ticker[:-1] == ticker[1:]) & (part[:-1] == part[1:])  # (row - 1,)
     rows = np.flatnonzero((number - first >= TRAILING) & inside & np.append(followed, False))
     if not np.array_equal(date[rows].astype("datetime64[D]").astype(np.int64), days.day):
@@ -149,12 +144,11 @@ def onnx_bytes(model: chart.Network) -> bytes:
     return onnx_of(Served(model), {"charts": example}, ["vector", "logits"])
 
 
-def train(folder: Path, seed: int, progress: Progress) -> Trained:
+def train(folder: Path, days: Days, seed: int, progress: Progress) -> Trained:
     """Return a network that tells from a day's chart whether the next day is large, as stocknet in ``folder`` has it.
 
-    Label and split are those of `load_days`. What is judged is the graph that ships.
+    ``days`` are what `load_days` makes of it: label and split are theirs. What is judged is the graph that ships.
     """
-    days = load_days(folder)
     shown = windows(folder, days)
     fit = days.part == "train"
     bar = progress.add_task("charts", total=EPOCHS)
@@ -237,8 +231,10 @@ def _report(days: Days, ours: Floats, others: Floats, numbers: Floats, seed: int
     return Part(
         task=f"from a chart of {charts.BARS} days, whether the next day's |return| exceeds {LARGE:g} standard "
         f"deviations of the {TRAILING} days before",
-        split={name: int((days.part == name).sum()) for name in PARTS if name},
-        split_rule=SPLIT_RULE,
+        split={name: int((days.part == name).sum()) for name in days.split.parts if name},
+        split_rule=f"By time, as for the fusion model: {days.split.dates}. By stop the number of epochs and the "
+        "baseline's penalty were chosen, and both calibrated; the level is the share of large days in train and stop. A"
+        " row whose label reaches into the next part is dropped. Intervals draw whole weeks.",
         metrics=metrics,
         notes=[
             f"Large days: {before:.1%} before the test part, {float(labels.mean()):.1%} in it.",

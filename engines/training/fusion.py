@@ -21,10 +21,15 @@ from tokenizers import Tokenizer
 from engines import features
 from engines.bundle import Part
 from engines.fusion import TICKS, FusionSpec, SlotSpec, age_input
+from engines.large_moves import LARGE as LARGE
+from engines.large_moves import TRAILING as TRAILING
+from engines.large_moves import returns as log_returns
+from engines.large_moves import sizes
 from engines.training.coverage import Stream, coverage, within
 from engines.training.encoder import Encoder
 from engines.training.measures import BINARY, gain, judge
 from engines.training.models.fusion import KINDS, Fusion, Head, Rows, Slot, learn, to_onnx
+from engines.training.split import SHIPPED, Split
 from engines.training.text import predict
 from engines.windows import NOTIONAL, SQUARE, TRADES, VOLUME, BarSpec, OpenBar
 
@@ -38,17 +43,7 @@ FEATURES = ("move", "range", "notional", "location")
 HEADS = (Head("elevated_risk", "binary"), Head("size", "regression", 0.3))
 MIN_AGE_NS = 60_000_000_000
 MAX_AGE_NS = 10 * 86_400_000_000_000
-#: A day is large when its return exceeds this many standard deviations of the days before.
-LARGE = 2.0
-TRAILING = 60
 DAYS = BarSpec(kind="time", width_ns=86_400_000_000_000, grace_ns=0, idle_grace_ns=0)
-
-PARTS = {"train": "2014-01-01", "stop": "2015-03-01", "test": "2015-06-01", "": "2015-10-01"}
-SPLIT_RULE = (
-    "By time: train to 2015-02, stop training by 2015-03 to 2015-05, calibrate on both, test from 2015-06-01, which "
-    "holds the published dev part (from 2015-08-01). A row whose label reaches into the next part is dropped. "
-    "Intervals draw whole weeks."
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +52,7 @@ class Days:
 
     ``post`` (n,) numbers a row of ``posts``, -1 none; ``age_ns`` (n,); ``size`` (n,) is the next day's |return| in
     standard deviations of the days before; ``trailing`` (n, 2) are what the baseline sees; ``day`` (n,) is days since
-    1970, ``part`` (n,) the split.
+    1970, ``part`` (n,) its part of ``split``.
     """
 
     bars: npt.NDArray[np.float32]
@@ -69,10 +64,17 @@ class Days:
     day: Ints
     part: npt.NDArray[np.str_]
     posts: list[str]
+    split: Split
 
 
-def load_days(folder: Path) -> Days:
-    """Return the rows of stocknet in ``folder``: bars go through `engines.features`, as they do in the daemon."""
+def load_days(folder: Path, split: Split = SHIPPED, memory_bars: int = TRAILING) -> Days:
+    """Return the rows of stocknet in ``folder``: bars go through `engines.features`, as they do in the daemon.
+
+    Parameters
+    ----------
+    memory_bars
+        How many days scales and rates remember.
+    """
     prices = pl.read_parquet(folder / "prices_daily.parquet").sort("ticker", "date")
     tweets = pl.read_parquet(folder / "tweets.parquet").sort("ticker", "created_at")
     numbers: dict[str, int] = {}
@@ -89,14 +91,14 @@ def load_days(folder: Path) -> Days:
         )
         volume = table["volume"].to_numpy()
         dates = table["date"].to_list()
-        returns = np.diff(np.log(ohlc[:, 3]), prepend=np.nan)
+        returns, size = log_returns(ohlc[:, 3]), sizes(ohlc[:, 3])
         scales = features.Scales()
         for i, date in enumerate(dates[:-1]):
             bar = _bar(date, ohlc[i], float(volume[i]))
             seen = features.of_bar(DAYS, scales, bar)
-            features.learn(DAYS, scales, bar, TRAILING, TRAILING * DAYS.width_ns, 10.0)
-            part = _part(date)
-            if i < TRAILING or not part or _part(dates[i + 1]) != part:
+            features.learn(DAYS, scales, bar, memory_bars, memory_bars * DAYS.width_ns, 10.0)
+            part = split.part(date)
+            if i < TRAILING or not part or split.part(dates[i + 1]) != part:
                 continue
             past = returns[i - TRAILING + 1 : i + 1]
             deviation = float(np.std(past))
@@ -105,9 +107,9 @@ def load_days(folder: Path) -> Days:
             if kept >= 0 and bar.end - created[kept] <= MAX_AGE_NS:
                 number = numbers.setdefault(_plain(texts[kept]), len(numbers))
                 age = int(bar.end - created[kept])
-            size = abs(float(returns[i + 1])) / deviation
             recent = float(np.log(np.std(past[-5:]) / deviation + 1e-3))
-            rows.append((seen, number, age, size, recent, float(np.log(deviation)), bar.end // DAYS.width_ns, part))
+            trailing = recent, float(np.log(deviation))
+            rows.append((seen, number, age, float(size[i]), *trailing, bar.end // DAYS.width_ns, part))
     columns = list(zip(*rows, strict=True))
     return Days(
         bars=np.array(columns[0], np.float32),
@@ -119,11 +121,8 @@ def load_days(folder: Path) -> Days:
         day=np.array(columns[6], np.int64),
         part=np.array(columns[7]),
         posts=list(numbers),
+        split=split,
     )
-
-
-def _part(date: str) -> str:
-    return next((part for part, start in reversed(PARTS.items()) if date >= start), "")
 
 
 def _plain(text: str) -> str:
@@ -297,8 +296,9 @@ def _report(
     ]
     return Part(
         task=f"the next day's |return| exceeds {LARGE:g} standard deviations of the {TRAILING} days before",
-        split={name: int((days.part == name).sum()) for name in PARTS if name},
-        split_rule=SPLIT_RULE,
+        split={name: int((days.part == name).sum()) for name in days.split.parts if name},
+        split_rule=f"By time: {days.split.dates}; stop ends the training, train and stop calibrate. A row whose label "
+        "reaches into the next part is dropped. Intervals draw whole weeks.",
         metrics=metrics,
         notes=notes,
     )

@@ -75,6 +75,7 @@ def _files(settings: Settings) -> list[str]:
     from engines.bundle import DEFAULT, Bundle, BundleError
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
     from monitor.labels import load_labels
+    from monitor.stage import load_pump
 
     problems = []
     try:
@@ -86,6 +87,10 @@ def _files(settings: Settings) -> list[str]:
             load_labels(settings.labels, bundle, settings.precision)
         except StartupError as error:
             problems.append(f"TOCSIN_LABELS: {error}")
+    try:
+        load_pump(settings.pump)
+    except StartupError as error:
+        problems.append(f"TOCSIN_PUMP: {error}")
     try:
         SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
     except (ValueError, OSError) as error:

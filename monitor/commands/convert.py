@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,15 @@ def convert(
         int | None,
         typer.Option(min=1, help="At most so many events, calls, companies, lines.", show_default="all"),
     ] = None,
+    texts_from: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="Leave out news and transcripts before this day (UTC): prices warm up a replay for months, texts would"
+            " only take time.",
+            show_default="all",
+        ),
+    ] = None,
 ) -> None:
     """Write a recording of a public data set, and say what was cleaned on the way."""
     from rich.console import Console
@@ -45,6 +55,7 @@ def convert(
         task = bar.add_task(f"converting {kind.value}", total=1.0)
         report = conversion.convert(
             kind.value, data, out, events=event or (), limit=limit,
+            texts_from=texts_from.date() if texts_from else None,
             progress=lambda share: bar.update(task, completed=share),
         )  # fmt: skip
     console = Console()

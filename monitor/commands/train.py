@@ -1,4 +1,4 @@
-"""`tocsin train`: a task's model from a folder of data."""
+"""`tocsin train`: a task's model from a folder of data, or what a replay of later times is decided by."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import typer
 
 from monitor.commands import training
 from monitor.commands.options import Data
+from monitor.commands.train_until import UNTIL, until
 from monitor.commands.training import Task
 from monitor.errors import StartupError
 
 app = typer.Typer()
+#: Tasks, and what is trained until a date.
+What = StrEnum("What", {name: name for name in sorted({*Task, *UNTIL})})  # type: ignore[misc]
 
 
 class Optimizer(StrEnum):
@@ -49,14 +52,21 @@ class Copies(StrEnum):
 
 @app.command()
 def train(
-    task: Annotated[Task, typer.Argument(help="Which task.")],
+    task: Annotated[What, typer.Argument(help="Which task; bundle and pump_trades are for replays of later times.")],
     data: Data,
     out: Annotated[
         Path,
         typer.Option(
             help="Folder for predictions, and networks as far as they have learnt; of texts also their learning curves."
+            " Of bundle the bundle's folder, of pump_trades a file."
         ),
     ],
+    day: Annotated[
+        str | None,
+        typer.Option(
+            "--until", help="Of bundle and pump_trades: the day (YYYY-MM-DD) before which to learn.", show_default=False
+        ),
+    ] = None,
     test: Annotated[
         Path | None, typer.Option(help="Folder to predict.", show_default="the later part of the task's own")
     ] = None,
@@ -101,7 +111,19 @@ def train(
     another device too. The options on how it learns are for tasks of texts; the others choose for themselves. Splits
     are by time where rows have dates, else by groups of near copies; a folder to predict that lies not later than what
     is learnt from is refused. Needs the extra `train`.
+
+    `tocsin train bundle --until DATE` makes a bundle whose chart encoder and fusion know nothing from DATE on, and
+    `tocsin train pump_trades --until DATE` the thresholds of pump_and_dump: a replay and a backtest of what follows
+    accept them. They take --data, --until and --out alone.
     """
+    if task.value in UNTIL:
+        how = {"test": test, "epochs": epochs, "batch": batch, "rate": rate, "decay": decay, "optimizer": optimizer}
+        if asked_for := [name for name, value in how.items() if value is not None]:
+            raise StartupError(f"{task.value} takes --data, --until and --out alone: leave out --{asked_for[0]}.")
+        until(task.value, data, day, out)
+        return
+    if day is not None:
+        raise StartupError(f"--until is of {' and '.join(UNTIL)}: {task.value} is split by time as its data ask for.")
     with training.extra():
         from engines.training.adversary import PGD_STEPS, Adversary
         from engines.training.augment import Augmentation, AugmentError

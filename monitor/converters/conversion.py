@@ -6,12 +6,15 @@ import importlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from engines.labels import Label
 from monitor.errors import StartupError
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Message
+
+_TEXTS = frozenset({"news", "transcripts"})
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ def convert(
     *,
     events: Collection[str] = (),
     limit: int | None = None,
+    texts_from: date | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Report:
     """Write a recording of a set.
@@ -63,6 +67,9 @@ def convert(
     events, limit
         Which of the set's events, calls, companies or symbols to take (all if empty), and how many at most; the
         module says which they are.
+    texts_from
+        The UTC day before which news and transcripts are left out: a replay needs months of prices to warm up, and of
+        texts, each of which takes as long as thousands of ticks, days.
 
     Raises
     ------
@@ -71,10 +78,19 @@ def convert(
     """
     report = Report()
     made: Made = importlib.import_module(f"monitor.converters.{kind}").read(data, events, limit, report)
-    with RecordingWriter(out, source=kind, parameters=made.parameters) as writer:
+    begin_ns = 0
+    parameters = made.parameters
+    if texts_from is not None:
+        begin_ns = int(datetime.combine(texts_from, time(), UTC).timestamp()) * 1_000_000_000
+        parameters = parameters | {"texts_from": texts_from.isoformat()}
+    with RecordingWriter(out, source=kind, parameters=parameters) as writer:
         first_ns = 0
         for message in made.messages:
             first_ns = first_ns or message.ts_available
+            if message.ts_available < begin_ns and message.topic in _TEXTS:
+                report.kept -= 1
+                report.aside[f"texts before {texts_from}"] += 1
+                continue
             writer.append(message)
             progress((message.ts_available - first_ns) / max(1, made.last_ns - first_ns))
         if made.labels is not None:

@@ -1,21 +1,32 @@
-"""MAEC: transcripts of earnings calls → transcript segments.
+"""MAEC: transcripts of earnings calls → transcript segments, and the calls that turmoil followed → labels.
 
-Input: ``calls_text.parquet`` (call_id, ticker, date, text: one sentence a line). The set knows a call's day, neither
-its hour nor how long a sentence took: a call begins at 21:00 UTC (after New York's close) and a sentence takes 8 s. Its
-voice features are measurements of sentences, not sound, so nothing of them is converted.
+Input: ``calls_text.parquet`` (call_id, ticker, date, text: one sentence a line), and, where it is there,
+``labels.csv.gz`` (call_id and log volatilities: past_logvol_0 of the thirty days before, target_logvol_3d). The set
+knows a call's day, neither its hour nor how long a sentence took: a call begins at 21:00 UTC (after New York's close)
+and a sentence takes 8 s. Its voice features are measurements of sentences, not sound, so nothing of them is converted.
+
+Labels: a call after which the volatility of three daily returns is `TURMOIL` times that of the thirty days before or
+more. The set leaves the first return after a call out, so the three are known by the fourth close; the event is the
+call, whose words would have to foretell them.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 
+import numpy as np
+import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
+from engines.calls import closures
 from engines.instruments import COLUMNS
+from engines.labels import Label
+from engines.typologies import adverse_text
 from monitor.converters.conversion import Made, Report, choose, require
 from monitor.converters.messages import record_message
 from schemas.records import TranscriptSegment
@@ -24,6 +35,12 @@ from schemas.records import TranscriptSegment
 VENUE = "XXXX"
 SENTENCES = 4
 SENTENCE_NS = 8_000_000_000
+#: Volatility after over volatility before from which a call is labelled: one in eight is.
+TURMOIL = 1.5
+#: The close, counted from the call's day, by which it is known.
+KNOWN = 4
+_LABELS = "labels.csv.gz"
+_BEFORE, _AFTER, _MORE = "past_logvol_0", "target_logvol_3d", math.log(TURMOIL)
 
 
 def read(data: Path, events: Collection[str], limit: int | None, report: Report) -> Made:
@@ -44,8 +61,45 @@ def read(data: Path, events: Collection[str], limit: int | None, report: Report)
         messages=(record_message("transcripts", segment) for segment in segments),
         last_ns=segments[-1].ts_available if segments else 0,
         parameters={"calls": len(calls)},
+        labels=_labels(data / _LABELS, calls, segments) if (data / _LABELS).is_file() else None,
         symbols=_symbols({call["ticker"] for call in calls}),
     )
+
+
+def _labels(path: Path, calls: Sequence[dict[str, str]], segments: Sequence[TranscriptSegment]) -> list[Label]:
+    """Return the labels of the calls that turmoil followed, in order of the calls."""
+    table = pv.read_csv(path, convert_options=pv.ConvertOptions(include_columns=["call_id", _BEFORE, _AFTER]))
+    before, after = (table[name].to_numpy() for name in (_BEFORE, _AFTER))
+    turmoil = {name for name, more in zip(table["call_id"].to_pylist(), after - before, strict=True) if more >= _MORE}
+    ends = {segment.call_id: segment.ts_event for segment in segments}  # the last one's counts
+    labels = []
+    for call in calls:
+        if call["call_id"] in turmoil and call["call_id"] in ends:
+            end_ns = ends[call["call_id"]]
+            labels.append(
+                Label(
+                    event_id=call["call_id"],
+                    typology=adverse_text.SPEC.name,
+                    start_ns=_begin_ns(call["date"]),
+                    onset_ns=end_ns,
+                    end_ns=end_ns,
+                    instruments=[f"{call['ticker']}.{VENUE}"],
+                    public_ns=_known_ns(call["date"]),
+                )
+            )
+    return labels
+
+
+def _begin_ns(day: str) -> int:
+    """Return when a call of a day is taken to begin, which is after New York's close."""
+    return int(datetime.combine(date.fromisoformat(day), time(21), UTC).timestamp()) * 1_000_000_000
+
+
+def _known_ns(day: str) -> int:
+    """Return the close by which the volatility after a call is known."""
+    year = int(day[:4])
+    shut = [*closures(year), *closures(year + 1)]
+    return _begin_ns(str(np.busday_offset(day, KNOWN, roll="backward", holidays=shut)))
 
 
 def _segments(call: dict[str, str], report: Report) -> list[TranscriptSegment]:
@@ -54,8 +108,7 @@ def _segments(call: dict[str, str], report: Report) -> list[TranscriptSegment]:
     report.read += len(lines)
     report.kept += len(sentences)
     report.aside["empty sentences"] += len(lines) - len(sentences)
-    begin = datetime.combine(date.fromisoformat(call["date"]), time(21), UTC)
-    begin_ns = int(begin.timestamp()) * 1_000_000_000
+    begin_ns = _begin_ns(call["date"])
     made = []
     for number, first in enumerate(range(0, len(sentences), SENTENCES)):
         said = sentences[first : first + SENTENCES]

@@ -367,3 +367,23 @@ def test_the_digest_names_the_configuration() -> None:
     assert TickConfig(memory_bars=99).digest() != TickConfig().digest()
     with pytest.raises(ValueError, match=r"pump\.window_ns"):
         TickConfig(bars=BarSpec(width_ns=S // 10, grace_ns=0))
+
+
+def test_bars_of_five_seconds_are_decided_on_as_ever() -> None:
+    assert TickConfig.of_bars(BarSpec(), PumpConfig()) == TickConfig()
+
+
+def test_days_have_a_tail_fitted_to_many_of_them() -> None:
+    day = 86_400 * S
+    config = TickConfig.of_bars(BarSpec(width_ns=day, grace_ns=0), PumpConfig())
+    assert config.baseline_half_life_ns == 256 * day
+    engine, draw = TickEngine(config), np.random.default_rng(1)
+    state, price, said = engine.new_state(), 100.0, []
+    for number in range(200):
+        price *= 1.12 if number == 199 else 1.0 + 0.01 * float(draw.choice([-1, 1]))
+        ticks = frame_of("A.X", {"ts_event": [number * day + 70_000 * S], "price": [price], "size": [1.0]})
+        (found,) = [track for track in engine.apply(state, ticks).tracks if track.head == "anomaly"]
+        said.append(float(found.score[0]))
+    assert max(said[:-1]) == 0.0
+    # A move of twelve, where not one of 198 days had more than six: with a memory of half a day it would be 0.67.
+    assert said[-1] > 0.99

@@ -72,8 +72,11 @@ def test_a_bad_setting_is_one_sentence_that_names_the_variable(setting: str, val
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("grace_ms", range(0, 45_000, 2_500))
-def test_every_lateness_that_may_be_set_is_one_that_bars_can_have(grace_ms: int) -> None:
+@pytest.mark.parametrize("bar_s", [1, 5, 86_400])
+@pytest.mark.parametrize("bars", [0, 0.5, 1, 5.9, 6, 6.5, 7, 30])
+def test_every_lateness_that_may_be_set_is_one_that_bars_can_have(bar_s: int, bars: float) -> None:
+    grace_ms = round(bars * bar_s * 1_000)
+
     def allowed(make: Callable[[], object]) -> bool:
         try:
             make()
@@ -81,7 +84,17 @@ def test_every_lateness_that_may_be_set_is_one_that_bars_can_have(grace_ms: int)
             return False
         return True
 
-    assert allowed(lambda: load(grace_ms=grace_ms)) == allowed(lambda: BarSpec(grace_ns=grace_ms * 1_000_000))
+    spec = {"width_ns": bar_s * 1_000_000_000, "grace_ns": grace_ms * 1_000_000}
+    assert allowed(lambda: load(bar_s=bar_s, grace_ms=grace_ms)) == allowed(lambda: BarSpec(**spec))
+
+
+def test_a_wider_bar_asks_for_a_lateness_of_its_own() -> None:
+    code, _, error = run(bar_s="86400")
+    assert code == 2
+    expected = "tocsin: TOCSIN_GRACE_MS is 5000: input should be a multiple of 86400000, the width of bars (bar_s)"
+    assert error.startswith(expected)
+    code, output, _ = run(bar_s="86400", grace_ms="0")
+    assert (code, "TOCSIN_BAR_S" in output) == (0, True)
 
 
 def test_an_absent_broker_is_a_sentence_when_asked_for() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -238,7 +238,11 @@ def write_stocknet(
     table = {"ticker": [t for t, _, _ in tweets], "created_at": at, "text": [text for _, _, text in tweets]}
     pq.write_table(pa.table(table), folder / "tweets.parquet")
     names = ("ticker", "date", "close", "volume")
-    pq.write_table(pa.table(dict(zip(names, zip(*prices, strict=True), strict=True))), folder / "prices_daily.parquet")
+    columns = dict(zip(names, zip(*prices, strict=True), strict=True))
+    close = np.array(columns["close"])
+    # Twice what they are adjusted to: as if the stock was split in two afterwards.
+    bars = {"open": 2 * close - 2, "high": 2 * close + 4, "low": 2 * close - 4, "close": 2 * close, "adj_close": close}
+    pq.write_table(pa.table(columns | bars), folder / "prices_daily.parquet")
     (folder / "StockTable.tsv").write_text(
         "Sector\tSymbol\tCompany\nTechnology\t$AAPL\tApple Inc.\nServices\t$T\tAT&T Inc.\n"
     )
@@ -268,7 +272,7 @@ def test_a_tweet_about_two_companies_is_one_document_that_reaches_both(tmp_path:
     assert report.aside["tweets without text"] == 1
 
 
-def test_a_day_is_one_trade_at_new_yorks_close_in_winter_and_summer(tmp_path: Path) -> None:
+def test_a_day_is_four_trades_at_new_yorks_close_in_winter_and_summer(tmp_path: Path) -> None:
     prices = [
         ("AAPL", "2013-12-31", 80.0, 9.0),
         ("AAPL", "2014-01-02", 79.0, 10.0),
@@ -278,12 +282,40 @@ def test_a_day_is_one_trade_at_new_yorks_close_in_winter_and_summer(tmp_path: Pa
     write_stocknet(tmp_path, [("AAPL", "2014-01-01 10:00:00", "hello")], prices)
     report = convert("stocknet", tmp_path, tmp_path / "r")
     rows = rows_of(Recording.open(tmp_path / "r"))
-    assert rows.ts_event.tolist() == [ns("2014-01-02 21:00:00"), ns("2014-07-01 20:00:00")]
-    assert rows.price.tolist() == [79.0, 93.0]
-    assert rows.size.tolist() == [10.0, 20.0]
-    assert rows.side.tolist() == [0, 0]
+    closes = [ns("2014-01-02 21:00:00")] * 4 + [ns("2014-07-01 20:00:00")] * 4
+    assert rows.ts_event.tolist() == rows.ts_available.tolist() == closes
+    assert rows.price.tolist() == [78.0, 81.0, 77.0, 79.0, 92.0, 95.0, 91.0, 93.0]
+    assert rows.size.tolist() == [2.5] * 4 + [5.0] * 4
+    assert rows.side.tolist() == [0] * 8
     assert report.aside["daily bars before the first tweet"] == 1
     assert report.aside["daily bars without volume"] == 1
+
+
+def test_texts_before_a_day_may_be_left_out_and_prices_stay(tmp_path: Path) -> None:
+    tweets = [("AAPL", "2014-01-01 23:59:59", "early"), ("AAPL", "2014-01-02 00:00:00", "late")]
+    write_stocknet(tmp_path, tweets, [("AAPL", "2014-01-01", 80.0, 9.0), ("AAPL", "2014-01-02", 79.0, 10.0)])
+    report = convert("stocknet", tmp_path, tmp_path / "r", texts_from=date(2014, 1, 2))
+    recording = Recording.open(tmp_path / "r")
+    (message,) = recording.messages(["news"])
+    assert b"late" in message.value
+    assert recording.rows(["frames"]) == 2
+    assert report.aside["texts before 2014-01-02"] == 1
+    assert (report.read, report.kept) == (4, 3)
+    assert recording.manifest.parameters["texts_from"] == "2014-01-02"
+
+
+def test_a_day_whose_next_is_large_is_labelled_from_its_close_to_the_next(tmp_path: Path) -> None:
+    dates = [str(np.datetime64("2014-01-01") + number) for number in range(64)]
+    moves = np.tile([0.01, -0.01], 32)
+    moves[61], moves[63] = 0.0201, 0.0199  # of the sixty before 61 the deviation is 0.01
+    close = (100 * np.exp(np.cumsum(moves))).tolist()
+    prices = [("AAPL", date, price, 1.0) for date, price in zip(dates, close, strict=True)]
+    write_stocknet(tmp_path, [("AAPL", "2014-03-01 10:00:00", "hello")], prices)
+    convert("stocknet", tmp_path, tmp_path / "r")
+    (label,) = Recording.open(tmp_path / "r").labels()
+    assert (label.event_id, label.typology, label.instruments) == ("AAPL_2014-03-03", "elevated_risk", ["AAPL.XNAS"])
+    assert label.start_ns == ns("2014-03-02 21:00:00")
+    assert label.onset_ns == label.end_ns == label.public_ns == ns("2014-03-03 21:00:00")
 
 
 # maec.
@@ -311,6 +343,23 @@ def test_a_call_begins_at_21_utc_and_a_sentence_takes_eight_seconds(tmp_path: Pa
     assert (first.instrument, first.call_id, first.segment) == ("X.XXXX", "20150225_X", 0)
     assert (first.ts_event, second.ts_event) == (ns("2015-02-25 21:00:32"), ns("2015-02-25 21:00:40"))
     assert report.aside["empty sentences"] == 1
+
+
+def test_calls_that_turmoil_followed_are_labelled(tmp_path: Path) -> None:
+    names = [f"20150702_{ticker}" for ticker in "ABC"]
+    table = pa.table({"call_id": names, "ticker": list("ABC"), "date": ["2015-07-02"] * 3, "text": ["Yes.\nNo."] * 3})
+    pq.write_table(table, tmp_path / "calls_text.parquet")
+    rows = [
+        "call_id,past_logvol_0,target_logvol_3d",
+        *(f"{n},-4,{v}" for n, v in zip(names, (-3.6, -3.5, -9), strict=True)),
+    ]
+    (tmp_path / "labels.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
+    convert("maec", tmp_path, tmp_path / "r")
+    (label,) = Recording.open(tmp_path / "r").labels()  # e ** 0.4 is less than 1.5, e ** 0.5 more
+    assert (label.event_id, label.typology, label.instruments) == ("20150702_B", "adverse_text", ["B.XXXX"])
+    assert label.start_ns == ns("2015-07-02 21:00:00")
+    assert label.onset_ns == label.end_ns == ns("2015-07-02 21:00:16")
+    assert label.public_ns == ns("2015-07-09 21:00:00")  # the fourth close: the third of July was a holiday
 
 
 # crypto_l2_ticks.

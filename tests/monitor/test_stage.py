@@ -56,6 +56,14 @@ def test_a_texts_tone_and_its_instruments_sector_go_into_the_signal() -> None:
     assert first.bundle
 
 
+def test_the_width_of_bars_decides_and_their_default_changes_nothing() -> None:
+    usual, days = (
+        load_stages(settings, lambda _: None).instrument.decides
+        for settings in (Settings(), Settings(bar_s=86_400, grace_ms=0))
+    )
+    assert load_stages(Settings(bar_s=5), lambda _: None).instrument.decides == usual != days
+
+
 def test_days_after_which_instruments_are_forgotten_are_obeyed_and_decide() -> None:
     stages = {days: load_stages(Settings(forget_days=days), lambda _: None).instrument for days in (0, 1)}
     assert stages[0].decides != stages[1].decides

@@ -19,7 +19,7 @@ from engines import charts
 from engines.bundle import Bundle
 from engines.chart_encoder import ChartEncoder
 from engines.inference import ORT_CPU
-from engines.training import chart, fusion
+from engines.training import chart, fusion, split
 from tests.engines.test_chart_encoder import write
 
 DAYS = [day for i in range(400) if (day := date(2014, 9, 1) + timedelta(i)).weekday() < 5]
@@ -132,6 +132,7 @@ def labelled(label: npt.NDArray[np.int64], part: npt.NDArray[np.str_]) -> fusion
         day=nothing,
         part=part,
         posts=[],
+        split=split.SHIPPED,
     )
 
 
@@ -139,7 +140,7 @@ def labelled(label: npt.NDArray[np.int64], part: npt.NDArray[np.str_]) -> fusion
 def trained(folder: Path) -> chart.Trained:
     with pytest.MonkeyPatch.context() as patch, Progress(disable=True) as progress:
         patch.setattr(chart, "EPOCHS", 1)
-        return chart.train(folder, 0, progress)
+        return chart.train(folder, fusion.load_days(folder), 0, progress)
 
 
 @pytest.mark.slow

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.pump import File, load, replay, walk_forward
-from benchmarks.pump_tuning import candidates, choose, moments, openings
+from benchmarks.pump import File, Opened, files, judge, load, replay, walk_forward
 from engines.ticks import TickConfig, TickEngine
+from engines.training.pump import candidates, choose, moments, openings, worth
 from engines.typologies.pump_and_dump import PumpConfig
 from schemas.frames import Frame, frame_of
 
@@ -24,6 +25,24 @@ def test_episodes_from_moments_are_those_of_a_replay(data_dir: Path, orders: flo
     replayed = replay(TickEngine(TickConfig(pump=config)), "BNT", ticks)
     assert replayed
     assert openings(config, moments(ticks)) == [episode.opened for episode in replayed]
+
+
+def test_a_choice_earns_on_a_file_what_the_benchmark_counts_there(data_dir: Path) -> None:
+    (file,) = [one for one in files(data_dir / "pump_trades") if one.event_id == "BNT_20200424T1559"]
+    ticks = load(file.path)
+    seen = moments(ticks)
+    # As it was; not verified; no onset; the episode of ten minutes ago, and of one that is still to come.
+    cases = [(0, True), (0, False), (-file.onset, False), (-600 * S, True), (7200 * S, True)]
+    found = []
+    for moved, verified in cases:
+        one = replace(file, onset=file.onset + moved, verified=verified)
+        earned = worth(seen, one.onset, one.verified)
+        for at in (0, 200, 575):
+            opened = [Opened(file.event_id, ts, 0, 1.0) for ts in openings(candidates()[at], seen)]
+            counts = judge([(one, ticks)], {file.event_id: opened})
+            assert earned[at] == counts.caught - counts.false
+        found.append(earned[0])
+    assert found == [1, 0, -1, 0, -1]
 
 
 def test_of_equals_the_middle_is_chosen_and_the_better_always() -> None:

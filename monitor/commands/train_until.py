@@ -1,0 +1,78 @@
+"""`tocsin train bundle` and `tocsin train pump_trades`: what a replay of later times is decided by."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from monitor.commands import training
+from monitor.errors import StartupError
+
+#: What can be trained on the time before a date, and the file or folder that it makes.
+UNTIL = ("bundle", "pump_trades")
+
+
+def until(what: str, data: Path, day: str | None, out: Path) -> None:
+    """Train ``what`` on the time before ``day``, write it to ``out`` and say how a replay uses it.
+
+    Raises
+    ------
+    StartupError
+        The day is none, there is something at ``out``, or the data do not do.
+    """
+    if day is None:
+        raise StartupError(f"{what} needs --until DATE, such as 2015-06-01: nothing from then on is learnt from.")
+    try:
+        at = date.fromisoformat(day)
+    except ValueError as error:
+        raise StartupError(f"--until: expected a date such as 2015-06-01, found {day!r}.") from error
+    if out.exists():
+        raise StartupError(f"{out} is there: remove it or name another --out.")
+    (_bundle if what == "bundle" else _pump)(data, at, out)
+
+
+def _bundle(data: Path, day: date, out: Path) -> None:
+    with training.extra():
+        from engines.bundle import DEFAULT, Bundle
+        from engines.training.build import STOCKS, build_until
+        from engines.training.split import SplitError
+    from rich.console import Console
+
+    if missing := [name for name in STOCKS if not (data / name).is_file()]:
+        raise StartupError(f"{data} lacks {', '.join(missing)}: expected the folder that holds stocknet's.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with training.bar() as progress:
+        try:
+            made = build_until(data, day, out, Bundle.load(DEFAULT), progress)
+        except SplitError as error:
+            raise StartupError(f"--until: {error}.") from error
+    console = Console(highlight=False)
+    for note in made.manifest.parts["fusion"].notes[:2]:
+        console.print(note)
+    for source in made.manifest.lineage:
+        console.print(f"{source.stage} on {source.name}: {source.window}")
+    console.print(f"{out}: bundle {made.id}; replay what follows {day} with --bundle {out}", soft_wrap=True)
+
+
+def _pump(data: Path, day: date, out: Path) -> None:
+    with training.extra():
+        from engines.training.pump import CHOICES, PumpError, train
+    from rich.console import Console
+
+    from engines.thresholds import write_pump
+
+    folder = data / "pump_trades" if (data / "pump_trades").is_dir() else data
+    with training.bar() as progress:
+        task = progress.add_task("files", total=None)
+        try:
+            found = train(folder, day, lambda done, of: progress.update(task, completed=done, total=of))
+        except PumpError as error:
+            raise StartupError(f"{error}.") from error
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    part.write_bytes(write_pump(found))
+    part.rename(out)
+    console = Console(highlight=False)
+    console.print(f"{found.source.note} They span {found.source.window}.", soft_wrap=True)
+    console.print(", ".join(f"{name} {getattr(found.thresholds, name):g}" for name in CHOICES))
+    console.print(f"{out}: replay what follows with `pump = {out.name!r}` in a file for --config", soft_wrap=True)
