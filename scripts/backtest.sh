@@ -34,7 +34,8 @@ pump_trades)
     ;;
 stocknet)
     until=${4:-2015-06-01}
-    step train bundle --data "$data" --until "$until" --out "$out/bundle"
+    # The set has no charts.
+    step train bundle --data "$data" --until "$until" --no-charts --out "$out/bundle"
     printf 'bar_s = 86400\ngrace_ms = 0\n' >"$out/settings.toml"
     # A text is kept for ten days; bars are remembered for 256.
     texts_from=$(date -u -d "$until - 17 days" +%F)
@@ -48,7 +49,7 @@ maec)
     # Nothing is learnt from calls: what judges words is the encoder that ships, whose sources are stamped.
     step convert maec "$data/maec" --texts-from "$until" --out "$out/recording"
     # adverse_text only informs.
-    step backtest "$out/recording" --from "$until" --severity info --cell 1d --before 0s --out "$out/tested"
+    step backtest "$out/recording" --from "$until" --severity info --before 0s --out "$out/tested"
     ;;
 *)
     echo "$set_name is no set: expected pump_trades, stocknet or maec." >&2

@@ -70,6 +70,9 @@ def train(
     test: Annotated[
         Path | None, typer.Option(help="Folder to predict.", show_default="the later part of the task's own")
     ] = None,
+    charts: Annotated[
+        bool, typer.Option("--charts/--no-charts", help="Of bundle: whether it has a chart encoder, and learns it.")
+    ] = True,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs at most.", show_default="the task's")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Rows a step.", show_default="the task's")] = None,
     rate: Annotated[float | None, typer.Option(min=0, help="Learning rate.", show_default="the task's")] = None,
@@ -120,7 +123,7 @@ def train(
         how = {"test": test, "epochs": epochs, "batch": batch, "rate": rate, "decay": decay, "optimizer": optimizer}
         if asked_for := [name for name, value in how.items() if value is not None]:
             raise StartupError(f"{task.value} takes --data, --until and --out alone: leave out --{asked_for[0]}.")
-        until(task.value, data, day, out)
+        until(task.value, data, day, out, charts=charts)
         return
     if day is not None:
         raise StartupError(f"--until is of {' and '.join(UNTIL)}: {task.value} is split by time as its data ask for.")

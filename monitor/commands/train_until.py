@@ -12,7 +12,7 @@ from monitor.errors import StartupError
 UNTIL = ("bundle", "pump_trades")
 
 
-def until(what: str, data: Path, day: str | None, out: Path) -> None:
+def until(what: str, data: Path, day: str | None, out: Path, *, charts: bool) -> None:
     """Train ``what`` on the time before ``day``, write it to ``out`` and say how a replay uses it.
 
     Raises
@@ -28,10 +28,13 @@ def until(what: str, data: Path, day: str | None, out: Path) -> None:
         raise StartupError(f"--until: expected a date such as 2015-06-01, found {day!r}.") from error
     if out.exists():
         raise StartupError(f"{out} is there: remove it or name another --out.")
-    (_bundle if what == "bundle" else _pump)(data, at, out)
+    if what == "bundle":
+        _bundle(data, at, out, charts)
+    else:
+        _pump(data, at, out)
 
 
-def _bundle(data: Path, day: date, out: Path) -> None:
+def _bundle(data: Path, day: date, out: Path, charts: bool) -> None:
     with training.extra():
         from engines.bundle import DEFAULT, Bundle
         from engines.training.build import STOCKS, build_until
@@ -43,7 +46,7 @@ def _bundle(data: Path, day: date, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with training.bar() as progress:
         try:
-            made = build_until(data, day, out, Bundle.load(DEFAULT), progress)
+            made = build_until(data, day, out, Bundle.load(DEFAULT), progress, charts=charts)
         except SplitError as error:
             raise StartupError(f"--until: {error}.") from error
     console = Console(highlight=False)

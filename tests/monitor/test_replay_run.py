@@ -204,7 +204,7 @@ def test_a_bundle_that_was_trained_on_what_is_tested_is_refused_unless_that_is_w
     first_ns, last_ns = golden().first_ns, golden().last_ns  # of 2025-03-03
     with pytest.raises(
         StartupError,
-        match=r"training on s spans 2025-01-01 to 2025-03-03, which reaches into .* `tocsin train --until DATE`",
+        match=r"training on s spans 2025-01-01 to 2025-03-03, which reaches into .* `tocsin train bundle --until DATE`",
     ):
         foresight(loaded, first_ns, last_ns, allow=False)
     stamps = foresight(loaded, first_ns, last_ns, allow=True)

@@ -86,6 +86,18 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_bundle_without_charts_looks_at_none(tmp_path: Path) -> None:
+    stocks(tmp_path / "stocknet", np.random.default_rng(0))
+    with Progress(disable=True) as progress:
+        day, kept = datetime(2015, 7, 1).date(), Bundle.load(DEFAULT)
+        made = build_until(tmp_path, day, tmp_path / "bundle", kept, progress, charts=False)
+    assert not {"chart.onnx", "chart.json"} & made.manifest.files.keys()
+    assert list(made.manifest.parts) == ["text", "voice", "fusion"]
+    stages = load_stages(Settings(bundle=tmp_path / "bundle"), lambda _: None)
+    assert stages.about["members"] == ["text", "voice"]
+
+
+@pytest.mark.slow
 def test_a_bundle_until_a_day_says_so_and_keeps_what_knows_of_no_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
