@@ -86,8 +86,8 @@ def foresight(loaded: Loaded, from_ns: int, to_ns: int, *, allow: bool) -> list[
         if found.overlaps and not allow:
             raise StartupError(
                 f"{bundle[0].upper()}{bundle[1:]} may know what it is tested on: {'; '.join(found.overlaps)}. Train one"
-                " with `tocsin train bundle --until DATE` and name it by --bundle, test later times, or say --allow-overlap:"
-                " the result is stamped then."
+                " with `tocsin train bundle --until DATE` and name it by --bundle, test later times, or say"
+                " --allow-overlap: the result is stamped then."
             )
         stamps += [f"Of {bundle}: {sentence}." for sentence in (*found.overlaps, *found.unknown)]
     if loaded.stages.labels:
