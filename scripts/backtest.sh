@@ -45,7 +45,7 @@ stocknet)
         --severity info --cell 1d --before 0s --after 0s --out "$out/tested"
     ;;
 maec)
-    until=${4:-2016-04-01}
+    until=${4:-2016-07-01}
     # Nothing is learnt from calls: what judges words is the encoder that ships, whose sources are stamped.
     step convert maec "$data/maec" --texts-from "$until" --out "$out/recording"
     # adverse_text only informs.

@@ -89,12 +89,12 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
 def test_a_bundle_without_charts_looks_at_none(tmp_path: Path) -> None:
     stocks(tmp_path / "stocknet", np.random.default_rng(0))
     with Progress(disable=True) as progress:
-        day, kept = datetime(2015, 7, 1).date(), Bundle.load(DEFAULT)
+        day, kept = datetime(2015, 6, 1).date(), Bundle.load(DEFAULT)
         made = build_until(tmp_path, day, tmp_path / "bundle", kept, progress, charts=False)
     assert not {"chart.onnx", "chart.json"} & made.manifest.files.keys()
     assert list(made.manifest.parts) == ["text", "voice", "fusion"]
     stages = load_stages(Settings(bundle=tmp_path / "bundle"), lambda _: None)
-    assert stages.about["members"] == ["text", "voice"]
+    assert stages.about["members"] == ["audio", "calls", "text"]
 
 
 @pytest.mark.slow
@@ -103,16 +103,16 @@ def test_a_bundle_until_a_day_says_so_and_keeps_what_knows_of_no_day(
 ) -> None:
     monkeypatch.setattr(chart, "EPOCHS", 1)
     stocks(tmp_path / "stocknet", np.random.default_rng(0))
-    day = datetime(2015, 7, 1).date()
+    day = datetime(2015, 6, 1).date()
     kept = Bundle.load(DEFAULT)
     with Progress(disable=True) as progress:
         made = build_until(tmp_path, day, tmp_path / "bundle", kept, progress)
     (source,) = [source for source in made.manifest.lineage if source.name == "stocknet"]
-    assert last_day(source.window) == datetime(2015, 6, 30).date()
+    assert last_day(source.window) == datetime(2015, 5, 31).date()
     assert source.window == until(day).window
-    assert not knows(made.manifest.lineage, ns("2015-07-01"), ns("2016-01-01")).overlaps
+    assert not knows(made.manifest.lineage, ns("2015-06-01"), ns("2016-01-01")).overlaps
     same = {name for name, entry in kept.manifest.files.items() if made.manifest.files[name] == entry}
     assert same >= {"encoder.onnx", "tokenizer.json", "text.json", "voice.onnx", "voice.json"}
     assert not same & {"chart.onnx", "fusion.onnx", "MODEL_CARD.md"}
     assert made.manifest.parts["text"] == kept.manifest.parts["text"]
-    assert "test from 2015-07-01" in made.manifest.parts["fusion"].split_rule
+    assert "test from 2015-06-01" in made.manifest.parts["fusion"].split_rule
