@@ -107,8 +107,11 @@ def test_a_back_end_that_fails_in_service_is_told_and_no_text_is_lost(monkeypatc
     encode = stages.instrument.encoders["text"]
     plunge = msgspec.structs.replace(news(0.0), headline="Shares plunge as the auditor resigns and fraud is alleged")
 
-    def alerted() -> Alert:
-        arrival = Arrival("news", 0, 0, plunge.instrument, plunge.ts_available, 0, plunge, bytes(32), encode(plunge))
+    # Nothing to an encoder, and another text: the same one would not be encoded again.
+    again = msgspec.structs.replace(plunge, headline=plunge.headline.replace("plunge ", "plunge  "))
+
+    def alerted(said: News) -> Alert:
+        arrival = Arrival("news", 0, 0, said.instrument, said.ts_available, 0, said, bytes(32), encode(said))
 
         async def items() -> AsyncIterator[Item]:
             yield arrival
@@ -119,12 +122,12 @@ def test_a_back_end_that_fails_in_service_is_told_and_no_text_is_lost(monkeypatc
 
         return asyncio.run(alerts())[0]
 
-    before = alerted()
+    before = alerted(plunge)
     assert (before.provenance.backend, before.provenance.engine) == (TENSORRT, "9.9")
     assert stages.about["backend"] == TENSORRT
     fails[0]()
     with structlog.testing.capture_logs() as logged:
-        after = alerted()
+        after = alerted(again)
     assert (after.provenance.backend, after.provenance.engine) == (ORT_CPU, onnxruntime.__version__)
     assert (after.alert_id, after.finding.score) == (before.alert_id, before.finding.score)
     assert stages.about["backend"] == ORT_CPU
