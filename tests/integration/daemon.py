@@ -40,6 +40,8 @@ from schemas.records import News, TranscriptSegment
 from schemas.topics import INSTRUMENT_INPUTS
 
 ROOT = Path(__file__).parents[2]
+#: Settings by which a stream that lies there whole is taken in canonical order, however busy the machine is.
+CANONICAL = {"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0, "overtake_ms": 0}
 
 
 # What is fed.

@@ -21,7 +21,7 @@ from schemas.alerts import digest
 from schemas.records import DeadLetter
 from schemas.topics import BY_NAME, INSTRUMENT_INPUTS
 from tests.corpus import Case, cases
-from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
+from tests.integration.daemon import CANONICAL, Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
 from tests.integration.test_gateway import committed, gateway_process, has_joined, read_all, terminate
 from tests.messages import good
 
@@ -99,7 +99,7 @@ def refused(settings: Settings, feed: Feed, stream: Stream) -> int:
 def test_malformed_messages_are_refused_one_by_one_and_change_nothing(
     topics: Settings, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    settings = topics.model_copy(update={"clock": "data", "checkpoint_interval_s": 1.0, "ladder_down_s": 0.0})
+    settings = topics.model_copy(update=CANONICAL)
     stream = mixed(random.Random(12), day(), corpus(INSTRUMENT_INPUTS, BAD))
     watch = Watch(settings)
     asyncio.run(keep_everything(settings, INSTRUMENT_INPUTS))

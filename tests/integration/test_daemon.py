@@ -18,7 +18,7 @@ from schemas import frames
 from schemas.alerts import AlertEvent, digest
 from schemas.records import Score, Signal
 from schemas.topics import INSTRUMENT_INPUTS
-from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
+from tests.integration.daemon import CANONICAL, Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -37,7 +37,7 @@ async def values(settings: Settings, topic: str) -> list[tuple[int, bytes, bytes
 def test_a_day_goes_through_and_is_proved_by_its_journal(
     topics: Settings, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    settings = topics.model_copy(update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0})
+    settings = topics.model_copy(update=CANONICAL)
     watch = Watch(settings)
     # All there before the worker starts: then it is taken in one order, that of its times.
     with Feed(settings, day()) as feed:
@@ -79,7 +79,7 @@ def test_a_day_goes_through_and_is_proved_by_its_journal(
 
 
 def test_two_workers_share_the_partitions_and_say_the_same(topics: Settings, tmp_path: Path) -> None:
-    settings = topics.model_copy(update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0})
+    settings = topics.model_copy(update=CANONICAL)
     watch = Watch(settings)
     with Feed(settings, day()) as feed:
         feed.finish()

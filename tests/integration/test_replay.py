@@ -18,7 +18,18 @@ from monitor.replay import by_history
 from monitor.replay_output import Replay
 from monitor.settings import Settings
 from schemas.alerts import Alert, AlertEvent, digest
-from tests.integration.daemon import Feed, Watch, Worker, account, before_the_end, day, stages, undisturbed, until
+from tests.integration.daemon import (
+    CANONICAL,
+    Feed,
+    Watch,
+    Worker,
+    account,
+    before_the_end,
+    day,
+    stages,
+    undisturbed,
+    until,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -37,7 +48,7 @@ async def sent(settings: Settings, topic: str) -> list[bytes]:
 
 
 def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings, tmp_path: Path) -> None:
-    settings = topics.model_copy(update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0})
+    settings = topics.model_copy(update=CANONICAL)
     watch = Watch(settings)
     with Feed(settings, day()) as feed:
         feed.finish()
