@@ -76,7 +76,8 @@ class Replayed:
     """What a replay gave; ``table`` holds the state of every key at the end.
 
     Where there is a ``sink``, dead letters are its own; ``refusals`` counts them by topic and reason. ``first_ns`` and
-    ``last_ns`` are the least and the greatest ``ts_available`` of what was applied, ns.
+    ``last_ns`` are the least and the greatest ``ts_available`` of what was applied, ns; ``elsewhere_s`` is the CPU time
+    of other processes that found it.
     """
 
     sink: Sink | None = None
@@ -92,6 +93,7 @@ class Replayed:
     first_ns: int = 0
     last_ns: int = 0
     clock_ns: int = 0
+    elsewhere_s: float = 0.0
     table: StateTable[State] = field(default_factory=StateTable)
     witness: Witness | None = None
 
@@ -109,6 +111,7 @@ class Replayed:
         self.first_ns = min(self.first_ns or other.first_ns, other.first_ns or self.first_ns)
         self.last_ns = max(self.last_ns, other.last_ns)
         self.clock_ns = max(self.clock_ns, other.clock_ns)
+        self.elsewhere_s += other.elsewhere_s
 
     def refuse(self, letter: DeadLetter) -> None:
         """Take a dead letter."""

@@ -231,7 +231,7 @@ class Watch:
                 moments=moments,
             ),
             seconds=time.monotonic() - self.began_s,
-            cpu_s=time.process_time() - self.cpu_s,
+            cpu_s=time.process_time() - self.cpu_s + replayed.elsewhere_s,
             stamps=list(stamps),
         )
 

@@ -20,6 +20,7 @@ import importlib
 import os
 import secrets
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -47,8 +48,9 @@ from schemas.records import DeadLetter, Opening
 
 #: How often a part whose process or machine was lost is begun again.
 RETRIES = 3
-#: What a message costs beside its bytes, in bytes of frames that take as long; more where a model is asked.
-MESSAGE_COST, ASKED_COST = 25_000, 400_000
+#: What a frame costs beside its bytes, what another message does, and one that a model is asked about: in bytes of a
+#: frame that take as long.
+FRAME_COST, MESSAGE_COST, ASKED_COST = 36_000, 8_000, 800_000
 ASKED = frozenset({"news", "transcripts", "audio"})
 
 
@@ -144,8 +146,9 @@ def weigh(recording: Recording, topics: Sequence[str], level: int) -> dict[bytes
     weights: dict[bytes, float] = {}
     for topic in topics:
         asked = topic in ASKED and level < RULES_ONLY
+        cost = ASKED_COST if asked else FRAME_COST if topic == "frames" else MESSAGE_COST
         for key, (count, size) in recording.keys(topic).items():
-            weights[key] = weights.get(key, 0.0) + count * (ASKED_COST if asked else MESSAGE_COST) + size
+            weights[key] = weights.get(key, 0.0) + count * cost + size
     return weights
 
 
@@ -172,6 +175,7 @@ def part(job: Job, keys: frozenset[bytes], carried: Carried | None, stop_ns: int
     StartupError
         Here is another recording, bundle, configuration or release than where the replay was asked for.
     """
+    began_s = time.process_time()
     recording, loaded = _opened(job)
     loaded.set_aside.clear()
     loaded.shed.clear()
@@ -209,7 +213,16 @@ def part(job: Job, keys: frozenset[bytes], carried: Carried | None, stop_ns: int
     # A stream that ended before the seam goes on, with nothing, from there.
     onward = Carried(stopped or Place(stop_ns, clock_ns=replayed.clock_ns), states, thinner)
     records = msgspec.json.encode(_Records(replayed.alerts, replayed.openings, replayed.dead_letters))
-    counts = replace(replayed, sink=None, table=StateTable(), witness=None, alerts=[], openings=[], dead_letters=[])
+    counts = replace(
+        replayed,
+        sink=None,
+        table=StateTable(),
+        witness=None,
+        alerts=[],
+        openings=[],
+        dead_letters=[],
+        elsewhere_s=time.process_time() - began_s,
+    )
     return Found(counts, records, pieces, moments, Counter(loaded.set_aside), Counter(loaded.shed)), onward
 
 
