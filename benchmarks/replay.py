@@ -366,7 +366,7 @@ def compare(path: Path, runs: int) -> float:
     for workers, taken in found.items():
         walls, cpu_s = (", ".join(f"{one[name]:.1f}" for one in taken) for name in ("wall_s", "cpu_s"))
         print(f"Ray, {workers} worker{'s' * (workers > 1)}: {walls} s, of CPU {cpu_s} s")
-    one, two = (min(run["wall_s"] for run in taken) for taken in found.values())
+    one, two = (min(float(run["wall_s"]) for run in taken) for taken in found.values())
     print(f"two workers are {one / two:.2f} times as fast as one, the same digest {digests.pop()}")
     return round(one / two, 2)
 
