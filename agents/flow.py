@@ -7,12 +7,12 @@ import msgspec
 from engines.tracks import Embedding, TickUpdate, Track
 from schemas.frames import Frame
 from schemas.journal import RULES_ONLY, TEXT_AND_TICKS, Clock, Fallback, Ladder
+from schemas.order_frames import OrderFrame
 from schemas.records import (
     AudioSegment,
     ChartSnapshot,
     News,
     Opening,
-    OrderEvent,
     Score,
     Signal,
     TranscriptSegment,
@@ -27,7 +27,7 @@ SHED_AT = {
     "chart": TEXT_AND_TICKS,
     "audio": TEXT_AND_TICKS,
 }
-Value = Frame | OrderEvent | News | TranscriptSegment | AudioSegment | ChartSnapshot | Opening
+Value = Frame | OrderFrame | News | TranscriptSegment | AudioSegment | ChartSnapshot | Opening
 
 
 class Arrival(msgspec.Struct, frozen=True, eq=False):

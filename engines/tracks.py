@@ -12,7 +12,7 @@ from schemas.alerts import Explanation
 
 
 class Track(msgspec.Struct, frozen=True, eq=False):
-    """Scores of one head for one instrument at consecutive moments.
+    """Scores of one head for one instrument, or for one ``account`` that trades in it, at consecutive moments.
 
     Arrays have shape (n,): ``ts_event`` and ``ts_available`` (int64 ns) of the tick, bar's end or text that completed
     the score, ``score`` (float64, calibrated, in [0, 1]), ``window_start`` (int64 ns) of the window it speaks of.
@@ -30,6 +30,7 @@ class Track(msgspec.Struct, frozen=True, eq=False):
     weights: Callable[[int], Mapping[str, float]] = lambda _: {}
     silent: bool = False
     p_value: npt.NDArray[np.float64] | None = None
+    account: str = ""
 
 
 class ClosedBars(msgspec.Struct, frozen=True, eq=False):
@@ -52,6 +53,13 @@ class TickUpdate(msgspec.Struct, frozen=True, eq=False):
     """What a frame or the passing of time changed: bars closed, tracks scored, rows set aside in cleaning."""
 
     bars: ClosedBars | None = None
+    tracks: tuple[Track, ...] = ()
+    counts: dict[str, int] = {}
+
+
+class OrderUpdate(msgspec.Struct, frozen=True, eq=False):
+    """What an order frame, ticks or the passing of time changed: tracks scored, rows that could not be used."""
+
     tracks: tuple[Track, ...] = ()
     counts: dict[str, int] = {}
 

@@ -12,7 +12,7 @@ from engines.tracks import Embedding
 from monitor.sequencer import Pending, Taken
 from schemas import codec
 from schemas.errors import BadMessage
-from schemas.frames import Frame
+from schemas.order_frames import AnyFrame
 from schemas.records import AudioSegment, ChartSnapshot, DeadLetter
 
 KEPT_BYTES = 65_536
@@ -29,7 +29,7 @@ def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int
     except BadMessage as refusal:
         return refused(offset, key, value, timestamp_ms, headers, refusal)
     sha256 = hashlib.sha256(value).digest()
-    available_ns = int(record.ts_available.max()) if isinstance(record, Frame) else record.ts_available
+    available_ns = int(record.ts_available.max()) if isinstance(record, AnyFrame) else record.ts_available
     media = isinstance(record, ChartSnapshot | AudioSegment)
     return Pending(
         offset,

@@ -25,7 +25,7 @@ from monitor.settings import Settings
 from schemas import codec
 from schemas.alerts import AlertEvent
 from schemas.errors import BadMessage
-from schemas.frames import Frame
+from schemas.order_frames import AnyFrame
 from schemas.topics import BY_NAME, TOPICS
 
 #: A commit is due when so many bytes wait, however short ago the last one was.
@@ -71,7 +71,7 @@ def times(topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int)
         record = codec.decode(topic, key, value, timestamp_ms)
     except BadMessage:
         return kafka_ns, kafka_ns
-    if isinstance(record, Frame):
+    if isinstance(record, AnyFrame):
         return int(record.ts_event[-1]), int(record.ts_available.max())
     if isinstance(record, AlertEvent):
         event, available = record.data.times.event_end, record.data.times.available_at

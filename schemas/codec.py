@@ -10,16 +10,17 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import numpy as np
 
-from schemas import frames, journal, media
+from schemas import frames, journal, media, order_frames
 from schemas.alerts import AlertEvent
 from schemas.errors import REASONS as REASONS
 from schemas.errors import BadMessage as BadMessage
 from schemas.frames import Frame
+from schemas.order_frames import OrderFrame
 from schemas.records import (
     AudioSegment,
     ChartSnapshot,
@@ -63,6 +64,7 @@ Value = (
     | Tick
     | Document
     | OrderEvent
+    | OrderFrame
     | News
     | TranscriptSegment
     | AudioSegment
@@ -76,6 +78,7 @@ Value = (
     | journal.Entry
     | journal.Claim
 )
+F = TypeVar("F", Frame, OrderFrame)
 
 _TYPES: dict[str, Any] = {
     "ticks": Tick,
@@ -113,7 +116,7 @@ _KEYS = {
 
 
 def decode(topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int, limits: Limits = LIMITS) -> Value:
-    """Return the record in a message, or the frame.
+    """Return the record in a message, or the frame; a single order event is a frame of one row.
 
     A record that does not say when it became available gets Kafka's timestamp, a frame does so row by row.
 
@@ -138,11 +141,15 @@ def decode(topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int
     if topic == "ticks":
         return decode_tick(key, value, timestamp_ms, limits)
     codec = BY_NAME[topic].codec
+    if codec == "json or arrow":
+        codec = "arrow" if value and value.startswith(order_frames.MAGIC) else "json"
     held = _value(value, _most_bytes(topic, codec, limits))
     lag_ns = limits.words_lag_ns if topic in _WORDS else limits.lag_ns
     if codec == "arrow":
-        frame = frames.decode(held, _name(key).encode())
-        return _frame_at_its_time(frame, timestamp_ms, lag_ns, limits.ahead_ns)
+        name = _name(key).encode()
+        if topic == "orders":
+            return _frame_at_its_time(order_frames.decode(held, name), timestamp_ms, lag_ns, limits.ahead_ns)
+        return _frame_at_its_time(frames.decode(held, name), timestamp_ms, lag_ns, limits.ahead_ns)
     if codec == "media":
         header, payload = media.split(held)
         record = _record(topic, header)
@@ -162,6 +169,8 @@ def decode(topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int
         media.check_chart(record)
     elif isinstance(record, AudioSegment):
         media.check_audio(record)
+    elif isinstance(record, OrderEvent):
+        return order_frames.of_events([record])
     return record  # type: ignore[no-any-return]
 
 
@@ -207,6 +216,8 @@ def encode(record: Value) -> bytes:
     """
     if isinstance(record, Frame):
         return frames.encode(record)
+    if isinstance(record, OrderFrame):
+        return order_frames.encode(record)
     if isinstance(record, AudioSegment | ChartSnapshot):
         return media.join(_encode(msgspec.structs.replace(record, payload=b"")), record.payload)
     return _encode(record)
@@ -362,13 +373,13 @@ def _set_time(record: Record, timestamp_ms: int, lag_ns: int, ahead_ns: int) -> 
         msgspec.structs.force_setattr(record, "ts_available", available)  # nobody else has seen it yet
 
 
-def _frame_at_its_time(frame: Frame, timestamp_ms: int, lag_ns: int, ahead_ns: int) -> Frame:
+def _frame_at_its_time(frame: F, timestamp_ms: int, lag_ns: int, ahead_ns: int) -> F:
     kafka_ns = timestamp_ms * 1_000_000
     event, available = frame.ts_event, frame.ts_available
     first = int(available.min())
     if first == 0 and EARLIEST_NS <= kafka_ns <= LATEST_NS:
         available = np.where(available == 0, kafka_ns, available)
-        frame = Frame(frame.instrument, event, available, *(getattr(frame, n) for n in list(frames.DTYPES)[2:]))
+        frame = msgspec.structs.replace(frame, ts_available=available)
         first = int(available.min())
     last, first_event, last_event = int(available.max()), int(event.min()), int(event.max())
     _check_times(first_event, last_event, first, last, kafka_ns, ahead_ns)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -27,11 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.columns import Layout
 from schemas.errors import BadMessage
 from schemas.records import PRICE_MAX, PRICE_MIN, SIZE_MAX, SIZE_MIN
-
-VERSION = b"1"
-MAX_ROWS = 10_000
 
 
 class Kind(enum.IntEnum):
@@ -60,12 +57,10 @@ FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("trade_id", pa.int64()),
     ("source_offset", pa.int64()),
 )
-DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(kind.to_pandas_dtype()) for name, kind in FIELDS}
-SCHEMA = pa.schema(FIELDS)
-_ITEM_SIZES = tuple(dtype.itemsize for dtype in DTYPES.values())
-_MAX_SCHEMA_BYTES = 65_536
+LAYOUT = Layout(FIELDS, "schemas.frames", {"source_offset": -1})
+SCHEMA = LAYOUT.schema
+DTYPES = LAYOUT.dtypes
 _MAX_KEY_BYTES = 256
-_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
@@ -95,18 +90,7 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
 
 def frame_of(instrument: str, columns: Mapping[str, npt.ArrayLike]) -> Frame:
     """Return a frame of the given columns; prices and sizes left out are NaN, the rest 0 (``source_offset`` -1)."""
-    n = len(np.asarray(columns["ts_event"]))
-    arrays = []
-    for name, dtype in DTYPES.items():
-        if name in columns:
-            arrays.append(np.ascontiguousarray(columns[name], dtype=dtype))
-        elif name == "source_offset":
-            arrays.append(np.full(n, -1, dtype=dtype))
-        elif np.dtype(dtype).kind == "f":
-            arrays.append(np.full(n, np.nan, dtype=dtype))
-        else:
-            arrays.append(np.zeros(n, dtype=dtype))
-    return Frame(instrument, *arrays)
+    return Frame(instrument, *LAYOUT.filled(columns))
 
 
 def trade_number(trade_id: str) -> int:
@@ -121,16 +105,7 @@ def trade_number(trade_id: str) -> int:
 @lru_cache(maxsize=8_192)
 def _schema_message(instrument: str) -> bytes:
     """The stream's first message, which depends on the instrument alone."""
-    schema = SCHEMA.with_metadata({b"instrument": instrument.encode(), b"version": VERSION})
-    return bytes(schema.serialize().to_pybytes())
-
-
-@lru_cache(maxsize=1_024)
-def _batch_header(n: int) -> bytes:
-    """The head of a batch message of ``n`` rows; without nulls it depends on the number of rows alone."""
-    batch = pa.RecordBatch.from_arrays([pa.array(np.zeros(n, dtype)) for dtype in DTYPES.values()], schema=SCHEMA)
-    message = bytes(batch.serialize().to_pybytes())
-    return message[: len(message) - sum(-(-n * size // 8) * 8 for size in _ITEM_SIZES)]
+    return LAYOUT.schema_message({b"instrument": instrument.encode()})
 
 
 def encode(frame: Frame) -> bytes:
@@ -138,33 +113,18 @@ def encode(frame: Frame) -> bytes:
 
     Raises
     ------
-    ValueError: the frame has no row, or more than `MAX_ROWS`.
+    ValueError: the frame has no row, or more than `schemas.columns.MAX_ROWS`.
     """
-    n = len(frame)
-    if not 1 <= n <= MAX_ROWS:
-        raise ValueError(f"a frame holds 1 to {MAX_ROWS} rows, found {n}: slice it before encoding")
-    padding = bytes(-n % 8)
-    parts = [_schema_message(frame.instrument), _batch_header(n)]
-    for name, dtype in DTYPES.items():
-        column: npt.NDArray[Any] = getattr(frame, name)
-        if column.dtype != dtype or len(column) != n:
-            raise ValueError(f"column {name}: expected {n} values of {dtype}, found {len(column)} of {column.dtype}")
-        parts.append(column.tobytes())
-        if column.itemsize == 1:
-            parts.append(padding)
-    parts.append(_END)
-    return b"".join(parts)
+    return LAYOUT.encode(_schema_message(frame.instrument), frame)
 
 
 def decode(value: bytes, key: bytes) -> Frame:
     """Return the frame in a message, its columns read-only views of ``value``.
 
-    Messages come from anywhere, so nothing is believed: lengths are checked against the bytes at hand before anything
-    is built of them, and what could unfold (compression, dictionaries) is refused.
-
     Parameters
     ----------
-    value: an Arrow IPC stream of one record batch, 1 to `MAX_ROWS` rows, with the columns of `FIELDS` and no nulls.
+    value: an Arrow IPC stream of one record batch, 1 to `schemas.columns.MAX_ROWS` rows, with the columns of `FIELDS`
+        and no nulls.
     key: the message's key: the instrument that the schema's metadata names, in UTF-8.
 
     Raises
@@ -176,85 +136,30 @@ def decode(value: bytes, key: bytes) -> Frame:
     return frame
 
 
-@lru_cache(maxsize=1_024)
-def _batch_layout(n: int) -> tuple[bytes, tuple[tuple[np.dtype[Any], int], ...]]:
-    """The head of a batch of ``n`` rows, and each column's type and place after it."""
-    places, at = [], 0
-    for dtype in DTYPES.values():
-        places.append((dtype, at))
-        at += -(-n * dtype.itemsize // 8) * 8
-    return _batch_header(n), tuple(places)
-
-
-_HEAD_BYTES = len(_batch_header(1))
-_ROW_BYTES = sum(_ITEM_SIZES)
-
-
 def _as_written_here(value: bytes, key: bytes) -> Frame | None:
-    """Return the frame if the message is, but for its values, byte for byte what `encode` writes; else None.
-
-    Then there is nothing to parse: metadata that is equal to our own needs no walk, which takes longer than the rest.
-    """
+    """Return the frame if the message is, but for its values, byte for byte what `encode` writes; else None."""
     try:
         instrument = key.decode()
     except UnicodeDecodeError:
         return None
-    schema = _schema_message(instrument) if len(key) <= _MAX_KEY_BYTES else b""
-    start = len(schema) + _HEAD_BYTES
-    held = len(value) - start - len(_END)
-    n = held // _ROW_BYTES  # two columns are padded, by less than half a row together
-    if not schema or not 1 <= n <= MAX_ROWS or held != _ROW_BYTES * n + 2 * (-n % 8):
+    if len(key) > _MAX_KEY_BYTES or not value.startswith(schema := _schema_message(instrument)):
         return None
-    head, places = _batch_layout(n)
-    if not (value.startswith(schema) and value.startswith(head, len(schema)) and value.endswith(_END)):
-        return None
-    return Frame(instrument, *(np.frombuffer(value, dtype, n, start + at) for dtype, at in places))
+    columns = LAYOUT.as_written_here(value, len(schema))
+    return Frame(instrument, *columns) if columns else None
 
 
 def _parse(value: bytes, key: bytes) -> Frame:
-    try:
-        if int.from_bytes(value[4:8], "little") > _MAX_SCHEMA_BYTES:
-            raise _bad("a schema message within 64 KiB", "a longer one")
-        reader = pa.ipc.MessageReader.open_stream(value)
-        instrument = _instrument(reader.read_next_message(), key)
-        message = reader.read_next_message()
-        n, offsets = _layout(message)
-        body = message.body
-        columns = [
-            np.frombuffer(body, dtype, n, offset) for dtype, offset in zip(DTYPES.values(), offsets, strict=True)
-        ]
-    except StopIteration:
-        raise _bad("a schema and one record batch", "a stream that ends before them") from None
-    except (pa.ArrowException, OSError, ValueError, struct.error, RecursionError) as error:
-        raise _bad("a sound Arrow IPC stream", str(error).split("\n")[0][:200] or type(error).__name__) from None
-    try:
-        reader.read_next_message()
-    except StopIteration:
-        pass
-    except (pa.ArrowException, OSError, ValueError):
-        raise _bad("the stream's end after one record batch", "bytes that are no message") from None
-    else:
-        raise _bad("exactly one record batch", "more messages after it")
-    return Frame(instrument, *columns)
+    instrument = named_as(LAYOUT.read_schema(value), key)
+    return Frame(instrument, *LAYOUT.parse(value))
 
 
-def _bad(expected: str, found: str) -> BadMessage:
-    return BadMessage("bad_frame", f"expected {expected}, found {found}; write frames with schemas.frames.encode")
+def named_as(metadata: Mapping[bytes, bytes], key: bytes) -> str:
+    """Return the instrument that a schema's metadata names.
 
-
-def _instrument(message: pa.ipc.Message, key: bytes) -> str:
-    if message.type != "schema":
-        raise _bad("a schema message first", f"a {message.type} message")
-    schema = pa.ipc.read_schema(message)
-    if not schema.equals(SCHEMA) and (
-        schema.names != SCHEMA.names or schema.types != SCHEMA.types or not _little_endian(message)
-    ):
-        raise _bad(
-            "the columns of schemas.frames.FIELDS, in order, little-endian", str(list(schema.names))[:200] or "others"
-        )
-    metadata = schema.metadata or {}
-    if metadata.get(b"version") != VERSION:
-        raise _bad("version 1 in the schema's metadata", str(metadata.get(b"version"))[:40])
+    Raises
+    ------
+    BadMessage: reason "wrong_key": it is not the message's key.
+    """
     if metadata.get(b"instrument") != key:
         raise BadMessage(
             "wrong_key",
@@ -262,65 +167,6 @@ def _instrument(message: pa.ipc.Message, key: bytes) -> str:
             f"found {key[:64]!r}; key the message by its instrument",
         )
     return key.decode()
-
-
-# A walk over the message's flatbuffer (Message.fbs of the Arrow format). pyarrow has verified it, but has no switch
-# that keeps it from decompressing a batch, and does not compare a column's length with its buffer.
-
-
-def _table(meta: memoryview, position: int, slots: int) -> list[int]:
-    """Return the absolute position of each of a table's first ``slots`` fields, 0 where a field is absent."""
-    vtable = position - struct.unpack_from("<i", meta, position)[0]
-    held = (struct.unpack_from("<H", meta, vtable)[0] - 4) // 2
-    offsets = struct.unpack_from(f"<{min(held, slots)}H", meta, vtable + 4)
-    return [position + offset if offset else 0 for offset in offsets] + [0] * (slots - len(offsets))
-
-
-def _header(meta: memoryview, slots: int) -> list[int]:
-    """Return the positions of the fields of the message's header table."""
-    _, _, header = _table(meta, struct.unpack_from("<I", meta, 0)[0], 3)
-    return _table(meta, header + struct.unpack_from("<I", meta, header)[0], slots)
-
-
-def _little_endian(message: pa.ipc.Message) -> bool:
-    meta = memoryview(message.metadata)
-    (endianness,) = _header(meta, 1)
-    return not endianness or struct.unpack_from("<h", meta, endianness)[0] == 0
-
-
-def _vector(meta: memoryview, position: int, count: int) -> tuple[int, ...]:
-    """Return the 64-bit pairs of a vector of ``count`` structs (field nodes, buffers)."""
-    start = position + struct.unpack_from("<I", meta, position)[0]
-    found = struct.unpack_from("<I", meta, start)[0]
-    if not position or found != count:
-        raise _bad(f"{count} entries in the batch's table", str(found))
-    return struct.unpack_from(f"<{2 * count}q", meta, start + 4)
-
-
-def _layout(message: pa.ipc.Message) -> tuple[int, list[int]]:
-    """Return the number of rows, and where in the body each column's values begin."""
-    if message.type != "record batch":
-        raise _bad("a record batch after the schema", f"a {message.type} message")
-    meta = memoryview(message.metadata)
-    length, nodes, buffers, compression, _ = _header(meta, 5)
-    if compression:
-        raise _bad("an uncompressed record batch", "a compressed one")
-    n = struct.unpack_from("<q", meta, length)[0] if length else 0
-    if not 1 <= n <= MAX_ROWS:
-        raise _bad(f"1 to {MAX_ROWS} rows", str(n))
-    if _vector(meta, nodes, len(FIELDS)) != (n, 0) * len(FIELDS):
-        raise _bad(f"{n} values and no null in every column", "other lengths, or nulls")
-    places = _vector(meta, buffers, 2 * len(FIELDS))
-    held = message.body.size
-    end = 0
-    for offset, size in zip(places[::2], places[1::2], strict=True):
-        if offset < end or offset % 8 or not 0 <= size <= held - offset:
-            raise _bad(f"buffers side by side within the body's {held} bytes", f"{size} bytes at {offset}")
-        end = offset + size
-    for size, item in zip(places[3::4], _ITEM_SIZES, strict=True):
-        if not n * item <= size <= n * item + 63:  # padded to 64 bytes at most
-            raise _bad(f"{n * item} bytes of values in a column", str(size))
-    return n, list(places[2::4])
 
 
 def _check_rows(frame: Frame) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from schemas import frames
-from schemas.topics import TOPICS, Topic
+from schemas import frames, order_frames
+from schemas.topics import TOPICS, Codec, Topic
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: Names of topics with the prefix that is the default.
@@ -43,15 +43,25 @@ def schema(topic: Topic) -> dict[str, Any]:
     return {"$schema": DIALECT, "title": PREFIX + topic.name, "description": topic.doc, **body}
 
 
-def _message(topic: Topic) -> dict[str, Any]:
+def _messages(topic: Topic) -> dict[str, dict[str, Any]]:
+    """Return a topic's messages by name: one, or a record and a frame where it takes either."""
+    if topic.codec == "json or arrow":
+        named = {"name": f"{topic.name}.frame", "description": order_frames.__doc__}
+        frame = {**_message(topic, "arrow"), **named}
+        del frame["payload"]
+        return {topic.name: _message(topic, "json"), f"{topic.name}.frame": frame}
+    return {topic.name: _message(topic, topic.codec)}
+
+
+def _message(topic: Topic, codec: Codec) -> dict[str, Any]:
     message: dict[str, Any] = {
         "name": topic.name,
         "summary": topic.doc,
-        "contentType": _CONTENT_TYPES[topic.codec],
+        "contentType": _CONTENT_TYPES[codec],
         "bindings": {"kafka": {"key": {"type": "string", "description": topic.key}}},
     }
-    if topic.codec in _ENVELOPES:
-        message["description"] = _ENVELOPES[topic.codec]
+    if codec in _ENVELOPES:
+        message["description"] = _ENVELOPES[codec]
     if topic.records:
         message["payload"] = {
             "schemaFormat": "application/schema+json;version=draft-2020-12",
@@ -65,7 +75,7 @@ def _channel(topic: Topic) -> dict[str, Any]:
     return {
         "address": PREFIX + topic.name,
         "description": f"{topic.doc} Key: {topic.key}. Scope: {topic.scope}.",
-        "messages": {topic.name: {"$ref": f"#/components/messages/{topic.name}"}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _messages(topic)},
         "bindings": {"kafka": {"topicConfiguration": {"cleanup.policy": [policy], "retention.ms": topic.retention_ms}}},
     }
 
@@ -82,7 +92,7 @@ def asyncapi() -> dict[str, Any]:
         },
         "defaultContentType": "application/json",
         "channels": {topic.name: _channel(topic) for topic in TOPICS},
-        "components": {"messages": {topic.name: _message(topic) for topic in TOPICS}},
+        "components": {"messages": {name: one for topic in TOPICS for name, one in _messages(topic).items()}},
     }
 
 

@@ -12,7 +12,7 @@ import msgspec
 from schemas import alerts, journal, records
 
 DAY_MS = 86_400_000
-Codec = Literal["json", "arrow", "media", "bytes"]
+Codec = Literal["json", "arrow", "json or arrow", "media", "bytes"]
 Scope = Literal["instrument", "account", "market", "none"]
 
 
@@ -74,10 +74,10 @@ TOPICS: tuple[Topic, ...] = (
         name="orders",
         key="instrument",
         records=(records.OrderEvent,),
-        codec="json",
+        codec="json or arrow",
         scope="instrument",
         retention_ms=7 * DAY_MS,
-        doc="Order events.",
+        doc="Order events: single ones, or many of one instrument in columns (Arrow IPC stream).",
     ),
     Topic(
         name="news",

@@ -37,7 +37,7 @@ _NUMBERS = ("price", "size", "bid", "ask", "bid_size", "ask_size", "original_pri
 
 
 def _is_json(topic: str) -> bool:
-    return BY_NAME[topic].codec == "json"
+    return BY_NAME[topic].codec in {"json", "json or arrow"}
 
 
 def _header_of(topic: str, value: bytes) -> tuple[dict[str, Any], bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -19,7 +20,8 @@ from monitor.report.page import Block, Cell, Note, Picture, Plot, Sound, Table, 
 from monitor.report.sources import Evidence, Place, usable
 from schemas.alerts import Alert
 from schemas.frames import Frame, Kind
-from schemas.records import AudioSegment, ChartSnapshot, News, OrderEvent, TranscriptSegment
+from schemas.order_frames import Action, OrderFrame
+from schemas.records import AudioSegment, ChartSnapshot, News, TranscriptSegment
 
 #: Points of a waveform, and ticks, that are drawn at most.
 MOST_POINTS = 1_500
@@ -100,17 +102,19 @@ def _pieces(text: str, places: Iterable[Marked]) -> list[tuple[str, float | None
 
 def orders(alert: Alert, evidence: Evidence) -> list[Block]:
     """Return the orders that an alert rests on, newest first."""
+    held = [one for _, one in usable(evidence.verified(alert, "orders"), OrderFrame)]
+    places = itertools.islice(((one, i) for one in held for i in reversed(range(len(one)))), MOST_ORDERS)
     rows: list[list[str | Cell]] = [
         [
-            clock(one.ts_event, "%H:%M:%S.%f")[:-3],
-            one.action,
-            one.side,
-            f"{one.price:.6g}" if one.price else "market",
-            f"{one.size:,.6g}",
-            one.account,
-            one.order_id,
+            clock(one.ts_event.item(i), "%H:%M:%S.%f")[:-3],
+            Action(one.action.item(i)).name.lower(),
+            "buy" if one.side[i] > 0 else "sell",
+            f"{one.price[i]:.6g}" if one.price[i] else "market",
+            f"{one.size[i]:,.6g}",
+            one.accounts[one.account[i]] if one.account[i] >= 0 else "",
+            str(one.order[i]),
         ]
-        for _, one in usable(evidence.verified(alert, "orders"), OrderEvent)
+        for one, i in places
     ]
     if not rows:
         return []
@@ -118,9 +122,9 @@ def orders(alert: Alert, evidence: Evidence) -> list[Block]:
         Table(
             caption="Orders that the alert rests on, newest first",
             head=["event (UTC)", "action", "side", "price", "size", "account", "order"],
-            rows=rows[:MOST_ORDERS],
+            rows=rows,
             numeric=frozenset({3, 4}),
-            more=f"{len(rows) - MOST_ORDERS:,} earlier ones are left out here." if rows[MOST_ORDERS:] else "",
+            more=f"{earlier:,} earlier ones are left out here." if (earlier := sum(map(len, held)) - len(rows)) else "",
         )
     ]
 

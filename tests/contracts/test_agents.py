@@ -30,6 +30,7 @@ from engines.typologies.market_wide import CrowdConfig
 from monitor.state import StateTable
 from schemas.alerts import Alert
 from schemas.journal import Clock, Ladder
+from schemas.order_frames import of_events
 from schemas.records import OrderEvent, Score
 from tests.agents import streams
 from tests.agents.streams import BEGIN, KEY, S
@@ -125,7 +126,7 @@ def instrument_day() -> tuple[Any, ...]:
     items[middle:middle] = [
         FOREIGN[0],
         Ladder(1, "slow"),
-        Arrival("orders", 0, len(items), KEY, at, len(items), order, bytes(32)),
+        Arrival("orders", 0, len(items), KEY, at, len(items), of_events([order]), bytes(32)),
         FOREIGN[1],
         Ladder(0, "well"),
     ]

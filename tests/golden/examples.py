@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schemas import alerts, codec, frames, journal, records
+from schemas import alerts, codec, frames, journal, order_frames, records
 from tests import messages
 
 MESSAGES = Path(__file__).parent / "messages"
@@ -24,7 +24,8 @@ class Example(NamedTuple):
 
     @property
     def path(self) -> Path:
-        return MESSAGES / f"{self.name}.{_SUFFIXES.get(self.topic, 'json')}"
+        suffix = "arrow" if isinstance(self.record, order_frames.OrderFrame) else _SUFFIXES.get(self.topic, "json")
+        return MESSAGES / f"{self.name}.{suffix}"
 
     def encoded(self) -> bytes:
         return codec.encode(self.record)
@@ -50,6 +51,24 @@ _FRAME = frames.frame_of(
         "trade_id": [7, 0, 0, 7, 7, 0, 0],
         "source_offset": [40, 41, 42, 43, 44, 45, -1],
     },
+)
+
+_ORDER_FRAME = order_frames.order_frame_of(
+    "ACME.XTOC",
+    {
+        "ts_event": [T, T + 1, T + 2, T + 3, T + 4, T + 5],
+        "ts_available": [T + 10] * 6,
+        "action": list(order_frames.Action),
+        "side": [1, 1, -1, 1, -1, 1],
+        "price": [10.5, 10.4, 10.6, 10.4, 0.0, 10.4],
+        "size": [100.0, 90.0, 0.0, 40.0, 25.0, 50.0],
+        "order": [12, 12, 2**62, 12, 14, 12],
+        "trade": [0, 0, 0, 7, 0, 0],
+        "account": [0, 0, 1, 0, -1, 0],
+        "trader": [0, 0, -1, 0, -1, 0],
+    },
+    ("a1", "Zürich 2"),
+    ("t1",),
 )
 
 ALERT = alerts.Alert(
@@ -133,6 +152,7 @@ EXAMPLES: tuple[Example, ...] = (
             trade_id="7",
         ),
     ),
+    Example("order_frame", "orders", _ACME, _ORDER_FRAME),
     Example(
         "document",
         "documents",
