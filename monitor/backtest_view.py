@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from engines.backtest.comparison import Comparison
-from engines.backtest.results import Backtest, Contender, CostCurve, Estimate, Opened
+from engines.backtest.results import Backtest, Contender, CostCurve, Opened
 from engines.backtest.whatif import Priced
 from monitor.commands.tables import at
+from monitor.numbers import duration, interval, money, number, plural, rate
 
 #: Rows of a list that are printed; all are in the JSON.
 _SHOWN = 10
@@ -38,7 +39,7 @@ def show(console: Console, found: Backtest) -> None:
     if told := _intervals(found.contenders[0]):
         console.print(told, soft_wrap=True)
     k = found.days[0].k if found.days else found.parameters.k
-    reached, ceiling = (_number(one.value, ".2f") for one in (found.precision_at_k, found.ceiling_at_k))
+    reached, ceiling = (number(one.value, ".2f") for one in (found.precision_at_k, found.ceiling_at_k))
     console.print(f"precision@{k} on days with an event: {reached}, of at most {ceiling}", soft_wrap=True)
     if found.cost_curves:
         _costs(console, found, found.cost_curves[0])
@@ -52,8 +53,8 @@ def show(console: Console, found: Backtest) -> None:
                 f"{one.episodes:,}",
                 f"{one.fallen:,}",
                 f"{one.false:,}",
-                _number(one.recall.value, ".2f"),
-                _number(one.precision.value, ".2f"),
+                number(one.recall.value, ".2f"),
+                number(one.precision.value, ".2f"),
                 lost,
             )
         _print(console, table)
@@ -69,11 +70,11 @@ def _warnings(found: Backtest) -> list[str]:
     tested = found.tested
     told = [*tested.stamps, *found.notes, *(f"Left out: {gap.what}." for gap in tested.gaps)]
     if tested.unknown_instruments:
-        names = _counted(len(tested.unknown_instruments), "instrument")
-        skipped = _counted(tested.labels_skipped, "label")
+        names = plural(len(tested.unknown_instruments), "instrument")
+        skipped = plural(tested.labels_skipped, "label")
         told.append(f"Left out: {skipped} and {names} of labels of which nothing was heard.")
     if tested.labels_outside:
-        told.append(f"{_counted(tested.labels_outside, 'label')} outside what was tested: not judged.")
+        told.append(f"{plural(tested.labels_outside, 'label')} outside what was tested: not judged.")
     return told
 
 
@@ -83,20 +84,20 @@ def _contenders(rows: Sequence[Contender]) -> Table:
         table.add_row(
             Text(one.name, style="bold" if one.kind == "tocsin" else "dim" if one.kind != "typology" else ""),
             f"{one.episodes:,.0f}",
-            _number(one.recall.value, ".2f"),
-            _number(one.precision.value, ".2f"),
-            _number(one.pr_auc.value, ".2f"),
-            _number(one.nab.value, "z.0f"),
-            _duration(one.delay_median_s.value),
-            _duration(one.lead_median_s.value),
-            _money(one.cost.value),
+            number(one.recall.value, ".2f"),
+            number(one.precision.value, ".2f"),
+            number(one.pr_auc.value, ".2f"),
+            number(one.nab.value, "z.0f"),
+            duration(one.delay_median_s.value, signed=True),
+            duration(one.lead_median_s.value, signed=True),
+            money(one.cost.value),
         )
     return table
 
 
 def _rates(one: Contender, analysts: int) -> str:
     a_day, each, share = (
-        _rate(held.value) for held in (one.alerts_per_day, one.alerts_per_instrument_day, one.alerts_per_analyst_day)
+        rate(held.value) for held in (one.alerts_per_day, one.alerts_per_instrument_day, one.alerts_per_analyst_day)
     )
     shared = f", {share} an analyst" if analysts > 1 else ""
     return f"tocsin: {a_day} alarms a day, {each} an instrument{shared}; {one.informed:,} more episodes only inform"
@@ -104,14 +105,14 @@ def _rates(one: Contender, analysts: int) -> str:
 
 def _intervals(one: Contender) -> str:
     figures = {"recall": one.recall, "precision": one.precision, "PR-AUC": one.pr_auc}
-    told = [f"{name} {_span(found)}" for name, found in figures.items() if found.low is not None]
+    told = [f"{name} {interval(found)}" for name, found in figures.items() if found.low is not None]
     return f"tocsin, 95 % of draws: {', '.join(told)}" if told else ""
 
 
 def _costs(console: Console, found: Backtest, curve: CostCurve) -> None:
     console.print(
-        f"cost today {_money(curve.today.cost)} (flag nothing {_money(curve.flag_nothing)}, flag all "
-        f"{_money(curve.flag_all)}); cheapest in hindsight {_money(curve.cheapest.cost)}, at an urgency of "
+        f"cost today {money(curve.today.cost)} (flag nothing {money(curve.flag_nothing)}, flag all "
+        f"{money(curve.flag_all)}); cheapest in hindsight {money(curve.cheapest.cost)}, at an urgency of "
         f"{curve.cheapest.threshold:g}",
         soft_wrap=True,
     )
@@ -119,7 +120,7 @@ def _costs(console: Console, found: Backtest, curve: CostCurve) -> None:
     if walked is not None:
         chosen = sum(one.chosen for one in walked.choices)
         console.print(
-            f"chosen day by day on what was known: {_money(walked.cost)}"
+            f"chosen day by day on what was known: {money(walked.cost)}"
             if chosen
             else "no threshold could be chosen on the past: too few labels were known in time",
             soft_wrap=True,
@@ -140,7 +141,7 @@ def show_prices(console: Console, head: str, prices: Sequence[Priced]) -> None:
             f"{one.an_instrument_day:,.3f}",
         ]
         if labelled:
-            cells += [f"{one.caught:,}", f"{one.missed:,}", f"{one.false:,}", f"{_money(one.cost)}"]
+            cells += [f"{one.caught:,}", f"{one.missed:,}", f"{one.false:,}", f"{money(one.cost)}"]
         table.add_row(*cells, style="bold" if one.today else "")
     _print(console, table)
 
@@ -152,7 +153,7 @@ def show_comparison(console: Console, found: Comparison) -> None:
         table.add_row(
             one.typology,
             *(f"{count:,}" for count in (one.a, one.b, one.both, one.only_a, one.only_b, one.severity)),
-            _duration(one.shift_median_s),
+            duration(one.shift_median_s, signed=True),
         )
     _print(console, table)
     for name, alone in (("A", found.only_a), ("B", found.only_b)):
@@ -193,34 +194,3 @@ def _print(console: Console, table: Table) -> None:
 def _first(instruments: Sequence[str]) -> str:
     first, *others = instruments
     return f"{first} and {len(others)} more" if others else first
-
-
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "–" if value is None else f"{value:{form}}{unit}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _rate(value: float | None) -> str:
-    """Return how often something is, three digits of it: thousands as they are counted."""
-    return _number(value, ".3g" if (value or 0) < 1_000 else ",.0f")
-
-
-def _money(value: float | None) -> str:
-    return _number(value, ",.0f" if abs(value or 0) < 1e9 else ".4g")
-
-
-def _span(one: Estimate) -> str:
-    return "–" if one.low is None or one.high is None else f"{one.low:.2f} to {one.high:.2f}"
-
-
-def _duration(s: float | None) -> str:
-    """Return a duration in seconds as a person says it."""
-    if s is None:
-        return "–"
-    for limit, unit, size in ((120, "s", 1), (7_200, "min", 60), (172_800, "h", 3_600)):
-        if abs(s) < limit:
-            return f"{s / size:+.{0 if size == 1 else 1}f} {unit}"
-    return f"{s / 86_400:+.1f} d"

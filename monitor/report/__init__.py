@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.backtest.results import Backtest
+from monitor.numbers import duration, plural
 from monitor.recordings import Recording
 from monitor.render import clock
 from monitor.replay_output import Replay
 from monitor.report import alarms, curves, page, prices, quality, timing
 from monitor.report.material import Material, gather
-from monitor.report.numbers import duration, plural
 from monitor.report.page import Cell, Facts, Page, Section
 
 #: What a report holds, in the order in which it is read.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engines.labels import Label
+from monitor.numbers import NONE, duration, plural
 from monitor.render import clock
 from monitor.report import dossier
 from monitor.report.material import Material
-from monitor.report.numbers import NONE, duration, plural
 from monitor.report.page import Block, Cell, Fold, Section, Table
 from schemas.alerts import SEVERITIES, Alert
 

@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from engines.backtest.results import Calibration, CostCurve, PrCurve
+from monitor.numbers import duration, estimate, money, number
 from monitor.render import clock
 from monitor.report import figures, inks
 from monitor.report.inks import Ink
 from monitor.report.material import Material
-from monitor.report.numbers import duration, estimate, money, number
 from monitor.report.page import Block, Cell, Fold, Note, Plot, Section, Table
 
 #: Lines of curves beside Tocsin's own.

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
+from monitor.numbers import duration
 from monitor.recordings import Recording
 from monitor.render import clock
 from monitor.report import conditions, exhibits, figures, inks
-from monitor.report.numbers import duration
 from monitor.report.page import Block, Cell, Facts, Note, Page, Plot, Section, Table, write
 from monitor.report.sources import Evidence, Place, State, Tape, Window
 from schemas.alerts import Alert

@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from engines.labels import Label
+from monitor.numbers import duration, plural
 from monitor.render import clock
 from monitor.report import figures, inks
 from monitor.report.bars import Bars
 from monitor.report.material import Material
-from monitor.report.numbers import duration, plural
 from monitor.report.page import Block, Cell, Fold, Note, Plot, Section, Table
 from schemas.alerts import SEVERITIES, Alert
 from schemas.records import News

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import plotly.graph_objects as go
 
 from engines.backtest.results import Contender, Estimate
+from monitor.numbers import NONE, between, count, duration, interval, money, number, rate
 from monitor.report import figures, inks
 from monitor.report.material import Material
-from monitor.report.numbers import NONE, cell, count, duration, interval, money, number, rate, rate_cell, time_cell
 from monitor.report.page import Block, Card, Cards, Cell, Facts, Note, Plot, Section, Table
 
 
@@ -27,7 +29,7 @@ def brief(material: Material) -> Section:
         return Card(
             title=title,
             value=number(mine.value),
-            interval=f"95 %: {interval(mine)}" if interval(mine) else "no interval",
+            interval=_interval(mine),
             at=_on_scale(mine),
             others=others,
             note=note,
@@ -41,14 +43,14 @@ def brief(material: Material) -> Section:
         Card(
             title=f"Precision@{found.parameters.k} by day",
             value=number(found.precision_at_k.value),
-            interval=f"95 %: {interval(found.precision_at_k)}" if interval(found.precision_at_k) else "no interval",
+            interval=_interval(found.precision_at_k),
             at=_on_scale(found.precision_at_k),
             others=[("always", found.ceiling_at_k.value, f"ceiling {number(found.ceiling_at_k.value)}")],
         ),
         Card(
             title="Alarms a day",
             value=rate(a_day.value),
-            interval=f"95 %: {rate(a_day.low)} to {rate(a_day.high)}" if a_day.low is not None else "no interval",
+            interval=_interval(a_day, rate),
             others=[
                 ("none", None, f"{rate(own.alerts_per_instrument_day.value)} an instrument"),
                 ("none", None, f"{rate(own.alerts_per_analyst_day.value)} an analyst"),
@@ -57,7 +59,7 @@ def brief(material: Material) -> Section:
         Card(
             title="Lead before the public event",
             value=duration(lead.value),
-            interval=f"95 %: {duration(lead.low)} to {duration(lead.high)}" if lead.low is not None else "no interval",
+            interval=_interval(lead, duration),
             others=[
                 ("none", None, f"one in ten below {duration(own.lead_p10_s.value)}"),
                 ("none", None, f"delay from onset {duration(own.delay_median_s.value)}"),
@@ -71,7 +73,7 @@ def brief(material: Material) -> Section:
             Card(
                 title="Cost",
                 value=money(own.cost.value),
-                interval=f"95 %: {money(own.cost.low)} to {money(own.cost.high)}" if own.cost.low is not None else "",
+                interval=_interval(own.cost, money),
                 others=[
                     ("none", None, f"flag nothing {money(curve.flag_nothing)}"),
                     ("none", None, f"flag all {money(curve.flag_all)}"),
@@ -89,6 +91,16 @@ def brief(material: Material) -> Section:
     )
 
 
+def _interval(one: Estimate, said: Callable[[float | None], str] = number) -> str:
+    told = between(one, said)
+    return f"95 %: {told}" if told else "no interval"
+
+
+def _cell(one: Estimate, said: Callable[[float | None], str] = number, to: str = "\N{EN DASH}") -> Cell:
+    """Return an estimate as a table's cell, its interval below it; ``to`` is a word where there may be a minus."""
+    return Cell(text=said(one.value), under=between(one, said, to))
+
+
 def _on_scale(one: Estimate) -> tuple[float, float, float] | None:
     if one.value is None:
         return None
@@ -100,14 +112,14 @@ def _contenders(contenders: list[Contender]) -> Table:
         [
             Cell(text=one.name, title=one.title) if one.title else one.name,
             Cell(text=count(one.episodes), under=f"{count(one.hits)} right"),
-            cell(one.precision),
-            cell(one.recall),
-            cell(one.own_recall),
-            rate_cell(one.alerts_per_day),
-            time_cell(one.lead_median_s),
-            time_cell(one.delay_median_s),
-            cell(one.pr_auc),
-            cell(one.brier, ".2f"),
+            _cell(one.precision),
+            _cell(one.recall),
+            _cell(one.own_recall),
+            _cell(one.alerts_per_day, rate),
+            _cell(one.lead_median_s, duration, " to "),
+            _cell(one.delay_median_s, duration, " to "),
+            _cell(one.pr_auc),
+            _cell(one.brier),
             Cell(text=number(one.nab.value, "z.0f"), under=interval(one.nab, "z.0f")),
             money(one.cost.value),
         ]
@@ -189,8 +201,8 @@ def ablation(material: Material) -> Section:
                         str(one.fallen),
                         str(one.leaning),
                         str(one.false),
-                        cell(one.recall),
-                        cell(one.precision),
+                        _cell(one.recall),
+                        _cell(one.precision),
                         _named(one.lost),
                         _named(one.gained),
                     ]

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from monitor.numbers import duration, estimate, plural
 from monitor.render import clock
 from monitor.report import figures, inks
 from monitor.report.inks import Ink
 from monitor.report.material import Material
-from monitor.report.numbers import duration, estimate, plural
 from monitor.report.page import Block, Plot, Section, Table
 
 DAY_MS = 86_400_000

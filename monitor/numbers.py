@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from engines.backtest.results import Estimate
-from monitor.report.page import Cell
 
 NONE = "–"
 
@@ -54,25 +55,20 @@ def money(value: float | None) -> str:
     return format(value, ".2g" if size < 10 else ",.0f" if size < 1e9 else ".4g")
 
 
+def between(one: Estimate, said: Callable[[float | None], str], to: str = " to ") -> str:
+    """Return the interval of an estimate, its ends as ``said``, or nothing.
+
+    Example
+    -------
+    >>> between(Estimate(60.0, 30.0, 7_200.0), duration)
+    '30 s to 2 h'
+    """
+    return "" if one.low is None or one.high is None else f"{said(one.low)}{to}{said(one.high)}"
+
+
 def interval(one: Estimate, form: str = ".2f") -> str:
-    """Return the interval of an estimate, or nothing."""
-    return "" if one.low is None or one.high is None else f"{one.low:{form}} to {one.high:{form}}"
-
-
-def cell(one: Estimate, form: str = ".2f") -> Cell:
-    """Return an estimate of what is not negative as a table's cell, its interval below it."""
-    return Cell(text=number(one.value, form), under=interval(one, form).replace(" to ", "\N{EN DASH}"))
-
-
-def rate_cell(one: Estimate) -> Cell:
-    """Return an estimate of a rate as a table's cell, its interval below it."""
-    return Cell(text=rate(one.value), under="" if one.low is None else f"{rate(one.low)}\N{EN DASH}{rate(one.high)}")
-
-
-def time_cell(one: Estimate) -> Cell:
-    """Return an estimate of a duration in seconds as a table's cell, its interval below it."""
-    known = one.low is not None and one.high is not None
-    return Cell(text=duration(one.value), under=f"{duration(one.low)} to {duration(one.high)}" if known else "")
+    """Return the interval of an estimate as numbers, or nothing."""
+    return between(one, lambda value: number(value, form))
 
 
 def estimate(one: Estimate, form: str = ".2f") -> str:
@@ -87,17 +83,18 @@ def estimate(one: Estimate, form: str = ".2f") -> str:
     return number(one.value, form) + (f" ({span})" if span else "")
 
 
-def duration(s: float | None) -> str:
-    """Return a duration in seconds as a person says it.
+def duration(s: float | None, *, signed: bool = False) -> str:
+    """Return a duration in seconds as a person says it; one that is ``signed`` with its plus too.
 
     Example
     -------
-    >>> duration(-95.0), duration(5_400), duration(9_000)
-    ('-95 s', '90 min', '2.5 h')
+    >>> duration(-95.0), duration(5_400), duration(9_000, signed=True)
+    ('-95 s', '90 min', '+2.5 h')
     """
     if s is None:
         return NONE
+    form = "+.3g" if signed else ".3g"
     for limit, unit, size in ((120, "s", 1), (7_200, "min", 60), (172_800, "h", 3_600)):
         if abs(s) < limit:
-            return f"{s / size:.3g} {unit}"
-    return f"{s / 86_400:.3g} d"
+            return f"{s / size:{form}} {unit}"
+    return f"{s / 86_400:{form}} d"
