@@ -11,8 +11,8 @@ from rich.text import Text
 from engines.backtest.comparison import Comparison
 from engines.backtest.results import Backtest, Contender, CostCurve, Opened
 from engines.backtest.whatif import Priced
-from monitor.commands.tables import at
 from monitor.numbers import duration, interval, money, number, plural, rate
+from monitor.render import clock
 
 #: Rows of a list that are printed; all are in the JSON.
 _SHOWN = 10
@@ -28,7 +28,7 @@ def show(console: Console, found: Backtest) -> None:
     tested = found.tested
     console.print(
         f"{tested.labels} events ({tested.benign} more only look bad) on {tested.instruments} instruments, "
-        f"{at(tested.from_ns)} to {at(tested.to_ns)} UTC; {found.cells:,} cells, {found.positive_cells} of them an "
+        f"{clock(tested.from_ns)} to {clock(tested.to_ns)} UTC; {found.cells:,} cells, {found.positive_cells} of them an "
         "event's",
         soft_wrap=True,
     )
@@ -61,7 +61,7 @@ def show(console: Console, found: Backtest) -> None:
     if found.missed:
         table = _table("missed", "onset (UTC)", "instrument")
         for label in found.missed[:_SHOWN]:
-            table.add_row(label.typology, at(label.onset_ns), _first(label.instruments))
+            table.add_row(label.typology, clock(label.onset_ns), _first(label.instruments))
         _print(console, table)
         _more(console, len(found.missed), "missed")
 
@@ -165,7 +165,7 @@ def _alone(console: Console, title: str, alone: Sequence[Opened]) -> None:
     table = _table(title, "known (UTC)", "instrument", "severity", "score", "episode")
     for one in alone[:_SHOWN]:
         table.add_row(
-            one.typology, at(one.available_ns), one.instrument, one.severity, f"{one.score:.3f}", one.episode_id[:12]
+            one.typology, clock(one.available_ns), one.instrument, one.severity, f"{one.score:.3f}", one.episode_id[:12]
         )
     _print(console, table)
     _more(console, len(alone), title)

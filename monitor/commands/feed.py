@@ -41,10 +41,11 @@ def feed(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from monitor.commands.tables import at, damage
+    from monitor.commands.tables import damage
     from monitor.errors import StartupError
     from monitor.feed import Played, play, topics_of
     from monitor.recordings import Recording
+    from monitor.render import clock
     from monitor.settings import load
 
     pace = _pace(speed)
@@ -68,7 +69,7 @@ def feed(
 
     def show(played: Played) -> None:
         rate = played.sent / max(1e-9, time.monotonic() - begun_s)
-        bar.update(task, total=played.total, completed=played.position, at=at(played.at_ns), rate=rate)
+        bar.update(task, total=played.total, completed=played.position, at=clock(played.at_ns), rate=rate)
 
     async def run() -> Played:
         stop = asyncio.Event()
@@ -91,13 +92,13 @@ def feed(
     took_s = time.monotonic() - begun_s
     if played.stopped:
         typer.echo(
-            f"Stopped after {played.position:,} of {played.total:,} messages, at {at(played.at_ns)} UTC of the "
+            f"Stopped after {played.position:,} of {played.total:,} messages, at {clock(played.at_ns)} UTC of the "
             f"recording; all of them are delivered. Go on with: --from {played.position}"
         )
         raise typer.Exit(130)
     typer.echo(
         f"{played.sent:,} messages delivered in {took_s:.1f} s ({played.sent / took_s:,.0f}/s), "
-        f"recording {at(opened.first_ns)} to {at(opened.last_ns)} UTC"
+        f"recording {clock(opened.first_ns)} to {clock(opened.last_ns)} UTC"
     )
 
 

@@ -58,9 +58,10 @@ def record(
     from rich.progress import BarColumn, Progress, TextColumn
 
     from monitor.capture import capture
-    from monitor.commands.tables import at, contents, damage
+    from monitor.commands.tables import contents, damage
     from monitor.folders import Folder
     from monitor.recordings import Recording
+    from monitor.render import clock
     from monitor.settings import load
 
     settings = load(bootstrap=bootstrap, prefix=prefix)
@@ -77,7 +78,7 @@ def record(
     begun_s = time.monotonic()
 
     def show(captured: Captured) -> None:
-        doing = "putting days together" if captured.sealing else at(captured.at_ns) if captured.at_ns else "waiting"
+        doing = "putting days together" if captured.sealing else clock(captured.at_ns) if captured.at_ns else "waiting"
         bar.update(
             task,
             completed=captured.messages,

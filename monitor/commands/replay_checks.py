@@ -82,9 +82,9 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
 
 def look_ahead(settings: Settings, recording: Recording, wanted: Range, cuts: int, seed: int) -> None:
     """Scramble what follows several moments of a recording, and print whether anything before them changed."""
-    from monitor.commands.tables import at
     from monitor.lookahead import check
     from monitor.recordings import Message
+    from monitor.render import clock
     from monitor.replay_range import span_of
     from monitor.replay_run import load
 
@@ -116,7 +116,9 @@ def look_ahead(settings: Settings, recording: Recording, wanted: Range, cuts: in
         ):
             held = held and not cut.changed
             what = f"CHANGED: {cut.changed}" if cut.changed else "held"
-            typer.echo(f"{at(cut.at_ns)} UTC ({cut.at_ns}): {cut.said:,} alerts, scores and signals before it, {what}")
+            typer.echo(
+                f"{clock(cut.at_ns)} UTC ({cut.at_ns}): {cut.said:,} alerts, scores and signals before it, {what}"
+            )
     typer.echo("Nothing depends on what came later" if held else "This configuration looks ahead")
     if not held:
         raise typer.Exit(1)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from rich.console import Console
 from rich.table import Table
 
 from engines.labels import Label
 from monitor.recordings import Recording
-
-
-def at(ns: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Return a time, int64 ns UTC, as text in UTC."""
-    return datetime.fromtimestamp(ns / 1e9, UTC).strftime(form)
+from monitor.render import clock
 
 
 def contents(console: Console, recording: Recording, most_labels: int = 40) -> None:
@@ -23,7 +17,7 @@ def contents(console: Console, recording: Recording, most_labels: int = 40) -> N
     for topic in recording.topics:
         mine = [entry for entry in entries if entry.topic == topic]
         first, last = min(e.first_ns for e in mine), max(e.last_ns for e in mine)
-        table.add_row(topic, f"{recording.rows([topic]):,}", at(first), at(last))
+        table.add_row(topic, f"{recording.rows([topic]):,}", clock(first), clock(last))
     console.print(table)
     labels = recording.labels()
     if labels:
@@ -40,7 +34,7 @@ def damage(console: Console, recording: Recording) -> None:
     for one in recording.damage:
         where = one.file or f"{one.topic}, partition {one.partition}"
         group = f", row group {one.row_group}" if one.row_group >= 0 else ""
-        span = f", {at(one.first_ns)} to {at(one.last_ns)} UTC" if one.first_ns else ""
+        span = f", {clock(one.first_ns)} to {clock(one.last_ns)} UTC" if one.first_ns else ""
         left = f"{one.rows:,} messages left out{span}" if one.rows else "what of it reads well is used"
         console.print(f"[yellow]damaged[/] {where}{group} {one.reason}: {left}", soft_wrap=True, highlight=False)
 
@@ -48,7 +42,7 @@ def damage(console: Console, recording: Recording) -> None:
 def _labels(console: Console, labels: list[Label]) -> None:
     table = Table("event", "onset (UTC)", "ends", "where", "", box=None, pad_edge=False, header_style="bold")
     for label in labels:
-        end = at(label.end_ns, "%H:%M:%S")
+        end = clock(label.end_ns, "%H:%M:%S")
         benign = "benign" if label.benign else ""
-        table.add_row(label.typology, at(label.onset_ns), end, ", ".join(label.instruments), benign)
+        table.add_row(label.typology, clock(label.onset_ns), end, ", ".join(label.instruments), benign)
     console.print(table)
