@@ -53,30 +53,37 @@ def knows(lineage: Iterable[Source], from_ns: int, to_ns: int) -> Knowledge:
     -------
     >>> source = Source(name="s", stage="training", origin="", licence="", may_train_what_ships=True,
     ...                 window="2014-01-01 to 2014-12-31")
-    >>> day = lambda text: int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
-    >>> knows([source], day("2015-01-01"), day("2016-01-01"))
+    >>> knows([source], begin_ns(date(2015, 1, 1)), begin_ns(date(2016, 1, 1)))
     Knowledge(overlaps=(), unknown=())
-    >>> knows([source], day("2014-12-31"), day("2016-01-01")).overlaps
+    >>> knows([source], begin_ns(date(2014, 12, 31)), begin_ns(date(2016, 1, 1))).overlaps
     ('training on s spans 2014-01-01 to 2014-12-31, which reaches into or past the tested 2014-12-31 to 2015-12-31',)
     """
     overlaps, unknown = [], []
-    tested = f"{_day(from_ns)} to {_day(to_ns - 1)}"
+    tested = f"{day_of(from_ns)} to {day_of(to_ns - 1)}"
     for source in lineage:
         if _NONE.match(source.window):
             continue
         last = last_day(source.window)
         if last is None:
             unknown.append(f"the window of its {source.stage} on {source.name} is unknown")
-        elif from_ns < _begin_ns(last + timedelta(days=1)):
+        elif from_ns < begin_ns(last + timedelta(days=1)):
             overlaps.append(
                 f"{source.stage} on {source.name} spans {source.window}, which reaches into or past the tested {tested}"
             )
     return Knowledge(tuple(overlaps), tuple(unknown))
 
 
-def _begin_ns(day: date) -> int:
+def begin_ns(day: date) -> int:
+    """Return when a day begins, int64 ns UTC.
+
+    Example
+    -------
+    >>> begin_ns(date(1970, 1, 2))
+    86400000000000
+    """
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 10**9
 
 
-def _day(ns: int) -> str:
-    return datetime.fromtimestamp(ns // 10**9, UTC).date().isoformat()
+def day_of(ns: int) -> date:
+    """Return the UTC day of a time, int64 ns."""
+    return datetime.fromtimestamp(ns // 10**9, UTC).date()

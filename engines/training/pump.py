@@ -27,6 +27,7 @@ import numpy.typing as npt
 import polars as pl
 
 from engines.bundle import Source, sha256_of
+from engines.lineage import begin_ns, day_of
 from engines.thresholds import PumpFile
 from engines.ticks import TickConfig, TickEngine
 from engines.typologies.pump_and_dump import SPEC, PumpConfig
@@ -167,7 +168,7 @@ def train(folder: Path, day: date, progress: Callable[[int, int], None] = lambda
     PumpError
         The folder is no such set, or has too few verified events before ``day``.
     """
-    until_ns = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 10**9
+    until_ns = begin_ns(day)
     events = list(_events(folder))
     earned: list[npt.NDArray[np.float64]] = []
     used: list[Event] = []
@@ -189,7 +190,7 @@ def train(folder: Path, day: date, progress: Callable[[int, int], None] = lambda
         origin="TimurPugoev/pump-and-dump-detection-marterthesis, SystemsLab-Sapienza/pump-and-dump-dataset",
         licence="none: to be tested with, not to be shipped",
         may_train_what_ships=False,
-        window=f"{_date(first_ns)} to {_date(last_ns)}",
+        window=f"{day_of(first_ns)} to {day_of(last_ns)}",
         sha256={str(path.relative_to(folder)): sha256_of(path) for path in files},
         note=f"Thresholds chosen on {len(used)} files of trades, {verified} of verified events.",
     )
@@ -225,7 +226,3 @@ def _trades(event: Event) -> Frame:
         "side": np.where(table["is_buy"].to_numpy(), 1, -1),
     }
     return frame_of(event.event_id, columns)
-
-
-def _date(ns: int) -> date:
-    return datetime.fromtimestamp(ns // 10**9, UTC).date()

@@ -6,10 +6,11 @@ import importlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import date
 from pathlib import Path
 
 from engines.labels import Label
+from engines.lineage import begin_ns
 from monitor.errors import StartupError
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Message
@@ -78,16 +79,16 @@ def convert(
     """
     report = Report()
     made: Made = importlib.import_module(f"monitor.converters.{kind}").read(data, events, limit, report)
-    begin_ns = 0
+    first_text_ns = 0
     parameters = made.parameters
     if texts_from is not None:
-        begin_ns = int(datetime.combine(texts_from, time(), UTC).timestamp()) * 1_000_000_000
+        first_text_ns = begin_ns(texts_from)
         parameters = parameters | {"texts_from": texts_from.isoformat()}
     with RecordingWriter(out, source=kind, parameters=parameters) as writer:
         first_ns = 0
         for message in made.messages:
             first_ns = first_ns or message.ts_available
-            if message.ts_available < begin_ns and message.topic in _TEXTS:
+            if message.ts_available < first_text_ns and message.topic in _TEXTS:
                 report.kept -= 1
                 report.aside[f"texts before {texts_from}"] += 1
                 continue
