@@ -18,6 +18,7 @@ from engines.backtest.sweep import Moments, Sweep
 from engines.labels import Label
 from monitor import label_files
 from monitor.errors import StartupError
+from monitor.folders import Folder
 from monitor.label_files import LabelError, Labels
 from monitor.recording_format import LABELS
 from monitor.recordings import Recording
@@ -200,7 +201,4 @@ def judged_by(
 
 def write(found: Backtest, out: Path) -> None:
     """Write a backtest into a folder that may be there already."""
-    out.mkdir(parents=True, exist_ok=True)
-    part = out / "backtest.json.part"
-    part.write_bytes(encode(found))
-    part.rename(out / RESULT)
+    Folder(out).write(RESULT, encode(found))

@@ -28,8 +28,8 @@ def show(console: Console, found: Backtest) -> None:
     tested = found.tested
     console.print(
         f"{tested.labels} events ({tested.benign} more only look bad) on {tested.instruments} instruments, "
-        f"{clock(tested.from_ns)} to {clock(tested.to_ns)} UTC; {found.cells:,} cells, {found.positive_cells} of them an "
-        "event's",
+        f"{clock(tested.from_ns)} to {clock(tested.to_ns)} UTC; {found.cells:,} cells, {found.positive_cells} of them "
+        "an event's",
         soft_wrap=True,
     )
     for sentence in _warnings(found):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from monitor.commands import training
 from monitor.errors import StartupError
+from monitor.folders import Folder
 
 #: What can be trained on the time before a date, and the file or folder that it makes.
 UNTIL = ("bundle", "pump_trades")
@@ -71,10 +72,7 @@ def _pump(data: Path, day: date, out: Path) -> None:
             found = train(folder, day, lambda done, of: progress.update(task, completed=done, total=of))
         except PumpError as error:
             raise StartupError(f"{error}.") from error
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_bytes(write_pump(found))
-    part.rename(out)
+    Folder(out.parent).write(out.name, write_pump(found))
     console = Console(highlight=False)
     console.print(f"{found.source.note} They span {found.source.window}.", soft_wrap=True)
     console.print(", ".join(f"{name} {getattr(found.thresholds, name):g}" for name in CHOICES))

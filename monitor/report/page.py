@@ -19,6 +19,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from monitor.folders import Folder
 from monitor.report.inks import INKS
 
 _FOLDER = Path(__file__).parent / "templates"
@@ -185,10 +186,7 @@ class Page:
 
 def write(page: Page, out: Path) -> None:
     """Write a page to ``out``, whole or not at all."""
-    part = out.with_name(out.name + ".part")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(render(page), encoding="utf-8")
-    part.replace(out)
+    Folder(out.parent).write(out.name, render(page).encode())
 
 
 def render(page: Page) -> str:
