@@ -53,18 +53,7 @@ def _against_bounds(alert: Alert, name: str) -> list[Block]:
         x="value / bound",
         xaxis=_powers(np.log2(ratios)),
         yaxis={"fixedrange": True},
-        shapes=[
-            {
-                "type": "line",
-                "xref": "x",
-                "yref": "paper",
-                "x0": 0,
-                "x1": 0,
-                "y0": 0,
-                "y1": 1,
-                "line": {"color": inks.TEXT.light, "width": 2},
-            }
-        ],
+        shapes=[figures.upright(0, inks.TEXT, width=2)],
         bargap=0.35,
         showlegend=False,
     )

@@ -54,7 +54,7 @@ def precision_recall(material: Material) -> Section:
             y="precision",
             xaxis={"range": [0, 1.02]},
             yaxis={"range": [0, 1.04]},
-            shapes=[] if base is None else [_level(base, inks.PLAIN, "dash")],
+            shapes=[] if base is None else [figures.level(base, inks.PLAIN)],
             annotations=[] if base is None else [_at_level(f"base rate {base:.3g}", base, inks.PLAIN)],
         )
         own = material.tocsin.pr_auc
@@ -172,7 +172,7 @@ def _cost(curve: CostCurve, number_: int) -> Plot:
             x=f"threshold of {figures.said(curve.contender)}",
             y="cost",
             yaxis={"rangemode": "tozero"},
-            shapes=[_level(y, ink, "dash") for _, y, ink in levels],
+            shapes=[figures.level(y, ink) for _, y, ink in levels],
             annotations=[_at_level(f"{label} {money(y)}", y, ink) for label, y, ink in levels],
         ),
         alt=f"Cost of {curve.contender} by threshold: {money(curve.today.cost)} today, {money(curve.cheapest.cost)} at"
@@ -306,13 +306,5 @@ def _reliability(one: Calibration, number_: int) -> Plot:
     )
 
 
-def _level(y: float, ink: Ink, dash: str) -> dict[str, Any]:
-    line = {"color": ink.light, "width": 1.5, "dash": dash}
-    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
-
-
 def _at_level(text: str, y: float, ink: Ink) -> dict[str, Any]:
-    return {
-        "xref": "paper", "x": 1, "xanchor": "right", "y": y, "yanchor": "bottom", "text": text, "showarrow": False,
-        "font": {"color": ink.light, "size": 11},
-    }  # fmt: skip
+    return figures.flag(text, ink, xref="paper", x=1, xanchor="right", y=y, yref="y")

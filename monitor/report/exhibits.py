@@ -223,15 +223,7 @@ def _wave(alert: Alert, message: Message, samples: audio.Floats, name: str) -> P
             showlegend=False,
             shapes=shapes,
             annotations=[
-                {
-                    "x": (place.start + place.end) / 2e3,
-                    "y": 1,
-                    "yref": "paper",
-                    "yanchor": "bottom",
-                    "text": f"{place.weight:+.2g}",
-                    "showarrow": False,
-                    "font": {"color": inks.CRITICAL.light},
-                }
+                figures.flag(f"{place.weight:+.2g}", inks.CRITICAL, x=(place.start + place.end) / 2e3)
                 for place in places
             ],
         ),
@@ -311,8 +303,11 @@ def ticks(alert: Alert, frames: Sequence[tuple[Place, Frame]], name: str) -> lis
                 traces,
                 y="price",
                 xaxis={"type": "date"},
-                shapes=[_line(ns, ink, dash) for _, ns, ink, dash in lines],
-                annotations=[_flag(label, ns, ink, row) for row, (label, ns, ink, _) in enumerate(lines)],
+                shapes=[figures.upright(ns / 1e6, ink, dash) for _, ns, ink, dash in lines],
+                annotations=[
+                    figures.flag(label, ink, x=ns / 1e6, xanchor="left", y=1 + 0.06 * row)
+                    for row, (label, ns, ink, _) in enumerate(lines)
+                ],
                 margin={"t": 64, "l": 52, "r": 14, "b": 40},
                 legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0},
             ),
@@ -341,22 +336,3 @@ def _thinned(role: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     matter = matter[:: -(-len(matter) // (MOST_TICKS // 2)) or 1]
     rest = rest[:: -(-len(rest) // (MOST_TICKS // 2)) or 1]
     return np.sort(np.concatenate([matter, rest]))
-
-
-def _line(ns: int, ink: inks.Ink, dash: str) -> dict[str, object]:
-    ms = ns / 1e6
-    line = {"color": ink.light, "width": 1.5, "dash": dash}
-    return {"type": "line", "xref": "x", "yref": "paper", "x0": ms, "x1": ms, "y0": 0, "y1": 1, "line": line}
-
-
-def _flag(label: str, ns: int, ink: inks.Ink, row: int) -> dict[str, object]:
-    return {
-        "x": ns / 1e6,
-        "y": 1 + 0.06 * row,
-        "yref": "paper",
-        "yanchor": "bottom",
-        "xanchor": "left",
-        "text": label,
-        "showarrow": False,
-        "font": {"color": ink.light, "size": 11},
-    }

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from monitor.report import inks
+from monitor.report.inks import Ink
 
 #: Characters of a text of others that a plot shows.
 MOST_CHARS = 140
@@ -19,13 +20,6 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', Arial, sans
 
 def figure(traces: Sequence[Any], *, x: str = "", y: str = "", **layout: Any) -> go.Figure:
     """Return a figure of ``traces`` with axes named ``x`` and ``y``; ``layout`` is Plotly's."""
-    axis = {
-        "gridcolor": inks.GRID.light,
-        "zerolinecolor": inks.LINE.light,
-        "linecolor": inks.LINE.light,
-        "tickcolor": inks.LINE.light,
-        "automargin": True,
-    }
     made = go.Figure(
         data=list(traces),
         layout={
@@ -43,8 +37,8 @@ def figure(traces: Sequence[Any], *, x: str = "", y: str = "", **layout: Any) ->
             "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0, "bgcolor": "rgba(0,0,0,0)"},
             "hovermode": "closest",
             "dragmode": "zoom",
-            "xaxis": {**axis, "title": {"text": x, "standoff": 8}},
-            "yaxis": {**axis, "title": {"text": y, "standoff": 8}},
+            "xaxis": axis(title={"text": x, "standoff": 8}),
+            "yaxis": axis(title={"text": y, "standoff": 8}),
         },
     )
     made.update_layout(**layout)
@@ -52,14 +46,33 @@ def figure(traces: Sequence[Any], *, x: str = "", y: str = "", **layout: Any) ->
 
 
 def axis(**settings: Any) -> dict[str, Any]:
-    """Return another axis in the style of the first two."""
+    """Return an axis in the one style; ``settings`` are Plotly's."""
     return {
         "gridcolor": inks.GRID.light,
         "zerolinecolor": inks.LINE.light,
         "linecolor": inks.LINE.light,
+        "tickcolor": inks.LINE.light,
         "automargin": True,
         **settings,
     }
+
+
+def upright(x: float, ink: Ink, dash: str = "solid", width: float = 1.5) -> dict[str, Any]:
+    """Return a line at ``x`` (of times ms) from the bottom of a figure to its top."""
+    line = {"color": ink.light, "width": width, "dash": dash}
+    return {"type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line}
+
+
+def level(y: float, ink: Ink) -> dict[str, Any]:
+    """Return a dashed line at ``y`` from the left of a figure to its right."""
+    line = {"color": ink.light, "width": 1.5, "dash": "dash"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
+
+
+def flag(text: str, ink: Ink, **where: Any) -> dict[str, Any]:
+    """Return small words at a place, which is above the figure unless ``where`` (Plotly's) says otherwise."""
+    font = {"color": ink.light, "size": 11}
+    return {"y": 1, "yref": "paper", "yanchor": "bottom", "text": text, "showarrow": False, "font": font, **where}
 
 
 def milliseconds(ns: npt.NDArray[np.int64] | Sequence[int]) -> npt.NDArray[np.float64]:

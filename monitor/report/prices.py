@@ -239,29 +239,19 @@ def _alert(alert: Alert, first: Alert) -> str:
 def _shading(label: Label) -> list[dict[str, Any]]:
     ink = inks.BENIGN if label.benign else inks.HARM
     edge = inks.GOOD if label.benign else inks.CRITICAL
-    shared = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1}
-    found: list[dict[str, Any]] = [
-        {
-            "type": "rect", **shared, "x0": label.start_ns / 1e6, "x1": label.end_ns / 1e6, "layer": "below",
-            "fillcolor": ink.light, "opacity": 0.75, "line": {"width": 0},
-        }
-    ]  # fmt: skip
-    for ns, dash in ((label.onset_ns, "solid"), (label.public_ns, "dot")):
-        if ns:
-            line = {"color": edge.light, "width": 1.25, "dash": dash}
-            found.append({"type": "line", **shared, "x0": ns / 1e6, "x1": ns / 1e6, "line": line})
-    return found
+    shade = {
+        "type": "rect", "xref": "x", "yref": "paper", "y0": 0, "y1": 1, "x0": label.start_ns / 1e6,
+        "x1": label.end_ns / 1e6, "layer": "below", "fillcolor": ink.light, "opacity": 0.75, "line": {"width": 0},
+    }  # fmt: skip
+    edges = ((label.onset_ns, "solid"), (label.public_ns, "dot"))
+    return [shade, *(figures.upright(ns / 1e6, edge, dash, 1.25) for ns, dash in edges if ns)]
 
 
 def _named(label: Label, row: int, from_ns: int, to_ns: int) -> dict[str, Any]:
     late = label.start_ns > from_ns + 0.85 * (to_ns - from_ns)
     ink = inks.GOOD if label.benign else inks.CRITICAL
-    return {
-        "x": label.start_ns / 1e6, "y": 1, "yref": "paper", "yanchor": "bottom", "yshift": 13 * row,
-        "xanchor": "right" if late else "left", "showarrow": False,
-        "text": figures.said(label.typology + (" (benign)" if label.benign else ""), 40),
-        "font": {"color": ink.light, "size": 11},
-    }  # fmt: skip
+    text = figures.said(label.typology + (" (benign)" if label.benign else ""), 40)
+    return figures.flag(text, ink, x=label.start_ns / 1e6, xanchor="right" if late else "left", yshift=13 * row)
 
 
 def _episode_table(alerts: Sequence[Alert], caption: str) -> Table:

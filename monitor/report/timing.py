@@ -226,19 +226,9 @@ def _histogram(name: str, values: list[float], title: str, ink: Ink, zero: str) 
             y="events",
             showlegend=False,
             yaxis={"fixedrange": True},
-            shapes=[
-                {
-                    "type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1,
-                    "line": {"color": line.light, "width": 1.5, "dash": dash},
-                }
-                for x, line, dash, _ in lines
-            ],
+            shapes=[figures.upright(x, line, dash) for x, line, dash, _ in lines],
             annotations=[
-                {
-                    "x": x, "y": 1 + 0.055 * row, "yref": "paper", "yanchor": "bottom", "text": label,
-                    "showarrow": False, "font": {"color": line.light, "size": 11},
-                }
-                for row, (x, line, _, label) in enumerate(lines)
+                figures.flag(label, line, x=x, y=1 + 0.055 * row) for row, (x, line, _, label) in enumerate(lines)
             ],
             margin={"t": 58, "l": 52, "r": 14, "b": 40},
         ),
