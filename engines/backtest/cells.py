@@ -50,6 +50,10 @@ class Heard:
         """Return each instrument's number."""
         return {name: number for number, name in enumerate(self.names)}
 
+    def tested(self, ts: Ints) -> Bools:
+        """Tell which times (n,) lie within what is tested."""
+        return (ts >= self.from_ns) & (ts < self.to_ns)
+
     def periods(self, length_ns: int) -> tuple[Ints, Ints]:
         """Return the instrument and the beginning, ns, of each period by the clock in which it was heard of, sorted."""
         if length_ns not in self._periods:

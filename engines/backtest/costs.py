@@ -11,18 +11,17 @@ an alarm counts as false only when a label of its time would be known; until the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from engines.backtest.cells import DAY_NS, Spans, places
-from engines.backtest.field import NEVER, Field, of_typology
+from engines.backtest.cells import DAY_NS
+from engines.backtest.field import NEVER, Field, inside, of_typology
 from engines.backtest.ranking import RINGS, score_of
-from engines.backtest.results import Choice, CostCurve, CostPoint, Parameters, WalkForward
+from engines.backtest.results import Choice, CostCurve, CostPoint, WalkForward
 from engines.backtest.sweep import Sweep
-from engines.labels import Label
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -32,15 +31,6 @@ GRID: tuple[float, ...] = tuple(step / 50 for step in range(2, 51))
 TODAY = GRID.index(RINGS)
 #: Known labels below which no threshold is chosen by them.
 LEAST_KNOWN = 5
-
-
-def known_ns(label: Label, parameters: Parameters) -> int:
-    """Return when a label may be used: ``label_delay_ns`` after it is over and, where it ever is, public.
-
-    Not before its window is over either: until then nobody knows whether an alarm will catch it.
-    """
-    known = max(label.end_ns, label.public_ns) + parameters.label_delay_ns
-    return max(known, label.end_ns + parameters.after_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,66 +50,55 @@ class Tried:
         false, missed = int((self.known == NEVER).sum()), int((~self.caught).sum())
         return CostPoint(
             threshold=self.threshold,
-            cost=_cost(field, false, missed),
+            cost=field.cost(false, missed),
             episodes=len(self.ts),
             false=false,
             missed=missed,
         )
 
 
-def _cost(field: Field, false: int, missed: int) -> float:
-    return field.parameters.cost_false * false + field.parameters.cost_missed * missed
-
-
-def tried(field: Field, sweep: Sweep, rings: Mapping[str, float], heads: Sequence[str]) -> list[Tried]:
-    """Return what each urgency of `GRID` raises, of some heads together.
-
-    ``threshold`` is the urgency, or the score where there is but one head.
+def tried(field: Field, sweep: Sweep, head: str, ring: float) -> list[Tried]:
+    """Return what each urgency of `GRID` raises of one head; ``threshold`` is the score.
 
     Parameters
     ----------
-    rings
-        The score at which each head raises an alarm today.
+    ring
+        The score at which the head raises an alarm today.
     """
-    known = np.array([known_ns(label, field.parameters) for label in field.labels], np.int64)
-    found = []
-    for urgency in GRID:
-        parts = [at_threshold(field, sweep, head, score_of(urgency, rings[head]), known) for head in heads]
-        threshold = max(score_of(urgency, rings[heads[0]]), sweep.floor) if len(heads) == 1 else urgency
-        found.append(
-            Tried(
-                threshold,
-                np.concatenate([ts for ts, _, _ in parts]),
-                np.concatenate([when for _, when, _ in parts]),
-                np.logical_or.reduce([caught for _, _, caught in parts]),
-            )
+    thresholds = [max(score_of(urgency, ring), sweep.floor) for urgency in GRID]
+    return [Tried(threshold, *at_threshold(field, sweep, head, threshold)) for threshold in thresholds]
+
+
+def together(alone: Sequence[Sequence[Tried]]) -> list[Tried]:
+    """Return what each urgency of `GRID` raises of several heads, from what it raises of each."""
+    return [
+        Tried(
+            urgency,
+            np.concatenate([one.ts for one in parts]),
+            np.concatenate([one.known for one in parts]),
+            np.logical_or.reduce([one.caught for one in parts]),
         )
-    return found
+        for urgency, *parts in zip(GRID, *alone, strict=True)
+    ]
 
 
-def at_threshold(field: Field, sweep: Sweep, head: str, threshold: float, known: Ints) -> tuple[Ints, Ints, Bools]:
+def at_threshold(field: Field, sweep: Sweep, head: str, threshold: float) -> tuple[Ints, Ints, Bools]:
     """Return when one head's threshold rings (n,), when each is known to be a label's (n,), and what it catches."""
     moments = sweep.moments[head]
     at = sweep.rings(head, max(threshold, sweep.floor))
-    at = at[(moments.ts_available[at] >= field.heard.from_ns) & (moments.ts_available[at] < field.heard.to_ns)]
+    at = at[field.heard.tested(moments.ts_available[at])]
     at = at[np.lexsort((moments.ts_available[at], moments.instrument[at]))]
     instrument, ts = moments.instrument[at], moments.ts_available[at]
     windows = field.windows
     if field.parameters.match == "own":
         windows = of_typology(windows, field.labels, {sweep.specs[head].name})
-    return (ts, *_matched(windows, len(field.labels), instrument, ts, known))
-
-
-def _matched(windows: Spans, labels: int, instrument: Ints, ts: Ints, known: Ints) -> tuple[Ints, Bools]:
-    """Return when each alarm (n,), sorted by ``ts`` within ``instrument``, is known to be a label's; what is caught."""
-    low = places(instrument, ts, windows.instrument, windows.first, "left")
-    high = places(instrument, ts, windows.instrument, windows.last, "right")
-    when, caught = np.full(len(ts), NEVER), np.zeros(labels, np.bool_)
-    for number, first, last in zip(windows.label.tolist(), low.tolist(), high.tolist(), strict=True):
+    when, caught = np.full(len(ts), NEVER), np.zeros(len(field.labels), np.bool_)
+    first_in, last_in = (places.tolist() for places in inside(windows, instrument, ts))
+    for number, first, last in zip(windows.label.tolist(), first_in, last_in, strict=True):
         if first < last:
             caught[number] = True
-            np.minimum(when[first:last], known[number], out=when[first:last])
-    return when, caught
+            np.minimum(when[first:last], field.known[number], out=when[first:last])
+    return ts, when, caught
 
 
 def cost_curve(field: Field, contender: str, found: Sequence[Tried]) -> CostCurve:
@@ -129,8 +108,8 @@ def cost_curve(field: Field, contender: str, found: Sequence[Tried]) -> CostCurv
     return CostCurve(
         contender=contender,
         points=points,
-        flag_nothing=_cost(field, 0, len(field.labels)),
-        flag_all=_cost(field, int((~cells.truth).sum()), 0),
+        flag_nothing=field.cost(0, len(field.labels)),
+        flag_all=field.cost(int((~cells.truth).sum()), 0),
         # Of those that cost the same, the one nearest to today's.
         cheapest=min(enumerate(points), key=lambda one: (one[1].cost, abs(one[0] - TODAY)))[1],
         today=points[TODAY],
@@ -162,24 +141,23 @@ def _by_day(days: Ints, ts: Ints) -> Ints:
 def walk_forward(field: Field, contender: str, found: Sequence[Tried]) -> WalkForward | None:
     """Return what the thresholds cost that could have been chosen day by day; None where nothing was heard."""
     parameters = field.parameters
-    known = np.array([known_ns(label, parameters) for label in field.labels], np.int64)
     days = np.unique(np.concatenate([field.heard.ts, field.onset]) // DAY_NS) * DAY_NS
     if not len(days):
         return None
     daily = [_Daily(field, one, days) for one in found]
     choices, spent = [], np.zeros(len(found))
     for at, day in enumerate(days.tolist()):
-        settled = known <= day
+        settled = field.known <= day
         horizon = day - parameters.label_delay_ns - parameters.before_ns
         number = TODAY
         if chosen := int(settled.sum()) >= LEAST_KNOWN:
             past = [
-                _cost(field, one.false_by(horizon, day), int((settled & ~tried.caught).sum()))
+                field.cost(one.false_by(horizon, day), int((settled & ~tried.caught).sum()))
                 for one, tried in zip(daily, found, strict=True)
             ]
             number = min(range(len(found)), key=lambda which: (past[which], abs(which - TODAY)))
         told = [(int(one.episodes[at]), int(one.false[at]), int(one.missed[at])) for one in daily]
-        spent += [_cost(field, false, missed) for _, false, missed in told]
+        spent += [field.cost(false, missed) for _, false, missed in told]
         episodes, false, missed = told[number]
         choices.append(
             Choice(
@@ -197,7 +175,7 @@ def walk_forward(field: Field, contender: str, found: Sequence[Tried]) -> WalkFo
     return WalkForward(
         contender=contender,
         choices=choices,
-        cost=_cost(field, false, missed),
+        cost=field.cost(false, missed),
         cost_today=float(spent[TODAY]),
         cost_hindsight=float(spent.min()),
         episodes=sum(one.episodes for one in choices),

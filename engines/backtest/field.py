@@ -37,6 +37,15 @@ def choose_block(heard: Heard) -> Block:
     return "hour"
 
 
+def known_ns(label: Label, parameters: Parameters) -> int:
+    """Return when a label may be used: ``label_delay_ns`` after it is over and, where it ever is, public.
+
+    Not before its window is over either: until then nobody knows whether an alarm will catch it.
+    """
+    known = max(label.end_ns, label.public_ns) + parameters.label_delay_ns
+    return max(known, label.end_ns + parameters.after_ns)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rung:
     """When a contender rang, and what of it was a label's.
@@ -79,6 +88,7 @@ class Field:
         self.cells: Cells = cells(heard, self.windows, self.own, parameters.cell_ns)
         self.onset = np.array([label.onset_ns for label in self.labels], np.int64)
         self.public = np.array([label.public_ns for label in self.labels], np.int64)
+        self.known = np.array([known_ns(label, parameters) for label in self.labels], np.int64)
         length_ns = BLOCKS_NS[parameters.block]
         self._length_ns = length_ns
         self._blocks = np.unique(np.concatenate([heard.ts, self.onset, self.cells.first]) // length_ns)
@@ -115,6 +125,10 @@ class Field:
         """NAB's rows."""
         return NabRows(self.heard, self.windows, self.own, self.parameters.cell_ns)
 
+    def cost(self, false: int, missed: int) -> float:
+        """Return what false alarms and missed labels cost."""
+        return self.parameters.cost_false * false + self.parameters.cost_missed * missed
+
     def rung(self, verdict: Verdict) -> Rung:
         """Return what a contender's alarms came to, as arrays; labels of the verdict are the field's."""
         alarms = [*verdict.hits, *(stray.opened for stray in verdict.false)]
@@ -137,13 +151,18 @@ class Field:
         )
 
 
+def inside(windows: Spans, instrument: Ints, ts: Ints) -> tuple[Ints, Ints]:
+    """Return where the alarms in each window begin and where they end, among alarms sorted as `first_within` says."""
+    low = places(instrument, ts, windows.instrument, windows.first, "left")
+    return low, places(instrument, ts, windows.instrument, windows.last, "right")
+
+
 def first_within(windows: Spans, labels: int, instrument: Ints, ts: Ints) -> Ints:
     """Return the first alarm, ns, in any window of each label (labels,), `NEVER` where there is none.
 
     Alarms (n,) are sorted by ``ts`` within ``instrument``.
     """
-    low = places(instrument, ts, windows.instrument, windows.first, "left")
-    high = places(instrument, ts, windows.instrument, windows.last, "right")
+    low, high = inside(windows, instrument, ts)
     there = low < high
     found = np.full(labels, NEVER)
     np.minimum.at(found, windows.label[there], ts[low[there]])

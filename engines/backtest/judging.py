@@ -67,9 +67,9 @@ def backtest(
     own = _tocsin(field, said)
     heads = sorted(own.scores)
     truth, draw = field.cells.truth, field.bootstrap
-    tried = costs.tried(field, said.sweep, own.rings, heads) if heads else []
     names = {head: said.sweep.specs[head].name for head in heads}
-    alone = {head: costs.tried(field, said.sweep, own.rings, [head]) for head in heads}
+    alone = {head: costs.tried(field, said.sweep, head, own.rings[head]) for head in heads}
+    tried = costs.together(list(alone.values())) if heads else []
     days = _days(field, said, own)
     guessed = by_shares(
         field,

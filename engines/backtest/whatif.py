@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from engines.backtest.costs import at_threshold, known_ns
+from engines.backtest.costs import at_threshold
 from engines.backtest.field import NEVER, Field
 from engines.backtest.results import Part
 from engines.backtest.sweep import Sweep
@@ -67,8 +67,7 @@ def price(field: Field, sweep: Sweep, head: str, threshold: float, *, labelled: 
         Whether the field's labels are all that is known: without any, nothing is said of caught and missed.
     """
     spec = sweep.specs[head]
-    known = np.array([known_ns(label, field.parameters) for label in field.labels], np.int64)
-    ts, when, caught = at_threshold(field, sweep, head, threshold, known)
+    ts, when, caught = at_threshold(field, sweep, head, threshold)
     critical = len(_within(field, sweep, head, sweep.runs(head, threshold).rings(max(threshold, spec.critical))))
     days, instrument_days = (float(share.sum()) for share in field.day_share)
     false, missed = int((when == NEVER).sum()), int((~caught).sum())
@@ -82,7 +81,7 @@ def price(field: Field, sweep: Sweep, head: str, threshold: float, *, labelled: 
         caught=int(caught.sum()) if labelled else None,
         missed=missed if labelled else None,
         false=false if labelled else None,
-        cost=field.parameters.cost_false * false + field.parameters.cost_missed * missed if labelled else None,
+        cost=field.cost(false, missed) if labelled else None,
     )
 
 
@@ -126,8 +125,7 @@ def rung(field: Field, sweep: Sweep, head: str, threshold: float) -> list[Rung]:
 
 
 def _within(field: Field, sweep: Sweep, head: str, at: Ints) -> Ints:
-    ts = sweep.moments[head].ts_available[at]
-    return at[(ts >= field.heard.from_ns) & (ts < field.heard.to_ns)]
+    return at[field.heard.tested(sweep.moments[head].ts_available[at])]
 
 
 def steps(first: float, last: float, step: float) -> list[float]:

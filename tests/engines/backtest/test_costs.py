@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.backtest.costs import GRID, LEAST_KNOWN, TODAY, Tried, cost_curve, known_ns, tried, walk_forward
-from engines.backtest.field import Field
+from engines.backtest.costs import GRID, LEAST_KNOWN, TODAY, Tried, cost_curve, together, tried, walk_forward
+from engines.backtest.field import Field, known_ns
 from engines.backtest.ranking import score_of
 from engines.backtest.results import Parameters, WalkForward
 from engines.labels import Label
@@ -27,7 +27,7 @@ ROWS = [
 
 def made(rows: list[tuple[int, int, float]] = ROWS, parameters: Parameters = PARAMETERS) -> tuple[Field, list[Tried]]:
     field = Field(EVENTS, heard(days=DAYS), parameters)
-    return field, tried(field, sweep(rows), {"pump": SPEC.open}, ["pump"])
+    return field, tried(field, sweep(rows), "pump", SPEC.open)
 
 
 def test_a_curve_by_hand() -> None:
@@ -50,7 +50,7 @@ def test_points_are_of_the_scale_that_is_swept() -> None:
     rows = sweep(ROWS)
     rows.specs = {"pump": SPEC, "other": SPEC}  # type: ignore[misc]
     rows.moments = {**rows.moments, "other": rows.moments["pump"]}  # type: ignore[misc]
-    both = tried(field, rows, {"pump": SPEC.open, "other": SPEC.open}, ["pump", "other"])
+    both = together([tried(field, rows, head, SPEC.open) for head in ("pump", "other")])
     assert [one.threshold for one in both] == list(GRID)
     assert len(both[TODAY].ts) == 2 * len(one_head[TODAY].ts)
 
@@ -58,7 +58,7 @@ def test_points_are_of_the_scale_that_is_swept() -> None:
 def test_matched_by_its_own_typology_another_heads_alarm_is_false() -> None:
     other = [msgspec.structs.replace(one, typology="another") for one in EVENTS]
     field = Field(other, heard(days=DAYS), msgspec.structs.replace(PARAMETERS, match="own"))
-    lowest = tried(field, sweep(ROWS), {"pump": SPEC.open}, ["pump"])[0]
+    lowest = tried(field, sweep(ROWS), "pump", SPEC.open)[0]
     assert (lowest.caught.any(), lowest.point(field).false) == (False, 25)
 
 
