@@ -154,14 +154,18 @@ class _Places:
         return sorted(found)
 
 
-def _catch(label: Label, mine: list[Opened]) -> Catch:
+def foremost(label: Label, mine: Sequence[Opened]) -> Opened:
+    """Return the first of a label's alarms that is of its typology, where there is none the first of any."""
     # A stray alarm of another kind that happened to come before is no early warning.
-    own = [one for one in mine if _own(one, label)]
-    first = (own or mine)[0]
+    return next((one for one in mine if _own(one, label)), mine[0])
+
+
+def _catch(label: Label, mine: list[Opened]) -> Catch:
+    first = foremost(label, mine)
     return Catch(
         label=label,
         opened=mine,
-        own=bool(own),
+        own=_own(first, label),
         delay_s=(first.available_ns - label.onset_ns) / 1e9,
         lead_s=(label.public_ns - first.available_ns) / 1e9 if label.public_ns else None,
     )

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engines.backtest.matching import foremost
 from engines.labels import Label
 from monitor.numbers import NONE, duration, plural
 from monitor.render import clock
 from monitor.report import dossier
 from monitor.report.material import Material
-from monitor.report.page import Block, Cell, Fold, Section, Table
+from monitor.report.page import MOST_ROWS, Block, Cell, Fold, Section, Table
 from schemas.alerts import SEVERITIES, Alert
-
-#: Rows of a table that are listed.
-MOST_ROWS = 300
 
 
 def events(material: Material) -> Section:
     """Return the labelled events: what was caught, when, and what was missed."""
     rows: list[tuple[int, list[str | Cell]]] = []
     for catch in material.found.catches:
-        # Delay and lead go by the first of the label's own typology, where there is one.
-        kind = catch.label.typology
-        first = next((one for one in catch.opened if one.typology.partition("@")[0] == kind), catch.opened[0])
+        first = foremost(catch.label, catch.opened)  # delay and lead go by it
         lead = NONE if catch.lead_s is None else duration(catch.lead_s)
         rows.append(
             (

@@ -64,8 +64,7 @@ class Material:
     @cached_property
     def opened(self) -> dict[str, Opened]:
         """The alarms by episode."""
-        strays = [stray.opened for stray in self.found.false]
-        return {o.episode_id: o for o in [*strays, *(o for catch in self.found.catches for o in catch.opened)]}
+        return {one.episode_id: one for one in _alarms(self.found)}
 
 
 def gather(found: Backtest, alerts: Sequence[Alert], recording: Recording | None) -> Material:
@@ -97,6 +96,11 @@ def gather(found: Backtest, alerts: Sequence[Alert], recording: Recording | None
     return Material(found, alerts, labels, drawn, written, cases, len(named) - len(instruments))
 
 
+def _alarms(found: Backtest) -> list[Opened]:
+    """Return the alarms of a backtest; one that is several labels' comes as often."""
+    return [*(stray.opened for stray in found.false), *(one for catch in found.catches for one in catch.opened)]
+
+
 def _foremost(found: Backtest, alerts: Sequence[Alert]) -> list[Alert]:
     """Return the alerts that get a dossier: the first of each label that was caught, the best of each typology, others.
 
@@ -119,7 +123,7 @@ def _busiest(found: Backtest, alerts: Sequence[Alert], labels: Sequence[Label], 
     for alert in alerts:
         if alert.activity == "create":
             weight[alert.subject.instrument] += 1
-    for opened in (*(s.opened for s in found.false), *(o for catch in found.catches for o in catch.opened)):
+    for opened in _alarms(found):
         weight[opened.instrument] += 10
     for label in labels:
         # What struck the whole market singles nobody out.

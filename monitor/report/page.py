@@ -43,6 +43,10 @@ class Cell:
     title: str = ""
 
 
+#: Rows that a table of what happened lists at most.
+MOST_ROWS = 300
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Rows under a head; columns of numbers (``numeric``, from 0) stand to the right."""

@@ -14,14 +14,12 @@ from monitor.render import clock
 from monitor.report import figures, inks
 from monitor.report.bars import Bars
 from monitor.report.material import Material
-from monitor.report.page import Block, Cell, Fold, Note, Plot, Section, Table
+from monitor.report.page import MOST_ROWS, Block, Cell, Fold, Note, Plot, Section, Table
 from schemas.alerts import SEVERITIES, Alert
 from schemas.records import News
 
 #: Instruments that are shown at once; the others unfold.
 OPEN = 3
-#: Rows of a table that are listed.
-MOST_ROWS = 300
 _HALF = 0.5
 
 
