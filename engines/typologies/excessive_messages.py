@@ -1,0 +1,56 @@
+"""Excessive messages: an account sends far more orders, changes and withdrawals than trades or anybody else explain.
+
+Definition. Within a minute an account sends several times the messages that the busiest half per cent of all accounts'
+minutes in the instrument reach, makers' among them, and hardly any of them trades. Not a pattern of manipulation by
+itself: a venue's systems and its members' bear the load, and broken algorithms are found by it.
+
+Regulation. MiFID II (2014/65/EU) Art. 17(1), 48(6) and Delegated Regulation (EU) 2017/566: ratio of unexecuted orders
+to transactions; MAR (EU) 596/2014 Art. 12(2)(c)(i): disrupting or delaying the functioning of the trading system.
+
+Sources. Friederich, Payne (2015), *Order-to-trade ratios and market liquidity*, Journal of Banking & Finance 50.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engines.order_state import Account
+from engines.typologies import TypologySpec
+from engines.typologies.conditions import Condition, Conditions
+
+SPEC = TypologySpec(
+    name="excessive_messages",
+    version="1",
+    title="Excessive message rate",
+    regulation=(
+        "MiFID II Art. 48(6)",
+        "Delegated Regulation (EU) 2017/566",
+        "MAR Art. 12(2)(c)(i)",
+    ),
+    open=0.5,
+    critical=0.9,
+    close=0.3,
+    hold_ns=300_000_000_000,
+    momentary=True,
+)
+
+
+class ExcessiveMessagesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters.
+
+    | field | unit | meaning |
+    |---|---|---|
+    | messages | multiple | of the busiest half per cent of accounts' minutes |
+    | fills | share | of the messages of this minute, at most |
+    """
+
+    messages: float = 3.0
+    fills: float = 0.05
+
+
+def measure(config: ExcessiveMessagesConfig, account: Account, busy: float) -> Conditions:
+    """Return what the account's messages of this minute amount to; ``busy`` (messages a minute) is a busy minute's."""
+    return (
+        Condition("messages this minute", account.messages / busy, config.messages, "busy minutes"),
+        Condition("fills", account.fills / account.messages, config.fills, "share", at_most=True),
+    )

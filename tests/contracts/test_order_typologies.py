@@ -1,0 +1,148 @@
+"""What every typology of orders owes: it finds its example and nothing in the quiet, explains itself, and depends on
+nothing but what was done: not on framing, time, prices' level or names.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+
+from engines.order_state import OrderState
+from engines.orders import SPECS, OrderConfig, OrderEngine
+from engines.typologies import conditions
+from schemas.frames import Frame
+from schemas.order_frames import OrderFrame
+from tests.misconduct import ACTS, AT, NEARLY, market
+from tests.order_flow import Market
+
+DAY_NS = 86_400_000_000_000
+CASES = [(name, why) for name, cases in NEARLY.items() for why in cases]
+
+
+class Found(NamedTuple):
+    """A moment that scored."""
+
+    head: str
+    account: str
+    ts_event: int
+    score: float
+
+
+def judge(orders: OrderFrame, ticks: Frame, rows: int = 500) -> tuple[list[Found], dict[str, int], bytes]:
+    """Apply order frames of ``rows``, each after the ticks of its time; return findings, counts and the state."""
+    engine = OrderEngine(OrderConfig())
+    state = engine.new_state()
+    found: list[Found] = []
+    counts: dict[str, int] = {}
+    seen = 0
+    for first in range(0, len(orders), rows):
+        part = orders[first : first + rows]
+        until = int(ticks.ts_event.searchsorted(part.ts_event[-1], side="right"))
+        updates = [engine.observe(state, ticks[seen:until]), engine.apply(state, part)]
+        seen = until
+        for update in updates:
+            for reason, number in update.counts.items():
+                counts[reason] = counts.get(reason, 0) + number
+            for track in update.tracks:
+                assert not track.silent
+                found += map(
+                    Found, [track.head] * len(track.score), [track.account] * len(track.score),
+                    track.ts_event.tolist(), track.score.tolist(),
+                )  # fmt: skip
+    return sorted(found), counts, state.pack()
+
+
+def of(case: Market) -> list[Found]:
+    return judge(case.orders(), case.ticks())[0]
+
+
+def test_every_typology_has_an_example_and_near_misses() -> None:
+    assert ACTS.keys() == NEARLY.keys() == SPECS.keys()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_example_is_found_and_the_quiet_is_not(name: str) -> None:
+    act, who = ACTS[name]
+    made = market(act)
+    found = of(made)
+    assert {one.account for one in found if one.head == name and one.score >= SPECS[name].open} == who
+    assert all(0 < one.score <= 1 for one in found)
+    assert min(one.ts_event for one in found if one.score >= SPECS[one.head].open) >= made.ns(AT)
+
+
+@pytest.mark.parametrize(("name", "why"), CASES)
+def test_what_lacks_a_condition_is_not_found(name: str, why: str) -> None:
+    assert not [one for one in of(market(NEARLY[name][why])) if one.head == name and one.score >= SPECS[name].open]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_framing_changes_no_bit(name: str) -> None:
+    made = market(ACTS[name][0])
+    # Frames around the act alone: the hour before it is the same for all.
+    whole, counts, state = judge(made.orders(), made.ticks(), 500)
+    for rows in (1, 7):
+        assert judge(made.orders(), made.ticks(), rows) == (whole, counts, state)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_time_prices_and_names_change_nothing(name: str) -> None:
+    made = market(ACTS[name][0])
+    orders, ticks = made.orders(), made.ticks()
+    found = of(made)
+    columns = {"ts_event": orders.ts_event + 3 * DAY_NS, "ts_available": orders.ts_available + 3 * DAY_NS}
+    later = msgspec.structs.replace(orders, **columns)
+    moved = msgspec.structs.replace(ticks, ts_event=ticks.ts_event + 3 * DAY_NS)
+    assert judge(later, moved)[0] == [one._replace(ts_event=one.ts_event + 3 * DAY_NS) for one in found]
+    dearer = msgspec.structs.replace(orders, price=orders.price * 8)
+    quoted = msgspec.structs.replace(ticks, bid=ticks.bid * 8, ask=ticks.ask * 8)
+    assert judge(dearer, quoted)[0] == found
+    names = tuple(f"name {len(orders.accounts) - k}" for k in range(len(orders.accounts)))
+    called = dict(zip(orders.accounts, names, strict=True))
+    renamed = judge(msgspec.structs.replace(orders, accounts=names), ticks)[0]
+    assert renamed == sorted(one._replace(account=called[one.account]) for one in found)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_an_alert_explains_itself_and_what_clears_it_does(name: str) -> None:
+    made = market(ACTS[name][0])
+    engine = OrderEngine(OrderConfig())
+    state = engine.new_state()
+    engine.observe(state, made.ticks())
+    tracks = [track for track in engine.apply(state, made.orders()).tracks if track.head == name]
+    assert tracks
+    for track in tracks:
+        at = int(np.argmax(track.score))
+        why = track.explain(at)
+        assert all(rule.unit and np.isfinite([rule.value, rule.threshold]).all() for rule in why.rules)
+        assert any(why.clears.startswith(rule.name) for rule in why.rules)
+        assert track.window_start[at] <= track.ts_event[at] <= track.ts_available[at]
+
+
+@pytest.mark.parametrize("at_most", [False, True])
+def test_a_score_is_half_where_the_weakest_condition_is_just_met_and_less_where_it_is_cleared(at_most: bool) -> None:
+    far = conditions.Condition("far", 100.0, 1.0, "units")
+    just = conditions.Condition("near", 2.0, 2.0, "units", at_most)
+    assert conditions.score((far, just)) == 0.5
+    cleared = just._replace(value=2.0 + (0.01 if at_most else -0.01))
+    assert conditions.score((far, cleared)) < 0.5
+    assert conditions.explain((far, just)).clears.startswith("near above 2" if at_most else "near below 2")
+
+
+def test_events_without_an_account_are_counted_for_each_typology_and_judged_for_none() -> None:
+    made = market(ACTS["spoofing"][0])
+    orders = made.orders()
+    nobody = msgspec.structs.replace(orders, account=np.full(len(orders), -1, np.int32))
+    found, counts, _ = judge(nobody, made.ticks())
+    assert not found
+    assert all(counts[f"no_account: {name}"] == len(orders) for name in SPECS)
+
+
+def test_a_state_is_the_same_from_its_bytes() -> None:
+    made = market(ACTS["spoofing"][0])
+    state = judge(made.orders(), made.ticks())[2]
+    assert OrderState.unpack(state).pack() == state
+    with pytest.raises(ValueError, match="order state: expected bytes that begin with"):
+        OrderState.unpack(b"TCKS" + state)

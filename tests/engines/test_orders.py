@@ -1,0 +1,88 @@
+"""The order engine's bookkeeping: what cannot be used is counted, and what is kept is bounded."""
+
+from __future__ import annotations
+
+from engines.orders import OrderConfig, OrderEngine
+from engines.tracks import OrderUpdate
+from schemas.order_frames import Action, order_frame_of
+from tests.order_flow import Market, S
+
+Row = tuple[float, Action, int, float, float, int, int]
+
+
+def apply(engine: OrderEngine, *rows: Row) -> tuple[OrderUpdate, list[tuple[list[float], list[int]]]]:
+    """Apply rows of (s, action, side, price, size, order, account); return the update, and what rests for whom."""
+    state = engine.new_state()
+    at, action, side, price, size, order, account = zip(*rows, strict=True)
+    columns = {
+        "ts_event": [int(s * S) for s in at], "action": action, "side": side, "price": price, "size": size,
+        "order": order, "account": account,
+    }  # fmt: skip
+    names = [f"account {k}" for k in range(max(account) + 1)]
+    update = engine.apply(state, order_frame_of("ACME.XTOC", columns, names))
+    return update, [(state.accounts[k].resting, state.accounts[k].open) for k in state.names.values()]
+
+
+def test_what_rests_follows_the_life_of_orders() -> None:
+    update, resting = apply(
+        OrderEngine(OrderConfig()),
+        (1, Action.NEW, +1, 10.0, 5.0, 1, 0),
+        (2, Action.NEW, +1, 9.0, 4.0, 2, 0),
+        (3, Action.NEW, -1, 11.0, 3.0, 3, 0),
+        (4, Action.FILL, +1, 10.0, 2.0, 1, 0),
+        (5, Action.AMEND, +1, 9.5, 6.0, 2, 0),
+        (6, Action.CANCEL, -1, 11.0, 0.0, 3, 0),
+    )
+    assert not update.counts
+    assert resting == [([0.0, 9.0], [0, 2])]
+
+
+def test_what_cannot_be_used_is_counted_and_harms_nothing() -> None:
+    update, resting = apply(
+        OrderEngine(OrderConfig()),
+        (10, Action.NEW, +1, 10.0, 5.0, 1, 0),
+        (11, Action.CANCEL, +1, 10.0, 5.0, 9, 0),
+        (12, Action.NEW, +1, 10.0, 5.0, 1, 0),
+        (13, Action.NEW, +1, 10.0, -5.0, 2, 0),
+        (14, Action.NEW, +1, -10.0, 5.0, 3, 0),
+        (2, Action.NEW, +1, 10.0, 5.0, 4, 0),
+        (15, Action.FILL, +1, 10.0, 7.0, 1, 0),
+    )
+    assert update.counts == {
+        "unknown_order": 1, "order_twice": 1, "negative_size": 1, "negative_price": 1, "out_of_sequence": 1,
+        "overfilled": 1,
+    }  # fmt: skip
+    assert resting == [([0.0, 0.0], [0, 0])]
+
+
+def test_beyond_the_bound_the_oldest_orders_are_forgotten() -> None:
+    engine = OrderEngine(OrderConfig(orders=8))
+    update, resting = apply(engine, *((k, Action.NEW, +1, 10.0, 1.0, k, 0) for k in range(1, 10)))
+    assert update.counts == {"order_forgotten": 2}
+    assert resting == [([0.0, 7.0], [0, 7])]
+
+
+def test_beyond_the_bound_the_most_silent_accounts_are_forgotten_with_their_orders() -> None:
+    engine = OrderEngine(OrderConfig(accounts=4))
+    state = engine.new_state()
+    market = Market()
+    for k in range(6):
+        market.place(k, f"account {k}", +1, 10.0, 1.0)
+    frame = market.orders()
+    engine.apply(state, frame)
+    assert list(state.names) == ["account 2", "account 3", "account 4", "account 5"]
+    assert len(state.orders) == 4
+    sliced = engine.new_state()
+    for k in range(len(frame)):
+        engine.apply(sliced, frame[k : k + 1])
+    assert sliced.pack() == state.pack()
+
+
+def test_crossed_quotes_are_counted_and_teach_nothing() -> None:
+    engine = OrderEngine(OrderConfig())
+    state = engine.new_state()
+    market = Market()
+    market.quote(0, 100.0)
+    market.quotes.append((market.ns(1), 100.1, 100.0, 500.0))
+    assert engine.observe(state, market.ticks()).counts == {"crossed_quote": 1}
+    assert [units for _, units in state.depths] == [10.0]
