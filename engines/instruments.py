@@ -42,7 +42,10 @@ _CURRENCY = re.compile(r"[A-Z][A-Z0-9]{2,9}")
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An instrument: ``symbol`` at ``venue`` (MIC). ``group`` is the issuer; listings of one issuer share it."""
+    """An instrument: ``symbol`` at ``venue`` (MIC). ``group`` is the issuer; listings of one issuer share it.
+
+    ``desk`` trades it, ``asset_class`` is what it is (equity, future, crypto); rules may ask for both.
+    """
 
     instrument: str
     symbol: str
@@ -54,6 +57,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sector: str = ""
     currency: str = ""
     group: str = ""
+    desk: str = ""
+    asset_class: str = ""
 
 
 COLUMNS = Listing.__struct_fields__
@@ -162,12 +167,17 @@ class SymbolMaster:
                 break
         return list(found)[:MAX_MENTIONS]
 
+    def listing(self, instrument: str) -> Listing:
+        """Return what is known of an instrument; of one that is not listed, what its key says."""
+        known = self.listings.get(instrument)
+        if known is not None:
+            return known
+        symbol, dot, venue = instrument.rpartition(".")
+        return Listing(instrument=instrument, symbol=symbol, venue=venue if dot else "")
+
     def subject(self, instrument: str) -> Subject:
         """Return whom an alert on this instrument concerns; what is not known of it stays empty."""
-        listing = self.listings.get(instrument)
-        if listing is None:
-            symbol, dot, venue = instrument.rpartition(".")
-            return Subject(instrument=instrument, symbol=symbol, mic=venue if dot else "")
+        listing = self.listing(instrument)
         return Subject(
             instrument=instrument, symbol=listing.symbol, mic=listing.venue, isin=listing.isin, figi=listing.figi
         )

@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "engines": "engines",
     "compile": "compile",
     "labels": "labels",
+    "rules": "rules",
     "check-config": "check_config",
 }
 

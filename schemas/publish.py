@@ -100,10 +100,12 @@ def documents() -> dict[str, bytes]:
     """Return every published file by its name."""
     found: dict[str, Any] = {f"{topic.name}.json": schema(topic) for topic in TOPICS if topic.records}
     found["asyncapi.json"] = asyncapi()
-    return {
-        name: msgspec.json.format(msgspec.json.encode(body, order="deterministic"), indent=2) + b"\n"
-        for name, body in found.items()
-    }
+    return {name: published(body) for name, body in found.items()}
+
+
+def published(body: dict[str, Any]) -> bytes:
+    """Return a document's bytes, the same for the same content."""
+    return msgspec.json.format(msgspec.json.encode(body, order="deterministic"), indent=2) + b"\n"
 
 
 def main(directory: Path) -> None:

@@ -24,6 +24,8 @@ import msgspec
 from engines.typologies import TypologySpec
 from schemas.alerts import Explanation, RuleResult
 
+#: What it speaks of.
+SCOPE = "market"
 #: Episodes of which it is remembered that they were counted: after a crash a worker announces some again.
 COUNTED = 1_024
 #: Openings of one window that are looked at; in a crash of thousands of instruments the first of them are let go.

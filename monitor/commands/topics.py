@@ -86,10 +86,11 @@ def schemas(
         bool, typer.Option("--check", help="Write nothing; exit code 1 if a document is not current.")
     ] = False,
 ) -> None:
-    """Write the JSON Schema of every topic, and the AsyncAPI document of all. Asks no broker."""
-    from schemas.publish import documents
+    """Write the JSON Schema of every topic and of rule files, and the AsyncAPI document of all. Asks no broker."""
+    from engines.rule_schema import json_schema
+    from schemas.publish import documents, published
 
-    made = documents()
+    made = documents() | {"rules.json": published(json_schema())}
     stale = [
         name for name, text in made.items() if not (folder / name).exists() or (folder / name).read_bytes() != text
     ]

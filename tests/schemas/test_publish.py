@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from engines.rule_schema import json_schema
 from schemas import media, publish
 from schemas.topics import BY_NAME, TOPICS
 from tests.golden.examples import EXAMPLES, Example
@@ -16,11 +17,11 @@ from tests.golden.examples import EXAMPLES, Example
 PUBLISHED = Path(__file__).parents[2] / "docs" / "schemas"
 
 
-def test_committed_documents_are_those_of_the_table() -> None:
-    documents = publish.documents()
+def test_committed_documents_are_those_of_the_table_and_of_rules() -> None:
+    documents = publish.documents() | {"rules.json": publish.published(json_schema())}
     assert {path.name for path in PUBLISHED.iterdir()} == set(documents)
     for name, content in documents.items():
-        assert (PUBLISHED / name).read_bytes() == content, f"{name}: run python -m schemas.publish docs/schemas"
+        assert (PUBLISHED / name).read_bytes() == content, f"{name}: run `make schemas`"
 
 
 def _published(topic: str) -> Any:
