@@ -252,7 +252,7 @@ def repacked(messages: Sequence[Message], size: int) -> Iterator[Message]:
     read = [codec.decode("frames", one.key, one.value, one.timestamp_ms) for one in messages]
     parts = [one for one in read if isinstance(one, Frame)]
     columns = {name: np.concatenate([getattr(one, name) for one in parts]) for name in DTYPES}
-    return frame_messages(frame_of(parts[0].instrument, columns), ticks=size)
+    return frame_messages(frame_of(parts[0].instrument, columns), rows=size)
 
 
 def alone(what: str, *arguments: str, cores: int = 1) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from monitor import kafka
-from monitor.converters.messages import record_message, single_ticks
+from monitor.converters.messages import record_message, single_orders, single_ticks
 from monitor.errors import StartupError
 from monitor.recordings import Message, Recording
 from monitor.settings import Settings
-from schemas import frames, media
-from schemas.frames import Frame
+from schemas import codec, frames, media, order_frames
+from schemas.order_frames import AnyFrame
 from schemas.records import Document, News
 from schemas.topics import BY_NAME
 
@@ -71,16 +71,19 @@ def topics_of(recording: Recording, raw: bool = False) -> tuple[str, ...]:
 
 
 def unpacked(messages: Iterable[tuple[int, Message]]) -> Iterator[tuple[int, Message]]:
-    """Turn frames into single ticks and news into documents; other messages, and numbers, pass as they are.
+    """Turn frames into single ticks, order frames into single events and news into documents.
 
-    The ticks of a frame follow one another where the frame stood. Of the news that one document became, which stand
-    side by side in canonical order, the first is turned back.
+    Other messages, and numbers, pass as they are. The rows of a frame follow one another where it stood. Of the news
+    that one document became, which stand side by side in canonical order, the first is turned back.
     """
     at_ns, seen = -1, set[str]()
     for number, message in messages:
         if message.topic == "frames":
             for tick in single_ticks(frames.decode(message.value, message.key)):
                 yield number, record_message("ticks", tick)
+        elif message.topic == "orders" and message.value.startswith(order_frames.MAGIC):
+            for event in single_orders(order_frames.decode(message.value, message.key)):
+                yield number, record_message("orders", event)
         elif message.topic == "news":
             news = msgspec.json.decode(message.value, type=News)
             if message.ts_available != at_ns:
@@ -109,12 +112,11 @@ def _document(news: News) -> Document:
 
 def shifted(message: Message, shift_ns: int) -> Message:
     """Return the message with every time of its envelope and its value moved by ``shift_ns``."""
-    if message.topic == "frames":
-        frame = frames.decode(message.value, message.key)
-        columns = {name: getattr(frame, name) for name in frames.DTYPES}
-        columns["ts_event"] = frame.ts_event + shift_ns
-        columns["ts_available"] = frame.ts_available + shift_ns
-        value = frames.encode(Frame(frame.instrument, **columns))
+    if message.value.startswith(order_frames.MAGIC):
+        read = order_frames.decode if message.topic == "orders" else frames.decode
+        frame: AnyFrame = read(message.value, message.key)
+        times = {name: getattr(frame, name) + shift_ns for name in ("ts_event", "ts_available")}
+        value = codec.encode(msgspec.structs.replace(frame, **times))
     elif BY_NAME[message.topic].codec == "media":
         header, payload = media.split(message.value)
         value = media.join(_shifted_json(header, shift_ns), payload)

@@ -1,9 +1,9 @@
-"""History: recorded messages as they became available, tick by tick, and an error where one is asked for too early.
+"""History: recorded messages as they became available, row by row, and an error where one is asked for too early.
 
-A recording holds whole frames, each at its last tick's ``ts_available``; but a text that arrived between two ticks must
+A recording holds whole frames, each at its last row's ``ts_available``; but a text that arrived between two ticks must
 find the ones and not the others, and a bar that the clock closed must not have waited for ticks that came before. So a
-frame is sliced where something that its instrument hears falls inside it, and at a second at which its instrument waits
-for the clock. How ticks were packed then changes nothing:
+frame, of ticks or of orders, is sliced where something that its instrument hears falls inside it, and at a second at
+which its instrument waits for the clock. How ticks and orders were packed then changes nothing:
 
     ticks of A          1 2 3 4      5 6 7
     recorded                  [1234]     [567]
@@ -26,8 +26,9 @@ from monitor.errors import StartupError
 from monitor.recordings import RANK, Message
 from monitor.sequencer import SECOND_NS, Pending
 from schemas.alerts import Alert
-from schemas.frames import Frame
 from schemas.journal import Clock
+from schemas.order_frames import AnyFrame
+from schemas.topics import FRAMED
 
 #: A frame that spans more is not looked into from far enough ahead: it is applied where it stands.
 HORIZON_NS = 60 * SECOND_NS
@@ -58,8 +59,8 @@ class _Waiting:
     first_ns: int
     start: int = 0
 
-    def frame(self) -> Frame:
-        assert isinstance(self.found.value, Frame)
+    def frame(self) -> AnyFrame:
+        assert isinstance(self.found.value, AnyFrame)
         return self.found.value
 
 
@@ -165,7 +166,7 @@ class History:
             if self._end_ns and message.ts_available >= self._end_ns:
                 if message.ts_available >= self._end_ns + HORIZON_NS:
                     break
-                if message.topic == "frames":
+                if message.topic in FRAMED:
                     self._read_beginning(message)
                 continue
             self._read(message)
@@ -180,7 +181,7 @@ class History:
         """Take the ticks of a frame that are available before the end, if there are any."""
         found = self._pending(message)
         frame = found.value
-        if isinstance(frame, Frame) and (
+        if isinstance(frame, AnyFrame) and (
             n := int(np.maximum.accumulate(frame.ts_available).searchsorted(self._end_ns))
         ):
             found = _part(found, frame[:n])
@@ -204,7 +205,7 @@ class History:
         self._begin(found)
         waiting = _Waiting(message, found, found.ts_available)
         self._window.append(waiting)
-        if isinstance(found.value, Frame) and len(found.value):
+        if isinstance(found.value, AnyFrame) and len(found.value):
             waiting.first_ns = found.value.ts_available.item(0)
             if start := self._since.begun.get(self._read_count - 1, 0):
                 waiting.start, waiting.first_ns = start, int(found.value.ts_available[: start + 1].max())
@@ -275,7 +276,7 @@ class History:
             yield Given(waiting.message, _part(waiting.found, part), first=first, last=False)
 
 
-def _part(found: Pending, frame: Frame) -> Pending:
+def _part(found: Pending, frame: AnyFrame) -> Pending:
     return Pending(
         found.offset,
         found.key,
@@ -302,7 +303,7 @@ class Witness:
     def note(self, topic: str, found: Pending, partition: int) -> None:
         """Remember an input that is about to be applied."""
         value = found.value
-        first_ns = value.ts_available.item(0) if isinstance(value, Frame) and len(value) else found.ts_available
+        first_ns = value.ts_available.item(0) if isinstance(value, AnyFrame) and len(value) else found.ts_available
         known = self._known.get((found.key, topic))
         if known is None:
             known = self._known[found.key, topic] = deque(maxlen=REMEMBERED)

@@ -27,11 +27,12 @@ from monitor.history import HORIZON_NS
 from monitor.recordings import RANK, Message
 from monitor.replay import by_history
 from monitor.stage import Stages
-from schemas import codec, frames
+from schemas import codec
 from schemas.alerts import Alert
 from schemas.errors import BadMessage
-from schemas.frames import Frame, frame_of
+from schemas.order_frames import AnyFrame
 from schemas.records import DeadLetter, News, Score, Signal, TranscriptSegment
+from schemas.topics import FRAMED
 
 S = 1_000_000_000
 #: How much of what follows a cut is made anew. What came later has less of a way back.
@@ -62,7 +63,7 @@ def before(read: Reader, at_ns: int) -> Iterator[Message]:
     """Yield what was available before a moment; of a frame that spans it, its ticks."""
     tails: list[Message] = []
     for message in read(at_ns, at_ns + HORIZON_NS):
-        if message.topic == "frames" and (n := _known(record := _read(message), at_ns)):
+        if message.topic in FRAMED and (n := _known(record := _read(message), at_ns)):
             tails += frame_messages(record[:n])
     return heapq.merge(read(0, at_ns), sorted(tails, key=order), key=order)
 
@@ -71,7 +72,7 @@ def after(read: Reader, at_ns: int, until_ns: int) -> list[Message]:
     """Return what became available from a moment on, in order; of a frame that spans it, its ticks."""
     found: list[Message] = []
     for message in read(at_ns, until_ns):
-        if message.topic == "frames" and (n := _known(record := _read(message), at_ns)):
+        if message.topic in FRAMED and (n := _known(record := _read(message), at_ns)):
             found += frame_messages(record[n:])
         else:
             found.append(message)
@@ -79,7 +80,7 @@ def after(read: Reader, at_ns: int, until_ns: int) -> list[Message]:
 
 
 def _known(record: Any, at_ns: int) -> int:
-    if not isinstance(record, Frame) or record.ts_available.item(0) >= at_ns:
+    if not isinstance(record, AnyFrame) or record.ts_available.item(0) >= at_ns:
         return 0
     return int(np.maximum.accumulate(record.ts_available).searchsorted(at_ns))
 
@@ -101,12 +102,11 @@ def scrambled(rng: random.Random, messages: Iterable[Message], at_ns: int) -> It
         record = None if fate < 0.25 else _read(message)
         if record is None:
             yield replace(message, value=message.value[: len(message.value) // 2])
-        elif isinstance(record, Frame):
-            columns = {name: getattr(record, name) for name in frames.DTYPES}
-            times = {name: _moved(columns[name], at_ns, pace) for name in ("ts_event", "ts_available")}
-            price = columns["price"] * rng.choice((0.5, 0.97, 1.0, 1.04, 1.5))
+        elif isinstance(record, AnyFrame):
+            times = {name: _moved(getattr(record, name), at_ns, pace) for name in ("ts_event", "ts_available")}
+            price = record.price * rng.choice((0.5, 0.97, 1.0, 1.04, 1.5))
             side = np.full(len(record), rng.choice((-1, 1)), np.int8)
-            yield from frame_messages(frame_of(record.instrument, {**columns, **times, "price": price, "side": side}))
+            yield from frame_messages(msgspec.structs.replace(record, price=price, side=side, **times))
         else:
             changes = {name: _moved(getattr(record, name), at_ns, pace) for name in ("ts_event", "ts_available")}
             if isinstance(record, News):

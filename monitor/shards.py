@@ -45,6 +45,7 @@ from monitor.state import State, StateTable
 from schemas.alerts import Alert
 from schemas.journal import RULES_ONLY, Decides
 from schemas.records import DeadLetter, Opening
+from schemas.topics import FRAMED
 
 #: How often a part whose process or machine was lost is begun again.
 RETRIES = 3
@@ -146,7 +147,7 @@ def weigh(recording: Recording, topics: Sequence[str], level: int) -> dict[bytes
     weights: dict[bytes, float] = {}
     for topic in topics:
         asked = topic in ASKED and level < RULES_ONLY
-        cost = ASKED_COST if asked else FRAME_COST if topic == "frames" else MESSAGE_COST
+        cost = ASKED_COST if asked else FRAME_COST if topic in FRAMED else MESSAGE_COST
         for key, (count, size) in recording.keys(topic).items():
             weights[key] = weights.get(key, 0.0) + count * cost + size
     return weights

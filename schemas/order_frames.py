@@ -23,7 +23,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -33,7 +33,7 @@ import pyarrow as pa
 from schemas.columns import Layout
 from schemas.errors import BadMessage
 from schemas.frames import Frame, named_as, trade_number
-from schemas.records import PRICE_MAX, SIZE_MAX, OrderEvent
+from schemas.records import PRICE_MAX, SIZE_MAX, OrderAction, OrderEvent
 
 
 class Action(enum.IntEnum):
@@ -114,7 +114,7 @@ def order_frame_of(
     return OrderFrame(instrument, tuple(accounts), tuple(traders), *LAYOUT.filled(columns))
 
 
-_ACTIONS = {action.name.lower(): action.value for action in Action}
+_ACTIONS: dict[OrderAction, int] = {action: at for at, action in enumerate(get_args(OrderAction))}
 _SIDES = {"buy": 1, "sell": -1}
 
 

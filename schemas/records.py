@@ -15,6 +15,7 @@ from msgspec import Meta
 from schemas.alerts import Severity
 
 Side = Literal["buy", "sell", "unknown"]
+OrderAction = Literal["new", "amend", "cancel", "fill", "reject", "expire"]
 
 # Bounds that no market comes near, so that products and squares of what passes stay finite and no quotient overflows.
 PRICE_MIN, PRICE_MAX = 1e-15, 1e15
@@ -108,7 +109,7 @@ class OrderEvent(Record, frozen=True, kw_only=True):
 
     instrument: Instrument
     order_id: Id
-    action: Literal["new", "amend", "cancel", "fill", "reject", "expire"]
+    action: OrderAction
     side: Literal["buy", "sell"]
     price: Annotated[float, Meta(ge=0, le=PRICE_MAX, description="Limit in quote currency; 0 at the market's price.")]
     size: Resting

@@ -217,6 +217,8 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}
+#: Topics whose values are frames, or may be.
+FRAMED = frozenset(topic.name for topic in TOPICS if topic.codec in ("arrow", "json or arrow"))
 
 #: Inputs of the instrument stage in the order that breaks ties of ``ts_available``.
 INSTRUMENT_INPUTS: tuple[str, ...] = ("frames", "orders", "news", "transcripts", "audio", "charts")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from schemas import frames
+from schemas import frames, order_frames
 from schemas.topics import BY_NAME
 from tests.messages import DAY_NS, INPUTS, NOW_NS, Message, flac, good, good_frame, jpeg, png, png_chunk, wav
 
@@ -245,7 +245,34 @@ def _edited_frame(rng: random.Random, **moved: int) -> bytes:
     return frames.encode(frames.frame_of("ACME.XTOC", columns))
 
 
+def _bad_order_rows(rng: random.Random) -> tuple[str, bytes]:
+    n = rng.randint(1, 60)
+    times = NOW_NS + np.arange(n) * 1_000_000
+    columns = {"ts_event": times, "ts_available": times, "side": np.ones(n), "order": np.arange(n), "size": np.ones(n)}
+    frame = order_frames.order_frame_of("ACME.XTOC", columns, ("a1", "a2"), ("t1",))
+    reason, name, bad = rng.choice(
+        (
+            ("not_finite", "price", np.nan),
+            ("not_finite", "size", np.inf),
+            ("out_of_range", "price", -1.0),
+            ("out_of_range", "size", -3.0),
+            ("out_of_range", "action", rng.randint(6, 255)),
+            ("out_of_range", "side", rng.choice((-128, -2, 0, 2, 127))),
+            ("out_of_range", "account", rng.choice((-2, 2, 2**31 - 1))),
+            ("out_of_range", "trader", rng.choice((-(2**31), 1))),
+            ("out_of_range", "order", -1),
+            ("too_old", "ts_event", NOW_NS // 1000),
+            ("from_future", "ts_available", NOW_NS + DAY_NS),
+        )
+    )
+    getattr(frame, name)[rng.randrange(n)] = bad
+    return reason, order_frames.encode(frame)
+
+
 def bad_rows(rng: random.Random, topic: str, key: bytes, value: bytes) -> Spoilt | None:
+    if topic == "orders":
+        reason, value = _bad_order_rows(rng)
+        return (reason,), key, value
     if topic != "frames":
         return None
     frame = good_frame(rng)

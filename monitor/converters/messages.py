@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Literal
+from typing import Literal, get_args
 
 from monitor.recordings import Message
 from schemas import codec
 from schemas.frames import Frame, Kind
+from schemas.order_frames import AnyFrame, OrderFrame
 from schemas.records import (
     AudioSegment,
     BookUpdate,
@@ -18,6 +19,7 @@ from schemas.records import (
     Correction,
     Document,
     News,
+    OrderAction,
     OrderEvent,
     Quote,
     Side,
@@ -28,9 +30,10 @@ from schemas.records import (
     Transfer,
 )
 
-FRAME_TICKS = 500
+FRAME_ROWS = 500
 FRAME_NS = 1_000_000_000
 _SIDES: dict[int, Side] = {1: "buy", -1: "sell", 0: "unknown"}
+_ACTIONS: tuple[OrderAction, ...] = get_args(OrderAction)  # in the order of `schemas.order_frames.Action`
 
 Input = Tick | Document | News | TranscriptSegment | AudioSegment | ChartSnapshot | OrderEvent | Transfer
 
@@ -40,23 +43,24 @@ def kafka_ms(ns: int) -> int:
     return -(-ns // 1_000_000)
 
 
-def cut(frame: Frame, ticks: int = FRAME_TICKS, span_ns: int = FRAME_NS) -> Iterator[Frame]:
-    """Cut a long frame, ``ts_available`` ascending, at ``ticks`` rows or ``span_ns`` of it, whichever is first."""
+def cut(frame: AnyFrame, rows: int = FRAME_ROWS, span_ns: int = FRAME_NS) -> Iterator[AnyFrame]:
+    """Cut a long frame, ``ts_available`` ascending, at ``rows`` of them or ``span_ns``, whichever is first."""
     available = frame.ts_available
     start = 0
     while start < len(frame):
         limit = int(available.searchsorted(available[start] + span_ns, side="left"))
-        end = min(start + ticks, limit)
+        end = min(start + rows, limit)
         yield frame[start:end]
         start = end
 
 
-def frame_messages(frame: Frame, ticks: int = FRAME_TICKS, span_ns: int = FRAME_NS) -> Iterator[Message]:
-    """Yield the messages of one instrument's ticks; each is available with its last row."""
+def frame_messages(frame: AnyFrame, rows: int = FRAME_ROWS, span_ns: int = FRAME_NS) -> Iterator[Message]:
+    """Yield the messages of one instrument's ticks or orders; each is available with its last row."""
     key = frame.instrument.encode()
-    for part in cut(frame, ticks, span_ns):
+    topic = "orders" if isinstance(frame, OrderFrame) else "frames"
+    for part in cut(frame, rows, span_ns):
         available = int(part.ts_available[-1])
-        yield Message("frames", key, codec.encode(part), int(part.ts_event[-1]), available, kafka_ms(available))
+        yield Message(topic, key, codec.encode(part), int(part.ts_event[-1]), available, kafka_ms(available))
 
 
 def record_message(topic: str, record: Input) -> Message:
@@ -80,6 +84,25 @@ def record_message(topic: str, record: Input) -> Message:
 def merged(streams: Sequence[Iterable[Message]]) -> Iterator[Message]:
     """Merge one topic's streams, each in order of ``ts_available``, into one in that order."""
     return heapq.merge(*streams, key=attrgetter("ts_available"))
+
+
+def single_orders(frame: OrderFrame) -> Iterator[OrderEvent]:
+    """Yield the events of an order frame one by one, orders and trades by their numbers."""
+    for i in range(len(frame)):
+        account, trader, trade = frame.account.item(i), frame.trader.item(i), frame.trade.item(i)
+        yield OrderEvent(
+            ts_event=frame.ts_event.item(i),
+            ts_available=frame.ts_available.item(i),
+            instrument=frame.instrument,
+            order_id=str(frame.order.item(i)),
+            action=_ACTIONS[frame.action.item(i)],
+            side="buy" if frame.side.item(i) > 0 else "sell",
+            price=frame.price.item(i),
+            size=frame.size.item(i),
+            account=frame.accounts[account] if account >= 0 else "",
+            trader=frame.traders[trader] if trader >= 0 else "",
+            trade_id=str(trade) if trade else "",
+        )
 
 
 def single_ticks(frame: Frame) -> Iterator[Tick]:

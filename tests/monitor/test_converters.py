@@ -14,11 +14,12 @@ import pytest
 
 from engines.instruments import SymbolMaster
 from monitor.converters.conversion import convert
-from monitor.converters.messages import cut, frame_messages, single_ticks
+from monitor.converters.messages import cut, frame_messages, single_orders, single_ticks
 from monitor.errors import StartupError
 from monitor.recordings import Recording
-from schemas import codec, frames
+from schemas import codec, frames, order_frames
 from schemas.frames import Frame, Kind, frame_of
+from schemas.order_frames import Action, of_events, order_frame_of
 from schemas.records import News, Trade, TranscriptSegment
 
 SECOND_NS = 10**9
@@ -70,6 +71,37 @@ def test_a_frame_is_available_with_its_last_row() -> None:
     assert first.ts_available == ns("2025-03-03") + 750_100_000
     assert first.timestamp_ms == (ns("2025-03-03") + 751_000_000) // 10**6
     assert second.ts_available == ns("2025-03-03") + 2 * SECOND_NS
+
+
+def test_single_orders_are_the_frame_again() -> None:
+    at = np.arange(1, 7) * SECOND_NS + ns("2025-03-03")
+    columns = {
+        "ts_event": at,
+        "ts_available": at + 5,
+        "action": list(Action),
+        "side": [1, -1, 1, -1, 1, -1],
+        "price": [10.0, 10.5, 0.0, 9.5, 10.0, 10.0],
+        "size": [5.0, 4.0, 0.0, 3.0, 2.0, 1.0],
+        "order": np.arange(6) + 7,
+        "trade": [0, 0, 0, 9, 0, 0],
+        "account": [0, 1, -1, 0, 1, 0],
+        "trader": [0, -1, 0, 0, 0, -1],
+    }
+    frame = order_frame_of("ACME.XTOC", columns, ("a1", "a2"), ("t1",))
+    again = of_events(list(single_orders(frame)))
+    for name in frame.__struct_fields__:
+        np.testing.assert_array_equal(getattr(again, name), getattr(frame, name), err_msg=name)
+
+
+def test_a_long_frame_of_orders_is_cut_into_messages_of_their_topic() -> None:
+    at = np.arange(5) * (SECOND_NS // 2) + ns("2025-03-03")
+    frame = order_frame_of("ACME.XTOC", {"ts_event": at, "ts_available": at, "side": np.ones(5)}, ("a1",))
+    made = list(frame_messages(frame))
+    assert [(one.topic, one.key, one.ts_available) for one in made] == [
+        ("orders", b"ACME.XTOC", int(at[last])) for last in (1, 3, 4)
+    ]
+    read = [order_frames.decode(one.value, one.key) for one in made]
+    assert [(len(one), one.accounts) for one in read] == [(2, ("a1",)), (2, ("a1",)), (1, ("a1",))]
 
 
 def test_single_ticks_are_the_frame_again() -> None:

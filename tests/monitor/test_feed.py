@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,13 +19,13 @@ from engines.instruments import SymbolMaster
 from engines.simulator.day import Config
 from monitor import kafka, simulation
 from monitor.errors import StartupError
-from monitor.feed import play, shift_to_now, shifted, topics_of
+from monitor.feed import play, shift_to_now, shifted, topics_of, unpacked
 from monitor.kafka import partition_for
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Message, Recording
 from monitor.settings import Settings
-from schemas import codec, frames
-from schemas.records import AudioSegment, ChartSnapshot, Document, News, Tick
+from schemas import codec, frames, order_frames
+from schemas.records import AudioSegment, ChartSnapshot, Document, News, OrderEvent, Tick
 from schemas.topics import BY_NAME
 
 SECOND_NS = 10**9
@@ -201,6 +202,23 @@ def test_every_record_is_moved_whole(recording: Recording) -> None:
             assert after.payload == before.payload
         topics.add(message.topic)
     assert topics == {"frames", "orders", "news", "transcripts", "audio", "charts", "transfers"}
+
+
+def test_an_order_frame_is_moved_whole_and_unpacked() -> None:
+    event = OrderEvent(
+        ts_event=7 * SECOND_NS, ts_available=8 * SECOND_NS, instrument="A.X", order_id="1", action="new", side="buy",
+        price=5.0, size=2.0, account="a",
+    )  # fmt: skip
+    later = msgspec.structs.replace(event, ts_event=9 * SECOND_NS, ts_available=9 * SECOND_NS, action="cancel")
+    value = codec.encode(order_frames.of_events([event, later]))
+    message = Message("orders", b"A.X", value, later.ts_event, later.ts_available, 9_000)
+    moved = shifted(message, SECOND_NS)
+    frame = order_frames.decode(moved.value, moved.key)
+    assert (frame.ts_event.tolist(), frame.ts_available.tolist()) == ([8 * 10**9, 10 * 10**9], [9 * 10**9, 10 * 10**9])
+    assert (moved.ts_available, frame.accounts) == (10 * SECOND_NS, ("a",))
+    singles = list(unpacked([(3, message)]))
+    assert [(number, one.topic) for number, one in singles] == [(3, "orders"), (3, "orders")]
+    assert [msgspec.json.decode(one.value, type=OrderEvent) for _, one in singles] == [event, later]
 
 
 def test_a_recording_of_both_is_fed_one_of_them(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from schemas import codec
 from schemas.alerts import Alert, Input, digest
 from schemas.frames import DTYPES, Frame, frame_of
 from schemas.journal import Clock
+from schemas.order_frames import AnyFrame, order_frame_of
 from schemas.records import News
 from tests.golden import day
 from tests.golden.day import RECORDING
@@ -30,7 +31,7 @@ from tests.integration.daemon import stages
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
-TOPICS = ("frames", "news")
+TOPICS = ("frames", "orders", "news")
 
 
 def frame(*seconds: float, instrument: str = "A.X") -> Message:
@@ -47,13 +48,20 @@ def news(at: float, instrument: str = "A.X") -> Message:
     )
 
 
+def orders(*seconds: float, instrument: str = "A.X") -> Message:
+    ts = np.array([T0 + round(at * S) for at in seconds], np.int64)
+    columns = {"ts_event": ts, "ts_available": ts, "side": np.ones(len(ts)), "order": np.arange(len(ts))}
+    (message,) = frame_messages(order_frame_of(instrument, columns), span_ns=10**15)
+    return message
+
+
 def shown(messages: Iterable[Message], waits: Callable[[str, int], bool] = lambda key, at: False) -> list[Any]:
     """Return what comes: a second of the clock, a text's moment, or the moments of a part of a frame."""
     found: list[Any] = []
     for item in History(messages, TOPICS, waits):
         if isinstance(item, Clock):
             found.append(("clock", (item.now_ns - T0) // S))
-        elif isinstance(item.found.value, Frame):
+        elif isinstance(item.found.value, AnyFrame):
             found.append([round((at - T0) / S, 1) for at in item.found.value.ts_available.tolist()])
         else:
             found.append(round((item.found.ts_available - T0) / S, 1))
@@ -73,6 +81,16 @@ def test_a_text_finds_the_ticks_of_its_own_moment() -> None:
     """As it finds a frame that ends with them: ties go by the topic's rank."""
     assert shown([news(0.2), frame(0.1, 0.2, 0.3)]) == [[0.1, 0.2], 0.2, [0.3]]
     assert shown([news(0.1), frame(0.1, 0.2)]) == [[0.1], 0.1, [0.2]]
+
+
+def test_a_frame_of_orders_is_sliced_like_one_of_ticks() -> None:
+    stream = [news(0.25), orders(0.1, 0.2, 0.3, 0.4), frame(0.15, 0.5)]
+    assert shown(stream) == [[0.1, 0.2], [0.1], 0.2, [0.3, 0.4], [0.5]]
+    stream = [orders(0.9, 1.0, 1.1), frame(0.8, 1.2)]
+    assert shown(stream, lambda key, at: at == T0 + S) == [[0.8], [0.9], ("clock", 1), [1.0, 1.1], [1.2]]
+    ns = T0 + round(0.25 * S)
+    given = [i for i in History([orders(0.1, 0.3)], TOPICS, end_ns=ns) if isinstance(i, Given)]
+    assert [(i.message.topic, i.found.ts_available - T0) for i in given] == [("orders", S // 10)]
 
 
 def test_what_other_instruments_hear_leaves_a_frame_whole() -> None:
