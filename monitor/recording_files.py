@@ -88,9 +88,15 @@ def tables(
 
 def _group(folder: Folder, file: pq.ParquetFile, name: str, number: int, columns: list[str] | None = None) -> pa.Table:
     try:
-        return file.read_row_group(number, columns=columns)
+        return _row_group(folder, file, number, columns)
     except _FAILURES as error:
         raise _unreadable(folder, name, error, f", row group {number}") from error
+
+
+def _row_group(folder: Folder, file: pq.ParquetFile, number: int, columns: list[str] | None) -> pa.Table:
+    # A Python file is read on this thread alone: one of Arrow's that lets go of its buffer while Python ends aborts it.
+    # What is near in an object is read ahead by fsspec, and not by Arrow, for the same reason.
+    return file.read_row_group(number, columns=columns, use_threads=folder.local is not None)
 
 
 def _selected(table: pa.Table, selection: Selection) -> pa.Table:
@@ -173,7 +179,7 @@ def damages(folder: Folder, name: str, entry: FileEntry, *, verify: bool = True)
             if file.metadata.num_rows != entry.rows:
                 yield _whole(name, entry, f"has {file.metadata.num_rows} rows, its manifest says {entry.rows}")
                 return
-            yield from _damaged_groups(file, name, entry, None if altered else ["ts_available"])
+            yield from _damaged_groups(folder, file, name, entry, None if altered else ["ts_available"])
     except RecordingError as error:
         yield _whole(name, entry, str(error).removeprefix(f"{folder.path(name)} ").partition("; ")[0])
 
@@ -208,13 +214,15 @@ def missing(folder: Folder, topic: str, positions: Mapping[int, Position], group
         )
 
 
-def _damaged_groups(file: pq.ParquetFile, name: str, entry: FileEntry, columns: list[str] | None) -> Iterator[Damage]:
+def _damaged_groups(
+    folder: Folder, file: pq.ParquetFile, name: str, entry: FileEntry, columns: list[str] | None
+) -> Iterator[Damage]:
     latest: int | None = None
     for number in range(file.num_row_groups):
         first, last = _span(file, number)
         rows = file.metadata.row_group(number).num_rows
         try:
-            table = file.read_row_group(number, columns=columns)
+            table = _row_group(folder, file, number, columns)
             table.validate(full=True)
         except _FAILURES as error:
             reason = f"cannot be read ({str(error).splitlines()[0]})"
@@ -262,9 +270,7 @@ def _opened(folder: Folder, name: str, *, checksums: bool = False) -> Iterator[p
     with ExitStack() as stack:
         try:
             source = folder.local / name if folder.local is not None else stack.enter_context(folder.open(name))
-            file = stack.enter_context(
-                pq.ParquetFile(source, page_checksum_verification=checksums, pre_buffer=folder.local is None)
-            )
+            file = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=checksums, pre_buffer=False))
         except _FAILURES as error:
             raise _unreadable(folder, name, error) from error
         schema = file.schema_arrow

@@ -157,7 +157,9 @@ class Recording:
             return []
         try:
             with self._folder.open(LABELS) as file:
-                return msgspec.convert(pq.read_table(file).to_pylist(), list[Label])
+                # On this thread alone: one of Arrow's that lets go of a Python buffer while Python ends aborts it.
+                table = pq.read_table(file, use_threads=False, pre_buffer=False)
+            return msgspec.convert(table.to_pylist(), list[Label])
         except (pa.ArrowInvalid, OSError, msgspec.ValidationError) as error:
             raise RecordingError(
                 f"{self._folder.path(LABELS)} cannot be read ({str(error).splitlines()[0]}); copy or make the recording"
