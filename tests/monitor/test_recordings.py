@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -351,6 +353,17 @@ def test_damaged_labels_are_refused_always(tmp_path: Path) -> None:
     (path / "labels.parquet").write_bytes(b"nothing")
     with pytest.raises(RecordingError, match=r"labels\.parquet has 7 bytes, its manifest says \d+; copy"):
         Recording.open(path, damaged="skip")
+
+
+@pytest.mark.slow
+def test_a_process_that_read_labels_ends_in_peace(tmp_path: Path) -> None:
+    """One in four aborted at its end while Arrow's threads still held what Python had read for them."""
+    labels = [Label(event_id=str(k), typology="x", start_ns=1, onset_ns=1, end_ns=2) for k in range(27)]
+    path = write(tmp_path / "r", [message()], labels=labels)
+    code = "import sys; from pathlib import Path; from monitor.recordings import Recording\n"
+    code += "sys.exit(len(Recording.open(Path(sys.argv[1]), verify=False).labels()) != 27)"
+    ran = [subprocess.run([sys.executable, "-c", code, path], capture_output=True) for _ in range(12)]
+    assert [(one.returncode, one.stderr) for one in ran] == [(0, b"")] * 12
 
 
 # Other readers, and other selections.
