@@ -358,7 +358,9 @@ def test_damaged_labels_are_refused_always(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_process_that_read_labels_ends_in_peace(tmp_path: Path) -> None:
     """One in four aborted at its end while Arrow's threads still held what Python had read for them."""
-    labels = [Label(event_id=str(k), typology="x", start_ns=1, onset_ns=1, end_ns=2) for k in range(27)]
+    labels = [
+        Label(event_id=str(k), typology="x", start_ns=1, onset_ns=1, end_ns=2, instruments=["A.X"]) for k in range(27)
+    ]
     path = write(tmp_path / "r", [message()], labels=labels)
     code = "import sys; from pathlib import Path; from monitor.recordings import Recording\n"
     code += "sys.exit(len(Recording.open(Path(sys.argv[1]), verify=False).labels()) != 27)"
