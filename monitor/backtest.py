@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engines.backtest.cells import DAY_NS, Heard
+from engines.backtest.cells import Heard
 from engines.backtest.judging import Said
 from engines.backtest.results import Backtest, Span, Tested, encode
 from engines.backtest.sweep import Moments, Sweep
@@ -23,6 +24,7 @@ from monitor.label_files import LabelError, Labels
 from monitor.recording_format import LABELS
 from monitor.recordings import Recording
 from monitor.replay_output import Replay, ReplayError
+from schemas.topics import MARKET
 
 Ints = npt.NDArray[np.int64]
 RESULT = "backtest.json"
@@ -142,10 +144,16 @@ def gaps_of(recording: Recording | None) -> list[Span]:
     ]
 
 
-def judged_by(
-    replay: Replay, said: Said, labels: Labels, *, skip_unknown: bool, gaps: Sequence[Span] = ()
-) -> tuple[list[Label], Tested]:
-    """Return the labels within the tested range, and what was tested.
+class Judges(NamedTuple):
+    """Labels ``within`` the tested range, which judge, those ``outside`` of it, which do not, and what was tested."""
+
+    within: list[Label]
+    outside: list[Label]
+    tested: Tested
+
+
+def judged_by(replay: Replay, said: Said, labels: Labels, *, skip_unknown: bool, gaps: Sequence[Span] = ()) -> Judges:
+    """Return what a replay is judged by.
 
     Of a replay of some instruments, labels of others are outside of what was tested.
 
@@ -156,11 +164,12 @@ def judged_by(
     """
     manifest, heard = replay.manifest, said.heard
     asked = set(manifest.instruments)
-    within = [
-        label
-        for label in labels.labels
-        if manifest.from_ns <= label.onset_ns < manifest.to_ns and (not asked or asked & set(label.instruments))
-    ]
+
+    def lies_within(label: Label) -> bool:
+        return manifest.from_ns <= label.onset_ns < manifest.to_ns and (not asked or bool(asked & {*label.instruments}))
+
+    within = [label for label in labels.labels if lies_within(label)]
+    outside = [label for label in labels.labels if not lies_within(label)]
     chosen = [
         msgspec.structs.replace(label, instruments=[name for name in label.instruments if not asked or name in asked])
         for label in within
@@ -171,7 +180,6 @@ def judged_by(
         skip=skip_unknown,
         where=str(replay.path),
     )
-    days = np.unique(heard.ts // DAY_NS)
     tested = Tested(
         replay=str(replay.path),
         recording=manifest.recording.path,
@@ -183,20 +191,20 @@ def judged_by(
         from_ns=manifest.from_ns,
         to_ns=manifest.to_ns,
         warm_up_ns=manifest.warm_up_ns,
-        instruments=len(np.unique(heard.instrument)),
-        days=len(days),
-        instrument_days=len(heard.periods(DAY_NS)[0]),
+        instruments=len({heard.names[number] for number in np.unique(heard.instrument)} - {MARKET}),
+        days=len(heard.stretches()[0]),
+        instrument_days=len(heard.instrument_days()),
         labels_file=labels.where,
         labels_digest=labels.digest,
         labels=sum(not label.benign for label in kept),
         benign=sum(label.benign for label in kept),
-        labels_outside=len(labels.labels) - len(within),
+        labels_outside=len(outside),
         labels_skipped=len(skipped),
         unknown_instruments=unknown,
         stamps=list(manifest.stamps),
         gaps=list(gaps),
     )
-    return kept, tested
+    return Judges(kept, outside, tested)
 
 
 def write(found: Backtest, out: Path) -> None:

@@ -131,7 +131,10 @@ def show_prices(console: Console, head: str, prices: Sequence[Priced]) -> None:
     """Print what thresholds would have raised."""
     labelled = any(one.caught is not None for one in prices)
     columns = [head, "episodes", "critical", "a day", "an instrument"]
-    table = _table(*columns, *(["caught", "missed", "false", "cost"] if labelled else []))
+    followed = any(one.market is not None for one in prices)
+    table = _table(
+        *columns, *(["market-wide"] if followed else []), *(["caught", "missed", "false", "cost"] if labelled else [])
+    )
     for one in prices:
         cells = [
             f"{one.threshold:g}" + (" today" if one.today else ""),
@@ -140,6 +143,8 @@ def show_prices(console: Console, head: str, prices: Sequence[Priced]) -> None:
             f"{one.a_day:,.2f}",
             f"{one.an_instrument_day:,.3f}",
         ]
+        if followed:
+            cells.append(f"{one.market:,}")
         if labelled:
             cells += [f"{one.caught:,}", f"{one.missed:,}", f"{one.false:,}", f"{money(one.cost)}"]
         table.add_row(*cells, style="bold" if one.today else "")

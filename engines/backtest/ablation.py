@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from engines.backtest.field import Field
-from engines.backtest.matching import judge
 from engines.backtest.results import Ablation, Contender, Opened
 from schemas.alerts import Alert
 
@@ -72,7 +71,7 @@ def by_shares(
             if stand[one.alert_id].alone != name
             and stand[one.alert_id].without.get(name, math.inf) >= rings[one.typology]
         ]
-        verdict = judge(field.everything, kept, field.window, least="info")
+        verdict = field.judge(kept)
         rung = field.rung(verdict)
         draw = field.bootstrap
         block = field.block(rung.ts)

@@ -7,7 +7,8 @@
 Each label gives each of its instruments one cell that **is** a label's: a period from the first moment of the tested
 range at which an alarm would be the label's. (One that names the market is the market's alone, however many
 instruments it concerns.) Cells by the clock that no label's window touches are **not**. What is touched but no label's
-own (the tail of a long window) is left out: an alarm there is the label's, and no second one. All cells are as long as
+own (the tail of a long window, or all of the window of a label whose onset lies outside the tested range) is left out:
+an alarm there is the label's, and no second one. All cells are as long as
 each other (a window shorter than a period cuts its cell), so that a detector which knows nothing has no better chance
 in a label's, and its precision is the base rate. A cell counts where the instrument was heard of.
 """
@@ -30,6 +31,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 DAY_NS = 86_400 * 10**9
+MINUTE_NS = 60 * 10**9
+NOBODYS = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +65,27 @@ class Heard:
             keys = np.unique(self.instrument * span + (self.ts // length_ns - first))
             self._periods[length_ns] = keys // span, (keys % span + first) * length_ns
         return self._periods[length_ns]
+
+    def instrument_days(self) -> Ints:
+        """Return the beginning, ns, of each day on which an instrument was heard of, once an instrument.
+
+        The market is none.
+        """
+        instrument, start = self.periods(DAY_NS)
+        days: Ints = start[instrument != self.number().get(MARKET, -1)]
+        return days
+
+    def stretches(self) -> tuple[Ints, Ints]:
+        """Return the UTC days on which anything was heard, and how long (ns) from the first minute to the last."""
+        day, of = np.unique(self.ts // DAY_NS, return_inverse=True)
+        first, last = np.full(len(day), np.iinfo(np.int64).max), np.zeros(len(day), np.int64)
+        np.minimum.at(first, of, self.ts // MINUTE_NS)
+        np.maximum.at(last, of, self.ts // MINUTE_NS)
+        return day, (last - first + 1) * MINUTE_NS
+
+    def is_cut(self, day: Ints) -> Bools:
+        """Tell which UTC days (n,) do not lie wholly within what is tested."""
+        return (day * DAY_NS < self.from_ns) | ((day + 1) * DAY_NS > self.to_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +125,16 @@ def spans(labels: Sequence[Label], window: Window, number: Mapping[str, int]) ->
     return Spans(*np.array(rows, np.int64).reshape(-1, 4).T)
 
 
+def joined(one: Spans, other: Spans) -> Spans:
+    """Return the spans of both; those of the other are no label's."""
+    return Spans(
+        np.concatenate([one.instrument, other.instrument]),
+        np.concatenate([one.first, other.first]),
+        np.concatenate([one.last, other.last]),
+        np.concatenate([one.label, np.full(len(other), NOBODYS)]),
+    )
+
+
 def own_spans(labels: Sequence[Label], window: Window, number: Mapping[str, int]) -> Spans:
     """Return the spans that a label's cells come from: all of them, of a label that names the market the market's."""
     told = [
@@ -117,8 +151,10 @@ def cells(heard: Heard, windows: Spans, own: Spans, length_ns: int) -> Cells:
 
     Parameters
     ----------
-    windows, own
-        What `spans` and `own_spans` return.
+    windows
+        Where alarms are a label's, one's outside of the tested range too.
+    own
+        What `own_spans` returns.
     """
     instrument, start = heard.periods(length_ns)
     touched = _touched(instrument, start, length_ns, windows)
@@ -134,16 +170,17 @@ def cells(heard: Heard, windows: Spans, own: Spans, length_ns: int) -> Cells:
     )
 
 
-def days(heard: Heard, own: Spans) -> tuple[Cells, Ints]:
-    """Return instrument-days, true where a label's own span touches one, and the number of each one's day."""
+def days(heard: Heard, own: Spans, aside: Spans) -> tuple[Cells, Ints]:
+    """Return instrument-days, true where a label's own span touches one, and the number of each one's day.
+
+    Those that none touches but one ``aside``, of a label outside of the tested range, are left out.
+    """
     instrument, start = heard.periods(DAY_NS)
-    found = Cells(
-        instrument,
-        np.maximum(start, heard.from_ns),
-        np.minimum(start + DAY_NS, heard.to_ns) - 1,
-        _touched(instrument, start, DAY_NS, own),
-    )
-    return found, start // DAY_NS
+    truth = _touched(instrument, start, DAY_NS, own)
+    kept = truth | ~_touched(instrument, start, DAY_NS, aside)
+    instrument, start, truth = instrument[kept], start[kept], truth[kept]
+    first, last = np.maximum(start, heard.from_ns), np.minimum(start + DAY_NS, heard.to_ns) - 1
+    return Cells(instrument, first, last, truth), start // DAY_NS
 
 
 def highest(cells: Cells, moments: Moments) -> Floats:

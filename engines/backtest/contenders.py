@@ -16,6 +16,7 @@ from engines.backtest.cells import within
 from engines.backtest.field import NEVER, Field, Rung, first_within
 from engines.backtest.ranking import BINS, bin_of
 from engines.backtest.results import NOTHING, Contender, Estimate, Kind
+from schemas.topics import MARKET
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -51,6 +52,7 @@ def row(
     labels, caught = draw.per_block(field.label_block), draw.per_block(field.label_block, rung.caught)
     looked = np.array([label.typology in typologies for label in field.labels], np.bool_)
     days, instrument_days = field.day_share
+    at_instruments = draw.per_block(alarm_block, rung.instrument != field.number.get(MARKET, -1))
     timed, led = np.isfinite(rung.delay_s), np.isfinite(rung.lead_s)
     delays = draw.quantiles(rung.delay_s[timed], field.label_block[timed], [0.5, 0.1, 0.9])
     leads = draw.quantiles(rung.lead_s[led], field.label_block[led], [0.5, 0.1])
@@ -74,7 +76,7 @@ def row(
         ),
         precision=draw.ratio(hits, alarms),
         alerts_per_day=draw.ratio(alarms, days),
-        alerts_per_instrument_day=draw.ratio(alarms, instrument_days),
+        alerts_per_instrument_day=draw.ratio(at_instruments, instrument_days),
         alerts_per_analyst_day=draw.ratio(alarms, days, 1 / parameters.analysts),
         lead_median_s=leads[0],
         lead_p10_s=leads[1],
@@ -120,7 +122,10 @@ def chance(field: Field, alarms: int) -> Contender:
     at = np.minimum(np.searchsorted(behind_ns, drawn, "right"), len(start) - 1)
     ts = first_ns[at] + np.clip(drawn - behind_ns[at] + length_ns[at], 0, length_ns[at] - 1).astype(np.int64)
     of = instrument[at]
-    hits = within(field.windows, of.ravel(), ts.ravel()).reshape(draws, alarms).sum(1)
+    own = within(field.windows, of.ravel(), ts.ravel())
+    hits = own.reshape(draws, alarms).sum(1)
+    # Of those that rang where a label's outside of the range would be, nothing is said.
+    counted = (own | ~field.strays(of.ravel(), ts.ravel())).reshape(draws, alarms).sum(1)
     recall, delay_s, lead_s, scores, missed = np.full((5, draws), np.nan)
     for number in range(draws):
         order = np.lexsort((ts[number], of[number]))
@@ -134,8 +139,9 @@ def chance(field: Field, alarms: int) -> Contender:
         if (led := caught & (field.public > 0)).any():
             lead_s[number] = np.median((field.public[led] - first[led]) / 1e9)
         scores[number] = field.rows.score(of[number], ts[number])
-    cost = field.parameters.cost_false * (alarms - hits) + field.parameters.cost_missed * missed
+    cost = field.parameters.cost_false * (counted - hits) + field.parameters.cost_missed * missed
     days, instrument_days = (float(share.sum()) for share in field.day_share)
+    at_instruments = float((of != field.number.get(MARKET, -1)).sum(1).mean())
     cells = field.cells
     areas = [
         average_precision(cells.truth, rng.random(len(cells)))
@@ -148,9 +154,9 @@ def chance(field: Field, alarms: int) -> Contender:
         episodes=alarms,
         hits=float(hits.mean()),
         recall=_middle(recall),
-        precision=_middle(hits / alarms) if alarms else NOTHING,
+        precision=_middle(hits / np.maximum(counted, 1)) if alarms else NOTHING,
         alerts_per_day=Estimate(alarms / days if days else None),
-        alerts_per_instrument_day=Estimate(alarms / instrument_days if instrument_days else None),
+        alerts_per_instrument_day=Estimate(at_instruments / instrument_days if instrument_days else None),
         alerts_per_analyst_day=Estimate(alarms / days / field.parameters.analysts if days else None),
         lead_median_s=_middle(lead_s),
         delay_median_s=_middle(delay_s),

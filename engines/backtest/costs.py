@@ -83,7 +83,10 @@ def together(alone: Sequence[Sequence[Tried]]) -> list[Tried]:
 
 
 def at_threshold(field: Field, sweep: Sweep, head: str, threshold: float) -> tuple[Ints, Ints, Bools]:
-    """Return when one head's threshold rings (n,), when each is known to be a label's (n,), and what it catches."""
+    """Return when one head's threshold rings (n,), when each is known to be a label's (n,), and what it catches.
+
+    Alarms that are a label's outside of the tested range are not among them.
+    """
     moments = sweep.moments[head]
     at = sweep.rings(head, max(threshold, sweep.floor))
     at = at[field.heard.tested(moments.ts_available[at])]
@@ -98,7 +101,8 @@ def at_threshold(field: Field, sweep: Sweep, head: str, threshold: float) -> tup
         if first < last:
             caught[number] = True
             np.minimum(when[first:last], field.known[number], out=when[first:last])
-    return ts, when, caught
+    counts = (when != NEVER) | ~field.strays(instrument, ts, sweep.specs[head].name)
+    return ts[counts], when[counts], caught
 
 
 def cost_curve(field: Field, contender: str, found: Sequence[Tried]) -> CostCurve:

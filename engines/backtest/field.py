@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.backtest.bootstrap import Bootstrap
-from engines.backtest.cells import DAY_NS, Cells, Heard, Spans, cells, days, own_spans, places, spans
-from engines.backtest.matching import Verdict, Window
-from engines.backtest.results import Block, Parameters
+from engines.backtest.cells import DAY_NS, Cells, Heard, Spans, cells, days, joined, own_spans, places, spans, within
+from engines.backtest.matching import Verdict, Window, judge
+from engines.backtest.results import Block, Opened, Parameters
 from engines.backtest.rows import NabRows
 from engines.labels import Label
 
@@ -35,6 +35,15 @@ def choose_block(heard: Heard) -> Block:
         if len(np.unique(heard.ts // length_ns)) >= ENOUGH:
             return name
     return "hour"
+
+
+def trading_day_ns(heard: Heard) -> int:
+    """Return how long a whole day's trading is: the longest of UTC days that lie wholly in the tested range.
+
+    Where none does, it is 24 hours.
+    """
+    day, stretch_ns = heard.stretches()
+    return int(stretch_ns[~heard.is_cut(day)].max(initial=0)) or DAY_NS
 
 
 def known_ns(label: Label, parameters: Parameters) -> int:
@@ -73,19 +82,26 @@ class Field:
         Those within the tested range, benign ones too.
     heard
         What was heard within it.
+    outside
+        Labels outside of it: what is a harmful one's is neither true nor false.
     """
 
-    def __init__(self, labels: Sequence[Label], heard: Heard, parameters: Parameters) -> None:
+    def __init__(
+        self, labels: Sequence[Label], heard: Heard, parameters: Parameters, outside: Sequence[Label] = ()
+    ) -> None:
         self.parameters, self.heard = parameters, heard
         self.window = Window(parameters.before_ns, parameters.after_ns, parameters.match)
         self.everything = tuple(labels)
+        self.outside = tuple(label for label in outside if not label.benign)
         self.labels = tuple(
             sorted((label for label in labels if not label.benign), key=lambda label: (label.onset_ns, label.event_id))
         )
         self.number = heard.number()
         self.windows = spans(self.labels, self.window, self.number)
         self.own = own_spans(self.labels, self.window, self.number)
-        self.cells: Cells = cells(heard, self.windows, self.own, parameters.cell_ns)
+        self.aside = spans(self.outside, self.window, self.number)
+        self.touched = joined(self.windows, self.aside)
+        self.cells: Cells = cells(heard, self.touched, self.own, parameters.cell_ns)
         self.onset = np.array([label.onset_ns for label in self.labels], np.int64)
         self.public = np.array([label.public_ns for label in self.labels], np.int64)
         self.known = np.array([known_ns(label, parameters) for label in self.labels], np.int64)
@@ -104,17 +120,22 @@ class Field:
     @cached_property
     def days(self) -> tuple[Cells, Ints]:
         """Instrument-days, and the number of each one's day."""
-        return days(self.heard, self.own)
+        return days(self.heard, self.own, own_spans(self.outside, self.window, self.number))
 
     @cached_property
     def day_share(self) -> tuple[Floats, Floats]:
-        """Days and instrument-days that each block brings: an hour brings its part of the hours of its day."""
+        """Days and instrument-days that each block brings: an hour brings its part of the hours of its day.
+
+        A day that the tested range cuts counts by how much of a whole day's trading was heard of.
+        """
         pairs = np.unique(self.heard.ts // DAY_NS * self.blocks + self.block(self.heard.ts))  # a day and a block
         day, block = pairs // self.blocks, pairs % self.blocks
         days_, of, blocks_a_day = np.unique(day, return_inverse=True, return_counts=True)
-        _, start = self.heard.periods(DAY_NS)
+        start = self.heard.instrument_days()
         instruments_a_day = np.bincount(np.searchsorted(days_, start // DAY_NS), minlength=len(days_))
-        share = 1 / blocks_a_day[of]
+        _, stretch_ns = self.heard.stretches()
+        part = np.where(self.heard.is_cut(days_), np.minimum(stretch_ns / self.parameters.trading_day_ns, 1), 1)
+        share = (part / blocks_a_day)[of]
         return (
             self.bootstrap.per_block(block, share),
             self.bootstrap.per_block(block, share * instruments_a_day[of]),
@@ -123,7 +144,21 @@ class Field:
     @cached_property
     def rows(self) -> NabRows:
         """NAB's rows."""
-        return NabRows(self.heard, self.windows, self.own, self.parameters.cell_ns)
+        return NabRows(self.heard, self.touched, self.own, self.parameters.cell_ns)
+
+    def judge(self, alarms: Sequence[Opened]) -> Verdict:
+        """Give alarms to the labels that they belong to."""
+        return judge(self.everything, alarms, self.window, least="info", outside=self.outside)
+
+    def strays(self, instrument: Ints, ts: Ints, typology: str = "") -> Bools:
+        """Tell which of nobody's alarms (n,) are no false ones: those that are a label's outside of the tested range.
+
+        ``typology`` is theirs, where all are of one.
+        """
+        aside = self.aside
+        if typology and self.parameters.match == "own":
+            aside = of_typology(aside, self.outside, {typology})
+        return within(aside, instrument, ts)
 
     def cost(self, false: int, missed: int) -> float:
         """Return what false alarms and missed labels cost."""

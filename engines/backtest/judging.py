@@ -13,7 +13,7 @@ from engines.backtest import contenders, costs
 from engines.backtest.ablation import by_shares
 from engines.backtest.cells import DAY_NS, Heard, highest
 from engines.backtest.field import Field
-from engines.backtest.matching import Verdict, alarms, judge, reaches
+from engines.backtest.matching import Verdict, alarms, reaches
 from engines.backtest.ranking import RINGS, calibration, curve, ring, top_k, urgencies
 from engines.backtest.results import Ablation, Backtest, Contender, Day, Estimate, Opened, Parameters, Rate, Tested
 from engines.backtest.sweep import Sweep
@@ -52,7 +52,12 @@ class _Tocsin:
 
 
 def backtest(
-    said: Said, labels: Sequence[Label], parameters: Parameters, tested: Tested, ablations: Sequence[Ablation] = ()
+    said: Said,
+    labels: Sequence[Label],
+    parameters: Parameters,
+    tested: Tested,
+    ablations: Sequence[Ablation] = (),
+    outside: Sequence[Label] = (),
 ) -> Backtest:
     """Return everything that is to be found.
 
@@ -62,8 +67,10 @@ def backtest(
         Those within the tested range, on instruments of which something was heard.
     ablations
         Those that were found by a rerun; a modality that is among them is not guessed by shares.
+    outside
+        Labels outside the tested range: alarms that are a harmful one's are set aside.
     """
-    field = Field(labels, said.heard, parameters)
+    field = Field(labels, said.heard, parameters, outside)
     own = _tocsin(field, said)
     heads = sorted(own.scores)
     truth, draw = field.cells.truth, field.bootstrap
@@ -82,6 +89,7 @@ def backtest(
     return Backtest(
         tested=tested,
         parameters=parameters,
+        days_covered=float(field.day_share[0].sum()),
         cells=len(field.cells),
         positive_cells=int(truth.sum()),
         base_rate=float(truth.mean()) if len(truth) else None,
@@ -113,15 +121,18 @@ def backtest(
         ablations=[*ablations, *(one for one in guessed if one.modality not in rerun)],
         catches=list(own.verdict.catches),
         missed=list(own.verdict.missed),
+        aside=list(own.verdict.aside),
         false=list(own.verdict.false),
         benign=[label for label in field.everything if label.benign],
         notes=_notes(field, own, tried[costs.TODAY].point(field).episodes if tried else len(own.alarms)),
     )
 
 
-def tocsin(said: Said, labels: Sequence[Label], parameters: Parameters) -> tuple[Contender, set[str]]:
+def tocsin(
+    said: Said, labels: Sequence[Label], parameters: Parameters, outside: Sequence[Label] = ()
+) -> tuple[Contender, set[str]]:
     """Return Tocsin's row alone, and the event ids of the labels that it caught: what an ablation by rerun needs."""
-    field = Field(labels, said.heard, parameters)
+    field = Field(labels, said.heard, parameters, outside)
     own = _tocsin(field, said)
     return _rows(field, said, own)[0], own.caught
 
@@ -132,9 +143,11 @@ def _tocsin(field: Field, said: Said) -> _Tocsin:
     specs = said.sweep.specs
     rings = {head: ring(spec, severity) for head, spec in specs.items()}
     scores = {head: highest(field.cells, moments) for head, moments in said.sweep.moments.items()}
+    verdict = field.judge(found)
+    aside = {one.episode_id for one in verdict.aside}
     return _Tocsin(
-        found,
-        judge(field.everything, found, field.window, least="info"),
+        [one for one in found if one.episode_id not in aside],
+        verdict,
         rings,
         scores,
         urgencies(scores, rings, len(field.cells)),
@@ -168,7 +181,7 @@ def _rows(field: Field, said: Said, own: _Tocsin) -> list[Contender]:
         mine = [one for one in own.alarms if one.typology == name]
         if not mine and head not in own.scores and not informed[name]:
             continue
-        verdict = judge(field.everything, mine, field.window, least="info")
+        verdict = field.judge(mine)
         rows.append(
             contenders.row(
                 field,
@@ -239,6 +252,11 @@ def _notes(field: Field, own: _Tocsin, swept: int) -> list[str]:
         notes.append(
             f"Today's thresholds ring {swept:,} times on the kept moments and {len(own.alarms):,} times in the alerts: "
             "what is swept is not exact here."
+        )
+    if aside := len(own.verdict.aside):
+        notes.append(
+            f"{aside:,} {'alarms belong' if aside > 1 else 'alarm belongs'} to events whose onset lies outside the "
+            "tested range: neither true nor false, and in no figure."
         )
     if own.alarms and not field.labels:
         notes.append("No harmful label lies in the tested range: there is nothing that could have been caught.")

@@ -35,13 +35,14 @@ class Window:
 class Verdict:
     """How a stretch went; all in the order of time.
 
-    ``hits`` are the alarms that are a harmful label's, ``false`` those that are nobody's; ``notes`` are nobody's, but
-    only inform.
+    ``hits`` are the alarms that are a harmful label's, ``aside`` those that are one's outside of the stretch and are
+    neither true nor false, ``false`` those that are nobody's; ``notes`` are nobody's, but only inform.
     """
 
     catches: tuple[Catch, ...]
     missed: tuple[Label, ...]
     hits: tuple[Opened, ...]
+    aside: tuple[Opened, ...]
     false: tuple[Stray, ...]
     notes: tuple[Opened, ...] = field(default=())
 
@@ -86,7 +87,11 @@ def alarms(alerts: Iterable[Alert], least: Severity = "info") -> list[Opened]:
 
 
 def judge(
-    labels: Sequence[Label], alarms: Iterable[Opened], window: Window | None = None, least: Severity = "warning"
+    labels: Sequence[Label],
+    alarms: Iterable[Opened],
+    window: Window | None = None,
+    least: Severity = "warning",
+    outside: Sequence[Label] = (),
 ) -> Verdict:
     """Give every alarm to the labels that it belongs to; one may be several labels', a label may have several.
 
@@ -94,6 +99,8 @@ def judge(
     ----------
     least
         What of nobody's is false; below it, it is a note.
+    outside
+        Labels that are not judged by: nobody's alarms that are a harmful one of these are set aside.
 
     Example
     -------
@@ -108,12 +115,17 @@ def judge(
     window = window or Window()
     ordered = sorted(alarms, key=_order)
     places = _Places(ordered)
+
+    def of(label: Label) -> list[int]:
+        near = places.within(label, window)
+        return [at for at in near if window.match == "any" or _own(ordered[at], label)]
+
     catches, missed = [], []
     hits: set[int] = set()
     for label in sorted(labels, key=lambda label: (label.onset_ns, label.event_id)):
         if label.benign:
             continue
-        mine = [at for at in places.within(label, window) if window.match == "any" or _own(ordered[at], label)]
+        mine = of(label)
         hits.update(mine)
         if mine:
             catches.append(_catch(label, [ordered[at] for at in mine]))
@@ -124,11 +136,13 @@ def judge(
         if label.benign:
             for at in places.within(label, window):
                 baits.setdefault(at, label.event_id)
-    nobodys = [(at, one) for at, one in enumerate(ordered) if at not in hits]
+    aside = {at for label in outside if not label.benign for at in of(label)} - hits
+    nobodys = [(at, one) for at, one in enumerate(ordered) if at not in hits | aside]
     return Verdict(
         catches=tuple(catches),
         missed=tuple(missed),
         hits=tuple(ordered[at] for at in sorted(hits)),
+        aside=tuple(ordered[at] for at in sorted(aside)),
         false=tuple(Stray(opened=one, bait=baits.get(at, "")) for at, one in nobodys if reaches(one.severity, least)),
         notes=tuple(one for _, one in nobodys if not reaches(one.severity, least)),
     )

@@ -49,7 +49,8 @@ class Parameters(Part, frozen=True, kw_only=True):
     label's start to ``after_ns`` behind its end, on one of its instruments; where ``match`` is "own", if it is of the
     label's typology too. A cell is one instrument for ``cell_ns``. ``k`` is how many instruments a day are looked at
     for precision@k. A label may choose a threshold ``label_delay_ns`` after it is over and public. ``block`` is what
-    the bootstrap draws together, ``draws`` how often.
+    the bootstrap draws together, ``draws`` how often. ``trading_day_ns`` is how long a whole day's trading is: of a day
+    that the tested range cuts, only its part of that counts in rates.
     """
 
     severity: Severity = "warning"
@@ -65,15 +66,16 @@ class Parameters(Part, frozen=True, kw_only=True):
     block: Block = "day"
     draws: int = 1000
     seed: int = 0
+    trading_day_ns: int = 86_400 * 10**9
 
 
 class Tested(Part, frozen=True, kw_only=True):
     """What was tested, on what, against which labels.
 
-    ``instruments`` were heard of; ``days`` and ``instrument_days`` count UTC days on which anything, or an instrument,
-    was. ``labels`` and ``benign`` were judged by; ``labels_outside`` lie outside the tested range, ``labels_skipped``
-    name instruments of which nothing was heard (``unknown_instruments``, skipped because the user said so).
-    ``stamps`` are sentences that every reader must see, ``gaps`` what was missing or left out.
+    ``instruments`` were heard of, the market is none; ``days`` and ``instrument_days`` count UTC days on which
+    anything, or an instrument, was. ``labels`` and ``benign`` were judged by; ``labels_outside`` lie outside the tested
+    range, ``labels_skipped`` name instruments of which nothing was heard (``unknown_instruments``, skipped because the
+    user said so). ``stamps`` are sentences that every reader must see, ``gaps`` what was missing or left out.
     """
 
     replay: str
@@ -325,6 +327,8 @@ class Ablation(Part, frozen=True, kw_only=True):
 class Backtest(Part, frozen=True, kw_only=True):
     """Everything. ``contenders[0]`` is Tocsin; ``base_rate`` is the share of ``cells`` that are a label's.
 
+    ``aside`` are alarms that are an event's whose onset lies outside the tested range: in no figure. ``days_covered``
+    are the days that rates are divided by (see `Parameters.trading_day_ns`).
     ``leads_s`` and ``delays_s`` are those of Tocsin's catches, sorted; ``rates`` only hours with alarms; ``benign``
     the labels for which nothing should have rung.
     ``precision_at_k`` and ``ceiling_at_k`` are means over days on which any instrument had a label.
@@ -333,6 +337,7 @@ class Backtest(Part, frozen=True, kw_only=True):
     layout: int = LAYOUT
     tested: Tested
     parameters: Parameters
+    days_covered: float = 0.0
     cells: int
     positive_cells: int
     base_rate: float | None
@@ -350,6 +355,7 @@ class Backtest(Part, frozen=True, kw_only=True):
     ablations: list[Ablation]
     catches: list[Catch]
     missed: list[Label]
+    aside: list[Opened] = []
     false: list[Stray]
     benign: list[Label] = []
     notes: list[str] = []

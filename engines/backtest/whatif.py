@@ -1,7 +1,7 @@
 """What if: a threshold or a budget swept over what a replay kept, without running a model.
 
-What each threshold raises is exact (see `engines.backtest.sweep`), of the episodes of the head that is swept. What
-other stages make of its openings (the market's) is not worked out anew.
+What each threshold raises is exact (see `engines.backtest.sweep`), of the episodes of the head that is swept; what the
+market's stage makes of its openings, `monitor.market_sweep` tells.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Priced(Part, frozen=True, kw_only=True):
     """What one threshold of one head would have raised; ``today`` where it is the one that served.
 
     ``critical`` of the ``episodes`` turned critical. ``a_day`` and ``an_instrument_day`` are over the days and
-    instrument-days that were heard of. ``caught``, ``missed`` (labels), ``false`` (episodes) and ``cost`` are None
-    without labels.
+    instrument-days that were covered. ``market`` are the market's own episodes that follow, None where its stage does
+    not count such openings. ``caught``, ``missed`` (labels), ``false`` (episodes) and ``cost`` are None without labels.
     """
 
     threshold: float
@@ -35,6 +35,7 @@ class Priced(Part, frozen=True, kw_only=True):
     critical: int
     a_day: float
     an_instrument_day: float
+    market: int | None = None
     caught: int | None = None
     missed: int | None = None
     false: int | None = None
@@ -51,11 +52,15 @@ class Rung(Part, frozen=True, kw_only=True):
 
 
 class Answer(Part, frozen=True, kw_only=True):
-    """What thresholds of a head would have raised; ``episodes`` of each, in order, where they were asked for."""
+    """What thresholds of a head would have raised; ``episodes`` of each, in order, where they were asked for.
+
+    ``market`` are those of the market's stage that follow, of each.
+    """
 
     head: str
     prices: list[Priced]
     episodes: list[list[Rung]]
+    market: list[list[Rung]]
 
 
 def price(field: Field, sweep: Sweep, head: str, threshold: float, *, labelled: bool) -> Priced:
@@ -67,17 +72,18 @@ def price(field: Field, sweep: Sweep, head: str, threshold: float, *, labelled: 
         Whether the field's labels are all that is known: without any, nothing is said of caught and missed.
     """
     spec = sweep.specs[head]
-    ts, when, caught = at_threshold(field, sweep, head, threshold)
+    _, when, caught = at_threshold(field, sweep, head, threshold)
+    opens = len(_within(field, sweep, head, sweep.rings(head, threshold)))
     critical = len(_within(field, sweep, head, sweep.runs(head, threshold).rings(max(threshold, spec.critical))))
     days, instrument_days = (float(share.sum()) for share in field.day_share)
     false, missed = int((when == NEVER).sum()), int((~caught).sum())
     return Priced(
         threshold=threshold,
         today=threshold == spec.open,
-        episodes=len(ts),
+        episodes=opens,
         critical=critical,
-        a_day=len(ts) / max(days, 1.0),
-        an_instrument_day=len(ts) / max(instrument_days, 1.0),
+        a_day=opens / days if days else 0.0,
+        an_instrument_day=opens / instrument_days if instrument_days else 0.0,
         caught=int(caught.sum()) if labelled else None,
         missed=missed if labelled else None,
         false=false if labelled else None,
@@ -99,7 +105,7 @@ def budgeted(field: Field, sweep: Sweep, head: str, a_day: float) -> float:
         moments.ts_available[runs.at[first]] < field.heard.to_ns
     )
     peaks = np.sort(runs.peaks()[inside])[::-1]
-    allowed = int(a_day * max(float(field.day_share[0].sum()), 1.0))
+    allowed = int(a_day * float(field.day_share[0].sum()))
     lowest = max(spec.close, sweep.floor)
     if len(peaks) <= allowed:
         return lowest
@@ -108,10 +114,12 @@ def budgeted(field: Field, sweep: Sweep, head: str, a_day: float) -> float:
     return max(lowest, min(1.0, above))
 
 
-def rung(field: Field, sweep: Sweep, head: str, threshold: float) -> list[Rung]:
-    """Return the episodes that a threshold opens within the tested range, in order."""
+def rung(field: Field, sweep: Sweep, head: str, threshold: float, *, warm_up: bool = False) -> list[Rung]:
+    """Return the episodes that a threshold opens within the tested range, in order; those of the ``warm_up`` too."""
     moments = sweep.moments[head]
-    at = _within(field, sweep, head, sweep.rings(head, threshold))
+    at = sweep.rings(head, threshold)
+    if not warm_up:
+        at = _within(field, sweep, head, at)
     found = [
         Rung(
             instrument=field.heard.names[moments.instrument[i]],

@@ -48,6 +48,14 @@ def backtest(
     block: Annotated[
         Literal["auto", "hour", "day", "week"], typer.Option(help="What the bootstrap draws together.")
     ] = "auto",
+    trading_day: Annotated[
+        str | None,
+        typer.Option(
+            help="How long a day's trading is, such as 390m: of a day that is tested in part, so much of it counts in"
+            " rates.",
+            show_default="the longest of whole days tested, else 24h",
+        ),
+    ] = None,
     draws: Annotated[int, typer.Option(min=100, max=20_000, help="Draws of the bootstrap.")] = 1000,
     without: Annotated[
         list[str] | None,
@@ -89,7 +97,7 @@ def backtest(
     `tocsin backtest day --out tested --without text --without calls`: what is it worth without words?
     """
     from engines.backtest.ablation import by_rerun
-    from engines.backtest.field import choose_block
+    from engines.backtest.field import choose_block, trading_day_ns
     from engines.backtest.judging import backtest as judge
     from engines.backtest.judging import tocsin
     from engines.backtest.results import Parameters
@@ -116,6 +124,7 @@ def backtest(
         cost_missed=cost_missed,
         label_delay_ns=duration_ns(label_delay, "--label-delay"),
         draws=draws,
+        trading_day_ns=duration_ns(trading_day, "--trading-day") if trading_day else 0,
     )
     if unknown := set(without or ()) - set(TOPICS):
         raise StartupError(f"--without: expected {', '.join(TOPICS)}, found {', '.join(sorted(unknown))}.")
@@ -150,9 +159,12 @@ def backtest(
     known = labels_of(replayed, recording, labels)
     whole = said(replayed)
     skip = unknown_instruments == "skip"
-    events, tested = judged_by(replayed, whole, known, skip_unknown=skip, gaps=gaps_of(recording))
-    chosen = choose_block(whole.heard) if block == "auto" else block
-    parameters = msgspec.structs.replace(parameters, block=chosen)
+    events, outside, tested = judged_by(replayed, whole, known, skip_unknown=skip, gaps=gaps_of(recording))
+    parameters = msgspec.structs.replace(
+        parameters,
+        block=choose_block(whole.heard) if block == "auto" else block,
+        trading_day_ns=parameters.trading_day_ns or trading_day_ns(whole.heard),
+    )
     ablations = []
     if without:
         if recording is None:
@@ -162,7 +174,7 @@ def backtest(
                 f"--without replays in the canonical order, {source} by the journals: compare with what "
                 f"`tocsin replay {tested.recording} --history` gives."
             )
-        row, caught = tocsin(whole, events, parameters)
+        row, caught = tocsin(whole, events, parameters, outside)
         for modality in dict.fromkeys(without):
             with progress(f"replaying without {modality}") as shown:
                 rest = rerun(
@@ -173,11 +185,13 @@ def backtest(
                     without=modality,
                     show=shown,
                 )
-            ablations.append(by_rerun(modality, row, caught, *tocsin(said(rest, like=whole), events, parameters)))
-    found = judge(whole, events, parameters, tested, ablations)
+            other = tocsin(said(rest, like=whole), events, parameters, outside)
+            ablations.append(by_rerun(modality, row, caught, *other))
+    found = judge(whole, events, parameters, tested, ablations, outside)
     console = paper()
     show(console, found)
-    write(found, out)
     page = out / "report.html"
+    # The result last: what is there then is whole, and until then the same --out may be named again.
     report.write(found, replayed, recording, page)
+    write(found, out)
     console.print(f"\n{out / RESULT}\n{page}", soft_wrap=True)

@@ -45,8 +45,8 @@ def whatif(
     """Tell what other thresholds of a typology would have raised, without running a model again.
 
     A replay keeps the scores that triage judged; they are stepped anew with each threshold, so that the episodes are
-    those of a replay with that threshold. A budget is turned into the lowest threshold that keeps it. What the market's
-    stage makes of the episodes is not worked out anew.
+    those of a replay with that threshold. A budget is turned into the lowest threshold that keeps it. Of market_anomaly
+    the market's stage is run anew too, on what each threshold opens.
 
     Examples:
 
@@ -54,12 +54,13 @@ def whatif(
 
     `tocsin whatif replayed --head anomaly --budget 1/day --budget 5/day --labels events.csv`
     """
-    from engines.backtest.field import Field
+    from engines.backtest.field import Field, trading_day_ns
     from engines.backtest.results import Parameters
     from engines.backtest.whatif import Answer, budgeted, price, rung
     from monitor.backtest import judged_by, labels_of, recording_of, said
     from monitor.backtest_view import paper, show_prices
     from monitor.label_files import LabelError
+    from monitor.market_sweep import counts, crowds
     from monitor.replay_output import Replay
     from monitor.replay_range import duration_ns
 
@@ -85,21 +86,29 @@ def whatif(
     found = said(opened)
     try:
         known = labels_of(opened, recording_of(opened), labels)
-        events = judged_by(opened, found, known, skip_unknown=unknown_instruments == "skip")[0]
+        judges = judged_by(opened, found, known, skip_unknown=unknown_instruments == "skip")
+        events, outside = judges.within, judges.outside
     except LabelError as error:
         if labels is not None:
             raise
         typer.echo(f"Nothing is said of caught and missed: {error}", err=True)
-        events = None
-    field = Field(events or [], found.heard, parameters)
+        events, outside = None, []
+    parameters = msgspec.structs.replace(parameters, trading_day_ns=trading_day_ns(found.heard))
+    field = Field(events or [], found.heard, parameters, outside)
     if head not in found.sweep.moments:
         raise StartupError(f"{replay} kept no score of {head}: nothing of it reached {floor:g}, so no threshold rings.")
     kept = [budgeted(field, found.sweep, head, a_day) for a_day in allowed]
     asked = sorted({*tried, *kept, specs[head].open})
     prices = [price(field, found.sweep, head, one, labelled=events is not None) for one in asked]
+    # Of some instruments a replay does not run the market's stage.
+    followed = counts(specs[head]) and not opened.manifest.instruments
+    market = [crowds(field, found.sweep, head, one, until_ns=opened.manifest.until_ns) for one in asked if followed]
+    if followed:
+        prices = [msgspec.structs.replace(one, market=len(its)) for one, its in zip(prices, market, strict=True)]
     if as_json:
         raised = [rung(field, found.sweep, head, one) for one in asked] if episodes else []
-        typer.echo(msgspec.json.encode(Answer(head=head, prices=prices, episodes=raised)))
+        answer = Answer(head=head, prices=prices, episodes=raised, market=market if episodes else [])
+        typer.echo(msgspec.json.encode(answer))
         return
     console = paper()
     for text, a_day, threshold in zip(budget or [], allowed, kept, strict=True):

@@ -118,6 +118,7 @@ def _alarm_table(material: Material, alerts: Sequence[Alert], caption: str) -> T
             "hit": about.typology if isinstance(about, Label) else "",
             "bait": f"met a benign event ({about})",
             "false": "belongs to no label",
+            "aside": "belongs to an event outside the tested range: not counted",
             "none": "raised during warm-up" if alert.quality.warm_up else "not counted",
         }[verdict]
         rows.append(
@@ -127,7 +128,7 @@ def _alarm_table(material: Material, alerts: Sequence[Alert], caption: str) -> T
                 alert.subject.instrument,
                 Cell(text=alert.finding.title, title=alert.finding.typology),
                 f"{alert.finding.score:.3f}",
-                Cell(text=said, mark=verdict),
+                Cell(text=said, mark="none" if verdict == "aside" else verdict),
             ]
         )
     return Table(

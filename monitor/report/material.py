@@ -21,8 +21,8 @@ from schemas.records import News
 #: Instruments whose price and volume are drawn, and alerts that have a dossier within the page, at most.
 MOST_INSTRUMENTS = 8
 MOST_DOSSIERS = 12
-#: What an alarm turned out to be; "none" where no figure counts it.
-Verdict = Literal["hit", "false", "bait", "none"]
+#: What an alarm turned out to be; "aside" is an event's outside of the tested range.
+Verdict = Literal["hit", "false", "bait", "aside"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Material:
     @cached_property
     def verdicts(self) -> dict[str, tuple[Verdict, Label | str]]:
         """An alarm's episode → whether it belongs to a label (and to which), met a benign one, or neither."""
-        told: dict[str, tuple[Verdict, Label | str]] = {}
+        told: dict[str, tuple[Verdict, Label | str]] = {one.episode_id: ("aside", "") for one in self.found.aside}
         for stray in self.found.false:
             told[stray.opened.episode_id] = ("bait", stray.bait) if stray.bait else ("false", "")
         for catch in self.found.catches:
@@ -98,7 +98,11 @@ def gather(found: Backtest, alerts: Sequence[Alert], recording: Recording | None
 
 def _alarms(found: Backtest) -> list[Opened]:
     """Return the alarms of a backtest; one that is several labels' comes as often."""
-    return [*(stray.opened for stray in found.false), *(one for catch in found.catches for one in catch.opened)]
+    return [
+        *found.aside,
+        *(stray.opened for stray in found.false),
+        *(one for catch in found.catches for one in catch.opened),
+    ]
 
 
 def _foremost(found: Backtest, alerts: Sequence[Alert]) -> list[Alert]:

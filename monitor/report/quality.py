@@ -229,6 +229,7 @@ def method(material: Material) -> Section:
     """Return what the figures depend on."""
     given, tested = material.found.parameters, material.found.tested
     match = "of any typology" if given.match == "any" else "of the label's own typology"
+    aside, covered = len(material.found.aside), material.found.days_covered
     unknown = ", ".join(tested.unknown_instruments[:20])
     return Section(
         anchor="method",
@@ -247,6 +248,8 @@ def method(material: Material) -> Section:
                     ("Cells", f"{material.found.cells:,}, {material.found.positive_cells:,} of them a label's"),
                     ("Labels", f"{tested.labels:,} harmful, {tested.benign:,} benign"),
                     ("Outside the range", f"{tested.labels_outside:,} labels" if tested.labels_outside else ""),
+                    ("Set aside", f"{aside:,} alarms of events outside the range" if aside else ""),
+                    ("Days covered", f"{covered:.3g}, a whole one of {duration(given.trading_day_ns / 1e9)}"),
                     ("Skipped", f"{tested.labels_skipped:,} labels of {unknown}" if tested.labels_skipped else ""),
                     ("Costs", f"{given.cost_false:g} a false alarm, {given.cost_missed:g} a missed event"),
                     ("A label is known", f"{duration(given.label_delay_ns / 1e9)} after it is over and public"),

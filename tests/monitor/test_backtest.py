@@ -176,6 +176,9 @@ def test_a_swept_threshold_opens_what_a_replay_with_it_opens(replay: Replay, oth
         if a.finding.typology.startswith(f"{name}@") and a.finding.severity == "critical"
     }
     assert answer.prices[at].critical == len(criticals)
+    # Of a dozen instruments no crowd comes; what another head opens the market's stage does not count.
+    assert answer.prices[at].market == (0 if head == "anomaly" else None)
+    assert answer.market == ([[]] * len(answer.prices) if head == "anomaly" else [])
 
 
 def test_thresholds_that_were_swept_did_open_something(other: Replay, replay: Replay) -> None:
@@ -243,8 +246,22 @@ def test_labels_outside_of_the_tested_range_are_counted_and_not_judged(replay: R
         for one in labels.labels
     ]
     moved = type(labels)(tuple(late), labels.where, labels.digest)
-    kept, tested = judged_by(replay, found, moved, skip_unknown=False)
-    assert (kept, tested.labels_outside) == ([], len(labels.labels))
+    kept, outside, tested = judged_by(replay, found, moved, skip_unknown=False)
+    assert (kept, outside, tested.labels_outside) == ([], late, len(labels.labels))
+
+
+def test_a_report_that_fails_leaves_nothing_that_refuses_the_next(
+    replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as broken:
+        broken.setattr("monitor.report.page.render", lambda page: 1 / 0)
+        failed = CliRunner().invoke(app, ["backtest", str(replay.path), "--out", str(out)])
+    assert isinstance(failed.exception, ZeroDivisionError)
+    assert not out.exists() or not list(out.iterdir())
+    tocsin("backtest", replay.path, "--out", out, "--trading-day", "240m")
+    assert {path.name for path in out.iterdir()} == {"backtest.json", "report.html"}
+    assert decode((out / "backtest.json").read_bytes()).parameters.trading_day_ns == 240 * 60 * 10**9
 
 
 def test_a_recording_without_labels_needs_a_file_of_them(replay: Replay) -> None:

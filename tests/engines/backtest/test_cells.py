@@ -74,8 +74,25 @@ def test_a_label_that_names_the_market_is_the_markets_and_leaves_the_others_out(
 def test_days_are_true_where_a_window_touches_them() -> None:
     day = 86_400 * 10**9
     at = heard([(0, 0), (0, day), (0, 2 * day), (1, day)], 0, 3 * day)
-    found, number = days(at, spans([label(day - 5, day - 5, "A")], Window(0, 5), {"A": 0, "B": 1}))
+    window, number_of = Window(0, 5), {"A": 0, "B": 1}
+    found, number = days(at, spans([label(day - 5, day - 5, "A")], window, number_of), spans([], window, number_of))
     assert (number.tolist(), found.truth.tolist()) == ([0, 1, 2, 1], [True, True, False, False])
+
+
+def test_days_that_only_a_label_outside_of_the_range_touches_are_left_out() -> None:
+    day = 86_400 * 10**9
+    at, window, number = heard([(0, 0), (1, 0), (0, day)], 0, 2 * day), Window(0, day), {"A": 0, "B": 1}
+    found, _ = days(at, spans([label(5, 5, "B")], window, number), spans([label(-9, -9, "A", "B")], window, number))
+    assert told(found) == [(0, day, 2 * day - 1, False), (1, 0, day - 1, True)]
+
+
+def test_the_market_has_no_days_of_an_instrument_and_a_cut_day_is_as_long_as_was_heard() -> None:
+    day, hour = 86_400 * 10**9, 3_600 * 10**9
+    ts = np.array([hour, 3 * hour, day, day + hour])
+    at = Heard(("A", "market"), np.array([0, 1, 0, 1]), ts, hour, 2 * day)
+    assert at.instrument_days().tolist() == [0, day]
+    assert at.stretches()[1].tolist() == [2 * hour + 60 * 10**9, hour + 60 * 10**9]
+    assert at.is_cut(at.stretches()[0]).tolist() == [True, False]
 
 
 @given(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from engines.backtest.cells import Heard
 from engines.backtest.contenders import always, chance, nothing, row
-from engines.backtest.field import Field, choose_block
+from engines.backtest.field import Field, choose_block, trading_day_ns
 from engines.backtest.matching import judge
 from engines.backtest.results import Contender, Estimate, Parameters
 from engines.labels import Label
@@ -45,6 +46,35 @@ def test_figures_by_hand() -> None:
     assert found.lead_median_s.value == 510
     assert found.lead_p10_s.value == pytest.approx(486)
     assert found.cost.value == 1 + 100
+
+
+def test_the_market_is_no_instrument_that_rings() -> None:
+    at = Field(EVENTS, heard(("A.X", "B.X", "market"), days=3), PARAMETERS)
+    found = told(at, [100], "market")
+    assert found.alerts_per_day.value == pytest.approx(1 / 3)
+    assert found.alerts_per_instrument_day.value == 0
+    assert told(at, [100]).alerts_per_instrument_day.value == pytest.approx(1 / 6)
+
+
+def test_of_a_day_that_the_range_cuts_so_much_counts_as_was_traded() -> None:
+    whole = heard(days=2)
+    # 09:00 to 17:59 of a first day, then 00:00 to 23:00 of a whole one.
+    kept = (whole.ts >= 9 * HOUR * S) & ((whole.ts < 18 * HOUR * S) | (whole.ts >= DAY * S))
+    at = Heard(whole.names, whole.instrument[kept], whole.ts[kept], 9 * HOUR * S, 2 * DAY * S)
+    assert trading_day_ns(at) == (23 * 60 + 1) * 60 * S
+    parameters = msgspec.structs.replace(PARAMETERS, trading_day_ns=16 * HOUR * S + 120 * S)
+    days, instrument_days = (share.sum() for share in Field([], at, parameters).day_share)
+    # The first day's eight hours and a minute of sixteen and two; the second is whole.
+    assert (days, instrument_days) == (pytest.approx(1.5), pytest.approx(3))
+
+
+def test_a_recording_shorter_than_a_day_is_held_against_a_day_of_24_hours() -> None:
+    minutes = np.arange(0, 3 * HOUR, 60)
+    at = Heard(("A.X",), minutes * 0, (minutes + 9 * HOUR) * S, 9 * HOUR * S, 12 * HOUR * S)
+    assert trading_day_ns(at) == DAY * S
+    found = told(Field([], at, PARAMETERS), [10 * HOUR, 11 * HOUR])
+    assert found.alerts_per_day.value == pytest.approx(16)
+    assert found.alerts_per_instrument_day.value == pytest.approx(16)
 
 
 def test_intervals_come_from_five_blocks_on() -> None:

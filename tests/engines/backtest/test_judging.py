@@ -107,6 +107,37 @@ def test_todays_point_of_the_cost_curve_is_what_the_alerts_came_to() -> None:
         assert curve.today.cost == one.contenders[0].cost.value
 
 
+def test_alarms_of_an_event_outside_of_the_range_are_neither_true_nor_false() -> None:
+    # It began the day before; B's fuss on the first evening lies in it, and so do no other alarms.
+    before = label("before", -HOUR, 21 * HOUR, "B.X")
+    said = Said(alerts(), heard(days=DAYS), sweep(ROWS))
+    one = backtest(said, EVENTS, PARAMETERS, about(), outside=[before])
+    assert [opened.instrument for opened in one.aside] == ["B.X"]
+    assert one.false == []
+    own, typology, _, always, _ = one.contenders
+    assert (own.episodes, own.precision.value, own.cost.value) == (11, 1, 100)
+    assert (typology.episodes, typology.precision.value) == (11, 1)
+    assert sum(day.alarms for day in one.days) == sum(rate.alarms for rate in one.rates) == 11
+    # Its first day of 22 hours' windows is no cell, in which flagging everything would be wrong.
+    assert found().cells - one.cells == 22
+    assert always.episodes == one.cells
+    for curve in one.cost_curves:
+        assert (curve.today.episodes, curve.today.false) == (11, 0)
+    assert any("1 alarm belongs to events whose onset lies outside" in note for note in one.notes)
+    # By its own typology alone it sets aside what is of that typology.
+    other = msgspec.structs.replace(before, typology="spoofing")
+    own_only = msgspec.structs.replace(PARAMETERS, match="own")
+    kept = backtest(said, EVENTS, own_only, about(), outside=[other])
+    assert (len(kept.aside), len(kept.false)) == (0, 1)
+    assert kept.cost_curves[0].today.false == 1
+
+
+def test_a_benign_event_outside_of_the_range_excuses_nothing() -> None:
+    before = msgspec.structs.replace(label("before", -HOUR, 21 * HOUR, "B.X"), benign=True)
+    one = backtest(Said(alerts(), heard(days=DAYS), sweep(ROWS)), EVENTS, PARAMETERS, about(), outside=[before])
+    assert (len(one.aside), len(one.false)) == (0, 1)
+
+
 def test_alerts_that_the_kept_moments_do_not_explain_are_told() -> None:
     assert any("12 times on the kept moments and 11 times in the alerts" in note for note in found(alerts()[1:]).notes)
 
