@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Iterator
 from itertools import accumulate
-from statistics import median
+from statistics import NormalDist, median
 
 import msgspec
 
+from engines.sessions import NEVER_NS, SECOND_NS, Stretch
+
 _MAGIC = b"ORDS\x01"
-SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS
 #: Weights are brought back to 1 after so many half-lives, by a power of two: sums keep their bits.
 _HALVINGS = 512
 #: Samples of the quoted depth, one each `DEPTH_NS`: half an hour.
-DEPTHS, DEPTH_NS = 180, 10 * SECOND_NS
+DEPTHS, DEPTH_NS = 90, 20 * SECOND_NS
+#: Time of a burst of messages.
+BURST_NS = 10 * SECOND_NS
 #: Bins of messages a minute, two an octave.
 BINS = 64
 _MEMORY_MINUTES = 240
 #: What is usual is known after so many samples of the depth, minutes of accounts, and moves of the price.
-_LEAST_DEPTHS, _LEAST_MINUTES, _LEAST_MOVES = 12, 50, 10
-#: A minute's move counts at most so many times the usual one.
-_CAP = 4.0
-_FLOOR = 1e-6
-#: Of a normal distribution: standard deviation over mean absolute deviation.
-_SD_OF_MEAN = math.sqrt(math.pi / 2.0)
+_LEAST_DEPTHS, _LEAST_MINUTES, _LEAST_MOVES = 6, 50, 6
+#: Moves of the price over a minute that its usual one is made of; the least that it can be.
+_MOVES, _FLOOR = 120, 1e-6
+#: Of a normal distribution: standard deviation over median and mean absolute deviation.
+_SD_OF_MEDIAN, _SD_OF_MEAN = 1.0 / NormalDist().inv_cdf(0.75), math.sqrt(math.pi / 2.0)
 
 
 def _units() -> list[float]:
@@ -59,12 +62,40 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     against: float
 
 
+class Link(msgspec.Struct, array_like=True, gc=False):
+    """What one account sold to another: units and trades, fading by half each hour."""
+
+    units: float = 0.0
+    trades: float = 0.0
+
+
+class Run(msgspec.Struct, array_like=True, gc=False):
+    """Fills of one account on one side without one on the other, and without a pause.
+
+    ``units`` are all of them, ``took`` the aggressive ones. ``price_before`` is the last price before the first of
+    them, ``price_after`` that of the newest. ``others_before`` is what others had taken on that side, ever, before it.
+    """
+
+    side: int = 0
+    start_ns: int = 0
+    last_ns: int = 0
+    units: float = 0.0
+    took: float = 0.0
+    price_before: float = 0.0
+    price_after: float = 0.0
+    others_before: float = 0.0
+
+
 class Account(msgspec.Struct, array_like=True):
     """What one account does in one instrument; pairs are (sell, buy), sums in units.
 
-    ``resting`` is open now. ``placed`` fades by half each minute, ``pulls`` (large orders withdrawn) each hour.
-    ``filled`` is all that was ever filled, ``filled_ns`` when it last was. ``messages`` and ``fills`` are counts
-    of the current minute.
+    ``resting`` is open now, in ``open`` orders. ``placed`` fades by half each minute; ``traded``, ``pulls`` (large
+    orders withdrawn), ``washes`` and ``washed`` (trades with itself) each hour. ``filled`` and ``took`` (aggressively)
+    are ever since, ``filled_ns`` is when it last was; ``sent`` units in ``placings`` orders likewise. ``messages`` and
+    ``fills`` are counts of the current minute, ``peak`` is its largest burst; ``burst``, ``burst_short`` (withdrawn
+    within a second) and ``burst_fills`` are counts since ``burst_ns``. ``run`` is of its newest fills, ``before`` of
+    those before it. ``sold_to`` are its last buyers, the newest at the end; ``marked`` is what it took in the stretch
+    that began at ``marked_ns``.
     """
 
     number: int
@@ -76,9 +107,48 @@ class Account(msgspec.Struct, array_like=True):
     placed: list[float] = _units()
     filled: list[float] = _units()
     filled_ns: list[int] = _counts()
+    took: list[float] = _units()
+    traded: list[float] = _units()
     pulls: float = 0.0
+    washes: float = 0.0
+    washed: float = 0.0
+    sent: float = 0.0
+    placings: int = 0
     messages: int = 0
     fills: int = 0
+    burst_ns: int = 0
+    burst: int = 0
+    peak: int = 0
+    burst_short: int = 0
+    burst_fills: int = 0
+    run: Run = msgspec.field(default_factory=Run)
+    before: Run = msgspec.field(default_factory=Run)
+    sold_to: dict[int, Link] = {}
+    marked_ns: int = 0
+    marked: list[float] = _units()
+    trader: str = ""
+
+
+class Holder(msgspec.Struct, array_like=True, gc=False):
+    """An account at the moment of news: units ``sold`` and ``bought`` within the hour, and ``ever``, both together."""
+
+    account: int
+    sold: float
+    bought: float
+    ever: float
+
+
+class Pending(msgspec.Struct, array_like=True):
+    """News whose impact is to be measured at ``due_ns``.
+
+    ``price`` is the last one before it; ``traded`` are the units of the hour before it, of all accounts.
+    """
+
+    news_ns: int
+    due_ns: int
+    price: float
+    traded: float
+    holders: list[Holder]
 
 
 class Fading(msgspec.Struct, array_like=True):
@@ -103,10 +173,18 @@ class Fading(msgspec.Struct, array_like=True):
 class OrderState(msgspec.Struct, array_like=True):
     """All that is kept of an instrument's orders.
 
-    Times count from ``origin_ns``, the first event's, so that nothing depends on the clock on the wall. ``depth`` is
-    the median quoted size at the best price of a side (units), ``move`` the mean absolute return of a
-    minute with trades, ``busy`` the messages that the busiest half per cent of accounts' minutes exceed; both are
-    infinite while unknown, so that nothing is large beside them. ``depths`` holds (sample, units), oldest first.
+    Times count from ``origin_ns``, the first event's, so that nothing depends on the clock on the wall. ``moves`` are
+    the last absolute returns of minutes with trades, ``minute_sd`` is the standard deviation that follows; ``depth``
+    (units) is the median quoted size at the best price of a side, of ``depths``: (sample, units), oldest first;
+    ``busy`` are the messages that the busiest hundredth of accounts' minutes exceeds, by ``rates``, faded numbers of
+    such minutes by messages; ``crowded`` are the messages of all in a minute that one in twenty exceeds, of the last
+    ``counts``. These four are infinite while unknown, so that nothing is large beside them.
+
+    ``messages`` are of the current minute, ``active`` the accounts that did anything in it. ``took`` is all that was
+    ever taken, (sell, buy), ``traded`` what was taken of late, fading by half each hour. ``stretch`` is of the opening
+    or close that is on or comes next, ``opened`` an opening that is still to be judged. ``halves`` are trades of which
+    one side was told: account, side, trader. ``desks`` are accounts by trader. The next impact of news is measured at
+    ``due_ns``, by the clock at ``deadline_ns`` if no event comes (0: none).
     """
 
     origin_ns: int = -1
@@ -114,19 +192,30 @@ class OrderState(msgspec.Struct, array_like=True):
     minute: int = 0
     next_minute_ns: int = 0
     next_account: int = 0
+    messages: int = 0
+    active: list[int] = []
     last_price: float = 0.0
     minute_price: float = 0.0
     priced_minute: int = 0
-    moves: int = 0
-    move: float = 0.0
+    moves: list[float] = []
+    minute_sd: float = math.inf
     depth: float = math.inf
     busy: float = math.inf
-    #: Faded number of minutes of accounts, by messages.
+    crowded: float = math.inf
+    counts: list[int] = []
     rates: list[float] = msgspec.field(default_factory=lambda: [0.0] * BINS)
     depths: list[tuple[int, float]] = []
     names: dict[str, int] = {}
     accounts: dict[int, Account] = {}
     orders: dict[int, Order] = {}
+    halves: dict[int, tuple[int, int, str]] = {}
+    desks: dict[str, list[int]] = {}
+    took: list[float] = _units()
+    traded: float = 0.0
+    opened: Stretch = msgspec.field(default_factory=Stretch)
+    stretch: Stretch = msgspec.field(default_factory=Stretch)
+    pending: list[Pending] = []
+    due_ns: int = NEVER_NS
     minutely: Fading = msgspec.field(default_factory=lambda: Fading(MINUTE_NS))
     hourly: Fading = msgspec.field(default_factory=lambda: Fading(HOUR_NS))
     deadline_ns: int = 0
@@ -146,8 +235,14 @@ class OrderState(msgspec.Struct, array_like=True):
                 account.placed = [keep * units for units in account.placed]
         keep = self.hourly.at(now_ns)
         if keep != 1.0:
+            self.traded *= keep
             for account in self.accounts.values():
-                account.pulls *= keep
+                account.traded = [keep * units for units in account.traded]
+                account.pulls, account.washes, account.washed = (
+                    keep * number for number in (account.pulls, account.washes, account.washed)
+                )
+                for link in account.sold_to.values():
+                    link.units, link.trades = keep * link.units, keep * link.trades
 
     def turn(self, now_ns: int) -> None:
         """Begin the minute that ``now_ns`` falls in: learn what is usual from those that have passed."""
@@ -156,11 +251,18 @@ class OrderState(msgspec.Struct, array_like=True):
         self.next_minute_ns = self.origin_ns + (self.minute + 1) * MINUTE_NS
         keep = math.exp2(-passed / _MEMORY_MINUTES)
         self.rates = [count * keep for count in self.rates]
-        for account in self.accounts.values():
-            if account.messages:
-                self.rates[_bin(account.messages)] += 1.0
-            account.messages = account.fills = 0
-        self.busy = self._rate_above(0.005)
+        for number in self.active:
+            if account := self.accounts.get(number):
+                if account.messages:
+                    self.rates[_bin(account.messages)] += 1.0
+                account.messages = account.fills = account.peak = 0
+        self.active = []
+        self.counts.append(self.messages)
+        del self.counts[:-_MOVES]
+        self.messages = 0
+        if len(self.counts) >= _LEAST_MOVES:
+            self.crowded = float(sorted(self.counts)[len(self.counts) * 19 // 20])
+        self.busy = self._rate_above(0.01)
         # A quote may come a minute after orders that it was before: what decides must not hang on who came first.
         last = (self.minute - 1) * MINUTE_NS // DEPTH_NS
         known = [units for sample, units in self.depths if sample < last]
@@ -168,17 +270,23 @@ class OrderState(msgspec.Struct, array_like=True):
         if self.last_price:
             if self.minute_price:
                 gap = max(1, self.minute - self.priced_minute)
-                move = abs(self.last_price / self.minute_price - 1.0) / math.sqrt(gap)
-                self.moves += 1
-                most = _CAP * self.move if self.move else move
-                self.move += (min(move, most) - self.move) / min(self.moves, _MEMORY_MINUTES)
+                self.moves.append(abs(self.last_price / self.minute_price - 1.0) / math.sqrt(gap))
+                del self.moves[:-_MOVES]
             self.minute_price, self.priced_minute = self.last_price, self.minute
+            if len(self.moves) >= _LEAST_MOVES:
+                # What moved the price lately must not hide itself; half the mean where most minutes stand still.
+                usual = max(_SD_OF_MEDIAN * median(self.moves), 0.5 * _SD_OF_MEAN * sum(self.moves) / len(self.moves))
+                self.minute_sd = max(usual, _FLOOR)
+
+    def orders_of(self, account: Account, side: int) -> Iterator[Order]:
+        """Yield the account's open orders on a side, the oldest first."""
+        for order in self.orders.values():
+            if order.account == account.number and order.side == side:
+                yield order
 
     def sd(self, span_ns: int) -> float:
         """Return the usual standard deviation of the return over ``span_ns`` (ns, 10 s at least), inf while unknown."""
-        if self.moves < _LEAST_MOVES:
-            return math.inf
-        return max(self.move, _FLOOR) * _SD_OF_MEAN * math.sqrt(max(span_ns, 10 * SECOND_NS) / MINUTE_NS)
+        return self.minute_sd * math.sqrt(max(span_ns, 10 * SECOND_NS) / MINUTE_NS)
 
     def _rate_above(self, share: float) -> float:
         above = list(accumulate(reversed(self.rates)))

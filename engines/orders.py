@@ -7,91 +7,59 @@ sum passes the least of their thresholds, which hardly ever happens.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import MutableMapping
 from itertools import islice
-from typing import NamedTuple
+from typing import TypeVar
 
-import msgspec
 import numpy as np
 
-from engines.order_state import DEPTH_NS, DEPTHS, MINUTE_NS, SECOND_NS, Account, Order, OrderState
-from engines.tracks import OrderUpdate, Track
-from engines.typologies import TypologySpec, conditions, excessive_messages, spoofing
-from engines.typologies.conditions import LEAST_SCORE, Conditions
-from engines.typologies.excessive_messages import ExcessiveMessagesConfig
-from engines.typologies.spoofing import SpoofingConfig
-from schemas.alerts import Explanation
+from engines.order_findings import NOBODY, SPECS, OrderConfig, Pass
+from engines.order_state import (
+    BURST_NS,
+    DEPTH_NS,
+    DEPTHS,
+    MINUTE_NS,
+    Account,
+    Holder,
+    Link,
+    Order,
+    OrderState,
+    Pending,
+    Run,
+)
+from engines.sessions import NEVER_NS, SECOND_NS, Session, Stretch, stretch_at
+from engines.tracks import OrderUpdate
+from engines.typologies import (
+    circular_trading,
+    excessive_messages,
+    fat_finger,
+    front_running,
+    influencing_the_open,
+    insider_dealing,
+    layering,
+    marking_the_close,
+    momentum_ignition,
+    quote_stuffing,
+    spoofing,
+    wash_trading,
+)
 from schemas.frames import Frame, Kind
 from schemas.order_frames import Action, OrderFrame
+from schemas.records import News
 
-#: What is looked for in order events.
-SPECS: dict[str, TypologySpec] = {module.SPEC.name: module.SPEC for module in (spoofing, excessive_messages)}
 #: As plain numbers: looking a member of an enum up takes longer than the comparison.
 NEW, AMEND, FILL = int(Action.NEW), int(Action.AMEND), int(Action.FILL)
 _QUOTE = int(Kind.QUOTE)
-#: Whose events name no account.
-_NOBODY = -1
 #: An account that sends too much is judged again after so long.
 _PAUSE_NS = SECOND_NS
-
-
-class OrderConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """All that can change a decision on orders.
-
-    ``late_ns`` (ns): an event that is older than the newest by more is set aside. ``accounts`` and ``orders`` are how
-    many are remembered of an instrument; beyond them a quarter is forgotten, the longest silent first.
-    """
-
-    spoofing: SpoofingConfig = SpoofingConfig()
-    excessive_messages: ExcessiveMessagesConfig = ExcessiveMessagesConfig()
-    late_ns: int = 5_000_000_000
-    accounts: int = 1_024
-    orders: int = 16_384
-
-    def digest(self) -> str:
-        """Return 16 hex digits that stand for this configuration."""
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
-
-
-class Finding(NamedTuple):
-    """A moment that a typology gives a score: times in ns."""
-
-    head: str
-    account: str
-    ts_event: int
-    ts_available: int
-    window_start: int
-    conditions: Conditions
-    score: float
-
-
-class _Pass:
-    """What one call gathers; ``available_ns`` is of the row that is being taken."""
-
-    __slots__ = ("available_ns", "counts", "findings", "state")
-
-    def __init__(self, state: OrderState) -> None:
-        self.state = state
-        self.findings: list[Finding] = []
-        self.counts: dict[str, int] = {}
-        self.available_ns = 0
-
-    def count(self, reason: str, rows: int = 1) -> None:
-        if rows:
-            self.counts[reason] = self.counts.get(reason, 0) + rows
-
-    def find(self, head: str, account: Account, start_ns: int, found: Conditions) -> float:
-        score = conditions.score(found)
-        if score >= LEAST_SCORE:
-            self.findings.append(
-                Finding(head, account.name, self.state.newest_ns, self.available_ns, start_ns, found, score)
-            )
-        return score
-
-    def update(self) -> OrderUpdate:
-        return OrderUpdate(tuple(_tracks(self.findings)), self.counts)
+#: A pause between fills that ends a run.
+_RUN_NS = 60 * SECOND_NS
+#: Remembered at most: buyers of an account, trades with one side told, holders and news of insider dealing.
+_BUYERS, _HALVES, _HOLDERS, _NEWS = 16, 1_024, 64, 32
+#: What each condition is asked for, at least, before a typology is: half of it (`conditions.LEAST_SCORE`).
+_LEAST = 0.5
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class OrderEngine:
@@ -110,13 +78,17 @@ class OrderEngine:
 
     def __init__(self, config: OrderConfig) -> None:
         self.config = config
-        self._least_pull = 0.5 * config.spoofing.size
-        self._least_messages = 0.5 * config.excessive_messages.messages
+        self._least_pull = _LEAST * min(config.spoofing.size, config.layering.size)
+        self._least_messages = _LEAST * config.excessive_messages.messages
+        self._least_burst = _LEAST * config.quote_stuffing.messages * BURST_NS / MINUTE_NS
+        self._least_size = _LEAST * config.fat_finger.size
+        self._least_run = _LEAST * min(config.momentum_ignition.size, config.front_running.own)
+        self._least_out = _LEAST * min(config.momentum_ignition.out, config.front_running.out)
 
     def new_state(self) -> OrderState:
         """Return the state of an instrument that has seen no order."""
         state = OrderState()
-        state.accounts[_NOBODY] = Account(_NOBODY, "")
+        state.accounts[NOBODY] = Account(NOBODY, "")
         return state
 
     def observe(self, state: OrderState, frame: Frame) -> OrderUpdate:
@@ -146,10 +118,10 @@ class OrderEngine:
         if not len(frame):
             return OrderUpdate()
         state.begin(frame.ts_event.item(0))
-        run = _Pass(state)
+        run = Pass(state, self.config.sessions.get(frame.instrument.rpartition(".")[2]))
         _count_missing(frame, run)
         accounts: list[Account | None] = [None] * len(frame.accounts)
-        for ts, available, action, side, price, size, number, place in zip(
+        for ts, available, action, side, price, size, number, trade, place, trader in zip(
             frame.ts_event.tolist(),
             frame.ts_available.tolist(),
             frame.action.tolist(),
@@ -157,50 +129,96 @@ class OrderEngine:
             frame.price.tolist(),
             frame.size.tolist(),
             frame.order.tolist(),
+            frame.trade.tolist(),
             frame.account.tolist(),
+            frame.trader.tolist(),
             strict=True,
         ):
+            run.available_ns = available
             if ts > state.newest_ns:
-                if ts >= state.next_minute_ns:
-                    state.turn(ts)
-                state.at(ts)
+                self._pass_to(run, ts)
             elif ts < state.newest_ns - self.config.late_ns:
                 run.count("out_of_sequence")
                 continue
             if size < 0.0 or price < 0.0:
                 run.count("negative_size" if size < 0.0 else "negative_price")
                 continue
-            run.available_ns = available
             if action == NEW:
-                account = state.accounts[_NOBODY] if place < 0 else accounts[place]
+                account = state.accounts[NOBODY] if place < 0 else accounts[place]
                 if account is None:
                     account, forgot = self._account(state, frame.accounts[place])
                     if forgot:
                         accounts = [None] * len(accounts)
                     accounts[place] = account
+                if trader >= 0 and frame.traders[trader] != account.trader:
+                    _employ(state, account, frame.traders[trader])
                 self._place(run, account, side, price, size, number)
+                continue
+            order = state.orders.get(number)
+            if order is None:
+                run.count("unknown_order")
+                continue
+            account = state.accounts[order.account]
+            if action == FILL:
+                self._fill(run, account, number, order, price, size, trade)
+            elif action == AMEND:
+                self._amend(run, account, order, price, size)
             else:
-                order = state.orders.get(number)
-                if order is None:
-                    run.count("unknown_order")
-                    continue
-                account = state.accounts[order.account]
-                if action == FILL:
-                    self._fill(run, account, number, order, price, size)
-                    continue
-                if action == AMEND:
-                    self._amend(run, account, order, price, size)
-                else:
-                    self._withdraw(run, account, number, order)
-            account.seen_ns = state.newest_ns
-            account.messages += 1
-            if account.messages > self._least_messages * state.busy:
-                self._judge_messages(run, account)
+                self._withdraw(run, account, number, order)
         return run.update()
 
+    def hear(self, state: OrderState, news: News) -> None:
+        """Note who holds what at the moment of news, until its impact is known."""
+        if not state.last_price or not state.traded:
+            return
+        config, weight = self.config.insider_dealing, state.hourly.weight
+        least = _LEAST * config.share * state.traded
+        holders = [
+            Holder(account.number, account.traded[0] / weight, account.traded[1] / weight, sum(account.filled))
+            for account in state.accounts.values()
+            if abs(account.traded[1] - account.traded[0]) > least and account.number != NOBODY
+        ]
+        holders.sort(key=lambda one: (-abs(one.bought - one.sold), one.account))
+        due_ns = news.ts_event + config.impact_ns
+        state.pending.append(
+            Pending(news.ts_event, due_ns, state.last_price, state.traded / weight, holders[:_HOLDERS])
+        )
+        state.pending.sort(key=lambda one: one.due_ns)
+        del state.pending[:-_NEWS]
+        self._mark(state)
+
     def advance(self, state: OrderState, now_ns: int) -> OrderUpdate:
-        """Do what the clock ``now_ns`` (int64 ns) makes due."""
-        return OrderUpdate()
+        """Do what the clock ``now_ns`` (int64 ns) makes due: measure the impact of news after which nothing came."""
+        run = Pass(state)
+        while state.deadline_ns and state.deadline_ns <= now_ns:
+            run.available_ns = state.deadline_ns
+            self._measure_impact(run)
+        return run.update()
+
+    def _mark(self, state: OrderState) -> None:
+        state.due_ns = state.pending[0].due_ns if state.pending else NEVER_NS
+        state.deadline_ns = state.due_ns + self.config.late_ns if state.pending else 0
+
+    def _pass_to(self, run: Pass, ts: int) -> None:
+        """Let time pass until ``ts`` (ns)."""
+        state = run.state
+        while ts >= state.due_ns:
+            self._measure_impact(run)
+        minute = ts >= state.next_minute_ns
+        if minute:
+            state.turn(ts)
+        state.at(ts)
+        if minute and state.opened.end_ns:
+            self._judge_opened(run)
+
+    def _measure_impact(self, run: Pass) -> None:
+        state = run.state
+        news = state.pending.pop(0)
+        self._mark(state)
+        for holder in news.holders:
+            if account := state.accounts.get(holder.account):
+                found = insider_dealing.measure(self.config.insider_dealing, state, news, holder)
+                run.find("insider_dealing", account, news.news_ns - 60 * MINUTE_NS, found, at_ns=news.due_ns)
 
     def _account(self, state: OrderState, name: str) -> tuple[Account, bool]:
         """Return the account of a name, and whether others were forgotten for it."""
@@ -211,67 +229,230 @@ class OrderEngine:
         if forgot:
             by_silence = sorted(state.names.values(), key=lambda one: (state.accounts[one].seen_ns, one))
             for gone in by_silence[: max(1, len(by_silence) // 4)]:
-                del state.names[state.accounts.pop(gone).name]
+                account = state.accounts.pop(gone)
+                del state.names[account.name]
+                _employ(state, account, "")
             state.orders = {number: order for number, order in state.orders.items() if order.account in state.accounts}
         state.names[name] = state.next_account
         account = state.accounts[state.next_account] = Account(state.next_account, name)
         state.next_account += 1
         return account, forgot
 
-    def _place(self, run: _Pass, account: Account, side: int, price: float, size: float, number: int) -> None:
+    def _place(self, run: Pass, account: Account, side: int, price: float, size: float, number: int) -> None:
         state = run.state
         if number in state.orders:
             run.count("order_twice")
             return
         if len(state.orders) >= self.config.orders:
-            for gone in list(islice(state.orders, self.config.orders // 4)):
+            for gone in list(islice(state.orders, max(1, self.config.orders // 4))):
                 _close(state, state.accounts[state.orders[gone].account], gone)
                 run.count("order_forgotten")
         now_ns = state.newest_ns
         against = account.filled[1 - side]
-        state.orders[number] = Order(account.number, side, price, size, size, 0.0, now_ns, now_ns, against)
+        order = Order(account.number, side, price, size, size, 0.0, now_ns, now_ns, against)
+        state.orders[number] = order
         account.resting[side] += size
         account.open[side] += 1
         account.placed[side] += size * state.minutely.weight
+        if size > self._least_size * state.depth:
+            run.find("fat_finger", account, now_ns, fat_finger.measure(self.config.fat_finger, state, account, order))
+        account.sent += size
+        account.placings += 1
+        self._message(run, account)
 
-    def _amend(self, run: _Pass, account: Account, order: Order, price: float, size: float) -> None:
+    def _amend(self, run: Pass, account: Account, order: Order, price: float, size: float) -> None:
         more = size - order.left
         account.resting[order.side] += more
         if more > 0.0:
             account.placed[order.side] += more * run.state.minutely.weight
         order.price, order.left, order.size = price, size, order.filled + size
         order.touched_ns = run.state.newest_ns
+        self._message(run, account)
 
-    def _withdraw(self, run: _Pass, account: Account, number: int, order: Order) -> None:
-        state = run.state
-        large = account.resting[order.side] > self._least_pull * state.depth
-        if large and not order.filled and account.number != _NOBODY:
-            found = spoofing.measure(self.config.spoofing, state, account, order)
+    def _withdraw(self, run: Pass, account: Account, number: int, order: Order) -> None:
+        state, config, side = run.state, self.config, order.side
+        # Whoever withdraws much, once the other side was filled while it stood, is asked for more.
+        if account.resting[side] > self._least_pull * state.depth and account.filled[1 - side] > order.against:
+            found = spoofing.measure(config.spoofing, state, account, order)
             if run.find("spoofing", account, order.placed_ns, found) >= spoofing.SPEC.open:
                 account.pulls += state.hourly.weight
+            run.find("layering", account, order.placed_ns, layering.measure(config.layering, state, account, order))
         _close(state, account, number)
+        self._message(run, account)
+        account.burst_short += state.newest_ns - order.placed_ns <= SECOND_NS
 
-    def _fill(self, run: _Pass, account: Account, number: int, order: Order, price: float, size: float) -> None:
-        state, side = run.state, order.side
+    def _message(self, run: Pass, account: Account) -> None:
+        """Count a message of an account, and ask whether it sends too many."""
+        state = run.state
+        now_ns = account.seen_ns = state.newest_ns
+        if now_ns - account.burst_ns > BURST_NS:
+            account.burst_ns, account.burst, account.burst_short, account.burst_fills = now_ns, 0, 0, 0
+        if not account.messages and not account.fills:
+            state.active.append(account.number)
+        account.burst += 1
+        account.peak = max(account.peak, account.burst)
+        account.messages += 1
+        state.messages += 1
+        if (
+            account.messages > self._least_messages * state.busy or account.burst > self._least_burst * state.crowded
+        ) and now_ns >= account.judged_ns + _PAUSE_NS:
+            account.judged_ns = now_ns
+            found = quote_stuffing.measure(self.config.quote_stuffing, state, account)
+            run.find("quote_stuffing", account, account.burst_ns, found)
+            found = excessive_messages.measure(self.config.excessive_messages, state, account)
+            run.find("excessive_messages", account, state.next_minute_ns - MINUTE_NS, found)
+
+    def _fill(
+        self, run: Pass, account: Account, number: int, order: Order, price: float, size: float, trade: int
+    ) -> None:
+        state, side, now_ns = run.state, order.side, run.state.newest_ns
         if size > order.left:
             run.count("overfilled")
             size = order.left
         order.left -= size
         order.filled += size
+        account.seen_ns = now_ns
         account.resting[side] -= size
         account.filled[side] += size
-        account.filled_ns[side] = state.newest_ns
+        account.filled_ns[side] = now_ns
+        if not account.messages and not account.fills:
+            state.active.append(account.number)
         account.fills += 1
+        account.burst_fills += 1
+        faded = size * state.hourly.weight
+        account.traded[side] += faded
+        took = size if not order.price or now_ns - order.touched_ns <= self.config.taker_ns else 0.0
+        before = state.last_price or price
         state.last_price = price
+        self._run_on(state, account, side, size, took, before)
+        if took:
+            account.took[side] += took
+            state.took[side] += took
+            state.traded += faded
+            if run.session is not None:
+                self._watch_stretch(run, run.session, account, side, took, before)
+        if trade:
+            self._match(run, account, side, trade, size)
         if order.left <= 1e-9 * order.size:
             _close(state, account, number)
+        out, built = account.run, account.before
+        if built.took > self._least_run * state.depth and out.units >= self._least_out * built.units:
+            self._judge_out(run, account)
 
-    def _judge_messages(self, run: _Pass, account: Account) -> None:
+    def _run_on(self, state: OrderState, account: Account, side: int, size: float, took: float, before: float) -> None:
+        now_ns, ran = state.newest_ns, account.run
+        if ran.side != side or now_ns - ran.last_ns > _RUN_NS:
+            if ran.units:
+                account.before = ran
+            others = state.took[side] - account.took[side]
+            account.run = ran = Run(side, now_ns, now_ns, 0.0, 0.0, before, before, others)
+        ran.last_ns, ran.price_after = now_ns, state.last_price
+        ran.units += size
+        ran.took += took
+
+    def _judge_out(self, run: Pass, account: Account) -> None:
+        """Ask what a run was for that is being traded out."""
+        built = account.before
+        if built.side == account.run.side:
+            return
+        found = momentum_ignition.measure(self.config.momentum_ignition, run.state, account)
+        run.find("momentum_ignition", account, built.start_ns, found)
+        if found := front_running.measure(self.config.front_running, run.state, account):
+            run.find("front_running", account, built.start_ns, found)
+
+    def _match(self, run: Pass, account: Account, side: int, trade: int, size: float) -> None:
+        """Join a fill with that of the trade's other side, and ask what the two are to each other."""
         state = run.state
-        if account.number != _NOBODY and state.newest_ns >= account.judged_ns + _PAUSE_NS:
-            account.judged_ns = state.newest_ns
-            found = excessive_messages.measure(self.config.excessive_messages, account, state.busy)
-            run.find("excessive_messages", account, state.next_minute_ns - MINUTE_NS, found)
+        other_number, other_side, trader = state.halves.pop(trade, (account.number, side, account.trader))
+        if other_side == side:
+            _remember(state.halves, trade, (account.number, side, account.trader), _HALVES)
+            return
+        other = state.accounts.get(other_number)
+        if other is None or NOBODY in (account.number, other_number):
+            return
+        if other is account or (trader and trader == account.trader):
+            for one in (account, other):
+                one.washed += size * state.hourly.weight
+                one.washes += state.hourly.weight * (0.5 if other is account else 1.0)
+            for one in {account.number: account, other.number: other}.values():
+                found = wash_trading.measure(self.config.wash_trading, state, one)
+                run.find("wash_trading", one, state.newest_ns - 60 * MINUTE_NS, found)
+            return
+        seller, buyer = (other, account) if side else (account, other)
+        link = seller.sold_to.pop(buyer.number, None) or Link()
+        link.units += size * state.hourly.weight
+        link.trades += state.hourly.weight
+        _remember(seller.sold_to, buyer.number, link, _BUYERS)
+        least = _LEAST * self.config.circular_trading.size * state.depth * state.hourly.weight
+        if link.units > max(least, 0.1 * sum(seller.traded), 0.1 * sum(buyer.traded)):
+            found = circular_trading.measure(self.config.circular_trading, state, seller)
+            if found:
+                run.find("circular_trading", seller, state.newest_ns - 60 * MINUTE_NS, found)
+
+    def _watch_stretch(
+        self, run: Pass, session: Session, account: Account, side: int, took: float, before: float
+    ) -> None:
+        """Add what was taken to the opening or close that is on."""
+        state, config, now_ns = run.state, self.config, run.state.newest_ns
+        stretch = state.stretch
+        if now_ns >= stretch.end_ns:
+            if stretch.price and not stretch.closing:
+                state.opened = stretch
+            opening_ns, closing_ns = config.influencing_the_open.opening_ns, config.marking_the_close.closing_ns
+            stretch = state.stretch = stretch_at(session, now_ns, opening_ns, closing_ns)
+        if now_ns < stretch.start_ns:
+            return
+        price = state.last_price
+        if not stretch.price:
+            stretch.price = before if stretch.closing else price
+            stretch.reached = [price, price]
+        stretch.reached = [min(stretch.reached[0], price), max(stretch.reached[1], price)]
+        if account.marked_ns != stretch.start_ns:
+            account.marked_ns, account.marked = stretch.start_ns, [0.0, 0.0]
+        account.marked[side] += took
+        stretch.took[side] += took
+        least = _LEAST * min(config.marking_the_close.size, config.influencing_the_open.size) * state.depth
+        if sum(account.marked) < least or state.minute_sd == np.inf:
+            return
+        if stretch.closing:
+            found = marking_the_close.measure(config.marking_the_close, state, account)
+            run.find("marking_the_close", account, stretch.start_ns, found)
+        else:
+            found = influencing_the_open.measure(config.influencing_the_open, state, account, stretch, now_ns)
+            run.find("influencing_the_open", account, stretch.start_ns, found)
+
+    def _judge_opened(self, run: Pass) -> None:
+        """Judge an opening that has passed, once it is known what is usual."""
+        state, opened = run.state, run.state.opened
+        if state.depth == np.inf or state.minute_sd == np.inf:
+            return
+        for account in state.accounts.values():
+            if account.marked_ns == opened.start_ns and any(account.marked):
+                found = influencing_the_open.measure(
+                    self.config.influencing_the_open, state, account, opened, opened.end_ns
+                )
+                run.find("influencing_the_open", account, opened.start_ns, found)
+        state.opened = Stretch()
+
+
+def _remember(kept: MutableMapping[K, V], key: K, value: V, most: int) -> None:
+    """Keep a value under a key, at most so many, the newest."""
+    kept[key] = value
+    if len(kept) > most:
+        for gone in list(islice(kept, max(1, most // 4))):
+            del kept[gone]
+
+
+def _employ(state: OrderState, account: Account, trader: str) -> None:
+    """Let an account be another trader's."""
+    if account.trader:
+        desk = state.desks[account.trader]
+        desk.remove(account.number)
+        if not desk:
+            del state.desks[account.trader]
+    account.trader = trader
+    if trader:
+        state.desks.setdefault(trader, []).append(account.number)
 
 
 def _close(state: OrderState, owner: Account, number: int) -> None:
@@ -283,29 +464,14 @@ def _close(state: OrderState, owner: Account, number: int) -> None:
     owner.resting[side] = owner.resting[side] - order.left if owner.open[side] else 0.0
 
 
-def _count_missing(frame: OrderFrame, run: _Pass) -> None:
+def _count_missing(frame: OrderFrame, run: Pass) -> None:
     """Let each typology say which of its fields a frame lacks."""
     rows = int(np.count_nonzero(frame.account < 0))
     for name in SPECS if rows else ():
         run.count(f"no_account: {name}", rows)
-
-
-def _tracks(findings: list[Finding]) -> Iterator[Track]:
-    """Yield a track for each typology and account, in order of their first finding."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.head, finding.account), []).append(finding)
-    for (head, account), group in groups.items():
-        yield Track(
-            head,
-            np.array([one.ts_event for one in group], np.int64),
-            np.array([one.ts_available for one in group], np.int64),
-            np.array([one.score for one in group]),
-            np.array([one.window_start for one in group], np.int64),
-            partial(_explain, group),
-            account=account,
-        )
-
-
-def _explain(group: list[Finding], i: int) -> Explanation:
-    return conditions.explain(group[i].conditions)
+    rows = int(np.count_nonzero((frame.action == FILL) & (frame.trade == 0)))
+    for name in ("wash_trading", "circular_trading"):
+        run.count(f"no_trade: {name}", rows)
+    if run.session is None:
+        for name in ("marking_the_close", "influencing_the_open"):
+            run.count(f"no_session: {name}", len(frame))

@@ -1,4 +1,4 @@
-"""One example of each typology of orders, at full strength after an hour of quiet, and what is nearly one.
+"""One example of each typology of orders, at full strength after twenty minutes of quiet, and what is nearly one.
 
 Each begins at `AT`; ``who`` are the accounts that must be found.
 """
@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
-from tests.order_flow import DEPTH, Market
+from tests.order_flow import DEPTH, OPEN_NS, Market, S
 
 #: Seconds of quiet before, and after.
-AT, AFTER = 3_600, 120
-
-
-class Case(NamedTuple):
-    """A market in which ``who`` did something; nobody where it was nearly something."""
-
-    market: Market
-    who: frozenset[str]
+AT, AFTER = 1_200, 300
+#: When the market begins, in seconds of the UTC day, where that decides.
+BEGINS_S = {"marking_the_close": 75_600 - AT - 120, "influencing_the_open": 52_200 - AT}
+DAY_S = 86_400
 
 
 Act = Callable[[Market, float], None]
@@ -48,12 +43,14 @@ def nearly(name: str, why: str) -> Callable[[Act], Act]:
 
 
 @cache
-def market(act: Act) -> Market:
-    """Return an hour of quiet, then the act, then two minutes more."""
-    made = Market()
-    mid = made.quiet(AT)
-    act(made, mid)
-    made.quiet(AFTER, seed=1, begin=AT, mid=mid)
+def market(name: str, why: str = "") -> Market:
+    """Return twenty minutes of quiet, then the example of a typology, or what is nearly one, then five more."""
+    act = NEARLY[name][why] if why else ACTS[name][0]
+    begins_s = BEGINS_S.get(name, OPEN_NS // S % DAY_S)
+    made = Market(start_ns=OPEN_NS - OPEN_NS % (DAY_S * S) + begins_s * S)
+    made.quiet(AT)
+    act(made, made.mid)
+    made.quiet(AFTER, seed=1, begin=AT)
     return made
 
 
@@ -115,3 +112,241 @@ def _(market: Market, mid: float) -> None:
 @nearly("excessive_messages", "it trades")
 def _(market: Market, mid: float) -> None:
     _flood(market, mid, rate=40, seconds=100, filled=5)
+
+
+def _layer(market: Market, mid: float, *, levels: int, size: float, wanted: float) -> None:
+    for k in range(3):
+        at = AT + 20.0 * k
+        wished = market.place(at, "layerer", -1, mid + 0.01, wanted)
+        layers = [market.place(at + 1, "layerer", +1, mid - 0.02 - 0.01 * n, size) for n in range(levels)]
+        if wanted > 0.1:
+            market.take(at + 3, "taker-1", wished, wanted)
+        for layer in layers:
+            market.cancel(at + 4, layer)
+
+
+@misconduct("layering", "layerer")
+def layering(market: Market, mid: float) -> None:
+    """Three times an offer of half the depth is taken while five bids of two depths each stand."""
+    _layer(market, mid, levels=5, size=2 * DEPTH, wanted=DEPTH / 2)
+
+
+@nearly("layering", "one price")
+def _(market: Market, mid: float) -> None:
+    _layer(market, mid, levels=1, size=10 * DEPTH, wanted=DEPTH / 2)
+
+
+@nearly("layering", "small")
+def _(market: Market, mid: float) -> None:
+    _layer(market, mid, levels=5, size=0.3 * DEPTH, wanted=DEPTH / 2)
+
+
+@misconduct("quote_stuffing", "stuffer")
+def quote_stuffing(market: Market, mid: float) -> None:
+    """Four hundred orders a second come and go for three seconds."""
+    _burst(market, mid, rate=400, life=0.001)
+
+
+@nearly("quote_stuffing", "orders last")
+def _(market: Market, mid: float) -> None:
+    _burst(market, mid, rate=400, life=2.0)
+
+
+@nearly("quote_stuffing", "as makers do")
+def _(market: Market, mid: float) -> None:
+    _burst(market, mid, rate=50, life=0.001)
+
+
+def _burst(market: Market, mid: float, *, rate: int, life: float) -> None:
+    for k in range(3 * rate):
+        order = market.place(AT + k / rate, "stuffer", -1, mid + 0.06, 1.0)
+        market.cancel(AT + k / rate + life, order)
+
+
+@misconduct("wash_trading", "washer")
+def wash_trading(market: Market, mid: float) -> None:
+    """Eight trades with itself in four minutes."""
+    _wash(market, mid, trades=8, buyer="washer")
+
+
+@nearly("wash_trading", "once")
+def _(market: Market, mid: float) -> None:
+    _wash(market, mid, trades=1, buyer="washer")
+
+
+@nearly("wash_trading", "two owners")
+def _(market: Market, mid: float) -> None:
+    _wash(market, mid, trades=8, buyer="another")
+
+
+def _wash(market: Market, mid: float, *, trades: int, buyer: str, trader: str = "") -> None:
+    for k in range(trades):
+        offer = market.place(AT + 10.0 * k, "washer", -1, mid, DEPTH / 2, trader)
+        market.take(AT + 10.0 * k + 0.1, buyer, offer, DEPTH / 2, trader)
+
+
+@misconduct("circular_trading", "ring-0", "ring-1", "ring-2")
+def circular_trading(market: Market, mid: float) -> None:
+    """A position goes four times round three accounts."""
+    _ring(market, mid, rounds=4, members=3)
+
+
+@nearly("circular_trading", "one round")
+def _(market: Market, mid: float) -> None:
+    _ring(market, mid, rounds=1, members=3)
+
+
+@nearly("circular_trading", "a chain that does not close")
+def _(market: Market, mid: float) -> None:
+    _ring(market, mid, rounds=4, members=3, closes=False)
+
+
+def _ring(market: Market, mid: float, *, rounds: int, members: int, closes: bool = True) -> None:
+    for k in range(rounds * members):
+        seller, buyer = k % members, (k + 1) % members
+        name = f"ring-{buyer}" if closes or buyer else f"other-{k}"
+        offer = market.place(AT + 10.0 * k, f"ring-{seller}", -1, mid, DEPTH)
+        market.take(AT + 10.0 * k + 0.1, name, offer, DEPTH)
+
+
+@misconduct("fat_finger", "fat")
+def fat_finger(market: Market, mid: float) -> None:
+    """A purchase of forty depths at up to two per cent above the market."""
+    market.place(AT, "fat", +1, mid * 1.02, 40 * DEPTH)
+
+
+@nearly("fat_finger", "small")
+def _(market: Market, mid: float) -> None:
+    market.place(AT, "fat", +1, mid * 1.02, 5 * DEPTH)
+
+
+@nearly("fat_finger", "it waits")
+def _(market: Market, mid: float) -> None:
+    market.place(AT, "fat", +1, mid * 0.99, 40 * DEPTH)
+
+
+def _push(market: Market, mid: float, account: str, *, steps: int, cents: int, begin: float = AT) -> float:
+    """Buy ``steps`` times a depth at prices that rise by ``cents`` each time; return the last."""
+    for k in range(steps):
+        mid = round(mid + 0.01 * cents, 2)
+        offer = market.place(begin + 2.0 * k, "seller", -1, mid, DEPTH)
+        market.take(begin + 2.0 * k + 0.5, account, offer, DEPTH)
+    return mid
+
+
+def _unload(market: Market, mid: float, account: str, *, steps: int, begin: float) -> None:
+    """Sell ``steps`` times a depth."""
+    for k in range(steps):
+        bid = market.place(begin + 2.0 * k, "buyer", +1, mid, DEPTH)
+        market.take(begin + 2.0 * k + 0.5, account, bid, DEPTH)
+
+
+@misconduct("momentum_ignition", "igniter")
+def momentum_ignition(market: Market, mid: float) -> None:
+    """Ten depths bought at prices that rise, others buy too, ten depths sold a minute later."""
+    top = _push(market, mid, "igniter", steps=10, cents=10)
+    _push(market, top, "follower", steps=6, cents=0, begin=AT + 20)
+    _unload(market, top, "igniter", steps=10, begin=AT + 40)
+
+
+@nearly("momentum_ignition", "it keeps what it bought")
+def _(market: Market, mid: float) -> None:
+    top = _push(market, mid, "igniter", steps=10, cents=10)
+    _push(market, top, "follower", steps=6, cents=0, begin=AT + 20)
+
+
+@nearly("momentum_ignition", "the price stays")
+def _(market: Market, mid: float) -> None:
+    _push(market, mid, "igniter", steps=10, cents=0)
+    _push(market, mid, "follower", steps=6, cents=0, begin=AT + 20)
+    _unload(market, mid, "igniter", steps=10, begin=AT + 40)
+
+
+def _run_ahead(market: Market, mid: float, *, desk: str, lead: float) -> None:
+    for name, trader, begin, steps in (("own", "dealer", AT, 3), ("client", desk, AT + lead, 12)):
+        for k in range(steps):
+            offer = market.place(begin + 2.0 * k, "seller", -1, mid, DEPTH)
+            market.take(begin + 2.0 * k + 0.5, name, offer, DEPTH, trader)
+    for k in range(3):
+        bid = market.place(AT + 50 + 2.0 * k, "buyer", +1, mid, DEPTH)
+        market.take(AT + 50 + 2.0 * k + 0.5, "own", bid, DEPTH, "dealer")
+
+
+@misconduct("front_running", "own")
+def front_running(market: Market, mid: float) -> None:
+    """A dealer buys three depths, then twelve for a client, and sells its own."""
+    _run_ahead(market, mid, desk="dealer", lead=10)
+
+
+@nearly("front_running", "another's client")
+def _(market: Market, mid: float) -> None:
+    _run_ahead(market, mid, desk="another", lead=10)
+
+
+@nearly("front_running", "after the client")
+def _(market: Market, mid: float) -> None:
+    _run_ahead(market, mid, desk="dealer", lead=-10)
+
+
+@misconduct("marking_the_close", "marker")
+def marking_the_close(market: Market, mid: float) -> None:
+    """Thirty depths bought at prices that rise, in the last minutes."""
+    _push(market, mid, "marker", steps=30, cents=5)
+
+
+@nearly("marking_the_close", "it worked a large order before")
+def _(market: Market, mid: float) -> None:
+    for k in range(40):
+        offer = market.place(AT - 900.0 + 10 * k, "seller", -1, mid, DEPTH)
+        market.take(AT - 899.5 + 10 * k, "marker", offer, DEPTH)
+    _push(market, mid, "marker", steps=30, cents=5)
+
+
+@nearly("marking_the_close", "both sides")
+def _(market: Market, mid: float) -> None:
+    _push(market, mid, "marker", steps=30, cents=5)
+    _unload(market, mid + 0.05, "marker", steps=30, begin=AT + 1)
+
+
+@misconduct("influencing_the_open", "opener")
+def influencing_the_open(market: Market, mid: float) -> None:
+    """Thirty depths bought at prices that rise, in the first minutes."""
+    _push(market, mid, "opener", steps=30, cents=5)
+
+
+@nearly("influencing_the_open", "the price stays")
+def _(market: Market, mid: float) -> None:
+    _push(market, mid, "opener", steps=30, cents=0)
+
+
+@nearly("influencing_the_open", "little")
+def _(market: Market, mid: float) -> None:
+    _push(market, mid, "opener", steps=4, cents=30)
+
+
+def _know(market: Market, mid: float, *, before: float = 0.0, jump: float = 0.02) -> None:
+    """Buy for eight minutes until a minute before news, after which the price jumps."""
+    for k in range(60 if before else 0):
+        bid = market.place(AT - 1_100.0 + 8 * k, f"buyer-{k}", +1, mid, before)
+        market.take(AT - 1_099.5 + 8 * k, "insider", bid, before)
+    for k in range(60):
+        offer = market.place(AT - 600.0 + 8 * k, f"seller-{k}", -1, mid, 3.0)
+        market.take(AT - 599.5 + 8 * k, "insider", offer, 3.0)
+    market.tell(AT - 60.0)
+    market.mid = round(mid * (1 + jump), 2)
+
+
+@misconduct("insider_dealing", "insider")
+def insider_dealing(market: Market, mid: float) -> None:
+    """A position built in minutes, then news that lifts the price by two per cent."""
+    _know(market, mid)
+
+
+@nearly("insider_dealing", "the price fell")
+def _(market: Market, mid: float) -> None:
+    _know(market, mid, jump=-0.02)
+
+
+@nearly("insider_dealing", "it trades all day")
+def _(market: Market, mid: float) -> None:
+    _know(market, mid, before=3.0)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from schemas.frames import Frame, Kind, frame_of
 from schemas.order_frames import Action, OrderFrame, order_frame_of
+from schemas.records import News
 
 S = 1_000_000_000
 #: A Tuesday, 14:30 UTC: the simulator's venue opens.
@@ -49,7 +50,9 @@ class Market:
     start_ns: int = OPEN_NS
     events: list[Event] = field(default_factory=list)
     quotes: list[tuple[int, float, float, float]] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
     number: int = 0
+    mid: float = 100.0
     placed: dict[int, Event] = field(default_factory=dict)
 
     def ns(self, at: float) -> int:
@@ -80,12 +83,19 @@ class Market:
         """Quote a price."""
         self.quotes.append((self.ns(at), mid - 0.01, mid + 0.01, depth))
 
-    def quiet(self, seconds: int, seed: int = 0, begin: int = 0, mid: float = 100.0) -> float:
-        """Let three makers renew both sides each second and takers trade with them; return the last mid."""
+    def tell(self, at: float) -> None:
+        """Let news come."""
+        ts = self.ns(at)
+        self.news.append(
+            News(ts_event=ts, ts_available=ts, instrument=self.instrument, document_id=str(ts), headline="News")
+        )
+
+    def quiet(self, seconds: int, seed: int = 0, begin: int = 0) -> None:
+        """Let three makers renew both sides each second and takers trade with them, around `mid`."""
         draw = np.random.default_rng(seed)
         standing: list[int] = []
         for second in range(begin, begin + seconds):
-            mid = round(mid + 0.01 * draw.integers(-1, 2), 2)
+            mid = self.mid = round(self.mid + 0.01 * draw.integers(-1, 2), 2)
             self.quote(second, mid)
             for order in standing:
                 self.cancel(second + 0.05, order)
@@ -98,7 +108,6 @@ class Market:
                 self.take(second + float(at), f"taker-{draw.integers(40)}", standing[draw.integers(2)], 1.0)
         for order in standing:
             self.cancel(begin + seconds, order)
-        return mid
 
     def orders(self) -> OrderFrame:
         """Return all order events by time, as one frame."""

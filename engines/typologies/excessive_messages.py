@@ -1,8 +1,9 @@
 """Excessive messages: an account sends far more orders, changes and withdrawals than trades or anybody else explain.
 
-Definition. Within a minute an account sends several times the messages that the busiest half per cent of all accounts'
-minutes in the instrument reach, makers' among them, and hardly any of them trades. Not a pattern of manipulation by
-itself: a venue's systems and its members' bear the load, and broken algorithms are found by it.
+Definition. Within a minute an account sends several times the messages that the busiest hundredth of all accounts'
+minutes in the instrument reach, makers' among them; hardly any of them trades, and they do not come in one burst
+(which is quote stuffing), nor are all accounts as busy. Not a pattern of manipulation by itself: a venue's systems
+and its members' bear the load, and broken algorithms are found by it.
 
 Regulation. MiFID II (2014/65/EU) Art. 17(1), 48(6) and Delegated Regulation (EU) 2017/566: ratio of unexecuted orders
 to transactions; MAR (EU) 596/2014 Art. 12(2)(c)(i): disrupting or delaying the functioning of the trading system.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engines.order_state import Account
+from engines.order_state import Account, OrderState
 from engines.typologies import TypologySpec
 from engines.typologies.conditions import Condition, Conditions
 
@@ -40,17 +41,24 @@ class ExcessiveMessagesConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     | field | unit | meaning |
     |---|---|---|
-    | messages | multiple | of the busiest half per cent of accounts' minutes |
+    | messages | multiple | of the busiest hundredth of accounts' minutes |
     | fills | share | of the messages of this minute, at most |
+    | burst | share | of the messages of this minute: at most so much within ten seconds |
+    | share | share | of all accounts' messages of this minute |
     """
 
     messages: float = 3.0
-    fills: float = 0.05
+    fills: float = 0.01
+    burst: float = 0.3
+    share: float = 0.15
 
 
-def measure(config: ExcessiveMessagesConfig, account: Account, busy: float) -> Conditions:
-    """Return what the account's messages of this minute amount to; ``busy`` (messages a minute) is a busy minute's."""
+def measure(config: ExcessiveMessagesConfig, state: OrderState, account: Account) -> Conditions:
+    """Return what the account's messages of this minute amount to."""
+    sent = account.messages
     return (
-        Condition("messages this minute", account.messages / busy, config.messages, "busy minutes"),
-        Condition("fills", account.fills / account.messages, config.fills, "share", at_most=True),
+        Condition("messages this minute", sent / state.busy, config.messages, "busy minutes"),
+        Condition("fills", account.fills / sent, config.fills, "share", at_most=True),
+        Condition("sent in one burst", min(1.0, account.peak / sent), config.burst, "share", at_most=True),
+        Condition("share of all messages", sent / state.messages, config.share, "share"),
     )

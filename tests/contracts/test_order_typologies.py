@@ -4,17 +4,21 @@ nothing but what was done: not on framing, time, prices' level or names.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import pytest
 
+from engines.order_findings import SPECS, OrderConfig
 from engines.order_state import OrderState
-from engines.orders import SPECS, OrderConfig, OrderEngine
+from engines.orders import OrderEngine
 from engines.typologies import conditions
 from schemas.frames import Frame
 from schemas.order_frames import OrderFrame
+from schemas.records import News
 from tests.misconduct import ACTS, AT, NEARLY, market
 from tests.order_flow import Market
 
@@ -31,32 +35,37 @@ class Found(NamedTuple):
     score: float
 
 
-def judge(orders: OrderFrame, ticks: Frame, rows: int = 500) -> tuple[list[Found], dict[str, int], bytes]:
-    """Apply order frames of ``rows``, each after the ticks of its time; return findings, counts and the state."""
+def judge(
+    orders: OrderFrame, ticks: Frame, news: Sequence[News] = (), rows: int = 500
+) -> tuple[list[Found], dict[str, int], bytes]:
+    """Apply order frames of ``rows``, cut where news comes, each after the ticks of its time.
+
+    Return findings, counts and the state.
+    """
     engine = OrderEngine(OrderConfig())
     state = engine.new_state()
     found: list[Found] = []
     counts: dict[str, int] = {}
     seen = 0
-    for first in range(0, len(orders), rows):
-        part = orders[first : first + rows]
-        until = int(ticks.ts_event.searchsorted(part.ts_event[-1], side="right"))
-        updates = [engine.observe(state, ticks[seen:until]), engine.apply(state, part)]
-        seen = until
-        for update in updates:
+    cuts = [int(orders.ts_event.searchsorted(one.ts_event)) for one in news]
+    for first, last in pairwise(sorted({*range(0, len(orders), rows), *cuts, len(orders)})):
+        for one in news:
+            if first == orders.ts_event.searchsorted(one.ts_event):
+                engine.hear(state, one)
+        until = int(ticks.ts_event.searchsorted(orders.ts_event[last - 1], side="right"))
+        for update in (engine.observe(state, ticks[seen:until]), engine.apply(state, orders[first:last])):
             for reason, number in update.counts.items():
                 counts[reason] = counts.get(reason, 0) + number
             for track in update.tracks:
                 assert not track.silent
-                found += map(
-                    Found, [track.head] * len(track.score), [track.account] * len(track.score),
-                    track.ts_event.tolist(), track.score.tolist(),
-                )  # fmt: skip
+                for ts, score in zip(track.ts_event.tolist(), track.score.tolist(), strict=True):
+                    found.append(Found(track.head, track.account, ts, score))
+        seen = until
     return sorted(found), counts, state.pack()
 
 
 def of(case: Market) -> list[Found]:
-    return judge(case.orders(), case.ticks())[0]
+    return judge(case.orders(), case.ticks(), case.news)[0]
 
 
 def test_every_typology_has_an_example_and_near_misses() -> None:
@@ -65,8 +74,7 @@ def test_every_typology_has_an_example_and_near_misses() -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_example_is_found_and_the_quiet_is_not(name: str) -> None:
-    act, who = ACTS[name]
-    made = market(act)
+    made, who = market(name), ACTS[name][1]
     found = of(made)
     assert {one.account for one in found if one.head == name and one.score >= SPECS[name].open} == who
     assert all(0 < one.score <= 1 for one in found)
@@ -75,43 +83,49 @@ def test_the_example_is_found_and_the_quiet_is_not(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "why"), CASES)
 def test_what_lacks_a_condition_is_not_found(name: str, why: str) -> None:
-    assert not [one for one in of(market(NEARLY[name][why])) if one.head == name and one.score >= SPECS[name].open]
+    assert not [one for one in of(market(name, why)) if one.head == name and one.score >= SPECS[name].open]
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_framing_changes_no_bit(name: str) -> None:
-    made = market(ACTS[name][0])
-    # Frames around the act alone: the hour before it is the same for all.
-    whole, counts, state = judge(made.orders(), made.ticks(), 500)
+    made = market(name)
+    whole = judge(made.orders(), made.ticks(), made.news)
     for rows in (1, 7):
-        assert judge(made.orders(), made.ticks(), rows) == (whole, counts, state)
+        assert judge(made.orders(), made.ticks(), made.news, rows) == whole
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_time_prices_and_names_change_nothing(name: str) -> None:
-    made = market(ACTS[name][0])
+    made = market(name)
     orders, ticks = made.orders(), made.ticks()
     found = of(made)
     columns = {"ts_event": orders.ts_event + 3 * DAY_NS, "ts_available": orders.ts_available + 3 * DAY_NS}
     later = msgspec.structs.replace(orders, **columns)
     moved = msgspec.structs.replace(ticks, ts_event=ticks.ts_event + 3 * DAY_NS)
-    assert judge(later, moved)[0] == [one._replace(ts_event=one.ts_event + 3 * DAY_NS) for one in found]
+    told = [msgspec.structs.replace(one, ts_event=one.ts_event + 3 * DAY_NS) for one in made.news]
+    assert judge(later, moved, told)[0] == [one._replace(ts_event=one.ts_event + 3 * DAY_NS) for one in found]
     dearer = msgspec.structs.replace(orders, price=orders.price * 8)
     quoted = msgspec.structs.replace(ticks, bid=ticks.bid * 8, ask=ticks.ask * 8)
-    assert judge(dearer, quoted)[0] == found
+    assert judge(dearer, quoted, made.news)[0] == found
     names = tuple(f"name {len(orders.accounts) - k}" for k in range(len(orders.accounts)))
     called = dict(zip(orders.accounts, names, strict=True))
-    renamed = judge(msgspec.structs.replace(orders, accounts=names), ticks)[0]
+    renamed = judge(msgspec.structs.replace(orders, accounts=names), ticks, made.news)[0]
     assert renamed == sorted(one._replace(account=called[one.account]) for one in found)
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_an_alert_explains_itself_and_what_clears_it_does(name: str) -> None:
-    made = market(ACTS[name][0])
+    made = market(name)
     engine = OrderEngine(OrderConfig())
     state = engine.new_state()
+    orders = made.orders()
+    cut = int(orders.ts_event.searchsorted(made.news[0].ts_event)) if made.news else 0
     engine.observe(state, made.ticks())
-    tracks = [track for track in engine.apply(state, made.orders()).tracks if track.head == name]
+    updates = [engine.apply(state, orders[:cut])]
+    for one in made.news:
+        engine.hear(state, one)
+    updates.append(engine.apply(state, orders[cut:]))
+    tracks = [track for update in updates for track in update.tracks if track.head == name]
     assert tracks
     for track in tracks:
         at = int(np.argmax(track.score))
@@ -132,7 +146,7 @@ def test_a_score_is_half_where_the_weakest_condition_is_just_met_and_less_where_
 
 
 def test_events_without_an_account_are_counted_for_each_typology_and_judged_for_none() -> None:
-    made = market(ACTS["spoofing"][0])
+    made = market("spoofing")
     orders = made.orders()
     nobody = msgspec.structs.replace(orders, account=np.full(len(orders), -1, np.int32))
     found, counts, _ = judge(nobody, made.ticks())
@@ -141,7 +155,7 @@ def test_events_without_an_account_are_counted_for_each_typology_and_judged_for_
 
 
 def test_a_state_is_the_same_from_its_bytes() -> None:
-    made = market(ACTS["spoofing"][0])
+    made = market("spoofing")
     state = judge(made.orders(), made.ticks())[2]
     assert OrderState.unpack(state).pack() == state
     with pytest.raises(ValueError, match="order state: expected bytes that begin with"):

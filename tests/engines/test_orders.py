@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from engines.orders import OrderConfig, OrderEngine
+from engines.order_findings import OrderConfig
+from engines.orders import OrderEngine
 from engines.tracks import OrderUpdate
 from schemas.order_frames import Action, order_frame_of
 from tests.order_flow import Market, S
@@ -16,7 +17,7 @@ def apply(engine: OrderEngine, *rows: Row) -> tuple[OrderUpdate, list[tuple[list
     at, action, side, price, size, order, account = zip(*rows, strict=True)
     columns = {
         "ts_event": [int(s * S) for s in at], "action": action, "side": side, "price": price, "size": size,
-        "order": order, "account": account,
+        "order": order, "trade": order, "account": account,
     }  # fmt: skip
     names = [f"account {k}" for k in range(max(account) + 1)]
     update = engine.apply(state, order_frame_of("ACME.XTOC", columns, names))

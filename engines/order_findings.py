@@ -1,0 +1,163 @@
+"""What the order engine looks for, by which parameters, and how what one call finds becomes tracks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from engines.order_state import Account, OrderState
+from engines.sessions import Session
+from engines.tracks import OrderUpdate, Track
+from engines.typologies import (
+    TypologySpec,
+    circular_trading,
+    conditions,
+    excessive_messages,
+    fat_finger,
+    front_running,
+    influencing_the_open,
+    insider_dealing,
+    layering,
+    marking_the_close,
+    momentum_ignition,
+    quote_stuffing,
+    spoofing,
+    wash_trading,
+)
+from engines.typologies.circular_trading import CircularTradingConfig
+from engines.typologies.conditions import LEAST_SCORE, Conditions
+from engines.typologies.excessive_messages import ExcessiveMessagesConfig
+from engines.typologies.fat_finger import FatFingerConfig
+from engines.typologies.front_running import FrontRunningConfig
+from engines.typologies.influencing_the_open import InfluencingTheOpenConfig
+from engines.typologies.insider_dealing import InsiderDealingConfig
+from engines.typologies.layering import LayeringConfig
+from engines.typologies.marking_the_close import MarkingTheCloseConfig
+from engines.typologies.momentum_ignition import MomentumIgnitionConfig
+from engines.typologies.quote_stuffing import QuoteStuffingConfig
+from engines.typologies.spoofing import SpoofingConfig
+from engines.typologies.wash_trading import WashTradingConfig
+from schemas.alerts import Explanation
+
+#: What is looked for in order events.
+SPECS: Mapping[str, TypologySpec] = MappingProxyType(
+    {
+        module.SPEC.name: module.SPEC
+        for module in (
+            spoofing,
+            layering,
+            quote_stuffing,
+            excessive_messages,
+            wash_trading,
+            circular_trading,
+            fat_finger,
+            marking_the_close,
+            influencing_the_open,
+            momentum_ignition,
+            front_running,
+            insider_dealing,
+        )
+    }
+)
+#: Whose events name no account.
+NOBODY = -1
+
+
+class OrderConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """All that can change a decision on orders.
+
+    ``sessions`` are the hours of venues, by MIC; the default is the simulator's. ``late_ns`` (ns): an event that is
+    older than the newest by more is set aside. ``taker_ns`` (ns): a fill so soon after its order came or changed is
+    aggressive. ``accounts`` and ``orders`` are how many are remembered of an instrument; beyond them a quarter is
+    forgotten, the longest silent first.
+    """
+
+    spoofing: SpoofingConfig = SpoofingConfig()
+    layering: LayeringConfig = LayeringConfig()
+    quote_stuffing: QuoteStuffingConfig = QuoteStuffingConfig()
+    excessive_messages: ExcessiveMessagesConfig = ExcessiveMessagesConfig()
+    wash_trading: WashTradingConfig = WashTradingConfig()
+    circular_trading: CircularTradingConfig = CircularTradingConfig()
+    fat_finger: FatFingerConfig = FatFingerConfig()
+    marking_the_close: MarkingTheCloseConfig = MarkingTheCloseConfig()
+    influencing_the_open: InfluencingTheOpenConfig = InfluencingTheOpenConfig()
+    momentum_ignition: MomentumIgnitionConfig = MomentumIgnitionConfig()
+    front_running: FrontRunningConfig = FrontRunningConfig()
+    insider_dealing: InsiderDealingConfig = InsiderDealingConfig()
+    sessions: dict[str, Session] = msgspec.field(
+        default_factory=lambda: {"XTOC": Session(open_s=52_200, close_s=75_600)}
+    )
+    late_ns: int = 5_000_000_000
+    taker_ns: int = 1_000_000
+    accounts: int = 1_024
+    orders: int = 16_384
+
+    def digest(self) -> str:
+        """Return 16 hex digits that stand for this configuration."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
+
+
+class Finding(NamedTuple):
+    """A moment that a typology gives a score: times in ns."""
+
+    head: str
+    account: str
+    ts_event: int
+    ts_available: int
+    window_start: int
+    conditions: Conditions
+    score: float
+
+
+class Pass:
+    """What one call gathers; ``available_ns`` is of the row that is being taken."""
+
+    __slots__ = ("available_ns", "counts", "findings", "session", "state")
+
+    def __init__(self, state: OrderState, session: Session | None = None) -> None:
+        self.state = state
+        self.session = session
+        self.findings: list[Finding] = []
+        self.counts: dict[str, int] = {}
+        self.available_ns = 0
+
+    def count(self, reason: str, rows: int = 1) -> None:
+        if rows:
+            self.counts[reason] = self.counts.get(reason, 0) + rows
+
+    def find(self, head: str, account: Account, start_ns: int, found: Conditions, at_ns: int = 0) -> float:
+        score = conditions.score(found)
+        if score >= LEAST_SCORE and account.number != NOBODY:
+            at_ns = at_ns or self.state.newest_ns
+            self.findings.append(Finding(head, account.name, at_ns, self.available_ns, start_ns, found, score))
+        return score
+
+    def update(self) -> OrderUpdate:
+        return OrderUpdate(tuple(_tracks(self.findings)), self.counts)
+
+
+def _tracks(findings: list[Finding]) -> Iterator[Track]:
+    """Yield a track for each typology and account, in order of their first finding."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.head, finding.account), []).append(finding)
+    for (head, account), group in groups.items():
+        yield Track(
+            head,
+            np.array([one.ts_event for one in group], np.int64),
+            np.array([one.ts_available for one in group], np.int64),
+            np.array([one.score for one in group]),
+            np.array([one.window_start for one in group], np.int64),
+            partial(_explain, group),
+            account=account,
+        )
+
+
+def _explain(group: list[Finding], i: int) -> Explanation:
+    return conditions.explain(group[i].conditions)

@@ -1,0 +1,94 @@
+"""Marking the close: an account trades in the last minutes to set the price that the day is settled at.
+
+Definition. In the last ``closing_ns`` before the close one account takes a large share of all that is taken, on one
+side, in all several times what is quoted, and the price moves that way by more than it usually does in such a time. It
+had hardly traded in the hour before: who works a large order trades before and in these minutes alike.
+
+Regulation. MAR (EU) 596/2014 Art. 12(2)(b): buying or selling at the close with the effect of misleading investors who
+act on closing prices; Delegated Regulation (EU) 2016/522 Annex II Section 1 (indicator A(e): "marking the close");
+Dodd-Frank 747 (CEA 4c(a)(5)(B)): reckless disregard for orderly execution in the closing period; FINRA 5210.
+
+Sources. Comerton-Forde, Putnins (2011), *Measuring closing price manipulation*, Journal of Financial Intermediation 20.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engines.order_state import Account, OrderState
+from engines.sessions import Stretch
+from engines.typologies import TypologySpec
+from engines.typologies.conditions import Condition, Conditions
+
+SPEC = TypologySpec(
+    name="marking_the_close",
+    version="1",
+    title="Suspected marking of the close",
+    regulation=(
+        "MAR Art. 12(2)(b)",
+        "Delegated Regulation (EU) 2016/522 Annex II Section 1",
+        "Dodd-Frank 747 (CEA 4c(a)(5)(B))",
+        "FINRA 5210",
+    ),
+    open=0.5,
+    critical=0.8,
+    close=0.3,
+    hold_ns=600_000_000_000,
+    momentary=True,
+)
+
+
+class MarkingTheCloseConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters.
+
+    | field | unit | meaning |
+    |---|---|---|
+    | closing_ns | ns | before the close that are watched |
+    | share | share | of all that is taken in that time |
+    | size | median depths | that the account takes |
+    | other_side | share | of what it takes: at most so much on the other side |
+    | move | standard deviations of such a time | of the price, its way |
+    | before | multiple | of what it takes: at most so much was traded in the hour before |
+    """
+
+    closing_ns: int = 300_000_000_000
+    share: float = 0.4
+    size: float = 12.0
+    other_side: float = 0.2
+    move: float = 0.8
+    before: float = 0.5
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What `measure` compares with, for the close and for the open."""
+
+    share: float
+    size: float
+    other_side: float
+    move: float
+
+
+def measure(config: MarkingTheCloseConfig, state: OrderState, account: Account) -> Conditions:
+    """Return what the account's trades of this stretch, the newest included, amount to."""
+    marked = account.marked[0] + account.marked[1]
+    traded = (account.traded[0] + account.traded[1]) / state.hourly.weight
+    limits = Limits(config.share, config.size, config.other_side, config.move)
+    return (
+        *influence(limits, state, account, state.stretch, state.newest_ns),
+        Condition(
+            "traded in the hour before", max(0.0, traded / marked - 1.0), config.before, "multiple", at_most=True
+        ),
+    )
+
+
+def influence(limits: Limits, state: OrderState, account: Account, stretch: Stretch, until_ns: int) -> Conditions:
+    """Return what an account took in a stretch and how far the price went its way, until ``until_ns``."""
+    sold, bought = account.marked
+    marked, side = sold + bought, int(bought > sold)
+    move = (2 * side - 1) * (stretch.reached[side] / stretch.price - 1.0) / state.sd(until_ns - stretch.start_ns)
+    return (
+        Condition("share of what was taken", marked / (stretch.took[0] + stretch.took[1]), limits.share, "share"),
+        Condition("taken", marked / state.depth, limits.size, "median depths"),
+        Condition("taken on the other side", min(sold, bought) / marked, limits.other_side, "share", at_most=True),
+        Condition("move of the price its way", move, limits.move, "standard deviations"),
+    )

@@ -1,0 +1,76 @@
+"""Momentum ignition: an account drives the price, others follow, and it trades out to them.
+
+Definition. A run of aggressive orders of one account on one side, large beside what is quoted, moves the price by
+several of its usual moves; others take on that side too; within minutes the account trades most of it out on the
+other.
+
+Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c)(iii): entering orders to initiate or exacerbate a trend;
+Delegated Regulation (EU) 2016/522 Annex II Section 1, "momentum ignition" by name; FINRA 5210.
+
+Sources. Credit Suisse (2012), *High Frequency Trading: Measurement, Detection and Response*; ESMA (2012), *Guidelines
+on systems and controls in an automated trading environment*.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engines.order_state import Account, OrderState
+from engines.sessions import SECOND_NS
+from engines.typologies import TypologySpec
+from engines.typologies.conditions import Condition, Conditions
+
+SPEC = TypologySpec(
+    name="momentum_ignition",
+    version="1",
+    title="Suspected momentum ignition",
+    regulation=(
+        "MAR Art. 12(1)(a)",
+        "MAR Art. 12(2)(c)(iii)",
+        "Delegated Regulation (EU) 2016/522 Annex II Section 1",
+        "FINRA 5210",
+    ),
+    open=0.5,
+    critical=0.8,
+    close=0.3,
+    hold_ns=600_000_000_000,
+    momentary=True,
+)
+
+
+class MomentumIgnitionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters.
+
+    | field | unit | meaning |
+    |---|---|---|
+    | size | median depths | taken in the run |
+    | passive | share | of the run that was not taken, at most |
+    | move | standard deviations of such a time | of the price over the run, its way |
+    | others | median depths | that others took on that side, from the run's begin to the way out |
+    | out | share | of the run that is traded out |
+    | wait_ns | ns | from the run's end to the way out, at most |
+    """
+
+    size: float = 4.5
+    passive: float = 0.3
+    move: float = 2.5
+    others: float = 1.0
+    out: float = 0.4
+    wait_ns: int = 180_000_000_000
+
+
+def measure(config: MomentumIgnitionConfig, state: OrderState, account: Account) -> Conditions:
+    """Return what the run before the present one, its way out, amounts to."""
+    run, out = account.before, account.run
+    sign = 2 * run.side - 1
+    move = sign * (run.price_after / run.price_before - 1.0) / state.sd(run.last_ns - run.start_ns)
+    followed = state.took[run.side] - account.took[run.side] - run.others_before
+    wait_ns = out.start_ns - run.last_ns
+    return (
+        Condition("taken in the run", run.took / state.depth, config.size, "median depths"),
+        Condition("not taken of the run", 1.0 - run.took / run.units, config.passive, "share", at_most=True),
+        Condition("move of the price its way", move, config.move, "standard deviations"),
+        Condition("taken by others that way", followed / state.depth, config.others, "median depths"),
+        Condition("traded out", out.units / run.units, config.out, "share"),
+        Condition("wait for the way out", wait_ns / SECOND_NS, config.wait_ns / SECOND_NS, "s", at_most=True),
+    )
