@@ -19,6 +19,7 @@ from engines.signals import SignalConfig
 from engines.text_labels import TextLabel
 from engines.ticks import TickEngine
 from engines.typologies import TypologySpec
+from engines.words import WordsConfig
 from schemas.alerts import Alert, Provenance, Subject
 from schemas.records import Opening
 
@@ -30,7 +31,8 @@ class Engines:
     ``specs`` maps a track's head to its typology; ``count`` takes what cleaning set aside, by reason; ``skipped`` is
     told the modality of each text, chart and sound that the ladder left out; ``sector`` names an instrument's; ``made``
     brings an alert's provenance up to date. An instrument is forgotten ``forget_ns`` after it was last heard of (0:
-    never). ``labels`` judge texts, each by its own typology, which stands in ``specs``.
+    never). ``labels`` judge texts, each by its own typology, which stands in ``specs``; ``words`` are the
+    parameters of the lexicon's.
     """
 
     ticks: TickEngine
@@ -45,6 +47,7 @@ class Engines:
     signals: SignalConfig = field(default_factory=SignalConfig)
     forget_ns: int = 0
     labels: Sequence[TextLabel] = ()
+    words: WordsConfig = field(default_factory=WordsConfig)
 
 
 def instrument(
@@ -54,7 +57,7 @@ def instrument(
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
     ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
     adverse = engines.specs["adverse_text"].open
-    heard = text(ticked, state, adverse=adverse, skipped=engines.skipped, labels=engines.labels)
+    heard = text(ticked, state, adverse=adverse, skipped=engines.skipped, labels=engines.labels, lexicon=engines.words)
     seen = media(heard, state, skipped=engines.skipped)
     fused = fusion(seen, state, model=engines.fusion, bundle=engines.provenance.bundle)
     told = signals(fused, state, config=engines.signals, sector=engines.sector, bundle=engines.provenance.bundle)

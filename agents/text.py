@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from agents.flow import Arrival, Heard, Item, Scored, modality_of
 from agents.state import InstrumentState, seen_of
 from engines.text_labels import TextLabel
 from engines.tracks import Embedding, Track
+from engines.words import Finding, WordsConfig, of_call, of_document
 from schemas.alerts import Attribution, Explanation, RuleResult
 from schemas.records import News, TranscriptSegment
 
@@ -37,6 +39,7 @@ async def text(
     *,
     adverse: float,
     skipped: Callable[[str], None],
+    lexicon: WordsConfig,
     labels: Sequence[TextLabel] = (),
 ) -> AsyncIterator[Item]:
     """Keep embeddings of texts.
@@ -49,6 +52,8 @@ async def text(
         The score from which a text speaks against the instrument, for the explanation.
     skipped
         Is told the modality of each text that came without an embedding.
+    lexicon
+        The parameters of the typologies of words (`engines.words`): one judges each text that says something of it.
     labels
         What else a text may be about; each judges every text.
     """
@@ -70,6 +75,11 @@ async def text(
         yield Scored(item.key, _track(item, record, embedding, adverse), item)
         for label in labels:
             yield Scored(item.key, _labelled(item, record, embedding, label), item)
+        found = _found(record, lexicon)
+        if found.score:
+            yield Scored(
+                item.key, _moment(item, record, found.head, found.score, partial(found.explain, item.topic)), item
+            )
 
 
 def _identity(record: News | TranscriptSegment) -> str:
@@ -81,10 +91,37 @@ def fingerprint(modality: str, identity: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{modality}\x1f{identity}".encode()).digest()[:8], "big") >> 1
 
 
+def _found(record: News | TranscriptSegment, config: WordsConfig) -> Finding:
+    if isinstance(record, TranscriptSegment):
+        return of_call(config, words(record), record.role)
+    return of_document(config, words(record), post=record.channel == "post")
+
+
+def _moment(
+    item: Arrival,
+    record: News | TranscriptSegment,
+    head: str,
+    score: float,
+    explain: Callable[[], Explanation],
+    p_value: float | None = None,
+) -> Track:
+    """Return the track of one score, of the moment of a text."""
+    return Track(
+        head=head,
+        ts_event=np.array([record.ts_event], np.int64),
+        ts_available=np.array([item.ts_available], np.int64),
+        score=np.array([score], np.float64),
+        window_start=np.array([record.ts_event], np.int64),
+        explain=lambda _: explain(),
+        weights=lambda _: {modality_of(record): 1.0},
+        p_value=None if p_value is None else np.array([p_value], np.float64),
+    )
+
+
 def _track(item: Arrival, record: News | TranscriptSegment, embedding: Embedding, adverse: float) -> Track:
     said = words(record)
 
-    def explain(_: int) -> Explanation:
+    def explain() -> Explanation:
         spans = sorted(embedding.spans, key=lambda span: -span[2])[:ATTRIBUTIONS]
         return Explanation(
             rules=[RuleResult(name="adverse_text", value=embedding.score, threshold=adverse, unit="probability")],
@@ -100,21 +137,13 @@ def _track(item: Arrival, record: News | TranscriptSegment, embedding: Embedding
             clears=f"a text scored below {adverse:g}",
         )
 
-    return Track(
-        head="adverse_text",
-        ts_event=np.array([record.ts_event], np.int64),
-        ts_available=np.array([item.ts_available], np.int64),
-        score=np.array([embedding.score], np.float64),
-        window_start=np.array([record.ts_event], np.int64),
-        explain=explain,
-        weights=lambda _: {modality_of(record): 1.0},
-    )
+    return _moment(item, record, "adverse_text", embedding.score, explain)
 
 
 def _labelled(item: Arrival, record: News | TranscriptSegment, embedding: Embedding, label: TextLabel) -> Track:
     judged = label.judge(np.frombuffer(embedding.vector, np.float32))
 
-    def explain(_: int) -> Explanation:
+    def explain() -> Explanation:
         file, said = label.file, words(record)
         return Explanation(
             rules=[
@@ -137,13 +166,4 @@ def _labelled(item: Arrival, record: News | TranscriptSegment, embedding: Embedd
             clears=f"a text whose p-value as {file.name} is above {file.budget:g}; this one's is {judged.p_value:.2g}",
         )
 
-    return Track(
-        head=label.head,
-        ts_event=np.array([record.ts_event], np.int64),
-        ts_available=np.array([item.ts_available], np.int64),
-        score=np.array([judged.score], np.float64),
-        window_start=np.array([record.ts_event], np.int64),
-        explain=explain,
-        weights=lambda _: {modality_of(record): 1.0},
-        p_value=np.array([judged.p_value], np.float64),
-    )
+    return _moment(item, record, label.head, judged.score, explain, judged.p_value)

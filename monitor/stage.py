@@ -15,7 +15,7 @@ from agents.flow import Item
 from agents.instrument import Engines, instrument
 from agents.market import market
 from agents.state import InstrumentState, MarketState
-from engines import anomaly
+from engines import anomaly, lexicon, words
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
 from engines.fusion import FusionModel
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
@@ -47,6 +47,7 @@ SPECS: dict[str, TypologySpec] = {
     "pump_and_dump": pump_and_dump.SPEC,
     "adverse_text": adverse_text.SPEC,
     "elevated_risk": elevated_risk.SPEC,
+    **words.SPECS,
 }
 MARKET_SPECS: dict[str, TypologySpec] = {"market_wide": market_wide.SPEC}
 
@@ -135,7 +136,11 @@ def load_stages(
     session = members.sessions["text"]
     specs = SPECS | {label.head: label.spec for label in labels}
     forget_ns = settings.forget_days * DAY_NS
-    decides = identity(config.digest(), _digest(SPECS), bundle.id, forget_ns, *(label.digest for label in labels))
+    heard = words.WordsConfig()
+    said = (_digest(heard), _digest(lexicon.contents()))
+    decides = identity(
+        config.digest(), _digest(SPECS), bundle.id, forget_ns, *said, *(label.digest for label in labels)
+    )
     crowd = CrowdConfig()
     market_decides = identity(_digest(crowd), _digest(MARKET_SPECS))
     provenance = Provenance(
@@ -170,6 +175,7 @@ def load_stages(
         signals=SignalConfig(horizon_ns=max(SignalConfig().horizon_ns, bars.width_ns)),
         forget_ns=forget_ns,
         labels=labels,
+        words=heard,
     )
 
     def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:

@@ -15,6 +15,7 @@ from agents.instrument import Engines
 from agents.state import InstrumentState
 from agents.text import text
 from engines.text_labels import LabelFile, TextLabel
+from engines.words import WordsConfig
 from schemas.alerts import Alert
 from schemas.journal import Clock
 from tests.agents.streams import BEGIN, KEY, S, arrivals, engines, news, run
@@ -143,7 +144,7 @@ def test_a_text_costs_one_track_a_label(labels: tuple[TextLabel, ...]) -> None:
             for item in heard(0.5, 10):
                 yield item
 
-        agent = text(items(), state, adverse=0.8, skipped=lambda modality: None, labels=labels)
+        agent = text(items(), state, adverse=0.8, skipped=lambda modality: None, lexicon=WordsConfig(), labels=labels)
         return [item.track.head async for item in agent if isinstance(item, Scored)]
 
     assert asyncio.run(told()) == ["adverse_text", *(one.head for one in labels)]

@@ -59,7 +59,9 @@ def chained(
 
 INSTRUMENT: dict[str, Agent] = {
     "ticks": lambda items, state: ticks(items, state, engine=MADE.ticks, count=MADE.count),
-    "text": lambda items, state: text(items, state, adverse=MADE.specs["adverse_text"].open, skipped=MADE.skipped),
+    "text": lambda items, state: text(
+        items, state, adverse=MADE.specs["adverse_text"].open, skipped=MADE.skipped, lexicon=MADE.words
+    ),
     "fusion": lambda items, state: fusion(items, state, model=MADE.fusion, bundle="b"),
     "signals": lambda items, state: signals(items, state, config=MADE.signals, sector=MADE.sector, bundle="b"),
     "triage": lambda items, state: triage(

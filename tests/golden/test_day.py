@@ -23,6 +23,7 @@ def test_the_golden_day_has_every_typology_and_what_opens_closes() -> None:
     assert {alert.finding.typology.split("@")[0] for alert in alerts} >= {
         "market_anomaly",
         "pump_and_dump",
+        "pump_coordination",
         "adverse_text",
         "elevated_risk",
     }
