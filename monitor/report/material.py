@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+
 from engines.backtest.results import Backtest, Contender, Opened
 from engines.labels import Label
 from monitor.recordings import Recording
-from monitor.report import bars, dossier, sources
+from monitor.report import bars, dossier, nights, sources
 from monitor.report.bars import Bars
 from monitor.report.dossier import Case
+from monitor.report.nights import Nights
 from monitor.report.sources import Evidence, Tape
 from schemas.alerts import SEVERITIES, Alert
 from schemas.records import News
@@ -60,6 +63,14 @@ class Material:
             for opened in catch.opened:
                 told[opened.episode_id] = ("hit", catch.label)
         return told
+
+    @cached_property
+    def nights(self) -> Nights:
+        """When none of the instruments that are drawn is traded."""
+        drawn = [bars for bars in self.bars.values() if len(bars)]
+        start = np.concatenate([bars.start for bars in drawn]) if drawn else np.empty(0, np.int64)
+        end = np.concatenate([bars.start + bars.width_ns for bars in drawn]) if drawn else start
+        return nights.between(start, end, self.found.tested.from_ns, self.found.tested.to_ns)
 
     @cached_property
     def opened(self) -> dict[str, Opened]:

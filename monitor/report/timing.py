@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from engines.backtest.results import Day
 from monitor.numbers import duration, estimate, plural
 from monitor.render import clock
 from monitor.report import figures, inks
 from monitor.report.inks import Ink
 from monitor.report.material import Material
+from monitor.report.nights import between
 from monitor.report.page import Block, Plot, Section, Table
 
 DAY_MS = 86_400_000
 #: Rows of a heat map whose cells have room for a number.
 NUMBERED = 40
+#: Points of a curve of delays at most.
+MOST_POINTS = 1_000
 #: Days that a heat map has a row of their own for.
 MOST_DAYS = 366
 
@@ -62,7 +67,7 @@ def by_day(material: Material) -> Section:
                     y=f"precision@{k}",
                     barmode="overlay",
                     yaxis={"range": [0, 1.04], "fixedrange": True},
-                    xaxis={"type": "date", **_few_days(at)},
+                    xaxis={"type": "date", **(_few_days(at) or _weekends(days))},
                 ),
                 alt=f"Precision@{k} of {plural(len(days), 'day')}: {estimate(found.precision_at_k)} on average, where"
                 f" {estimate(found.ceiling_at_k)} was to be reached.",
@@ -95,6 +100,13 @@ def by_day(material: Material) -> Section:
         " events than that has a lower ceiling.",
         blocks=blocks,
     )
+
+
+def _weekends(days: Sequence[Day]) -> dict[str, Any]:
+    """Return an axis without the days of which nothing was heard."""
+    start = np.array([day.day_ns for day in days])
+    day_ns = DAY_MS * 1_000_000
+    return between(start, start + day_ns, int(start.min()), int(start.max()) + day_ns, day_ns).axis()
 
 
 def _few_days(at: Any) -> dict[str, Any]:
@@ -271,12 +283,13 @@ def latency(material: Material) -> Section:
     if curves:
         traces = []
         for label, values, ink in curves:
-            # Nothing is quicker than a nanosecond; a logarithm needs something.
-            seconds = np.maximum(values, 1e-4)
+            # Of many as many are drawn as a screen can show, evenly by rank. A logarithm needs more than 0.
+            rank = np.unique(np.linspace(0, len(values) - 1, MOST_POINTS).astype(int))
+            seconds = np.maximum(values[rank], 1e-4)
             traces.append(
                 go.Scatter(
                     x=figures.small(seconds),
-                    y=figures.small(np.arange(1, len(values) + 1) / len(values)),
+                    y=figures.small((rank + 1) / len(values)),
                     mode="lines",
                     name=f"{label} ({len(values)})",
                     line={"color": ink.light, "width": 2.5, "shape": "hv"},
