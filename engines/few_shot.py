@@ -15,8 +15,10 @@ from engines.conformal import p_values, threshold
 
 Floats = npt.NDArray[np.float64]
 
-#: Examples of a label: fewer say too little, with more a head is to be trained.
+#: Examples of a label that a desk makes: fewer say too little, and who has more has a set to train on.
 LEAST, MOST = 8, 32
+#: Texts that are not of a label, at least.
+USUAL = 32
 #: Share of the background that the space is made round by; the rest, which had no part in that, tells p-values.
 SHARE = 0.5
 SHRINK = 0.3
@@ -48,27 +50,27 @@ class Head:
         return np.asarray(self.statistic(vectors) > threshold(self.quiet, budget))
 
 
-def fit(examples: Floats, background: Floats) -> Head:
+def fit(examples: Floats, background: Floats, most: int = MOST) -> Head:
     """Return the head of a new label.
 
     Parameters
     ----------
     examples
-        Vectors (8 to 32, dim) of what the label names.
+        Vectors (8 to ``most``, dim) of what the label names.
     background
         Vectors (n, dim) of what usually comes, in the order in which it came; a few of the label do no harm.
 
     Raises
     ------
     ValueError
-        There are fewer than 8 examples, more than 32, or fewer than 32 of the background.
+        There are fewer than 8 examples, more than ``most``, or fewer than 32 of the background.
     """
-    sized(len(examples), len(background))
+    sized(len(examples), len(background), most)
     directions, rest = _towards(examples.mean(0)[None], background)
     return Head(directions[0], rest @ directions[0])
 
 
-def sized(examples: int, background: int) -> int:
+def sized(examples: int, background: int, most: int = MOST) -> int:
     """Return how many of so many background texts tell p-values.
 
     Raises
@@ -76,10 +78,10 @@ def sized(examples: int, background: int) -> int:
     ValueError
         As `fit` says.
     """
-    if not LEAST <= examples <= MOST:
-        raise ValueError(f"a label takes {LEAST} to {MOST} examples, there are {examples}")
-    if background < MOST:
-        raise ValueError(f"a label takes at least {MOST} texts that are not of it, there are {background}")
+    if not LEAST <= examples <= most:
+        raise ValueError(f"a label takes {LEAST} to {most} examples, there are {examples}")
+    if background < USUAL:
+        raise ValueError(f"a label takes at least {USUAL} texts that are not of it, there are {background}")
     return background - int(background * SHARE)
 
 

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle
+from engines.bundle import Bundle, Source
 from engines.conformal import allowed
 from engines.few_shot import LEAST, MOST, fit
 from engines.inference import Precision
@@ -37,13 +37,15 @@ HOLD_NS = 1_800_000_000_000
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
-class LabelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LabelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a label's file holds.
 
     ``encoder`` is `encoder_digest` of the bundle that the vectors are from, ``bundle`` that bundle's id. ``examples``
     counts those, ``calibrated`` the background texts that p-values are told by. A text rings where its statistic, the
     product of ``direction`` (dim,) and its vector, is above ``threshold``. ``statistics`` are some of the background's,
     descending, and ``ranks`` their ranks in it, 1 the highest: between two of them a p-value is rounded up.
+    ``source`` is the set that it was learnt from, whose window tells which times it may know of; of a desk's few
+    examples nothing is known.
     """
 
     format: int
@@ -59,6 +61,7 @@ class LabelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     direction: list[float]
     statistics: list[float]
     ranks: list[int]
+    source: Source | None = None
 
 
 class Judgement(NamedTuple):
@@ -147,8 +150,11 @@ def make(
     encoder: str,
     examples: Floats,
     background: Floats,
+    source: Source | None = None,
 ) -> LabelFile:
     """Return a new label of vectors (k, dim) and (n, dim), the background's in the order in which it came.
+
+    With a ``source`` there may be any number of examples.
 
     Raises
     ------
@@ -156,7 +162,7 @@ def make(
         There are too few of either or too many examples (see `engines.few_shot.fit`), or the background is too small
         for ``budget`` (`engines.conformal.BudgetError`).
     """
-    head = fit(examples, background)
+    head = fit(examples, background, len(examples) if source else MOST)
     calibrated = len(head.quiet)
     last = allowed(calibrated, budget)
     ordered = np.sort(head.quiet)[::-1]
@@ -177,6 +183,7 @@ def make(
         direction=head.direction.tolist(),
         statistics=ordered[ranks - 1].tolist(),
         ranks=ranks.tolist(),
+        source=source,
     )
 
 
@@ -196,7 +203,7 @@ def _check(file: LabelFile) -> None:
         raise ValueError("its title is empty")
     if not 0 < file.budget < 1:
         raise ValueError(f"its budget is {file.budget:g}: expected more than 0 and less than 1")
-    if not LEAST <= file.examples <= MOST:
+    if not LEAST <= file.examples <= (file.examples if file.source else MOST):
         raise ValueError(f"it has {file.examples} examples: expected {LEAST} to {MOST}")
     if not np.isfinite([file.threshold, *file.direction, *file.statistics]).all():
         raise ValueError("not all of its numbers are finite")

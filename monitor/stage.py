@@ -58,7 +58,7 @@ class Stages:
 
     ``master`` and ``run_id`` stay what they are for as long as the process runs, whichever bundle serves. ``specs`` is
     a track's head → the typology that judges it, of all stages; ``lineage`` is the bundle's and of what thresholds were
-    learnt from, ``labels`` the names of what texts are judged by beside it.
+    learnt from, ``labels`` the names of what texts are judged by whose examples are of no known time.
     """
 
     instrument: Stage
@@ -218,8 +218,12 @@ def load_stages(
         ),
         about=about,
         specs=specs | MARKET_SPECS,
-        lineage=[*bundle.manifest.lineage, *([pump.source] if pump else [])],
-        labels=[label.file.name for label in labels],
+        lineage=[
+            *bundle.manifest.lineage,
+            *([pump.source] if pump else []),
+            *(label.file.source for label in labels if label.file.source),
+        ],
+        labels=[label.file.name for label in labels if not label.file.source],
         master=master,
         run_id=provenance.run_id,
     )

@@ -46,10 +46,13 @@ stocknet)
     ;;
 maec)
     until=${4:-2016-07-01}
-    # Nothing is learnt from calls: what judges words is the encoder that ships, whose sources are stamped.
+    # A label of what is said before turmoil, by the encoder that ships, whose sources are stamped.
+    step train turmoil --data "$data" --until "$until" --out "$out/labels/turmoil.json"
+    echo 'labels = "labels"' >"$out/settings.toml"
     step convert maec "$data/maec" --texts-from "$until" --out "$out/recording"
-    # adverse_text only informs.
-    step backtest "$out/recording" --from "$until" --severity info --before 0s --out "$out/tested"
+    # Both what is adverse and what is like it only inform.
+    step backtest "$out/recording" --from "$until" --config "$out/settings.toml" --severity info --before 0s \
+        --out "$out/tested"
     ;;
 *)
     echo "$set_name is no set: expected pump_trades, stocknet or maec." >&2

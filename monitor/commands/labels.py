@@ -84,9 +84,9 @@ def add(
         raise StartupError(f"{background}: {error} (half of its {len(usual):,} texts calibrate).") from error
     except ValueError as error:
         raise StartupError(f"The label cannot be made: {error}.") from error
-    loaded, encoder = _encoder(settings)
+    loaded, encoder = load_encoder(settings)
     console = Console()
-    vectors = _vectors(encoder, [*shown, *usual])
+    vectors = vectors_of(encoder, [*shown, *usual])
     few, many = vectors[: len(shown)], vectors[len(shown) :]
     try:
         file = make(
@@ -168,7 +168,7 @@ def try_(
     from monitor.render import STYLES, plain
 
     settings = load(bundle=bundle)
-    loaded, encoder = _encoder(settings)
+    loaded, encoder = load_encoder(settings)
     judge = read_label(label, loaded, settings.precision)
     console = Console()
     table = Table("", "p-value", "statistic", "text", box=None, pad_edge=False)
@@ -205,7 +205,8 @@ def _bundle(settings: Settings) -> Bundle:
         raise StartupError(str(error)) from error
 
 
-def _encoder(settings: Settings) -> tuple[Bundle, TextEncoder]:
+def load_encoder(settings: Settings) -> tuple[Bundle, TextEncoder]:
+    """Return the bundle of settings, and its text encoder."""
     from engines.bundle import BundleError
     from engines.plans import PLANS
     from engines.text import TextEncoder
@@ -217,7 +218,7 @@ def _encoder(settings: Settings) -> tuple[Bundle, TextEncoder]:
         raise StartupError(str(error)) from error
 
 
-def _vectors(encoder: TextEncoder, texts: list[str]) -> npt.NDArray[np.float64]:
+def vectors_of(encoder: TextEncoder, texts: list[str]) -> npt.NDArray[np.float64]:
     """Return the vectors (n, dim) of texts; one that comes again is encoded once."""
     import numpy as np
     from rich.progress import Progress

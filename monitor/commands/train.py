@@ -52,19 +52,23 @@ class Copies(StrEnum):
 
 @app.command()
 def train(
-    task: Annotated[What, typer.Argument(help="Which task; bundle and pump_trades are for replays of later times.")],
+    task: Annotated[
+        What, typer.Argument(help="Which task; bundle, pump_trades and turmoil are for replays of later times.")
+    ],
     data: Data,
     out: Annotated[
         Path,
         typer.Option(
             help="Folder for predictions, and networks as far as they have learnt; of texts also their learning curves."
-            " Of bundle the bundle's folder, of pump_trades a file."
+            " Of bundle the bundle's folder, of pump_trades and turmoil a file."
         ),
     ],
     day: Annotated[
         str | None,
         typer.Option(
-            "--until", help="Of bundle and pump_trades: the day (YYYY-MM-DD) before which to learn.", show_default=False
+            "--until",
+            help="Of bundle, pump_trades, turmoil: the day (YYYY-MM-DD) before which to learn.",
+            show_default=False,
         ),
     ] = None,
     test: Annotated[
@@ -116,8 +120,9 @@ def train(
     is learnt from is refused. Needs the extra `train`.
 
     `tocsin train bundle --until DATE` makes a bundle whose chart encoder and fusion know nothing from DATE on, and
-    `tocsin train pump_trades --until DATE` the thresholds of pump_and_dump: a replay and a backtest of what follows
-    accept them. They take --data, --until and --out alone.
+    `tocsin train pump_trades --until DATE` the thresholds of pump_and_dump, `tocsin train turmoil --until DATE` a label
+    of what is said in calls before turmoil (of MAEC, by the text encoder as it is): a replay and a backtest of what
+    follows accept them. They take --data, --until and --out alone.
     """
     if task.value in UNTIL:
         how = {"test": test, "epochs": epochs, "batch": batch, "rate": rate, "decay": decay, "optimizer": optimizer}
@@ -126,7 +131,7 @@ def train(
         until(task.value, data, day, out, charts=charts)
         return
     if day is not None:
-        raise StartupError(f"--until is of {' and '.join(UNTIL)}: {task.value} is split by time as its data ask for.")
+        raise StartupError(f"--until is of {', '.join(UNTIL)}: {task.value} is split by time as its data ask for.")
     with training.extra():
         from engines.training.adversary import PGD_STEPS, Adversary
         from engines.training.augment import Augmentation, AugmentError

@@ -1,4 +1,4 @@
-"""`tocsin train bundle` and `tocsin train pump_trades`: what a replay of later times is decided by."""
+"""`tocsin train bundle`, `pump_trades` and `turmoil`: what a replay of later times is decided by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from monitor.errors import StartupError
 from monitor.folders import Folder
 
 #: What can be trained on the time before a date, and the file or folder that it makes.
-UNTIL = ("bundle", "pump_trades")
+UNTIL = ("bundle", "pump_trades", "turmoil")
 
 
 def until(what: str, data: Path, day: str | None, out: Path, *, charts: bool) -> None:
@@ -31,6 +31,8 @@ def until(what: str, data: Path, day: str | None, out: Path, *, charts: bool) ->
         raise StartupError(f"{out} is there: remove it or name another --out.")
     if what == "bundle":
         _bundle(data, at, out, charts)
+    elif what == "turmoil":
+        _turmoil(data, at, out)
     else:
         _pump(data, at, out)
 
@@ -77,3 +79,41 @@ def _pump(data: Path, day: date, out: Path) -> None:
     console.print(f"{found.source.note} They span {found.source.window}.", soft_wrap=True)
     console.print(", ".join(f"{name} {getattr(found.thresholds, name):g}" for name in CHOICES))
     console.print(f"{out}: replay what follows with `pump = {out.name!r}` in a file for --config", soft_wrap=True)
+
+
+def _turmoil(data: Path, day: date, out: Path) -> None:
+    from rich.console import Console
+
+    from engines.text_labels import NAME, encoder_digest, make
+    from monitor.commands.labels import load_encoder, vectors_of
+    from monitor.labels import write_label
+    from monitor.settings import load
+    from monitor.turmoil import BUDGET, before
+
+    if out.suffix != ".json" or not NAME.fullmatch(out.stem):
+        raise StartupError(f"--out: expected a label's file such as labels/turmoil.json, found {out}.")
+    folder = data / "maec" if (data / "maec").is_dir() else data
+    said, settings = before(folder, day), load(None)
+    bundle, encoder = load_encoder(settings)
+    vectors = vectors_of(encoder, [*said.followed, *said.calm])
+    source = said.source(folder)
+    try:
+        file = make(
+            name=out.stem,
+            title="Said as before turmoil",
+            severity="info",
+            budget=BUDGET,
+            bundle=bundle.id,
+            encoder=encoder_digest(bundle, settings.precision),
+            examples=vectors[: len(said.followed)],
+            background=vectors[len(said.followed) :],
+            source=source,
+        )
+    except ValueError as error:
+        raise StartupError(f"{folder}: nothing can be learnt of the calls before {day} ({error}).") from error
+    write_label(out, file)
+    console = Console(highlight=False)
+    console.print(f"{source.note} They span {source.window}.", soft_wrap=True)
+    console.print(
+        f"{out}: replay what follows with `labels = {out.parent.name!r}` in a file for --config", soft_wrap=True
+    )

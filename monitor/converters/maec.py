@@ -84,7 +84,7 @@ def _labels(path: Path, calls: Sequence[dict[str, str]], segments: Sequence[Tran
                     onset_ns=end_ns,
                     end_ns=end_ns,
                     instruments=[f"{call['ticker']}.{VENUE}"],
-                    public_ns=_known_ns(call["date"]),
+                    public_ns=known_ns(call["date"]),
                 )
             )
     return labels
@@ -95,7 +95,7 @@ def _begin_ns(day: str) -> int:
     return int(datetime.combine(date.fromisoformat(day), time(21), UTC).timestamp()) * 1_000_000_000
 
 
-def _known_ns(day: str) -> int:
+def known_ns(day: str) -> int:
     """Return the close by which the volatility after a call is known."""
     year = int(day[:4])
     shut = [*closures(year), *closures(year + 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch: install the extra `train`")
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.progress import Progress
 from typer.testing import CliRunner
 
@@ -53,6 +56,51 @@ def test_thresholds_of_pumps_before_a_day_decide_and_are_refused_for_what_they_k
     assert "pump_trades spans 2020-01-28 to 2020-04-09" in overlap
 
 
+def calls(folder: Path) -> None:
+    """Write calls of 2015, of eighty sentences each; turmoil follows those of companies that begin with T."""
+    said = {"T": "We cannot file on time and our lenders are gone.", "C": "We grew sales and raised our outlook."}
+    rows = [
+        (f"2015{month:02}{day:02}_{kind}{day}", kind) for month in (3, 4, 5) for day in range(1, 21) for kind in "CT"
+    ]
+    names = dict(rows)
+    table = pa.table(
+        {
+            "call_id": list(names),
+            "ticker": [name[9:] for name in names],
+            "date": [f"{name[:4]}-{name[4:6]}-{name[6:8]}" for name in names],
+            "text": [
+                "\n".join(f"{said[kind]}\nQuestion {part * 7 % 40}.\n{said['C']}\nThank you." for part in range(20))
+                for kind in names.values()
+            ],
+        }
+    )
+    folder.mkdir()
+    pq.write_table(table, folder / "calls_text.parquet")
+    after = [f"{name},-4,{-3 if kind == 'T' else -4.5}" for name, kind in names.items()]
+    header = "call_id,past_logvol_0,target_logvol_3d"
+    (folder / "labels.csv.gz").write_bytes(gzip.compress("\n".join([header, *after]).encode()))
+
+
+def test_a_label_of_calls_before_a_day_decides_and_is_refused_for_what_it_knows(tmp_path: Path) -> None:
+    calls(tmp_path / "maec")
+    out = tmp_path / "labels" / "turmoil.json"
+    code, told, error = tocsin("train", "turmoil", "--data", str(tmp_path), "--until", "2015-05-10", "--out", str(out))
+    assert code == 0, error
+    # The aftermath of a call of Monday the fourth of May is known on Friday; of the fifth, on Monday the eleventh.
+    assert "440 segments of 44 calls that turmoil followed, against 440 of 44 others." in told
+    assert "They span 2015-03-01 to 2015-05-08." in told
+    (tmp_path / "settings.toml").write_text('labels = "labels"\n')
+    stages = load_stages(load(tmp_path / "settings.toml"), lambda _: None)
+    assert stages.about["labels"] == ["turmoil"]
+    assert stages.labels == []  # its time is known
+    learnt = [source for source in stages.lineage if source.name == "maec"]
+    assert not knows(learnt, ns("2015-05-10"), ns("2016-01-01")).overlaps
+    (overlap,) = knows(learnt, ns("2015-05-01"), ns("2016-01-01")).overlaps
+    assert "maec spans 2015-03-01" in overlap
+    code, told, _ = tocsin("labels", "try", str(out), "We cannot file on time and our lenders are gone.")
+    assert (code, "info" in told) == (0, True)
+
+
 def test_a_file_that_holds_no_thresholds_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "pump.json").write_text("{}")
     with pytest.raises(StartupError, match=r"pump.json holds no thresholds of pump_and_dump .*: make them again"):
@@ -67,7 +115,8 @@ def test_a_file_that_holds_no_thresholds_is_refused_by_name(tmp_path: Path) -> N
         (("pump_trades", "--until", "2020-02-05"), "3 verified events or more that end before 2020-02-05, found 1"),
         (("bundle", "--until", "2014-03-01"), "--until: expected a date from 2014-10-01 to 2015-09-30"),
         (("bundle", "--until", "2015-06-01", "--epochs", "3"), "--data, --until and --out alone: leave out --epochs"),
-        (("nab", "--until", "2015-06-01"), "--until is of bundle and pump_trades"),
+        (("turmoil", "--until", "2016-07-01"), "--out: expected a label's file such as labels/turmoil.json"),
+        (("nab", "--until", "2015-06-01"), "--until is of bundle, pump_trades, turmoil"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_until_a_day_is_a_sentence(
