@@ -11,9 +11,9 @@ from rich.progress import Progress
 
 from engines.bundle import Metric
 from engines.credit import GERMAN_CODES, GERMAN_NUMBERS, TAIWAN, taiwan
-from engines.training.stacking import Floats, grouped_folds, later_folds, stacked
-from engines.training.tasks import Run, credit, load_task, stocknet
-from engines.training.tasks.litigation import LABEL, masked
+from engines.training.stacking import Floats, grouped_folds, later_folds, pair, stacked
+from engines.training.tasks import Run, credit, litigation, load_task, stocknet
+from engines.training.tasks.litigation import LABEL, Releases, masked
 from engines.training.tasks.tables import FolderError
 
 
@@ -155,6 +155,8 @@ def test_the_words_that_a_release_is_labelled_by_are_cut_out() -> None:
     )
     left = "He her, and a s were information: , or on . . The of his boat and Tipton s stock."
     assert " ".join(said.split()) == left
+    said = masked("A pump-and-dump: he manipulated the market by wash sales and matched orders, then dumped his stock.")
+    assert " ".join(said.split()) == "A : he the market by and , then his stock."
 
 
 @pytest.mark.slow
@@ -171,6 +173,26 @@ def test_releases_are_told_by_earlier_ones(tmp_path: Path) -> None:
     table, found = told_by("sec_litigation", tmp_path, tmp_path / "later", tmp_path / "out.csv")
     assert table["lt_no"].cast(pl.String).to_list() == later["lt_no"].to_list()
     assert found == {}
+
+
+def test_releases_that_were_read_judge_beside_the_lexicon_and_the_search() -> None:
+    read = pl.read_csv(litigation.READ, schema_overrides={"lt_no": pl.String})
+    assert len(read) >= 200
+    assert read["lt_no"].is_unique().all()
+    kinds = {"insider", "manipulation", "investors", "disclosure", "other"}
+    assert set(read["first"]) | set(read["second"]) | set(read["label"]) == kinds
+    insider = [label == "insider" for label in read["label"]]
+    # The releases say what the label says; the lexicon and the search find it, the dummy does not.
+    said = ["He traded on inside information, insider trading." if one else "He sold notes." for one in insider]
+    about = np.array(insider, np.int64)
+    releases = Releases([*read["lt_no"], "unread"], [*said, ""], [*said, ""], None, np.append(about, 0))
+    told = {"tocsin": pair(np.append(about, 0.0)), "TF-IDF": pair(np.full(len(read) + 1, 0.2))}
+    found = litigation.measured(litigation.INSIDER, releases, told)
+    for contender in ("tocsin", "lexicon", "search"):
+        assert found[f"read, insider trading: {contender} average_precision"].value == 1.0
+    assert found["read, insider trading: TF-IDF auc"].value == 0.5
+    assert found["read, insider trading: gain over lexicon average_precision"].value == 0.0
+    assert litigation.measured(litigation.INSIDER, releases.take(np.array([len(read)])), told) == {}
 
 
 def stock(ticker: str, count: int, jumps: list[int], seed: int) -> pl.DataFrame:
