@@ -20,7 +20,7 @@ lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-ur
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .PHONY: help demo test test-fast test-faults check lock backtest bundle schemas clean \
-	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules replay-digest venv venv-dev
+	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies replay-digest venv venv-dev
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench-engines: $(dev)/.ready ## encoders by precision beside torch, fusion, the 
 
 bench-replay: $(dev)/.ready ## ticks a second of a replay, without models and with them, and over Ray
 	$(dev)/python -m benchmarks.replay $(ARGS)
+
+bench-typologies: $(dev)/.ready ## CPU and memory of the typologies of order events
+	$(dev)/python -m benchmarks.typologies $(ARGS)
 
 bench-rules: $(dev)/.ready ## scenarios of the rule language judged a second of CPU
 	$(dev)/python -m benchmarks.rules $(ARGS)

@@ -19,6 +19,8 @@ from engines.sessions import NEVER_NS, SECOND_NS, Stretch
 _MAGIC = b"ORDS\x01"
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS
+#: Sums fade in steps of so much.
+PACE_NS = 10 * SECOND_NS
 #: Weights are brought back to 1 after so many half-lives, by a power of two: sums keep their bits.
 _HALVINGS = 512
 #: Samples of the quoted depth, one each `DEPTH_NS`: half an hour.
@@ -73,7 +75,7 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     """Fills of one account on one side without one on the other, and without a pause.
 
     ``units`` are all of them, ``took`` the aggressive ones. ``price_before`` is the last price before the first of
-    them, ``price_after`` that of the newest. ``others_before`` is what others had taken on that side, ever, before it.
+    them, ``price_after`` that of the newest.
     """
 
     side: int = 0
@@ -83,19 +85,18 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     took: float = 0.0
     price_before: float = 0.0
     price_after: float = 0.0
-    others_before: float = 0.0
 
 
 class Account(msgspec.Struct, array_like=True):
     """What one account does in one instrument; pairs are (sell, buy), sums in units.
 
     ``resting`` is open now, in ``open`` orders. ``placed`` fades by half each minute; ``traded``, ``pulls`` (large
-    orders withdrawn), ``washes`` and ``washed`` (trades with itself) each hour. ``filled`` and ``took`` (aggressively)
-    are ever since, ``filled_ns`` is when it last was; ``sent`` units in ``placings`` orders likewise. ``messages`` and
-    ``fills`` are counts of the current minute, ``peak`` is its largest burst; ``burst``, ``burst_short`` (withdrawn
-    within a second) and ``burst_fills`` are counts since ``burst_ns``. ``run`` is of its newest fills, ``before`` of
-    those before it. ``sold_to`` are its last buyers, the newest at the end; ``marked`` is what it took in the stretch
-    that began at ``marked_ns``.
+    orders withdrawn), ``washes`` and ``washed`` (trades with itself) each hour. ``filled`` is all that ever was,
+    ``filled_ns`` when it last was; ``sent`` are all units in ``placings`` orders. ``messages`` and ``fills`` are counts
+    of the current minute, ``peak`` is its largest burst; ``burst``, ``burst_short`` (withdrawn within a second) and
+    ``burst_fills`` are counts since ``burst_ns``. ``run`` is of its newest fills, ``before`` of those before it.
+    ``sold_to`` are its last buyers, the newest at the end; ``marked`` is what it took in the stretch that began at
+    ``marked_ns``, the last of it at ``marked_price``; ``traded_before`` is what it had traded in the hour before.
     """
 
     number: int
@@ -107,7 +108,6 @@ class Account(msgspec.Struct, array_like=True):
     placed: list[float] = _units()
     filled: list[float] = _units()
     filled_ns: list[int] = _counts()
-    took: list[float] = _units()
     traded: list[float] = _units()
     pulls: float = 0.0
     washes: float = 0.0
@@ -126,6 +126,8 @@ class Account(msgspec.Struct, array_like=True):
     sold_to: dict[int, Link] = {}
     marked_ns: int = 0
     marked: list[float] = _units()
+    marked_price: float = 0.0
+    traded_before: float = 0.0
     trader: str = ""
 
 
@@ -180,17 +182,19 @@ class OrderState(msgspec.Struct, array_like=True):
     such minutes by messages; ``crowded`` are the messages of all in a minute that one in twenty exceeds, of the last
     ``counts``. These four are infinite while unknown, so that nothing is large beside them.
 
-    ``messages`` are of the current minute, ``active`` the accounts that did anything in it. ``took`` is all that was
-    ever taken, (sell, buy), ``traded`` what was taken of late, fading by half each hour. ``stretch`` is of the opening
-    or close that is on or comes next, ``opened`` an opening that is still to be judged. ``halves`` are trades of which
-    one side was told: account, side, trader. ``desks`` are accounts by trader. The next impact of news is measured at
-    ``due_ns``, by the clock at ``deadline_ns`` if no event comes (0: none).
+    ``messages`` are of the current minute, ``active`` the accounts that did anything in it. ``traded`` is what was
+    taken of late, fading by half each hour. ``stretch`` is of the opening or close that is on or comes next, ``opened``
+    an opening that is still to be judged. ``halves`` are trades of which one side was told: account, side, trader.
+    ``desks`` are accounts by trader. The next impact of news is measured at ``due_ns``, by the clock at
+    ``deadline_ns`` if no event comes (0: none). Before ``next_ns`` a row has nothing to do but to be taken.
     """
 
     origin_ns: int = -1
     newest_ns: int = 0
     minute: int = 0
     next_minute_ns: int = 0
+    pace_ns: int = 0
+    next_ns: int = 0
     next_account: int = 0
     messages: int = 0
     active: list[int] = []
@@ -210,7 +214,6 @@ class OrderState(msgspec.Struct, array_like=True):
     orders: dict[int, Order] = {}
     halves: dict[int, tuple[int, int, str]] = {}
     desks: dict[str, list[int]] = {}
-    took: list[float] = _units()
     traded: float = 0.0
     opened: Stretch = msgspec.field(default_factory=Stretch)
     stretch: Stretch = msgspec.field(default_factory=Stretch)
@@ -227,8 +230,8 @@ class OrderState(msgspec.Struct, array_like=True):
             self.next_minute_ns = now_ns + MINUTE_NS
 
     def at(self, now_ns: int) -> None:
-        """Bring sums that fade to ``now_ns``."""
-        self.newest_ns = now_ns
+        """Bring sums that fade to ``now_ns``; until `PACE_NS` later they stand as they are."""
+        self.pace_ns = now_ns + PACE_NS
         keep = self.minutely.at(now_ns)
         if keep != 1.0:
             for account in self.accounts.values():
@@ -261,12 +264,12 @@ class OrderState(msgspec.Struct, array_like=True):
         del self.counts[:-_MOVES]
         self.messages = 0
         if len(self.counts) >= _LEAST_MOVES:
-            self.crowded = float(sorted(self.counts)[len(self.counts) * 19 // 20])
+            self.crowded = float(max(1, sorted(self.counts)[len(self.counts) * 19 // 20]))
         self.busy = self._rate_above(0.01)
         # A quote may come a minute after orders that it was before: what decides must not hang on who came first.
         last = (self.minute - 1) * MINUTE_NS // DEPTH_NS
         known = [units for sample, units in self.depths if sample < last]
-        self.depth = median(known) if len(known) >= _LEAST_DEPTHS else math.inf
+        self.depth = (median(known) if len(known) >= _LEAST_DEPTHS else 0.0) or math.inf
         if self.last_price:
             if self.minute_price:
                 gap = max(1, self.minute - self.priced_minute)

@@ -50,12 +50,15 @@ from schemas.records import News
 #: As plain numbers: looking a member of an enum up takes longer than the comparison.
 NEW, AMEND, FILL = int(Action.NEW), int(Action.AMEND), int(Action.FILL)
 _QUOTE = int(Kind.QUOTE)
+_SIZED = (NEW, FILL)
 #: An account that sends too much is judged again after so long.
 _PAUSE_NS = SECOND_NS
 #: A pause between fills that ends a run.
 _RUN_NS = 60 * SECOND_NS
 #: Remembered at most: buyers of an account, trades with one side told, holders and news of insider dealing.
 _BUYERS, _HALVES, _HOLDERS, _NEWS = 16, 1_024, 64, 32
+#: A buyer is asked about, as one of a ring, from this share of what the seller sold, and it bought, on.
+_MAIN = 0.2
 #: What each condition is asked for, at least, before a typology is: half of it (`conditions.LEAST_SCORE`).
 _LEAST = 0.5
 K = TypeVar("K")
@@ -79,6 +82,7 @@ class OrderEngine:
     def __init__(self, config: OrderConfig) -> None:
         self.config = config
         self._least_pull = _LEAST * min(config.spoofing.size, config.layering.size)
+        self._most_lag_ns = max(config.spoofing.lag_ns, config.layering.lag_ns) / _LEAST
         self._least_messages = _LEAST * config.excessive_messages.messages
         self._least_burst = _LEAST * config.quote_stuffing.messages * BURST_NS / MINUTE_NS
         self._least_size = _LEAST * config.fat_finger.size
@@ -136,12 +140,17 @@ class OrderEngine:
         ):
             run.available_ns = available
             if ts > state.newest_ns:
-                self._pass_to(run, ts)
+                if ts >= state.next_ns:
+                    self._pass_to(run, ts)
+                state.newest_ns = ts
             elif ts < state.newest_ns - self.config.late_ns:
                 run.count("out_of_sequence")
                 continue
             if size < 0.0 or price < 0.0:
                 run.count("negative_size" if size < 0.0 else "negative_price")
+                continue
+            if (not size and action in _SIZED) or (not price and action == FILL):
+                run.count("no_price" if size else "no_size")
                 continue
             if action == NEW:
                 account = state.accounts[NOBODY] if place < 0 else accounts[place]
@@ -198,18 +207,21 @@ class OrderEngine:
     def _mark(self, state: OrderState) -> None:
         state.due_ns = state.pending[0].due_ns if state.pending else NEVER_NS
         state.deadline_ns = state.due_ns + self.config.late_ns if state.pending else 0
+        state.next_ns = min(state.next_ns, state.due_ns)
 
     def _pass_to(self, run: Pass, ts: int) -> None:
         """Let time pass until ``ts`` (ns)."""
         state = run.state
         while ts >= state.due_ns:
             self._measure_impact(run)
-        minute = ts >= state.next_minute_ns
-        if minute:
+        if ts >= state.pace_ns:
+            state.at(ts)
+        if ts >= state.next_minute_ns:
+            state.newest_ns = ts
             state.turn(ts)
-        state.at(ts)
-        if minute and state.opened.end_ns:
-            self._judge_opened(run)
+            if state.opened.end_ns:
+                self._judge_opened(run)
+        state.next_ns = min(state.pace_ns, state.next_minute_ns, state.due_ns)
 
     def _measure_impact(self, run: Pass) -> None:
         state = run.state
@@ -271,8 +283,12 @@ class OrderEngine:
 
     def _withdraw(self, run: Pass, account: Account, number: int, order: Order) -> None:
         state, config, side = run.state, self.config, order.side
-        # Whoever withdraws much, once the other side was filled while it stood, is asked for more.
-        if account.resting[side] > self._least_pull * state.depth and account.filled[1 - side] > order.against:
+        if (
+            state.newest_ns - account.filled_ns[1 - side] <= self._most_lag_ns
+            and account.resting[side] > self._least_pull * state.depth
+            and account.filled[1 - side] > order.against
+            and order.left
+        ):
             found = spoofing.measure(config.spoofing, state, account, order)
             if run.find("spoofing", account, order.placed_ns, found) >= spoofing.SPEC.open:
                 account.pulls += state.hourly.weight
@@ -290,7 +306,8 @@ class OrderEngine:
         if not account.messages and not account.fills:
             state.active.append(account.number)
         account.burst += 1
-        account.peak = max(account.peak, account.burst)
+        if account.burst > account.peak:
+            account.peak = account.burst
         account.messages += 1
         state.messages += 1
         if (
@@ -326,8 +343,6 @@ class OrderEngine:
         state.last_price = price
         self._run_on(state, account, side, size, took, before)
         if took:
-            account.took[side] += took
-            state.took[side] += took
             state.traded += faded
             if run.session is not None:
                 self._watch_stretch(run, run.session, account, side, took, before)
@@ -344,8 +359,7 @@ class OrderEngine:
         if ran.side != side or now_ns - ran.last_ns > _RUN_NS:
             if ran.units:
                 account.before = ran
-            others = state.took[side] - account.took[side]
-            account.run = ran = Run(side, now_ns, now_ns, 0.0, 0.0, before, before, others)
+            account.run = ran = Run(side, now_ns, now_ns, 0.0, 0.0, before, before)
         ran.last_ns, ran.price_after = now_ns, state.last_price
         ran.units += size
         ran.took += took
@@ -363,10 +377,11 @@ class OrderEngine:
     def _match(self, run: Pass, account: Account, side: int, trade: int, size: float) -> None:
         """Join a fill with that of the trade's other side, and ask what the two are to each other."""
         state = run.state
-        other_number, other_side, trader = state.halves.pop(trade, (account.number, side, account.trader))
-        if other_side == side:
+        half = state.halves.pop(trade, None)
+        if half is None or half[1] == side:
             _remember(state.halves, trade, (account.number, side, account.trader), _HALVES)
             return
+        other_number, _, trader = half
         other = state.accounts.get(other_number)
         if other is None or NOBODY in (account.number, other_number):
             return
@@ -383,9 +398,10 @@ class OrderEngine:
         link.units += size * state.hourly.weight
         link.trades += state.hourly.weight
         _remember(seller.sold_to, buyer.number, link, _BUYERS)
-        least = _LEAST * self.config.circular_trading.size * state.depth * state.hourly.weight
-        if link.units > max(least, 0.1 * sum(seller.traded), 0.1 * sum(buyer.traded)):
-            found = circular_trading.measure(self.config.circular_trading, state, seller)
+        config, weight = self.config.circular_trading, state.hourly.weight
+        main = _MAIN * max(seller.traded[0], buyer.traded[1])
+        if link.trades > _LEAST * config.rounds * weight and link.units > main:
+            found = circular_trading.measure(config, state, seller)
             if found:
                 run.find("circular_trading", seller, state.newest_ns - 60 * MINUTE_NS, found)
 
@@ -402,14 +418,12 @@ class OrderEngine:
             stretch = state.stretch = stretch_at(session, now_ns, opening_ns, closing_ns)
         if now_ns < stretch.start_ns:
             return
-        price = state.last_price
-        if not stretch.price:
-            stretch.price = before if stretch.closing else price
-            stretch.reached = [price, price]
-        stretch.reached = [min(stretch.reached[0], price), max(stretch.reached[1], price)]
+        stretch.price = stretch.price or (before if stretch.closing else state.last_price)
         if account.marked_ns != stretch.start_ns:
             account.marked_ns, account.marked = stretch.start_ns, [0.0, 0.0]
+            account.traded_before = max(0.0, sum(account.traded) / state.hourly.weight - took)
         account.marked[side] += took
+        account.marked_price = state.last_price
         stretch.took[side] += took
         least = _LEAST * min(config.marking_the_close.size, config.influencing_the_open.size) * state.depth
         if sum(account.marked) < least or state.minute_sd == np.inf:

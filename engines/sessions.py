@@ -27,7 +27,7 @@ class Stretch(msgspec.Struct, array_like=True):
     """Time around an opening or a close, ``[start_ns, end_ns)``, and what was traded in it so far.
 
     ``price`` is the last one before a close's stretch, the first one in an opening's; 0 while there is none. ``took``
-    are aggressive units of all accounts, (sell, buy), ``reached`` the lowest and the highest price.
+    are aggressive units of all accounts, (sell, buy).
     """
 
     start_ns: int = NEVER_NS
@@ -35,7 +35,6 @@ class Stretch(msgspec.Struct, array_like=True):
     closing: bool = False
     price: float = 0.0
     took: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
-    reached: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
 
 
 def stretch_at(session: Session, now_ns: int, opening_ns: int, closing_ns: int) -> Stretch:

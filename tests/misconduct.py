@@ -314,9 +314,9 @@ def influencing_the_open(market: Market, mid: float) -> None:
     _push(market, mid, "opener", steps=30, cents=5)
 
 
-@nearly("influencing_the_open", "the price stays")
+@nearly("influencing_the_open", "the price went the other way")
 def _(market: Market, mid: float) -> None:
-    _push(market, mid, "opener", steps=30, cents=0)
+    _push(market, mid, "opener", steps=30, cents=-2)
 
 
 @nearly("influencing_the_open", "little")

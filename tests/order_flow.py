@@ -90,7 +90,7 @@ class Market:
             News(ts_event=ts, ts_available=ts, instrument=self.instrument, document_id=str(ts), headline="News")
         )
 
-    def quiet(self, seconds: int, seed: int = 0, begin: int = 0) -> None:
+    def quiet(self, seconds: int, seed: int = 0, begin: int = 0, takers: int = 40) -> None:
         """Let three makers renew both sides each second and takers trade with them, around `mid`."""
         draw = np.random.default_rng(seed)
         standing: list[int] = []
@@ -104,8 +104,8 @@ class Market:
                 for k in range(3)
                 for side in (1, -1)
             ]
-            for at in np.sort(draw.uniform(0.2, 0.9, draw.poisson(0.7))):
-                self.take(second + float(at), f"taker-{draw.integers(40)}", standing[draw.integers(2)], 1.0)
+            for at in np.sort(draw.uniform(0.2, 0.9, draw.poisson(takers / 60))):
+                self.take(second + float(at), f"taker-{draw.integers(takers)}", standing[draw.integers(2)], 1.0)
         for order in standing:
             self.cancel(begin + seconds, order)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engines.order_state import Account, OrderState
+from engines.order_state import Account, Link, OrderState
 from engines.typologies import TypologySpec
 from engines.typologies.conditions import Condition, Conditions
 
@@ -56,8 +56,8 @@ class CircularTradingConfig(msgspec.Struct, frozen=True, kw_only=True):
     rounds: float = 2.0
     size: float = 0.5
     reverse: float = 0.3
-    elsewhere: float = 0.6
-    kept: float = 0.45
+    elsewhere: float = 0.65
+    kept: float = 0.6
 
 
 def measure(config: CircularTradingConfig, state: OrderState, account: Account) -> Conditions:
@@ -65,21 +65,16 @@ def measure(config: CircularTradingConfig, state: OrderState, account: Account) 
 
     A ring has three accounts or more: two makers meet each other often, to and fro.
     """
-    ring: list[Account] = [account]
-    links = []
-    while len(ring) <= _RING:
-        seller = ring[-1]
-        if not seller.sold_to:
-            return ()
-        buyer, link = max(seller.sold_to.items(), key=lambda item: (item[1].units, -item[0]))
+    ring, links = [account], []
+    while True:
+        buyer, link = max(ring[-1].sold_to.items(), key=_by_units, default=(-1, Link()))
         links.append(link)
-        if buyer == account.number and len(ring) > 2:
+        if buyer == account.number and link.units and len(ring) > 2:
             break
-        if buyer not in state.accounts or any(buyer == member.number for member in ring):
+        member = state.accounts.get(buyer)
+        if member is None or not link.units or len(ring) == _RING or any(member is one for one in ring):
             return ()
-        ring.append(state.accounts[buyer])
-    else:
-        return ()
+        ring.append(member)
     weight = state.hourly.weight
     elsewhere = kept = reverse = 0.0
     for k, member in enumerate(ring):
@@ -97,3 +92,7 @@ def measure(config: CircularTradingConfig, state: OrderState, account: Account) 
         Condition("traded outside the ring", max(0.0, elsewhere), config.elsewhere, "share", at_most=True),
         Condition("kept by a member", kept, config.kept, "share", at_most=True),
     )
+
+
+def _by_units(item: tuple[int, Link]) -> tuple[float, int]:
+    return item[1].units, -item[0]

@@ -44,7 +44,10 @@ def score(conditions: Conditions) -> float:
     >>> score((Condition("size", 6.0, 3.0, "median depths"), Condition("filled", 0.1, 0.1, "share", at_most=True)))
     0.5
     """
-    square = min(max(0.0, condition.met) for condition in conditions) ** 2
+    least = MOST
+    for condition in conditions:
+        least = min(least, condition.met)
+    square = max(0.0, least) ** 2
     return square / (1.0 + square)
 
 

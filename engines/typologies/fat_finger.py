@@ -55,7 +55,7 @@ class FatFingerConfig(msgspec.Struct, frozen=True, kw_only=True):
 def measure(config: FatFingerConfig, state: OrderState, account: Account, order: Order) -> Conditions:
     """Return what a new order amounts to; what is not known, such as orders of its account before, asks nothing."""
     found: Conditions = (Condition("size", order.size / state.depth, config.size, "median depths"),)
-    if account.placings:
+    if account.sent:
         own = order.size / (account.sent / account.placings)
         found = (*found, Condition("size over the account's own", own, config.own, "mean orders"))
     if order.price and state.last_price:

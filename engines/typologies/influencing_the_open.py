@@ -5,7 +5,7 @@ several times what is quoted, and the price moves that way by more than it usual
 is usual yet, on an instrument's first day, it is judged as soon as something is.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a), and 12(2)(b), which names the opening beside the close; Delegated
-Regulation (EU) 2016/522 Annex II Section 1 (indicator A(e)); FINRA 5210.
+Regulation (EU) 2016/522 Annex II Section 1 (indicator A(g)); FINRA 5210.
 
 Sources. Comerton-Forde, Rydge (2006), *Market integrity and surveillance effort*, Journal of Financial Services
 Research 29.
@@ -55,7 +55,7 @@ class InfluencingTheOpenConfig(msgspec.Struct, frozen=True, kw_only=True):
     share: float = 0.45
     size: float = 12.0
     other_side: float = 0.2
-    move: float = 0.7
+    move: float = 0.5
 
 
 def measure(

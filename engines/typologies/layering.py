@@ -8,7 +8,7 @@ Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c); Delegated Regulation (
 (indicator A(f)): multiple orders away from one side of the book, removed once a trade on the other has taken place
 ("layering and spoofing"); Dodd-Frank 747 (CEA 4c(a)(5)(C)); FINRA 5210 (Supplementary Material .03).
 
-Sources. FINRA Regulatory Notice 17-22 (disruptive quoting and trading: layering); Mark (2019), *Spoofing and
+Sources. FINRA Regulatory Notice 17-22 (disruptive quoting and trading: layering); Mark (2020), *Spoofing and
 layering*, Journal of Corporation Law 45.
 """
 
@@ -33,7 +33,7 @@ SPEC = TypologySpec(
         "FINRA 5210",
     ),
     open=0.5,
-    critical=0.8,
+    critical=0.7,
     close=0.3,
     hold_ns=300_000_000_000,
     momentary=True,
@@ -56,9 +56,9 @@ class LayeringConfig(msgspec.Struct, frozen=True, kw_only=True):
     | other_side | share | of what it placed in the last minutes: at most so much on the other side |
     """
 
-    levels: float = 4.0
+    levels: float = 3.0
     size: float = 3.0
-    largest: float = 0.6
+    largest: float = 0.4
     met: float = 0.2
     filled: float = 0.1
     filled_most: float = 0.5
@@ -86,5 +86,11 @@ def measure(config: LayeringConfig, state: OrderState, account: Account, order: 
         Condition("filled there over the orders", filled / resting, config.filled_most, "share", at_most=True),
         Condition("withdrawn after that fill", lag_ns / SECOND_NS, config.lag_ns / SECOND_NS, "s", at_most=True),
         Condition("life", (now_ns - order.placed_ns) / SECOND_NS, config.life_ns / SECOND_NS, "s", at_most=True),
-        Condition("placed on the other side", account.placed[other] / placed, config.other_side, "share", at_most=True),
+        Condition(
+            "placed on the other side",
+            account.placed[other] / placed if placed else 0.0,
+            config.other_side,
+            "share",
+            at_most=True,
+        ),
     )

@@ -5,7 +5,7 @@ side, in all several times what is quoted, and the price moves that way by more 
 had hardly traded in the hour before: who works a large order trades before and in these minutes alike.
 
 Regulation. MAR (EU) 596/2014 Art. 12(2)(b): buying or selling at the close with the effect of misleading investors who
-act on closing prices; Delegated Regulation (EU) 2016/522 Annex II Section 1 (indicator A(e): "marking the close");
+act on closing prices; Delegated Regulation (EU) 2016/522 Annex II Section 1 (indicator A(g): "marking the close");
 Dodd-Frank 747 (CEA 4c(a)(5)(B)): reckless disregard for orderly execution in the closing period; FINRA 5210.
 
 Sources. Comerton-Forde, Putnins (2011), *Measuring closing price manipulation*, Journal of Financial Intermediation 20.
@@ -52,8 +52,8 @@ class MarkingTheCloseConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     closing_ns: int = 300_000_000_000
-    share: float = 0.4
-    size: float = 12.0
+    share: float = 0.35
+    size: float = 6.0
     other_side: float = 0.2
     move: float = 0.8
     before: float = 0.5
@@ -71,21 +71,18 @@ class Limits(msgspec.Struct, frozen=True):
 def measure(config: MarkingTheCloseConfig, state: OrderState, account: Account) -> Conditions:
     """Return what the account's trades of this stretch, the newest included, amount to."""
     marked = account.marked[0] + account.marked[1]
-    traded = (account.traded[0] + account.traded[1]) / state.hourly.weight
     limits = Limits(config.share, config.size, config.other_side, config.move)
     return (
         *influence(limits, state, account, state.stretch, state.newest_ns),
-        Condition(
-            "traded in the hour before", max(0.0, traded / marked - 1.0), config.before, "multiple", at_most=True
-        ),
+        Condition("traded in the hour before", account.traded_before / marked, config.before, "multiple", at_most=True),
     )
 
 
 def influence(limits: Limits, state: OrderState, account: Account, stretch: Stretch, until_ns: int) -> Conditions:
-    """Return what an account took in a stretch and how far the price went its way, until ``until_ns``."""
+    """Return what an account took in a stretch until ``until_ns``, and how far the price went its way by its last."""
     sold, bought = account.marked
-    marked, side = sold + bought, int(bought > sold)
-    move = (2 * side - 1) * (stretch.reached[side] / stretch.price - 1.0) / state.sd(until_ns - stretch.start_ns)
+    marked, side = sold + bought, 1 if bought > sold else -1
+    move = side * (account.marked_price / stretch.price - 1.0) / state.sd(until_ns - stretch.start_ns)
     return (
         Condition("share of what was taken", marked / (stretch.took[0] + stretch.took[1]), limits.share, "share"),
         Condition("taken", marked / state.depth, limits.size, "median depths"),

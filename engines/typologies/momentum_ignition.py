@@ -1,8 +1,8 @@
-"""Momentum ignition: an account drives the price, others follow, and it trades out to them.
+"""Momentum ignition: an account drives the price for others to follow, and trades out to them.
 
 Definition. A run of aggressive orders of one account on one side, large beside what is quoted, moves the price by
-several of its usual moves; others take on that side too; within minutes the account trades most of it out on the
-other.
+several of its usual moves; within minutes the account trades much of it out on the other side. Whether others did
+follow is not asked: the attempt is enough.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c)(iii): entering orders to initiate or exacerbate a trend;
 Delegated Regulation (EU) 2016/522 Annex II Section 1, "momentum ignition" by name; FINRA 5210.
@@ -46,15 +46,13 @@ class MomentumIgnitionConfig(msgspec.Struct, frozen=True, kw_only=True):
     | size | median depths | taken in the run |
     | passive | share | of the run that was not taken, at most |
     | move | standard deviations of such a time | of the price over the run, its way |
-    | others | median depths | that others took on that side, from the run's begin to the way out |
     | out | share | of the run that is traded out |
     | wait_ns | ns | from the run's end to the way out, at most |
     """
 
-    size: float = 4.5
+    size: float = 4.0
     passive: float = 0.3
     move: float = 2.5
-    others: float = 1.0
     out: float = 0.4
     wait_ns: int = 180_000_000_000
 
@@ -64,13 +62,11 @@ def measure(config: MomentumIgnitionConfig, state: OrderState, account: Account)
     run, out = account.before, account.run
     sign = 2 * run.side - 1
     move = sign * (run.price_after / run.price_before - 1.0) / state.sd(run.last_ns - run.start_ns)
-    followed = state.took[run.side] - account.took[run.side] - run.others_before
     wait_ns = out.start_ns - run.last_ns
     return (
         Condition("taken in the run", run.took / state.depth, config.size, "median depths"),
         Condition("not taken of the run", 1.0 - run.took / run.units, config.passive, "share", at_most=True),
         Condition("move of the price its way", move, config.move, "standard deviations"),
-        Condition("taken by others that way", followed / state.depth, config.others, "median depths"),
         Condition("traded out", out.units / run.units, config.out, "share"),
         Condition("wait for the way out", wait_ns / SECOND_NS, config.wait_ns / SECOND_NS, "s", at_most=True),
     )

@@ -85,5 +85,11 @@ def measure(config: SpoofingConfig, state: OrderState, account: Account, order: 
         Condition("filled there over the size shown", filled / shown, config.filled_most, "share", at_most=True),
         Condition("withdrawn after that fill", lag_ns / SECOND_NS, config.lag_ns / SECOND_NS, "s", at_most=True),
         Condition("life", (now_ns - order.placed_ns) / SECOND_NS, config.life_ns / SECOND_NS, "s", at_most=True),
-        Condition("placed on the other side", account.placed[other] / placed, config.other_side, "share", at_most=True),
+        Condition(
+            "placed on the other side",
+            account.placed[other] / placed if placed else 0.0,
+            config.other_side,
+            "share",
+            at_most=True,
+        ),
     )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from engines.order_findings import OrderConfig
+from engines.order_state import OrderState
 from engines.orders import OrderEngine
 from engines.tracks import OrderUpdate
+from schemas.frames import Kind, frame_of
 from schemas.order_frames import Action, order_frame_of
 from tests.order_flow import Market, S
 
@@ -87,3 +92,38 @@ def test_crossed_quotes_are_counted_and_teach_nothing() -> None:
     market.quotes.append((market.ns(1), 100.1, 100.0, 500.0))
     assert engine.observe(state, market.ticks()).counts == {"crossed_quote": 1}
     assert [units for _, units in state.depths] == [10.0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_comes_is_taken_alike_in_every_framing(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    n = 3_000
+    # Seconds, now and then minutes, nights and days, and steps back; sizes and prices that are 0 or below among them.
+    gaps = draw.choice(
+        [0.001, 0.5, 30.0, 40_000.0, 200_000.0, -3.0, -60.0], n, p=[0.55, 0.38, 0.03, 0.01, 0.01, 0.01, 0.01]
+    )
+    columns = {
+        "ts_event": 1_700_000_000 * S + np.cumsum(gaps * S).astype(np.int64),
+        "action": draw.choice(6, n, p=[0.4, 0.05, 0.2, 0.3, 0.02, 0.03]),
+        "side": draw.choice([-1, 1], n),
+        "price": draw.choice([0.0, -1.0, 10.0, 10.1, 13.0], n, p=[0.1, 0.01, 0.4, 0.4, 0.09]),
+        "size": draw.choice([0.0, -1.0, 1.0, 7.0, 90.0], n, p=[0.05, 0.01, 0.6, 0.3, 0.04]),
+        "order": draw.integers(1, 400, n),
+        "trade": draw.integers(0, 900, n),
+        "account": draw.integers(-1, 12, n),
+        "trader": draw.integers(-1, 3, n),
+    }
+    frame = order_frame_of("ACME.XTOC", columns, [f"account {k}" for k in range(12)], ["a", "b", "c"])
+    quotes = {"ts_event": np.sort(columns["ts_event"]), "kind": np.full(n, Kind.QUOTE), "bid": np.full(n, 9.9)}
+    sizes = {"ask": np.full(n, 10.1), "bid_size": draw.choice([0.0, 1.0], n), "ask_size": draw.choice([0.0, 1.0], n)}
+    engine = OrderEngine(OrderConfig(accounts=8, orders=64))
+    packed = set()
+    for rows in (1, 7, 500):
+        state = engine.new_state()
+        engine.observe(state, frame_of("ACME.XTOC", quotes | sizes))
+        for first in range(0, n, rows):
+            engine.apply(state, frame[first : first + rows])
+            if first % 1_000 == 0:
+                state = OrderState.unpack(state.pack())
+        packed.add(state.pack())
+    assert len(packed) == 1
