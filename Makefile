@@ -43,6 +43,7 @@ check: $(dev)/.ready ## ruff, mypy --strict, import-linter, published schemas
 	$(dev)/mypy --strict
 	$(dev)/lint-imports --no-logo
 	$(dev)/tocsin topics schemas --check
+	@$(dev)/python -m tests.typologies_page | diff -q - docs/typologies.md || (echo "run make schemas"; exit 1)
 
 lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer versions
 	$(lock) pyproject.toml --group dev --group build --extra train --extra mpnet --extra bench --extra otel --extra flac \
@@ -58,8 +59,9 @@ backtest: $(dev)/.ready ## train, replay and judge a real set: SET=pump_trades, 
 bundle: $(dev)/.ready ## train the default model bundle from scratch into bundles/default
 	$(dev)/python -m engines.training.build --data "$(TOCSIN_DATA)" --out bundles/default $(ARGS)
 
-schemas: $(dev)/.ready ## write the published JSON Schemas and the AsyncAPI document
+schemas: $(dev)/.ready ## write the published JSON Schemas, the AsyncAPI document and the page of typologies
 	$(dev)/tocsin topics schemas
+	$(dev)/python -m tests.typologies_page > docs/typologies.md
 
 bench-ticks: $(dev)/.ready ## CPU per tick beside aiokafka, Quix Streams and bytewax
 	$(dev)/python -m benchmarks.ticks $(ARGS)

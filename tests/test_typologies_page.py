@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "typologies.md"
 
 
 def test_the_page_is_what_the_typologies_say() -> None:
-    assert PAGE.read_text() == page(), "run `python -m tests.typologies_page > docs/typologies.md`"
+    assert PAGE.read_text() == page(), "run `make schemas`"
 
 
 def test_every_typology_of_orders_is_a_file_of_its_name() -> None:

@@ -1,6 +1,6 @@
 """docs/typologies.md, made of what the typologies say of themselves.
 
-python -m tests.typologies_page > docs/typologies.md
+python -m tests.typologies_page > docs/typologies.md    (make schemas does it, make check looks)
 """
 
 from __future__ import annotations
