@@ -27,7 +27,8 @@ def show(console: Console, found: Backtest) -> None:
     """Print what a backtest found: contenders, days, costs, ablations, what was missed, and every stamp."""
     tested = found.tested
     console.print(
-        f"{tested.labels} events ({tested.benign} more only look bad) on {tested.instruments} instruments, "
+        f"{plural(tested.labels, 'event')} ({tested.benign} more only look bad) on "
+        f"{plural(tested.instruments, 'instrument')}, "
         f"{clock(tested.from_ns)} to {clock(tested.to_ns)} UTC; {found.cells:,} cells, {found.positive_cells} of them "
         "an event's",
         soft_wrap=True,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from monitor.commands.options import WhereDamaged
+from monitor.commands.options import TradingDay, WhereDamaged
 from monitor.errors import StartupError
 
 app = typer.Typer()
@@ -48,14 +48,7 @@ def backtest(
     block: Annotated[
         Literal["auto", "hour", "day", "week"], typer.Option(help="What the bootstrap draws together.")
     ] = "auto",
-    trading_day: Annotated[
-        str | None,
-        typer.Option(
-            help="How long a day's trading is, such as 390m: of a day that is tested in part, so much of it counts in"
-            " rates.",
-            show_default="the longest of whole days tested, else 24h",
-        ),
-    ] = None,
+    trading_day: TradingDay = None,
     draws: Annotated[int, typer.Option(min=100, max=20_000, help="Draws of the bootstrap.")] = 1000,
     without: Annotated[
         list[str] | None,
@@ -124,8 +117,8 @@ def backtest(
         cost_missed=cost_missed,
         label_delay_ns=duration_ns(label_delay, "--label-delay"),
         draws=draws,
-        trading_day_ns=duration_ns(trading_day, "--trading-day") if trading_day else 0,
     )
+    day_ns = duration_ns(trading_day, "--trading-day") if trading_day else 0
     if unknown := set(without or ()) - set(TOPICS):
         raise StartupError(f"--without: expected {', '.join(TOPICS)}, found {', '.join(sorted(unknown))}.")
     if not parameters.cell_ns:
@@ -163,7 +156,7 @@ def backtest(
     parameters = msgspec.structs.replace(
         parameters,
         block=choose_block(whole.heard) if block == "auto" else block,
-        trading_day_ns=parameters.trading_day_ns or trading_day_ns(whole.heard),
+        trading_day_ns=day_ns or trading_day_ns(whole.heard),
     )
     ablations = []
     if without:

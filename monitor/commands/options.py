@@ -22,6 +22,14 @@ Cache = Annotated[Path | None, typer.Option(help="Folder that keeps compiled pla
 RecordingPlace = Annotated[
     str, typer.Argument(metavar="RECORDING", help="A recording's folder, or its URL (s3://bucket/day).")
 ]
+TradingDay = Annotated[
+    str | None,
+    typer.Option(
+        "--trading-day",
+        help="How long a day's trading is, such as 390m: of a day tested in part, so much of it counts in rates.",
+        show_default="the longest of whole days tested, else 24h",
+    ),
+]
 WhereDamaged = Annotated[
     Literal["refuse", "skip"],
     typer.Option(

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
+from monitor.commands.options import TradingDay
 from monitor.errors import StartupError
 
 app = typer.Typer()
@@ -39,6 +40,7 @@ def whatif(
     after: Annotated[str, typer.Option(help="How long after its end.")] = "1h",
     cost_false: Annotated[float, typer.Option(min=0, help="Cost of a false episode, in any unit.")] = 1.0,
     cost_missed: Annotated[float, typer.Option(min=0, help="Cost of a missed event, in the same unit.")] = 100.0,
+    trading_day: TradingDay = None,
     episodes: Annotated[bool, typer.Option("--episodes", help="With --json: each threshold's episodes too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
@@ -75,6 +77,7 @@ def whatif(
         cost_missed=cost_missed,
         draws=0,
     )
+    day_ns = duration_ns(trading_day, "--trading-day") if trading_day else 0
     opened = Replay.open(replay)
     specs, floor = opened.manifest.specs, opened.manifest.track_floor
     if head not in specs:
@@ -93,7 +96,7 @@ def whatif(
             raise
         typer.echo(f"Nothing is said of caught and missed: {error}", err=True)
         events, outside = None, []
-    parameters = msgspec.structs.replace(parameters, trading_day_ns=trading_day_ns(found.heard))
+    parameters = msgspec.structs.replace(parameters, trading_day_ns=day_ns or trading_day_ns(found.heard))
     field = Field(events or [], found.heard, parameters, outside)
     if head not in found.sweep.moments:
         raise StartupError(f"{replay} kept no score of {head}: nothing of it reached {floor:g}, so no threshold rings.")

@@ -219,7 +219,8 @@ def test_two_replays_side_by_side(replay: Replay, other: Replay) -> None:
 
 
 def test_budgets_and_prices_are_printed(replay: Replay) -> None:
-    shown = tocsin("whatif", replay.path, "--head", "elevated_risk", "--budget", "1/day", "--budget", "200/day")
+    budgets = ["--budget", "1/day", "--budget", "200/day", "--trading-day", "240m"]
+    shown = tocsin("whatif", replay.path, "--head", "elevated_risk", *budgets)
     assert "1/day: 0." in shown
     assert "is the lowest threshold that keeps it" in shown
     assert "caught" in shown
