@@ -48,7 +48,7 @@ def of_document(config: WordsConfig, text: str, *, post: bool) -> Finding:
 
     Example
     -------
-    >>> found = of_document(WordsConfig(), "Regulator fines broker for market manipulation", post=False)
+    >>> found = of_document(WordsConfig(), "Regulator charges broker with market manipulation", post=False)
     >>> found.head, round(found.score, 2)
     ('enforcement_language', 0.59)
     """
