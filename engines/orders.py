@@ -7,9 +7,7 @@ sum passes the least of their thresholds, which hardly ever happens.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 
@@ -21,28 +19,22 @@ from engines.order_state import (
     MINUTE_NS,
     Account,
     Holder,
-    Link,
     Order,
     OrderState,
     Pending,
-    Run,
 )
-from engines.sessions import NEVER_NS, SECOND_NS, Session, Stretch, stretch_at
+from engines.order_trades import Trades
+from engines.sessions import NEVER_NS, SECOND_NS
 from engines.tracks import OrderUpdate
 from engines.typologies import (
-    circular_trading,
     excessive_messages,
     fat_finger,
-    front_running,
-    influencing_the_open,
     insider_dealing,
     layering,
-    marking_the_close,
-    momentum_ignition,
     quote_stuffing,
     spoofing,
-    wash_trading,
 )
+from engines.typologies.conditions import LEAST_MET
 from schemas.frames import Frame, Kind
 from schemas.order_frames import Action, OrderFrame
 from schemas.records import News
@@ -51,18 +43,12 @@ from schemas.records import News
 NEW, AMEND, FILL = int(Action.NEW), int(Action.AMEND), int(Action.FILL)
 _QUOTE = int(Kind.QUOTE)
 _SIZED = (NEW, FILL)
+#: Typologies that want to know what is usually quoted.
+_BY_DEPTH = tuple(name for name in SPECS if name not in ("quote_stuffing", "excessive_messages", "insider_dealing"))
 #: An account that sends too much is judged again after so long.
 _PAUSE_NS = SECOND_NS
-#: A pause between fills that ends a run.
-_RUN_NS = 60 * SECOND_NS
-#: Remembered at most: buyers of an account, trades with one side told, holders and news of insider dealing.
-_BUYERS, _HALVES, _HOLDERS, _NEWS = 16, 1_024, 64, 32
-#: A buyer is asked about, as one of a ring, from this share of what the seller sold, and it bought, on.
-_MAIN = 0.2
-#: What each condition is asked for, at least, before a typology is: half of it (`conditions.LEAST_SCORE`).
-_LEAST = 0.5
-K = TypeVar("K")
-V = TypeVar("V")
+#: Remembered at most: holders at the moment of news, news whose impact is not measured yet.
+_HOLDERS, _NEWS = 64, 32
 
 
 class OrderEngine:
@@ -75,19 +61,18 @@ class OrderEngine:
     >>> state = engine.new_state()
     >>> columns = {"ts_event": [1, 2], "action": [0, 2], "side": [1, 1], "price": [5.0, 5.0], "size": [9.0, 9.0]}
     >>> update = engine.apply(state, order_frame_of("ACME.XTOC", columns | {"order": [7, 8], "account": [0, 0]}, ["a"]))
-    >>> update.tracks, update.counts
-    ((), {'unknown_order': 1})
+    >>> update.tracks, update.counts["unknown_order"], update.counts["no_quote: spoofing"]
+    ((), 1, 2)
     """
 
     def __init__(self, config: OrderConfig) -> None:
         self.config = config
-        self._least_pull = _LEAST * min(config.spoofing.size, config.layering.size)
-        self._most_lag_ns = max(config.spoofing.lag_ns, config.layering.lag_ns) / _LEAST
-        self._least_messages = _LEAST * config.excessive_messages.messages
-        self._least_burst = _LEAST * config.quote_stuffing.messages * BURST_NS / MINUTE_NS
-        self._least_size = _LEAST * config.fat_finger.size
-        self._least_run = _LEAST * min(config.momentum_ignition.size, config.front_running.own)
-        self._least_out = _LEAST * min(config.momentum_ignition.out, config.front_running.out)
+        self._least_pull = LEAST_MET * min(config.spoofing.size, config.layering.size)
+        self._most_lag_ns = max(config.spoofing.lag_ns, config.layering.lag_ns) / LEAST_MET
+        self._least_messages = LEAST_MET * config.excessive_messages.messages
+        self._least_burst = LEAST_MET * config.quote_stuffing.messages * BURST_NS / MINUTE_NS
+        self._least_size = LEAST_MET * config.fat_finger.size
+        self._trades = Trades(config)
 
     def new_state(self) -> OrderState:
         """Return the state of an instrument that has seen no order."""
@@ -181,7 +166,7 @@ class OrderEngine:
         if not state.last_price or not state.traded:
             return
         config, weight = self.config.insider_dealing, state.hourly.weight
-        least = _LEAST * config.share * state.traded
+        least = LEAST_MET * config.share * state.traded
         holders = [
             Holder(account.number, account.traded[0] / weight, account.traded[1] / weight, sum(account.filled))
             for account in state.accounts.values()
@@ -220,7 +205,7 @@ class OrderEngine:
             state.newest_ns = ts
             state.turn(ts)
             if state.opened.end_ns:
-                self._judge_opened(run)
+                self._trades.judge_opened(run)
         state.next_ns = min(state.pace_ns, state.next_minute_ns, state.due_ns)
 
     def _measure_impact(self, run: Pass) -> None:
@@ -322,139 +307,23 @@ class OrderEngine:
     def _fill(
         self, run: Pass, account: Account, number: int, order: Order, price: float, size: float, trade: int
     ) -> None:
-        state, side, now_ns = run.state, order.side, run.state.newest_ns
+        state, side = run.state, order.side
         if size > order.left:
             run.count("overfilled")
             size = order.left
         order.left -= size
         order.filled += size
-        account.seen_ns = now_ns
+        account.seen_ns = state.newest_ns
         account.resting[side] -= size
         account.filled[side] += size
-        account.filled_ns[side] = now_ns
+        account.filled_ns[side] = state.newest_ns
         if not account.messages and not account.fills:
             state.active.append(account.number)
         account.fills += 1
         account.burst_fills += 1
-        faded = size * state.hourly.weight
-        account.traded[side] += faded
-        took = size if not order.price or now_ns - order.touched_ns <= self.config.taker_ns else 0.0
-        before = state.last_price or price
-        state.last_price = price
-        self._run_on(state, account, side, size, took, before)
-        if took:
-            state.traded += faded
-            if run.session is not None:
-                self._watch_stretch(run, run.session, account, side, took, before)
-        if trade:
-            self._match(run, account, side, trade, size)
+        self._trades.take(run, account, order, price, size, trade)
         if order.left <= 1e-9 * order.size:
             _close(state, account, number)
-        out, built = account.run, account.before
-        if built.took > self._least_run * state.depth and out.units >= self._least_out * built.units:
-            self._judge_out(run, account)
-
-    def _run_on(self, state: OrderState, account: Account, side: int, size: float, took: float, before: float) -> None:
-        now_ns, ran = state.newest_ns, account.run
-        if ran.side != side or now_ns - ran.last_ns > _RUN_NS:
-            if ran.units:
-                account.before = ran
-            account.run = ran = Run(side, now_ns, now_ns, 0.0, 0.0, before, before)
-        ran.last_ns, ran.price_after = now_ns, state.last_price
-        ran.units += size
-        ran.took += took
-
-    def _judge_out(self, run: Pass, account: Account) -> None:
-        """Ask what a run was for that is being traded out."""
-        built = account.before
-        if built.side == account.run.side:
-            return
-        found = momentum_ignition.measure(self.config.momentum_ignition, run.state, account)
-        run.find("momentum_ignition", account, built.start_ns, found)
-        if found := front_running.measure(self.config.front_running, run.state, account):
-            run.find("front_running", account, built.start_ns, found)
-
-    def _match(self, run: Pass, account: Account, side: int, trade: int, size: float) -> None:
-        """Join a fill with that of the trade's other side, and ask what the two are to each other."""
-        state = run.state
-        half = state.halves.pop(trade, None)
-        if half is None or half[1] == side:
-            _remember(state.halves, trade, (account.number, side, account.trader), _HALVES)
-            return
-        other_number, _, trader = half
-        other = state.accounts.get(other_number)
-        if other is None or NOBODY in (account.number, other_number):
-            return
-        if other is account or (trader and trader == account.trader):
-            for one in (account, other):
-                one.washed += size * state.hourly.weight
-                one.washes += state.hourly.weight * (0.5 if other is account else 1.0)
-            for one in {account.number: account, other.number: other}.values():
-                found = wash_trading.measure(self.config.wash_trading, state, one)
-                run.find("wash_trading", one, state.newest_ns - 60 * MINUTE_NS, found)
-            return
-        seller, buyer = (other, account) if side else (account, other)
-        link = seller.sold_to.pop(buyer.number, None) or Link()
-        link.units += size * state.hourly.weight
-        link.trades += state.hourly.weight
-        _remember(seller.sold_to, buyer.number, link, _BUYERS)
-        config, weight = self.config.circular_trading, state.hourly.weight
-        main = _MAIN * max(seller.traded[0], buyer.traded[1])
-        if link.trades > _LEAST * config.rounds * weight and link.units > main:
-            found = circular_trading.measure(config, state, seller)
-            if found:
-                run.find("circular_trading", seller, state.newest_ns - 60 * MINUTE_NS, found)
-
-    def _watch_stretch(
-        self, run: Pass, session: Session, account: Account, side: int, took: float, before: float
-    ) -> None:
-        """Add what was taken to the opening or close that is on."""
-        state, config, now_ns = run.state, self.config, run.state.newest_ns
-        stretch = state.stretch
-        if now_ns >= stretch.end_ns:
-            if stretch.price and not stretch.closing:
-                state.opened = stretch
-            opening_ns, closing_ns = config.influencing_the_open.opening_ns, config.marking_the_close.closing_ns
-            stretch = state.stretch = stretch_at(session, now_ns, opening_ns, closing_ns)
-        if now_ns < stretch.start_ns:
-            return
-        stretch.price = stretch.price or (before if stretch.closing else state.last_price)
-        if account.marked_ns != stretch.start_ns:
-            account.marked_ns, account.marked = stretch.start_ns, [0.0, 0.0]
-            account.traded_before = max(0.0, sum(account.traded) / state.hourly.weight - took)
-        account.marked[side] += took
-        account.marked_price = state.last_price
-        stretch.took[side] += took
-        least = _LEAST * min(config.marking_the_close.size, config.influencing_the_open.size) * state.depth
-        if sum(account.marked) < least or state.minute_sd == np.inf:
-            return
-        if stretch.closing:
-            found = marking_the_close.measure(config.marking_the_close, state, account)
-            run.find("marking_the_close", account, stretch.start_ns, found)
-        else:
-            found = influencing_the_open.measure(config.influencing_the_open, state, account, stretch, now_ns)
-            run.find("influencing_the_open", account, stretch.start_ns, found)
-
-    def _judge_opened(self, run: Pass) -> None:
-        """Judge an opening that has passed, once it is known what is usual."""
-        state, opened = run.state, run.state.opened
-        if state.depth == np.inf or state.minute_sd == np.inf:
-            return
-        for account in state.accounts.values():
-            if account.marked_ns == opened.start_ns and any(account.marked):
-                found = influencing_the_open.measure(
-                    self.config.influencing_the_open, state, account, opened, opened.end_ns
-                )
-                run.find("influencing_the_open", account, opened.start_ns, found)
-        state.opened = Stretch()
-
-
-def _remember(kept: MutableMapping[K, V], key: K, value: V, most: int) -> None:
-    """Keep a value under a key, at most so many, the newest."""
-    kept[key] = value
-    if len(kept) > most:
-        for gone in list(islice(kept, max(1, most // 4))):
-            del kept[gone]
 
 
 def _employ(state: OrderState, account: Account, trader: str) -> None:
@@ -483,6 +352,9 @@ def _count_missing(frame: OrderFrame, run: Pass) -> None:
     rows = int(np.count_nonzero(frame.account < 0))
     for name in SPECS if rows else ():
         run.count(f"no_account: {name}", rows)
+    run.count("no_trader: front_running", int(np.count_nonzero((frame.action == NEW) & (frame.trader < 0))))
+    for name in () if run.state.depths else _BY_DEPTH:
+        run.count(f"no_quote: {name}", len(frame))
     rows = int(np.count_nonzero((frame.action == FILL) & (frame.trade == 0)))
     for name in ("wash_trading", "circular_trading"):
         run.count(f"no_trade: {name}", rows)

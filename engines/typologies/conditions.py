@@ -12,8 +12,9 @@ from schemas.alerts import Explanation, RuleResult
 
 #: Met so many times over, a condition is met.
 MOST = 1e3
-#: Below it nothing is told: each of the conditions is met by half.
-LEAST_SCORE = 0.2
+#: What is not met by half is not told; the score is 0.2 then.
+LEAST_MET = 0.5
+LEAST_SCORE = LEAST_MET**2 / (1.0 + LEAST_MET**2)
 
 
 class Condition(NamedTuple):

@@ -17,7 +17,7 @@ from engines.order_state import OrderState
 from engines.orders import OrderEngine
 from engines.typologies import conditions
 from schemas.frames import Frame
-from schemas.order_frames import OrderFrame
+from schemas.order_frames import Action, OrderFrame
 from schemas.records import News
 from tests.misconduct import ACTS, AT, NEARLY, market
 from tests.order_flow import Market
@@ -152,6 +152,16 @@ def test_events_without_an_account_are_counted_for_each_typology_and_judged_for_
     found, counts, _ = judge(nobody, made.ticks())
     assert not found
     assert all(counts[f"no_account: {name}"] == len(orders) for name in SPECS)
+
+
+def test_a_typology_says_which_other_field_it_lacks() -> None:
+    made = market("spoofing")
+    orders = msgspec.structs.replace(made.orders(), instrument="ACME.ELSE")
+    engine = OrderEngine(OrderConfig())
+    counts = engine.apply(engine.new_state(), msgspec.structs.replace(orders, trade=np.zeros_like(orders.trade))).counts
+    assert counts["no_quote: spoofing"] == counts["no_session: marking_the_close"] == len(orders)
+    assert counts["no_trade: wash_trading"] == np.count_nonzero(orders.action == Action.FILL)
+    assert counts["no_trader: front_running"] == np.count_nonzero(orders.action == Action.NEW)
 
 
 def test_a_state_is_the_same_from_its_bytes() -> None:

@@ -22,10 +22,13 @@ def apply(engine: OrderEngine, *rows: Row) -> tuple[OrderUpdate, list[tuple[list
     at, action, side, price, size, order, account = zip(*rows, strict=True)
     columns = {
         "ts_event": [int(s * S) for s in at], "action": action, "side": side, "price": price, "size": size,
-        "order": order, "trade": order, "account": account,
+        "order": order, "trade": order, "account": account, "trader": account,
     }  # fmt: skip
     names = [f"account {k}" for k in range(max(account) + 1)]
-    update = engine.apply(state, order_frame_of("ACME.XTOC", columns, names))
+    market = Market(start_ns=0)
+    market.quote(0.5, 10.0)
+    engine.observe(state, market.ticks())
+    update = engine.apply(state, order_frame_of("ACME.XTOC", columns, names, names))
     return update, [(state.accounts[k].resting, state.accounts[k].open) for k in state.names.values()]
 
 
