@@ -38,6 +38,6 @@ async def forgetting(
         elif isinstance(item, Clock) and item.now_ns >= earliest_ns:
             for key in [key for key, at in due.items() if at <= item.now_ns]:
                 kept = state[key]
-                if not kept.episodes and not kept.ticks.deadline_ns:
+                if not kept.episodes and not any(kept.deadlines_ns):
                     del state[key], due[key]
             earliest_ns = min(due.values(), default=item.now_ns)

@@ -9,12 +9,15 @@ from agents.flow import Item
 from agents.forgetting import forgetting
 from agents.fusion import fusion
 from agents.media import media
+from agents.orders import orders
 from agents.signals import signals
 from agents.state import InstrumentState
 from agents.text import text
 from agents.ticks import ticks
 from agents.triage import triage
 from engines.fusion import FusionModel
+from engines.order_findings import OrderConfig
+from engines.orders import OrderEngine
 from engines.signals import SignalConfig
 from engines.text_labels import TextLabel
 from engines.ticks import TickEngine
@@ -28,11 +31,11 @@ from schemas.records import Opening
 class Engines:
     """What the agents are closed over.
 
-    ``specs`` maps a track's head to its typology; ``count`` takes what cleaning set aside, by reason; ``skipped`` is
-    told the modality of each text, chart and sound that the ladder left out; ``sector`` names an instrument's; ``made``
-    brings an alert's provenance up to date. An instrument is forgotten ``forget_ns`` after it was last heard of (0:
-    never). ``labels`` judge texts, each by its own typology, which stands in ``specs``; ``words`` are the
-    parameters of the lexicon's.
+    ``specs`` maps a track's head to its typology, ``configs`` to what decides on it where that is apart from all else.
+    ``count`` takes ticks and orders that were set aside, by reason; ``skipped`` is told the modality of each text,
+    chart and sound that the ladder left out; ``sector`` names an instrument's; ``made`` brings an alert's provenance up
+    to date. An instrument is forgotten ``forget_ns`` after it was last heard of (0: never). ``labels`` judge texts,
+    each by its own typology, which stands in ``specs``; ``words`` are the parameters of the lexicon's.
     """
 
     ticks: TickEngine
@@ -44,6 +47,8 @@ class Engines:
     skipped: Callable[[str], None]
     sector: Callable[[str], str]
     made: Callable[[Provenance], Provenance] = lambda told: told
+    configs: Mapping[str, str] = field(default_factory=dict)
+    orders: OrderEngine = field(default_factory=lambda: OrderEngine(OrderConfig()))
     signals: SignalConfig = field(default_factory=SignalConfig)
     forget_ns: int = 0
     labels: Sequence[TextLabel] = ()
@@ -53,16 +58,23 @@ class Engines:
 def instrument(
     arrivals: AsyncIterator[Item], state: MutableMapping[str, InstrumentState], engines: Engines
 ) -> AsyncIterator[Item | Alert]:
-    """Ticks, words, media, fusion, signals, triage: what each has to say comes out, among what passed through."""
+    """Ticks, orders, words, media, fusion, signals, triage: what each has to say comes out, among what passed."""
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
     ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
+    ordered = orders(ticked, state, engine=engines.orders, count=engines.count)
     adverse = engines.specs["adverse_text"].open
-    heard = text(ticked, state, adverse=adverse, skipped=engines.skipped, labels=engines.labels, lexicon=engines.words)
+    heard = text(ordered, state, adverse=adverse, skipped=engines.skipped, labels=engines.labels, lexicon=engines.words)
     seen = media(heard, state, skipped=engines.skipped)
     fused = fusion(seen, state, model=engines.fusion, bundle=engines.provenance.bundle)
     told = signals(fused, state, config=engines.signals, sector=engines.sector, bundle=engines.provenance.bundle)
     judged = triage(
-        told, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance, made=engines.made
+        told,
+        state,
+        specs=engines.specs,
+        subject=engines.subject,
+        provenance=engines.provenance,
+        configs=engines.configs,
+        made=engines.made,
     )
     return openings(judged)
 

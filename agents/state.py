@@ -9,6 +9,7 @@ import msgspec
 
 from agents.flow import Arrival
 from engines.episodes import Episode
+from engines.order_state import OrderState
 from engines.signals import SignalState
 from engines.state import TickState
 from engines.tracks import Embedding
@@ -55,15 +56,19 @@ class Bar(NamedTuple):
     anomaly: float
 
 
+#: Whose episode it is: a track's head and its account, "" where it names none.
+Scope = tuple[str, str]
+
+
 class Watched(ABC):
-    """What triage keeps of whatever it watches: episodes by typology, and the latest inputs."""
+    """What triage keeps of whatever it watches: episodes by typology and account, and the latest inputs."""
 
     __slots__ = ("episodes", "inputs", "inputs_count")
     #: How many inputs an alert can name.
     inputs_kept = INPUTS_KEPT
 
     def __init__(self) -> None:
-        self.episodes: dict[str, OpenEpisode] = {}
+        self.episodes: dict[Scope, OpenEpisode] = {}
         self.inputs: list[Seen] = []
         self.inputs_count = 0
 
@@ -109,10 +114,12 @@ class InstrumentState(Watched):
     """One instrument: its ticks, the embeddings kept by modality and their inputs, its episodes, its latest inputs.
 
     ``bar`` holds the features of the last closed bar (float32, little-endian), empty before the first; ``latest_ns``
-    is the greatest ``ts_available`` of what came.
+    is the greatest ``ts_available`` of what came; ``orders`` is there from the first order event on.
     """
 
-    __slots__ = ("bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "signals", "sources", "ticks")
+    __slots__ = (
+        "bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "orders", "signals", "sources", "ticks",
+    )  # fmt: skip
 
     def __init__(self, ticks: TickState) -> None:
         super().__init__()
@@ -125,6 +132,12 @@ class InstrumentState(Watched):
         self.bar_anomaly = 0.0
         self.latest_ns = 0
         self.signals = SignalState()
+        self.orders: OrderState | None = None
+
+    @property
+    def deadlines_ns(self) -> tuple[int, int]:
+        """The clocks, ns, at which something is due of ticks and of orders; 0: nothing is."""
+        return self.ticks.deadline_ns, self.orders.deadline_ns if self.orders else 0
 
     def remember(self, seen: Seen, again: bool = False) -> None:
         """Keep an input as possible evidence."""
@@ -181,12 +194,12 @@ class InstrumentState(Watched):
         return True
 
     def pack(self) -> bytes:
-        """Return the state as bytes, at most some 15 kB more than its ticks'."""
+        """Return the state as bytes, at most some 15 kB more than its ticks' and its orders'."""
         return _encode(
             _Packed(
                 self.ticks.pack(),
                 self.kept,
-                self.episodes,
+                {head: running for (head, account), running in self.episodes.items() if not account},
                 self.inputs,
                 self.inputs_count,
                 self.documents,
@@ -196,6 +209,8 @@ class InstrumentState(Watched):
                 self.latest_ns,
                 self.signals,
                 self.sources,
+                self.orders.pack() if self.orders else b"",
+                [(*scope, running) for scope, running in self.episodes.items() if scope[1]],
             )
         )
 
@@ -210,7 +225,10 @@ class InstrumentState(Watched):
         """
         packed = _decode(data)
         state = InstrumentState(TickState.unpack(packed.ticks))
-        state.kept, state.episodes, state.inputs = packed.kept, packed.episodes, packed.inputs
+        state.kept, state.inputs = packed.kept, packed.inputs
+        state.episodes = {(head, ""): running for head, running in packed.episodes.items()}
+        state.episodes |= {(head, account): running for head, account, running in packed.accounts}
+        state.orders = OrderState.unpack(packed.orders) if packed.orders else None
         state.inputs_count, state.documents = packed.inputs_count, packed.documents
         state.bar, state.bar_end, state.bar_anomaly = packed.bar, packed.bar_end, packed.bar_anomaly
         state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
@@ -241,7 +259,8 @@ class MarketState(Watched):
 
     def pack(self) -> bytes:
         """Return the state as bytes."""
-        return _encode(_PackedMarket(self.crowd, self.episodes, self.inputs, self.inputs_count))
+        episodes = {head: running for (head, _), running in self.episodes.items()}
+        return _encode(_PackedMarket(self.crowd, episodes, self.inputs, self.inputs_count))
 
     @staticmethod
     def unpack(data: bytes) -> MarketState:
@@ -254,7 +273,8 @@ class MarketState(Watched):
         """
         packed = _decode_market(data)
         state = MarketState()
-        state.crowd, state.episodes, state.inputs = packed.crowd, packed.episodes, packed.inputs
+        state.crowd, state.inputs = packed.crowd, packed.inputs
+        state.episodes = {(head, ""): running for head, running in packed.episodes.items()}
         state.inputs_count = packed.inputs_count
         return state
 
@@ -279,6 +299,8 @@ class _Packed(msgspec.Struct, array_like=True):
     latest_ns: int = 0  # 0.1.0 did not write it
     signals: SignalState = msgspec.field(default_factory=SignalState)  # nor this
     sources: dict[str, Seen] = msgspec.field(default_factory=dict)  # nor this
+    orders: bytes = b""  # nor this
+    accounts: list[tuple[str, str, OpenEpisode]] = []  # nor this: head, account and episode
 
 
 _encode = msgspec.msgpack.Encoder().encode

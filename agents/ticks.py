@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 
 from agents.flow import Arrival, Item, Lapsed, Scored, Ticked, first_clock
 from agents.state import InstrumentState, seen_of
@@ -36,17 +36,12 @@ async def ticks(
                     count(update.counts)
                 yield Ticked(item.key, update, item)
                 for track in update.tracks:
-                    if not track.silent or track.head in kept.episodes:  # a score of 0 opens nothing
+                    if not track.silent or (track.head, track.account) in kept.episodes:  # a score of 0 opens nothing
                         yield Scored(item.key, track, item)
         elif isinstance(item, Clock):
-            # Second by second, however far the clock leaps where a partition is quiet: what closes when, and which
-            # score an episode closes with, is then the same among few messages and among many.
-            at_ns = 0
-            while at_ns < item.now_ns:
-                due_ns = min((due for due in deadlines.values() if due > at_ns), default=item.now_ns)
-                at_ns = min(first_clock(due_ns), item.now_ns)
+            for at_ns in moments(deadlines, item.now_ns):
                 yield Clock(at_ns)
-                keys = [key for key, due in deadlines.items() if 0 < due <= at_ns]
+                keys = [key for key, due in deadlines.items() if due <= at_ns]
                 if keys:
                     found = [state[key] for key in keys]
                     updates = engine.advance_all([kept.ticks for kept in found], at_ns)
@@ -56,6 +51,19 @@ async def ticks(
                     yield Lapsed(tuple(map(Ticked, keys, updates)))
         else:
             yield item
+
+
+def moments(deadlines: Mapping[str, int], now_ns: int) -> Iterator[int]:
+    """Yield the clocks up to ``now_ns`` at which something is due, and that one.
+
+    Second by second, however far the clock leaps where a partition is quiet: what closes when, and which score an
+    episode closes with, is then the same among few messages and among many.
+    """
+    at_ns = 0
+    while at_ns < now_ns:
+        due_ns = min((due for due in deadlines.values() if due > at_ns), default=now_ns)
+        at_ns = min(first_clock(due_ns), now_ns)
+        yield at_ns
 
 
 def note(deadlines: dict[str, int], key: str, at_ns: int) -> None:

@@ -1,18 +1,19 @@
 """Triage: tracks of scores become episodes, and what changes in an episode becomes an alert.
 
 Every alert carries its evidence, and ids that depend on nothing but what was decided: the typology and its version,
-the instrument, the window and the decision configuration.
+the instrument, the account where it concerns one, the window and the decision configuration.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
 
-from agents.flow import SHED_AT, Item, Scored, Ticked, first_clock
-from agents.state import HISTORY_KEPT, Bar, OpenEpisode, Watched
+from agents.flow import SHED_AT, Arrival, Item, Scored, Ticked, first_clock
+from agents.state import HISTORY_KEPT, Bar, OpenEpisode, Scope, Watched, seen_of
 from agents.ticks import note
 from engines import episodes
 from engines.episodes import Episode, Transition
@@ -47,6 +48,7 @@ async def triage(
     specs: Mapping[str, TypologySpec],
     subject: Callable[[str], Subject],
     provenance: Provenance,
+    configs: Mapping[str, str] = MappingProxyType({}),
     made: Callable[[Provenance], Provenance] = lambda told: told,
 ) -> AsyncIterator[Item | Alert]:
     """Open, update and close episodes; one that nothing judges any more closes with the first clock.
@@ -55,10 +57,12 @@ async def triage(
     ----------
     specs
         A track's head → its typology.
+    configs
+        A head → the decision configuration that its alerts name, where it is not the one of ``provenance``.
     made
         Brings ``provenance`` up to date for an alert: another back end may serve by then.
     """
-    judge = _Judge(specs, subject, provenance, made)
+    judge = _Judge(specs, subject, provenance, configs, made)
     for kept in state.values():
         judge.take_over(kept)
     due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
@@ -76,9 +80,8 @@ async def triage(
             if not judge.concerned(kept, item.track):
                 continue
             own = ticked is not None and ticked.key == item.key and ticked.arrival is item.arrival
-            trace = item.arrival.trace if item.arrival else ""
             bars = [before, *_closed(ticked)] if ticked is not None and own else [kept.newest_bar]
-            for alert in judge.track(item.key, kept, item.track, trace, bars):
+            for alert in judge.track(item.key, kept, item.track, item.arrival, bars):
                 yield alert
             state[item.key] = kept
             note(due, item.key, judge.deadline(kept))
@@ -112,17 +115,19 @@ class _Judge:
         specs: Mapping[str, TypologySpec],
         subject: Callable[[str], Subject],
         provenance: Provenance,
+        configs: Mapping[str, str],
         made: Callable[[Provenance], Provenance],
     ) -> None:
         self._specs = specs
         self._subject = subject
         self._provenance = provenance
+        self._configs = configs
         self._made = made
         self.level = 0
 
     def take_over(self, kept: Watched) -> None:
         """Let episodes that were opened by a typology that is no longer there come to their end."""
-        for head, running in kept.episodes.items():
+        for (head, _), running in kept.episodes.items():
             if head not in self._specs:
                 running.episode.calm_since = running.history[-1][0]
 
@@ -133,92 +138,113 @@ class _Judge:
 
     def deadline(self, kept: Watched) -> int:
         """Return the clock at which an episode is to be closed, 0 if none."""
-        deadlines = [episodes.deadline(self._spec(head), open_.episode) for head, open_ in kept.episodes.items()]
+        deadlines = [episodes.deadline(self._spec(head), open_.episode) for (head, _), open_ in kept.episodes.items()]
         return min((at + PATIENCE_NS for at in deadlines if at), default=0)
 
     def concerned(self, kept: Watched, track: Track) -> bool:
         """Tell whether a track can change anything: most open no episode, and none of theirs is running."""
-        return track.head in kept.episodes or bool((track.score >= self._specs[track.head].open).any())
+        running = (track.head, track.account) in kept.episodes
+        return running or bool((track.score >= self._specs[track.head].open).any())
 
-    def track(self, key: str, kept: Watched, track: Track, trace: str, bars: list[Bar]) -> list[Alert]:
-        """Feed a track to its episode; ``trace`` is that of the message that completed it.
+    def track(self, key: str, kept: Watched, track: Track, arrival: Arrival | None, bars: list[Bar]) -> list[Alert]:
+        """Feed a track to its episode; ``arrival`` is the message that completed it.
 
         ``bars`` are the last bar that was kept before that message and those that it closed.
         """
-        spec = self._specs[track.head]
-        running = kept.episodes.setdefault(track.head, OpenEpisode(Episode()))
+        spec, scope = self._specs[track.head], (track.head, track.account)
+        running = kept.episodes.setdefault(scope, OpenEpisode(Episode()))
         alerts = []
         for transition in episodes.step(spec, running.episode, track.ts_event, track.score):
             if transition.activity == "create":
-                self._open(key, kept, running, spec, int(track.window_start[transition.index]))
+                self._open(key, kept, running, scope, int(track.window_start[transition.index]))
             available_at = int(track.ts_available[transition.index])
+            weights = track.weights(transition.index)
+            # Orders come in frames of their own: which bar had closed before one of them, only ticks can tell.
+            known = [bar for bar in bars if bar.ts_available <= available_at] if weights else [Bar(0, 0, 0.0)]
             alerts.append(
                 self._alert(
                     key,
                     kept,
                     running,
-                    track.head,
+                    scope,
                     transition,
                     available_at,
-                    [bar for bar in bars if bar.ts_available <= available_at][-1],
-                    trace,
+                    known[-1],
+                    arrival,
                     Explanation() if transition.activity == "close" else track.explain(transition.index),
-                    track.weights(transition.index),
+                    weights,
                     _p_value(track, transition),
                 )
             )
         if not running.episode.firing:
-            del kept.episodes[track.head]
+            del kept.episodes[scope]
         return alerts
 
     def expire(self, key: str, kept: Watched, now_ns: int) -> list[Alert]:
         """Close the episodes that have been calm for long enough."""
         alerts = []
-        for head, running in list(kept.episodes.items()):
-            transition = episodes.expire(self._spec(head), running.episode, now_ns)
+        for scope, running in list(kept.episodes.items()):
+            transition = episodes.expire(self._spec(scope[0]), running.episode, now_ns)
             if transition is not None:
                 # Known with the first whole second of the clock after the patience, however far the clock leaps.
                 available_at = first_clock(transition.ts + PATIENCE_NS)
                 bar = kept.newest_bar
                 alerts.append(
-                    self._alert(key, kept, running, head, transition, available_at, bar, "", Explanation(), {})
+                    self._alert(key, kept, running, scope, transition, available_at, bar, None, Explanation(), {})
                 )
-                del kept.episodes[head]
+                del kept.episodes[scope]
         return alerts
 
-    def _open(self, key: str, kept: Watched, running: OpenEpisode, spec: TypologySpec, window_start: int) -> None:
+    def _open(self, key: str, kept: Watched, running: OpenEpisode, scope: Scope, window_start: int) -> None:
         running.episode_id = identity(
-            f"{spec.name}@{spec.version}", key, window_start, running.episode.opened, self._provenance.config
+            *self._concerns(key, scope), window_start, running.episode.opened, self._config(scope[0])
         )
         running.window_start = window_start
         running.first_input = kept.inputs_count
         running.history = []
+
+    def _config(self, head: str) -> str:
+        return self._configs.get(head, self._provenance.config)
+
+    def _concerns(self, key: str, scope: Scope) -> list[str]:
+        """Return the typology and its version, the instrument, and the account where there is one."""
+        head, account = scope
+        spec = self._spec(head)
+        return [f"{spec.name}@{spec.version}", key, *([account] if account else [])]
 
     def _alert(
         self,
         key: str,
         kept: Watched,
         running: OpenEpisode,
-        head: str,
+        scope: Scope,
         transition: Transition,
         available_at: int,
         bar: Bar,
-        trace: str,
+        arrival: Arrival | None,
         explanation: Explanation,
         weights: Mapping[str, float],
         p_value: float | None = None,
     ) -> Alert:
-        spec = self._spec(head)
-        typology = f"{spec.name}@{spec.version}"
+        spec, concerns = self._spec(scope[0]), self._concerns(key, scope)
+        subject = self._subject(key)
+        if account := scope[1]:
+            subject = msgspec.structs.replace(subject, account=account)
         running.history = [*running.history, (transition.ts, transition.score)][-HISTORY_KEPT:]
-        inputs = [seen for seen in kept.inputs if seen.ts_available >= running.window_start] or kept.inputs[-1:]
+        # Of what came with orders and ticks before a frame's last row, the moment may have been earlier than all.
+        own = seen_of(arrival)[:3] if arrival else None
+        inputs = [
+            seen
+            for seen in kept.inputs
+            if seen.ts_available >= running.window_start and (seen.ts_available <= available_at or seen[:3] == own)
+        ] or kept.inputs[-1:]
         # What it stands on may be older than the window, and than all that is remembered in order.
         older = [seen for name, share in weights.items() if share and (seen := kept.source(name)) is not None]
         inputs = [*(seen for seen in older if seen not in inputs), *inputs]
         return Alert(
             alert_id=identity(running.episode_id, transition.revision),
             episode_id=running.episode_id,
-            fingerprint=identity(typology, key),
+            fingerprint=identity(*concerns),
             revision=transition.revision,
             activity=transition.activity,
             times=Times(
@@ -227,9 +253,9 @@ class _Judge:
                 available_at=available_at,
                 watermark=kept.watermark_ns,
             ),
-            subject=self._subject(key),
+            subject=subject,
             finding=Finding(
-                typology=typology,
+                typology=concerns[0],
                 title=spec.title,
                 severity=transition.severity,
                 score=transition.score,
@@ -248,7 +274,11 @@ class _Judge:
                 count=kept.inputs_count - running.first_input + 1,
                 history=running.history,
             ),
-            provenance=msgspec.structs.replace(self._made(self._provenance), trace=trace),
+            provenance=msgspec.structs.replace(
+                self._made(self._provenance),
+                config=self._config(scope[0]),
+                trace=arrival.trace if arrival else "",
+            ),
             quality=Quality(ladder=LEVELS[self.level], late_events=kept.late),
         )
 

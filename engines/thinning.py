@@ -35,6 +35,8 @@ SECOND_NS = 1_000_000_000
 class Moment(NamedTuple):
     """One moment of a track. Times are int64 ns; ``p_value`` None where the score was not made of one.
 
+    ``account`` is the track's, "" where it names none.
+
     ``order`` numbers all moments that triage saw, those left out too; ``clock_ns`` is the clock that it had seen by
     then, which closes episodes as well.
     """
@@ -48,10 +50,11 @@ class Moment(NamedTuple):
     p_value: float | None
     order: int
     clock_ns: int
+    account: str = ""
 
 
 class _Run:
-    """What is remembered of one instrument's head."""
+    """What is remembered of one instrument's head, and of each account there."""
 
     __slots__ = ("below", "dues", "hold_ns", "last")
 
@@ -74,7 +77,9 @@ def floor_of(specs: Iterable[TypologySpec]) -> float:
 
 
 class Thinner:
-    """Takes tracks as triage saw them, and returns the moments that are to be kept, in order a head of an instrument.
+    """Takes tracks as triage saw them, and returns the moments that are to be kept.
+
+    They come in order a head of an instrument, or of one account there.
 
     Parameters
     ----------
@@ -90,7 +95,7 @@ class Thinner:
         self._hold_ns = {head: spec.hold_ns for head, spec in specs.items()}
         self._floor = floor
         self._patience_ns = patience_ns
-        self._runs: dict[tuple[str, str], _Run] = {}
+        self._runs: dict[tuple[str, str, str], _Run] = {}
         self.seen = 0
 
     def feed(self, instrument: str, track: Track, clock_ns: int) -> list[Moment]:
@@ -98,9 +103,10 @@ class Thinner:
         n = len(track.score)
         if not n:
             return []
-        run = self._runs.get((instrument, track.head))
+        scope = (instrument, track.head, track.account)
+        run = self._runs.get(scope)
         if run is None:
-            run = self._runs[instrument, track.head] = _Run(self._hold_ns[track.head])
+            run = self._runs[scope] = _Run(self._hold_ns[track.head])
         first, self.seen = self.seen, self.seen + n
         kept: list[Moment] = []
         if run.dues and run.dues[0] + self._patience_ns <= clock_ns:  # the clock came first
@@ -153,6 +159,7 @@ def _moment(instrument: str, track: Track, i: int, order: int, clock_ns: int) ->
         None if track.p_value is None else track.p_value.item(i),
         order,
         clock_ns,
+        track.account,
     )
 
 
@@ -165,7 +172,7 @@ class Traced(NamedTuple):
 
 
 def retrace(spec: TypologySpec, moments: Iterable[Moment], *, patience_ns: int, until_ns: int) -> list[Traced]:
-    """Return what triage would have found of one head of one instrument by another spec.
+    """Return what triage would have found of one head of one instrument, or of one account there, by another spec.
 
     Parameters
     ----------

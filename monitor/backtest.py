@@ -28,7 +28,7 @@ from schemas.topics import MARKET
 
 Ints = npt.NDArray[np.int64]
 RESULT = "backtest.json"
-_TRACKS = ["instrument", "head", "ts_event", "ts_available", "clock_ns", "score", "order"]
+_TRACKS = ["instrument", "head", "ts_event", "ts_available", "clock_ns", "score", "order", "account"]
 
 
 def said(replay: Replay, *, like: Said | None = None) -> Said:
@@ -79,10 +79,11 @@ def _moments(tracks: pa.Table, names: tuple[str, ...]) -> dict[str, Moments]:
     for head in sorted(_unique(tracks, "head")):
         mine = tracks.filter(pc.equal(tracks["head"], head))
         instrument = _numbers(mine, names)
-        order = np.lexsort((_ints(mine, "order"), instrument))
+        account = pc.index_in(mine["account"], value_set=pc.unique(mine["account"])).to_numpy().astype(np.int64)
+        order = np.lexsort((_ints(mine, "order"), account, instrument))
         event, available, clock = (_ints(mine, name)[order] for name in ("ts_event", "ts_available", "clock_ns"))
         score = mine["score"].to_numpy().astype(np.float64)[order]
-        found[head] = Moments(instrument[order], event, available, clock, score)
+        found[head] = Moments(instrument[order], event, available, clock, score, account[order])
     return found
 
 

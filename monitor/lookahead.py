@@ -140,7 +140,7 @@ class Said:
         """Note an alert, a score or a signal."""
         if isinstance(output, Alert):
             at_ns, body = output.times.available_at, body_of(output)
-            name = f"{output.finding.typology} {output.activity} of {output.subject.instrument}"
+            name = f"{output.finding.typology} {output.activity} of {output.subject.named}"
         elif isinstance(output, Score | Signal):
             at_ns, body = output.ts_available, output
             name = f"a {type(output).__name__.lower()} of {output.instrument}"

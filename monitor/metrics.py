@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from schemas.alerts import Alert
 from schemas.frames import Frame
 from schemas.journal import Fallback
+from schemas.order_frames import OrderFrame
 from schemas.records import DeadLetter
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Metrics:
 
         self._messages = counter("messages", "Messages applied.", "topic")
         self._ticks = counter("ticks", "Ticks applied.")
+        self._orders = counter("order_events", "Order events applied.")
         self._alerts = counter("alerts", "Alerts sent.", "typology", "severity", "activity")
         self._scores = counter("scores", "Score records sent.")
         self._signals = counter("signals", "Signal records sent.")
@@ -53,7 +55,7 @@ class Metrics:
         )
         for result in get_args(Swapped):
             self._swaps.labels(result)
-        self._rows = counter("rows_set_aside", "Ticks that cleaning set aside, mended or found late.", "reason")
+        self._rows = counter("rows_set_aside", "Ticks and orders set aside, mended or found late.", "reason")
         stage = Histogram("tocsin_stage_seconds", "Latency by stage.", ["stage"], buckets=_LATENCY_S, registry=registry)
         self._stages = {name: stage.labels(name) for name in ("buffer", "apply", "journal", "turn")}
         self._lanes = gauge("lanes", "Partitions that this worker owns.", "stage")
@@ -69,8 +71,9 @@ class Metrics:
         """Count a turn; times are of the monotonic clock."""
         for topic, count in Counted(item.topic for item in taken).items():
             self._messages.labels(topic).inc(count)
-        values = (item.message.value for item in taken)
+        values = [item.message.value for item in taken]
         self._ticks.inc(sum(len(value) for value in values if isinstance(value, Frame)))
+        self._orders.inc(sum(len(value) for value in values if isinstance(value, OrderFrame)))
         if taken:
             self._stages["buffer"].observe(began_s - min(item.message.received_s for item in taken))
         self._stages["apply"].observe(applied_s - began_s)
@@ -78,7 +81,7 @@ class Metrics:
         self._stages["turn"].observe(time.monotonic() - began_s)
 
     def set_aside(self, counts: dict[str, int]) -> None:
-        """Count ticks that cleaning set aside, mended or found late, by reason."""
+        """Count ticks and order events that were set aside, mended or found late, by reason."""
         for reason, n in counts.items():
             self._rows.labels(reason).inc(n)
 

@@ -81,9 +81,11 @@ def require_configuration(alert: Alert, loaded: Loaded) -> None:
     """Raise `StartupError` where none of the stages is of the configuration that decided an alert."""
     made, all_ = alert.provenance, (loaded.stages, *loaded.others)
     market = of_market(alert)
-    decides = [(one.market if market else one.instrument).decides for one in all_]
-    if any(one.config == made.config for one in decides):
+    stages = [one.market if market else one.instrument for one in all_]
+    configs = [config for one in stages for config in one.configs or (one.decides.config,)]
+    if made.config in configs:
         return
+    decides = [one.decides for one in stages]
     bundles = ", ".join(one.bundle for one in decides if one.bundle)
     if made.bundle and all(one.bundle != made.bundle for one in decides):
         raise StartupError(
@@ -92,7 +94,7 @@ def require_configuration(alert: Alert, loaded: Loaded) -> None:
         )
     raise StartupError(
         f"Alert {alert.alert_id} was decided by configuration {made.config} of version {made.code_version}, here is"
-        f" {', '.join(one.config for one in decides)}: set bar_s, grace_ms, idle_grace_ms, forget_days, labels and pump"
+        f" {', '.join(configs)}: set bar_s, grace_ms, idle_grace_ms, forget_days, labels and pump"
         " as they were (--config FILE), or use the version that made it."
     )
 

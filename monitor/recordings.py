@@ -45,7 +45,7 @@ from monitor.recording_format import Message as Message
 from monitor.recording_format import RecordingError as RecordingError
 
 #: Topics whose messages of one key mean something in the order in which they arrived, even at one and the same time.
-_SEQUENCES = frozenset({"frames", "ticks"})
+_SEQUENCES = frozenset({"frames", "ticks", "orders"})
 
 
 #: What to do with a recording that is damaged: say so and read nothing, or read what is whole.
@@ -55,8 +55,8 @@ Damaged = Literal["refuse", "skip"]
 def canonical(messages: Iterable[Message]) -> Iterator[Message]:
     """Put one topic's messages, given in order of ``ts_available``, into the canonical order.
 
-    Messages of equal ``ts_available`` go by key, then by SHA-256 of their value; frames and ticks of one key keep the
-    order in which they arrived. Neither depends on partitions.
+    Messages of equal ``ts_available`` go by key, then by SHA-256 of their value; frames, ticks and orders of one key
+    keep the order in which they arrived. Neither depends on partitions.
     """
     for _, tied in groupby(messages, key=attrgetter("ts_available")):
         same = list(tied)

@@ -57,7 +57,7 @@ def _unit(unit: str) -> str:
 
 
 def alert_line(alert: Alert, form: str = "%Y-%m-%d %H:%M:%S") -> Text:
-    """Return an alert on one line: time, severity, instrument, typology, score, modalities, why, episode, revision.
+    """Return an alert on one line: time, severity, whom it concerns, what, score, modalities, why, episode, revision.
 
     A closed episode is dim, since it asks for nothing any more.
     """
@@ -67,7 +67,7 @@ def alert_line(alert: Alert, form: str = "%Y-%m-%d %H:%M:%S") -> Text:
     return Text.assemble(
         (f"{clock(alert.times.available_at, form)} ", "dim"),
         (f"{MARKS[finding.severity]} {finding.severity:<8} ", style),
-        (f"{alert.subject.instrument:<14} ", "dim" if closed else "bold"),
+        (f"{alert.subject.named:<14} ", "dim" if closed else "bold"),
         (f"{_ACTIVITIES[alert.activity]}", "dim"),
         (f"{finding.title} ", "dim" if closed else ""),
         (f"{finding.score:.2f} ", style),
@@ -137,7 +137,8 @@ def alert_card(alert: Alert) -> RenderableType:
 
 def _subject(alert: Alert) -> tuple[str, ...]:
     subject = alert.subject
-    return subject.instrument, subject.isin and f"ISIN {subject.isin}", subject.figi and f"FIGI {subject.figi}"
+    told = {"account": subject.account, "ISIN": subject.isin, "FIGI": subject.figi}
+    return subject.instrument, *(f"{name} {value}" for name, value in told.items() if value)
 
 
 def _evidence(alert: Alert) -> RenderableType:

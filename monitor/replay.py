@@ -39,8 +39,8 @@ from schemas.alerts import Alert, AlertEvent
 from schemas.errors import BadMessage
 from schemas.frames import Frame
 from schemas.journal import Clock, Decides, Ladder, Run, Step
-from schemas.records import DeadLetter, Opening, Score, Signal
-from schemas.topics import MARKET, MARKET_INPUTS
+from schemas.records import DeadLetter, News, Opening, Score, Signal
+from schemas.topics import INSTRUMENT_INPUTS, MARKET, MARKET_INPUTS
 
 _event = msgspec.json.Decoder(AlertEvent)
 #: Offset, key, value, Kafka's timestamp in ms, headers: as `monitor.arrivals.pending` takes them.
@@ -48,8 +48,8 @@ Read = tuple[int, bytes, bytes, int, dict[str, str]]
 Log = Callable[[str, int], AsyncGenerator[Read, None]]
 
 
-#: Topics whose messages can change what is said. Those of the others are evidence, and moved by nothing of a frame.
-HEARD = ("frames", "news", "transcripts", "audio", "charts", *MARKET_INPUTS)
+#: Topics whose messages can change what is said.
+HEARD = (*INSTRUMENT_INPUTS, *MARKET_INPUTS)
 Beat = Callable[[int], Awaitable[None]]
 
 
@@ -473,7 +473,8 @@ async def _history(
         partial(_waits, replayed.table, specs),
         end_ns,
         sliced=sliced,
-        heard=heard,
+        # What looks into orders hears of news at every level.
+        heard=lambda value: isinstance(value, News) or heard(value),
         begin=partial(_begin_encoding, stage, heard, pool),
         since=since or Place(),
     )
@@ -532,11 +533,14 @@ def _waits(table: Mapping[str, State], specs: Mapping[str, TypologySpec], key: s
     A bar that is not open yet may be before a tick that is still on its way opens it.
     """
     kept = table.get(key)
-    if not isinstance(kept, InstrumentState) or kept.ticks.deadline_ns <= second_ns:
+    if not isinstance(kept, InstrumentState):
+        return True
+    ticks_ns, orders_ns = kept.deadlines_ns
+    if ticks_ns <= second_ns or 0 < orders_ns <= second_ns:
         return True
     return any(
         specs[head].hold_ns < HORIZON_NS or 0 < episodes.deadline(specs[head], running.episode) <= second_ns
-        for head, running in kept.episodes.items()
+        for (head, _), running in kept.episodes.items()
     )
 
 

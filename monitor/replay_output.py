@@ -43,7 +43,7 @@ from schemas.alerts import Alert
 from schemas.journal import Clock
 from schemas.records import DeadLetter, Forecast, Score, Sentiment, Signal
 
-LAYOUT = 1
+LAYOUT = 2
 MANIFEST = "manifest.json"
 _GROUP_ROWS = 16_384
 
@@ -102,11 +102,14 @@ TRACKS = pa.schema(
         ("p_value", pa.float64()),
         ("order", pa.int64()),
         ("clock_ns", pa.int64()),
+        ("account", pa.string()),
     ]
 )
 METRICS = pa.schema([("name", pa.string()), ("labels", pa.string()), ("value", pa.float64())])
 _FILES = {"alerts": ALERTS, "scores": SCORE_COLUMNS, "signals": SIGNALS, "tracks": TRACKS, "metrics": METRICS}
-_DICTIONARY = ("instrument", "head", "bundle", "sector", "typology", "activity", "severity", "ladder", "name")
+_DICTIONARY = frozenset(
+    ("instrument", "account", "head", "bundle", "sector", "typology", "activity", "severity", "ladder", "name")
+)
 
 #: What a part of a replay leaves for the folder: the content of some of its files by their names.
 Pieces = dict[str, bytes]
@@ -536,13 +539,13 @@ class Replay:
                 f"{path} cannot be read ({str(error).splitlines()[0]}); copy the folder or replay again."
             ) from error
 
-    def tracks(self) -> dict[tuple[str, str], list[Moment]]:
-        """Return the moments that were kept, in order, by (instrument, head): what `engines.thinning.retrace` takes."""
-        found: dict[tuple[str, str], list[Moment]] = {}
+    def tracks(self) -> dict[tuple[str, str, str], list[Moment]]:
+        """Return the moments that were kept, in order, by (instrument, head, account): what `retrace` takes."""
+        found: dict[tuple[str, str, str], list[Moment]] = {}
         table = self.table("tracks")
         for row in zip(*(table.column(name).to_pylist() for name in TRACKS.names), strict=True):
             moment = Moment(*row)
-            found.setdefault((moment.instrument, moment.head), []).append(moment)
+            found.setdefault((moment.instrument, moment.head, moment.account), []).append(moment)
         for moments in found.values():
             moments.sort(key=lambda moment: moment.order)
         return found

@@ -15,10 +15,12 @@ from agents.flow import Item
 from agents.instrument import Engines, instrument
 from agents.market import market
 from agents.state import InstrumentState, MarketState
-from engines import anomaly, lexicon, words
+from engines import anomaly, lexicon, order_findings, words
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
 from engines.fusion import FusionModel
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+from engines.order_findings import OrderConfig
+from engines.orders import OrderEngine
 from engines.signals import SignalConfig
 from engines.thresholds import PumpFile, read_pump
 from engines.ticks import TickConfig, TickEngine
@@ -134,13 +136,17 @@ def load_stages(
     for (backend, reason), names in skips.items():
         log.info("back end skipped", backend=backend, reason=reason, members=names)
     session = members.sessions["text"]
-    specs = SPECS | {label.head: label.spec for label in labels}
+    specs = {**SPECS, **order_findings.SPECS} | {label.head: label.spec for label in labels}
     forget_ns = settings.forget_days * DAY_NS
     heard = words.WordsConfig()
     said = (_digest(heard), _digest(lexicon.contents()))
     decides = identity(
         config.digest(), _digest(SPECS), bundle.id, forget_ns, *said, *(label.digest for label in labels)
     )
+    # Alerts on orders stand on no bundle, and others on nothing that decides on orders: ids of neither hang on both.
+    order_config = OrderConfig()
+    order_decides = identity(order_config.digest(), _digest(dict(order_findings.SPECS)))
+    stage_decides = identity(decides, order_decides)
     crowd = CrowdConfig()
     market_decides = identity(_digest(crowd), _digest(MARKET_SPECS))
     provenance = Provenance(
@@ -164,10 +170,12 @@ def load_stages(
 
     engines = Engines(
         ticks=TickEngine(config),
+        orders=OrderEngine(order_config),
         fusion=fusion,
         specs=specs,
         subject=master.subject,
         provenance=provenance,
+        configs=dict.fromkeys(order_findings.SPECS, order_decides),
         count=count,
         skipped=skipped,
         made=made,
@@ -192,7 +200,7 @@ def load_stages(
         "bundle": bundle.id,
         "backend": session.backend,
         "members": sorted(members.encoders),
-        "config": decides,
+        "config": stage_decides,
         "labels": [label.file.name for label in labels],
         "symbols": str(Path(settings.symbols or DEFAULT_SYMBOLS).name),
     }
@@ -202,7 +210,8 @@ def load_stages(
             topics=INSTRUMENT_INPUTS,
             journal="journal",
             checkpoints="checkpoints",
-            decides=Decides(bundle.id, decides),
+            decides=Decides(bundle.id, stage_decides),
+            configs=(decides, order_decides),
             agent=agent,
             unpack=InstrumentState.unpack,
             encoders=members.encoders,

@@ -178,7 +178,8 @@ class LaneBroker:
 class Stage:
     """A scope's inputs and what is done with them, in which topics it keeps its journal and its checkpoints.
 
-    ``decides`` is the bundle and the digest of all that decides. ``encoders`` make embeddings of records, by modality.
+    ``decides`` is the bundle and the digest of all that decides, ``configs`` those of its parts that alerts name, if it
+    has several. ``encoders`` make embeddings of records, by modality.
     """
 
     name: str
@@ -189,6 +190,7 @@ class Stage:
     agent: Agent
     unpack: Callable[[bytes], State]
     encoders: Mapping[str, Encode] = field(default_factory=dict)
+    configs: tuple[str, ...] = ()
 
 
 class Worker:

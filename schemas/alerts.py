@@ -29,13 +29,19 @@ class Times(Part, frozen=True, kw_only=True):
 
 
 class Subject(Part, frozen=True, kw_only=True):
-    """Whom the alert concerns."""
+    """Whom the alert concerns: an instrument, or one ``account`` that trades in it."""
 
     instrument: str
     symbol: str = ""
     mic: str = ""
     isin: str = ""
     figi: str = ""
+    account: str = ""
+
+    @property
+    def named(self) -> str:
+        """The instrument, and the account in it where there is one."""
+        return f"{self.instrument} · {self.account}" if self.account else self.instrument
 
 
 class Finding(Part, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """Alarms against labels: what was caught, what was missed, what was false.
 
 An alarm is an episode at its first alert of at least some severity. It is a label's if it could be known from
-``before_ns`` ahead of the label's start to ``after_ns`` behind its end, on one of its instruments; every other one is
-false. The demo, a backtest and tests call it alike.
+``before_ns`` ahead of the label's start to ``after_ns`` behind its end, on one of its instruments and, where both name
+accounts, by one of them; every other one is false. The demo, a backtest and tests call it alike.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def alarms(alerts: Iterable[Alert], least: Severity = "info") -> list[Opened]:
             available_ns=alert.times.available_at,
             severity=alert.finding.severity,
             score=alert.finding.score,
+            account=alert.subject.account,
             weights={name: one.weight for name, one in alert.modalities.items() if one.present and one.weight},
         )
     return sorted(found.values(), key=_order)
@@ -152,6 +153,7 @@ class _Places:
     """Where the alarms of each instrument stand in their order."""
 
     def __init__(self, ordered: Sequence[Opened]) -> None:
+        self._accounts = [one.account for one in ordered]
         self._at: dict[str, tuple[list[int], list[int]]] = {}
         for at, one in enumerate(ordered):
             times, places = self._at.setdefault(one.instrument, ([], []))
@@ -159,12 +161,15 @@ class _Places:
             places.append(at)
 
     def within(self, label: Label, window: Window) -> list[int]:
-        """Return the numbers of the alarms that are a label's by time and instrument, in order."""
+        """Return the numbers of the alarms that are a label's by time, instrument and account, in order."""
         first_ns, last_ns = window.of(label)
         found: list[int] = []
         for instrument in dict.fromkeys(label.instruments):
             times, places = self._at.get(instrument, ([], []))
             found += places[bisect_left(times, first_ns) : bisect_right(times, last_ns)]
+        if label.accounts:
+            meant = {"", *label.accounts}
+            found = [at for at in found if self._accounts[at] in meant]
         return sorted(found)
 
 

@@ -30,10 +30,10 @@ _NEVER = np.iinfo(np.int64).min
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """The moments of one head that a replay kept, sorted by instrument and then as triage saw them.
+    """The moments of one head that a replay kept, sorted by instrument, by account, and then as triage saw them.
 
-    All of shape (n,): ``instrument`` (int64) numbers instruments, times are int64 ns, ``clock_ns`` is the clock that
-    triage had seen by then, ``score`` float64 in [0, 1].
+    All of shape (n,): ``instrument`` and ``account`` (int64) number them, times are int64 ns, ``clock_ns`` is the clock
+    that triage had seen by then, ``score`` float64 in [0, 1].
     """
 
     instrument: Ints
@@ -41,6 +41,7 @@ class Moments:
     ts_available: Ints
     clock_ns: Ints
     score: Floats
+    account: Ints
 
     def __len__(self) -> int:
         return len(self.score)
@@ -81,7 +82,7 @@ def runs(spec: TypologySpec, moments: Moments, *, patience_ns: int) -> Runs:
     -------
     >>> spec = TypologySpec(name="x", version="1", title="X", open=0.5, critical=0.9, close=0.2, hold_ns=10)
     >>> ts = np.array([1, 2, 3, 20])
-    >>> found = runs(spec, Moments(ts * 0, ts, ts, ts * 0, np.array([0.6, 0.9, 0.1, 0.7])), patience_ns=0)
+    >>> found = runs(spec, Moments(ts * 0, ts, ts, ts * 0, np.array([0.6, 0.9, 0.1, 0.7]), ts * 0), patience_ns=0)
     >>> found.rings(0.5).tolist(), found.rings(0.8).tolist()
     ([0, 3], [1])
     """
@@ -103,7 +104,8 @@ def runs(spec: TypologySpec, moments: Moments, *, patience_ns: int) -> Runs:
     over = latest_ns >= due_ns
     if not spec.momentary:
         over &= calm < behind
-    over |= moments.instrument[before] != moments.instrument[behind]
+    for of in (moments.instrument, moments.account):
+        over |= of[before] != of[behind]
     return Runs(hot, np.concatenate([[0], np.cumsum(over)]).astype(np.int64), moments.score[hot])
 
 

@@ -1,8 +1,8 @@
 """Quote stuffing: a burst of orders that come and go within a second, so that others have to work through them.
 
 Definition. Within ten seconds an account sends many times the messages that all accounts together send in the
-instrument in such a time of a crowded minute; nearly all are orders withdrawn within a second of being placed, and
-hardly any trades.
+instrument in such a time of a crowded minute (of a message a second at least); nearly all are orders withdrawn within a
+second of being placed, and hardly any trades.
 
 Regulation. MAR (EU) 596/2014 Art. 12(2)(c)(i) and (ii): disrupting or delaying the trading system, making it harder
 to identify genuine orders; Delegated Regulation (EU) 2016/522 Annex II Section 1, "quote stuffing" by name; FINRA
@@ -17,6 +17,7 @@ from __future__ import annotations
 import msgspec
 
 from engines.order_state import BURST_NS, MINUTE_NS, Account, OrderState
+from engines.sessions import SECOND_NS
 from engines.typologies import TypologySpec
 from engines.typologies.conditions import Condition, Conditions
 
@@ -55,7 +56,8 @@ class QuoteStuffingConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure(config: QuoteStuffingConfig, state: OrderState, account: Account) -> Conditions:
     """Return what the account's messages of this burst amount to."""
-    crowded, sent = state.crowded * BURST_NS / MINUTE_NS, account.burst
+    # Where crowds send less than a message a second, a few messages disrupt nobody.
+    crowded, sent = max(state.crowded * BURST_NS / MINUTE_NS, BURST_NS / SECOND_NS), account.burst
     lasting = max(0.0, 1.0 - 2.0 * account.burst_short / sent)
     return (
         Condition("messages in a burst", sent / crowded, config.messages, "crowded minutes' rate"),

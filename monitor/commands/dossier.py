@@ -45,7 +45,7 @@ def dossier(
     alert = _wanted(alerts, alert_id, replay)
     held, name = _recording(source.manifest.recording.path, source.manifest.recording.digest, recording)
     dossiers.write_page(dossiers.gather(alert, alerts, held), name, out)
-    typer.echo(f"{out}: {alert.finding.title}, {alert.subject.instrument}, {out.stat().st_size / 1e6:.1f} MB")
+    typer.echo(f"{out}: {alert.finding.title}, {alert.subject.named}, {out.stat().st_size / 1e6:.1f} MB")
 
 
 def _wanted(alerts: Sequence[Alert], wanted: str, replay: Path) -> Alert:

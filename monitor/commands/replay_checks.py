@@ -26,7 +26,7 @@ def prove(settings: Settings, source: str | None, alert_id: str, others: Sequenc
     proof = _proved(settings, source, alert_id, others, damaged)
     theirs = proof.theirs
     told = (
-        f"{theirs.finding.typology} {theirs.activity} of {theirs.subject.instrument}, alert {theirs.alert_id},"
+        f"{theirs.finding.typology} {theirs.activity} of {theirs.subject.named}, alert {theirs.alert_id},"
         f" from {proof.messages:,} messages; {proof.inputs} inputs of its evidence as they were"
     )
     for note in proof.notes:

@@ -125,7 +125,7 @@ def _alarm_table(material: Material, alerts: Sequence[Alert], caption: str) -> T
             [
                 _linked(material, alert.alert_id, clock(alert.times.available_at)),
                 Cell(text=alert.finding.severity, mark=alert.finding.severity),
-                alert.subject.instrument,
+                alert.subject.named,
                 Cell(text=alert.finding.title, title=alert.finding.typology),
                 f"{alert.finding.score:.3f}",
                 Cell(text=said, mark="none" if verdict == "aside" else verdict),
@@ -149,7 +149,7 @@ def dossiers(material: Material) -> Section:
         blocks.append(
             Fold(
                 anchor=f"dossier-{alert.alert_id}",
-                title=f"{finding.title}: {alert.subject.instrument}",
+                title=f"{finding.title}: {alert.subject.named}",
                 mark=finding.severity,
                 aside=f"{finding.severity}, {clock(alert.times.available_at)}, score {finding.score:.3f}",
                 blocks=dossier.short(case, f"dossier-{number}"),

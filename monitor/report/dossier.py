@@ -91,7 +91,7 @@ def page(case: Case, recording: str) -> Page:
     finding = alert.finding
     return Page(
         kicker="Dossier of an alert",
-        title=f"{finding.title}: {alert.subject.instrument}",
+        title=f"{finding.title}: {alert.subject.named}",
         subtitle=f"{finding.severity}, score {finding.score:.3f}, known {clock(alert.times.available_at)} UTC",
         facts=_facts(alert),
         warnings=_warnings(case, recording),
@@ -131,6 +131,7 @@ def _facts(alert: Alert) -> Facts:
     return Facts(
         [
             ("Instrument", subject.instrument),
+            ("Account", subject.account),
             ("ISIN", subject.isin),
             ("FIGI", subject.figi),
             ("Typology", finding.typology),

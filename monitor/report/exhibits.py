@@ -27,6 +27,8 @@ from schemas.records import AudioSegment, ChartSnapshot, News, TranscriptSegment
 MOST_POINTS = 1_500
 MOST_TICKS = 3_000
 MOST_ORDERS = 50
+#: A place that no table of accounts has.
+_NOWHERE = -2
 #: Bytes of a picture or a sound that a page carries as they are.
 MOST_PICTURE_BYTES = 512 * 1024
 MOST_SOUND_BYTES = 2 * 1024 * 1024
@@ -101,8 +103,8 @@ def _pieces(text: str, places: Iterable[Marked]) -> list[tuple[str, float | None
 
 
 def orders(alert: Alert, evidence: Evidence) -> list[Block]:
-    """Return the orders that an alert rests on, newest first."""
-    held = [one for _, one in usable(evidence.verified(alert, "orders"), OrderFrame)]
+    """Return the order events that an alert rests on, newest first: those of its account, where it names one."""
+    held = [_of(one, alert.subject.account) for _, one in usable(evidence.verified(alert, "orders"), OrderFrame)]
     places = itertools.islice(((one, i) for one in held for i in reversed(range(len(one)))), MOST_ORDERS)
     rows: list[list[str | Cell]] = [
         [
@@ -127,6 +129,12 @@ def orders(alert: Alert, evidence: Evidence) -> list[Block]:
             more=f"{earlier:,} earlier ones are left out here." if (earlier := sum(map(len, held)) - len(rows)) else "",
         )
     ]
+
+
+def _of(frame: OrderFrame, account: str) -> OrderFrame:
+    if not account:
+        return frame
+    return frame[frame.account == (frame.accounts.index(account) if account in frame.accounts else _NOWHERE)]
 
 
 def chart(alert: Alert, evidence: Evidence) -> list[Block]:

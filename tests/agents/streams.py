@@ -10,7 +10,7 @@ import numpy as np
 from agents.flow import Arrival, Item
 from agents.instrument import Engines, instrument
 from agents.state import InstrumentState
-from engines import anomaly, words
+from engines import anomaly, order_findings, words
 from engines.bundle import DEFAULT, Bundle
 from engines.fusion import FusionModel
 from engines.ticks import TickConfig, TickEngine
@@ -44,6 +44,7 @@ def engines(count: dict[str, int] | None = None) -> Engines:
             "adverse_text": adverse_text.SPEC,
             "elevated_risk": elevated_risk.SPEC,
             **words.SPECS,
+            **order_findings.SPECS,
         },
         subject=lambda key: Subject(instrument=key),
         provenance=Provenance(code_version="test", config="test"),

@@ -19,18 +19,22 @@ from agents.flow import Arrival
 from agents.fusion import fusion
 from agents.instrument import instrument, openings
 from agents.market import crowds
+from agents.orders import orders
 from agents.signals import signals
 from agents.state import InstrumentState, MarketState
 from agents.text import text
 from agents.ticks import ticks
 from agents.triage import triage
-from engines.tracks import Track
+from engines.order_findings import OrderConfig
+from engines.order_state import OrderState
+from engines.orders import OrderEngine
+from engines.tracks import OrderUpdate, Track
 from engines.typologies import market_wide
 from engines.typologies.market_wide import CrowdConfig
 from monitor.state import StateTable
-from schemas.alerts import Alert
+from schemas.alerts import Alert, Explanation
 from schemas.journal import Clock, Ladder
-from schemas.order_frames import of_events
+from schemas.order_frames import OrderFrame, of_events
 from schemas.records import OrderEvent, Score
 from tests.agents import streams
 from tests.agents.streams import BEGIN, KEY, S
@@ -57,8 +61,27 @@ def chained(
     return {name: Case(agent, agents[:place], day, unpack) for place, (name, agent) in enumerate(stage.items())}
 
 
+class Finding(OrderEngine):
+    """An order engine that finds something at each order event, and again a minute and a half later."""
+
+    def apply(self, state: OrderState, frame: OrderFrame) -> OrderUpdate:
+        update = super().apply(state, frame)
+        state.deadline_ns = frame.ts_event.item(-1) + 90 * S
+        return msgspec.structs.replace(update, tracks=(self._found(frame.ts_event.item(-1)),))
+
+    def advance(self, state: OrderState, now_ns: int) -> OrderUpdate:
+        due_ns, state.deadline_ns = state.deadline_ns, 0
+        return OrderUpdate((self._found(due_ns),))
+
+    @staticmethod
+    def _found(ts: int) -> Track:
+        at = np.array([ts], np.int64)
+        return Track("spoofing", at, at, np.array([0.8]), at, lambda _: Explanation(), account="a1")
+
+
 INSTRUMENT: dict[str, Agent] = {
     "ticks": lambda items, state: ticks(items, state, engine=MADE.ticks, count=MADE.count),
+    "orders": lambda items, state: orders(items, state, engine=Finding(OrderConfig()), count=MADE.count),
     "text": lambda items, state: text(
         items, state, adverse=MADE.specs["adverse_text"].open, skipped=MADE.skipped, lexicon=MADE.words
     ),

@@ -197,7 +197,7 @@ def test_thresholds_that_were_swept_did_open_something(other: Replay, replay: Re
 def test_a_sweep_and_stepping_moment_by_moment_agree(replay: Replay) -> None:
     found = said(replay)
     manifest = replay.manifest
-    for (instrument, head), moments in replay.tracks().items():
+    for (instrument, head, _), moments in replay.tracks().items():
         traced = retrace(manifest.specs[head], moments, patience_ns=manifest.patience_ns, until_ns=manifest.until_ns)
         opened = [t.moment.ts_event for t in traced if t.transition.activity == "create" and t.moment]
         kept = found.sweep.moments[head]

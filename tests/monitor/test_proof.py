@@ -43,14 +43,14 @@ def proved(alert: Alert, from_ns: int = 0) -> Proof:
     return asyncio.run(by_recording(golden(), stages(), alert, 0, from_ns))
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(12))
 def test_each_alert_of_a_day_is_rebuilt_from_its_instrument_alone(number: int) -> None:
     alert = alerts()[number]
     proof = proved(alert)
     assert (proof.difference, proof.farthest, proof.notes) == (None, None, ())
     assert proof.inputs == len(alert.evidence.inputs) > 0
     assert proof.messages < golden().rows(INSTRUMENT_INPUTS) / 1.5
-    assert len(alerts()) == 10
+    assert len(alerts()) == 12
 
 
 def changed(alert: Alert, group: str, **fields: Any) -> Alert:
@@ -124,7 +124,7 @@ def test_an_alert_of_another_configuration_is_told_with_what_is_needed() -> None
     with pytest.raises(StartupError, match=r"decided by configuration c of version 7, here is .*--config FILE"):
         require_configuration(changed(alert, "provenance", config="c", code_version="7"), loaded)
     other = dataclasses.replace(
-        stages(), instrument=dataclasses.replace(stages().instrument, decides=Decides("other", "c"))
+        stages(), instrument=dataclasses.replace(stages().instrument, decides=Decides("other", "x"), configs=("c",))
     )
     require_configuration(changed(alert, "provenance", config="c", bundle="other"), Loaded(stages(), [other]))
 
@@ -134,7 +134,7 @@ def test_an_alert_is_named_by_the_beginning_of_its_id() -> None:
     assert chosen(alerts(), one.alert_id[:8], "x") is one
     with pytest.raises(StartupError, match="x holds no alert zz"):
         chosen(alerts(), "zz", "x")
-    with pytest.raises(StartupError, match="10 alerts in x begin with '': name more"):
+    with pytest.raises(StartupError, match="12 alerts in x begin with '': name more"):
         chosen(alerts(), "", "x")
 
 

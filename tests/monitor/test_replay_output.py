@@ -112,7 +112,7 @@ def test_the_typologies_own_thresholds_find_in_the_tracks_what_triage_found(gold
     alerts = {}
     for alert in golden.replayed.alerts:
         head = heads[alert.finding.typology.partition("@")[0]]
-        alerts.setdefault((alert.subject.instrument, head), []).append(
+        alerts.setdefault((alert.subject.instrument, head, alert.subject.account), []).append(
             (
                 alert.activity,
                 alert.times.event_end,
@@ -122,7 +122,7 @@ def test_the_typologies_own_thresholds_find_in_the_tracks_what_triage_found(gold
             )
         )
     found = {}
-    for (instrument, head), moments in replay.tracks().items():
+    for (instrument, head, account), moments in replay.tracks().items():
         traced = retrace(
             replay.manifest.specs[head],
             moments,
@@ -130,7 +130,7 @@ def test_the_typologies_own_thresholds_find_in_the_tracks_what_triage_found(gold
             until_ns=golden.replayed.clock_ns,
         )
         if traced:
-            found[instrument, head] = [(t.activity, t.ts, at, t.severity, t.score) for t, _, at in traced]
+            found[instrument, head, account] = [(t.activity, t.ts, at, t.severity, t.score) for t, _, at in traced]
     assert found == alerts
     assert replay.manifest.files["tracks.parquet"].rows < golden.replayed.ticks
 
@@ -213,8 +213,8 @@ def test_a_damaged_folder_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ReplayError, match=r"scores.parquet is missing"):
         Replay.open(path)
     body = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps(body | {"layout": 2}))
-    with pytest.raises(ReplayError, match="has layout 2, this version reads 1; replay the recording again"):
+    manifest.write_text(json.dumps(body | {"layout": 1}))
+    with pytest.raises(ReplayError, match="has layout 1, this version reads 2; replay the recording again"):
         Replay.open(path)
     manifest.write_text(json.dumps(body | {"files": {}}))
     with pytest.raises(ReplayError, match=r"does not list alerts.ndjson, alerts.parquet, dead_letters.ndjson"):

@@ -56,7 +56,7 @@ def moments(rows: list[tuple[int, int, float]]) -> Moments:
     all_ = sorted([*rows, *((instrument, second + 1, 0.01) for instrument, second, _ in rows)])
     table = np.array([(instrument, second * S) for instrument, second, _ in all_], np.int64).reshape(-1, 2)
     ts = table[:, 1]
-    return Moments(table[:, 0], ts, ts, ts * 0, np.array([score for *_, score in all_], np.float64))
+    return Moments(table[:, 0], ts, ts, ts * 0, np.array([score for *_, score in all_], np.float64), ts * 0)
 
 
 def sweep(rows: list[tuple[int, int, float]], spec: TypologySpec = SPEC) -> Sweep:

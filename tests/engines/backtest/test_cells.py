@@ -104,7 +104,7 @@ def test_the_highest_score_of_a_cell_is_that_of_its_moments(
 ) -> None:
     instrument = np.array([row[0] for row in rows], np.int64)
     ts = np.array([row[1] for row in rows], np.int64)
-    moments = Moments(instrument, ts, ts, ts, np.array([row[2] for row in rows], np.float64))
+    moments = Moments(instrument, ts, ts, ts, np.array([row[2] for row in rows], np.float64), ts * 0)
     table = np.array([(of, first, first + length) for of, first, length in asked], np.int64).reshape(-1, 3).T
     found = highest(Cells(*table, np.zeros(len(asked), np.bool_)), moments)
     expected = [

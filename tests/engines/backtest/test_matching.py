@@ -9,7 +9,7 @@ from engines.backtest.matching import Window, alarms, judge
 from engines.backtest.results import Opened
 from engines.labels import Label
 from schemas.alerts import Severity
-from tests.engines.backtest.made import alert, opened
+from tests.engines.backtest.made import alert, label, opened
 
 S = 1_000_000_000
 PUMP = Label(
@@ -46,6 +46,16 @@ def test_another_instruments_episode_is_false() -> None:
     verdict = judge([PUMP], [opened(1040, instrument="B.X")])
     assert not verdict.catches
     assert [stray.opened.instrument for stray in verdict.false] == ["B.X"]
+
+
+def test_another_accounts_episode_is_false_and_one_that_names_none_is_not() -> None:
+    one = msgspec.structs.replace(label("1", 100, 200, "A.X"), accounts=["a1", "a2"])
+    named = [msgspec.structs.replace(opened(150), episode_id=name, account=name) for name in ("a1", "b9", "")]
+    verdict = judge([one], named)
+    assert [o.account for o in verdict.catches[0].opened] == ["", "a1"]
+    assert [stray.opened.account for stray in verdict.false] == ["b9"]
+    nobody = msgspec.structs.replace(one, accounts=[])
+    assert len(judge([nobody], named).catches[0].opened) == 3
 
 
 def test_any_typology_catches_and_the_delay_is_that_of_its_own() -> None:

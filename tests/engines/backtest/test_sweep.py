@@ -48,7 +48,14 @@ def told(instruments: list[list[tuple[float, int, int]]]) -> dict[int, list[Mome
 def columns(found: dict[int, list[Moment]]) -> Moments:
     rows = [(number, m.ts_event, m.ts_available, m.clock_ns) for number, ms in found.items() for m in ms]
     table = np.array(rows, np.int64).reshape(-1, 4)
-    return Moments(*table.T, np.array([m.score for ms in found.values() for m in ms], np.float64))
+    return Moments(*table.T, np.array([m.score for ms in found.values() for m in ms], np.float64), table[:, 0] * 0)
+
+
+def test_an_episode_of_one_account_is_not_over_by_another_ones() -> None:
+    one = spec(momentary=True)
+    ts = np.array([100, 101, 100, 101])
+    made = Moments(ts * 0, ts, ts, ts * 0, np.array([0.9, 0.9, 0.9, 0.9]), np.array([0, 0, 1, 1]))
+    assert runs(one, made, patience_ns=0).rings(0.5).tolist() == [0, 2]
 
 
 @given(st.lists(steps, max_size=3), st.booleans(), st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.55, 0.9, 0.95, 1.0]))

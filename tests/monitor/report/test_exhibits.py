@@ -166,3 +166,8 @@ def test_orders_are_listed(shown: tuple[Alert, Evidence], tmp_path: Any) -> None
     named = [one for one in pumped.evidence.inputs if one.topic == "orders"]
     assert len(table.rows) == len(named)
     assert {row[2] for row in table.rows} <= {"buy", "sell"}
+    account = str(table.rows[0][5])
+    subject = msgspec.structs.replace(pumped.subject, account=account)
+    (own,) = exhibits.orders(msgspec.structs.replace(pumped, subject=subject), Evidence.find(recording, [pumped]))
+    assert isinstance(own, Table)
+    assert own.rows == [row for row in table.rows if row[5] == account]

@@ -1,0 +1,80 @@
+"""Orders: frames of order events become tracks of scores, most of them of one account each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, MutableMapping
+
+from agents.flow import Arrival, Item, Scored
+from agents.state import InstrumentState
+from agents.text import fingerprint
+from agents.ticks import moments, note
+from engines.order_state import MINUTE_NS, OrderState
+from engines.orders import OrderEngine
+from engines.tracks import OrderUpdate
+from schemas.frames import Frame
+from schemas.journal import Clock
+from schemas.order_frames import OrderFrame
+from schemas.records import News
+
+
+async def orders(
+    items: AsyncIterator[Item],
+    state: MutableMapping[str, InstrumentState],
+    *,
+    engine: OrderEngine,
+    count: Callable[[dict[str, int]], None],
+) -> AsyncIterator[Item]:
+    """Apply order frames, news and the passing of time; rows that could not be used go to ``count``, by reason.
+
+    An instrument's orders are watched from its first order event on, with its ticks and its news. These are rules that
+    ask no model: they run at every level of the ladder.
+    """
+    deadlines = {key: at_ns for key, kept in state.items() if (at_ns := kept.deadlines_ns[1])}
+    async for item in items:
+        if isinstance(item, Arrival):
+            kept, value = state[item.key], item.value
+            known = isinstance(value, News) and fingerprint("text", value.document_id) in kept.documents
+            yield item
+            if kept.orders is None:
+                if not isinstance(value, OrderFrame):
+                    continue
+                kept.orders = engine.new_state()
+            watched, update = kept.orders, OrderUpdate()
+            if isinstance(value, OrderFrame):
+                update = engine.apply(watched, value)
+            elif isinstance(value, Frame):
+                update = _observed(engine, watched, value)
+            elif isinstance(value, News) and not known:
+                engine.hear(watched, value)
+            else:
+                continue
+            state[item.key] = kept
+            note(deadlines, item.key, watched.deadline_ns)
+            if update.counts:
+                count(update.counts)
+            for track in update.tracks:
+                yield Scored(item.key, track, item)
+        elif isinstance(item, Clock):
+            for at_ns in moments(deadlines, item.now_ns):
+                yield Clock(at_ns)
+                for key in [key for key, due_ns in deadlines.items() if due_ns <= at_ns]:
+                    kept = state[key]
+                    assert kept.orders is not None
+                    update = engine.advance(kept.orders, at_ns)
+                    note(deadlines, key, kept.orders.deadline_ns)
+                    state[key] = kept
+                    for track in update.tracks:
+                        yield Scored(key, track, None)
+        else:
+            yield item
+
+
+def _observed(engine: OrderEngine, watched: OrderState, frame: Frame) -> OrderUpdate:
+    """Let ticks be seen from a minute after the first order event on.
+
+    Of those nearer to it some may have come before there was a state, as both were packed into frames.
+    """
+    since_ns = watched.origin_ns + MINUTE_NS
+    if frame.ts_event.item(0) < since_ns:
+        frame = frame[frame.ts_event >= since_ns]
+    return engine.observe(watched, frame)
