@@ -32,8 +32,8 @@ BINS = 64
 _MEMORY_MINUTES = 240
 #: What is usual is known after so many samples of the depth, minutes of accounts, and moves of the price.
 _LEAST_DEPTHS, _LEAST_MINUTES, _LEAST_MOVES = 6, 50, 6
-#: Moves of the price over a minute that its usual one is made of; the least that it can be.
-_MOVES, _FLOOR = 120, 1e-6
+#: Minutes whose moves and messages make the usual ones; how often those are learnt anew; the least usual move.
+_MINUTES, _LEARN_MINUTES, _FLOOR = 120, 5, 1e-6
 #: Of a normal distribution: standard deviation over median and mean absolute deviation.
 _SD_OF_MEDIAN, _SD_OF_MEAN = 1.0 / NormalDist().inv_cdf(0.75), math.sqrt(math.pi / 2.0)
 
@@ -176,7 +176,7 @@ class OrderState(msgspec.Struct, array_like=True):
     """All that is kept of an instrument's orders.
 
     Times count from ``origin_ns``, the first event's, so that nothing depends on the clock on the wall. ``moves`` are
-    the last absolute returns of minutes with trades, ``minute_sd`` is the standard deviation that follows; ``depth``
+    absolute returns of the last minutes, ``minute_sd`` is the standard deviation that follows; ``depth``
     (units) is the median quoted size at the best price of a side, of ``depths``: (sample, units), oldest first;
     ``busy`` are the messages that the busiest hundredth of accounts' minutes exceeds, by ``rates``, faded numbers of
     such minutes by messages; ``crowded`` are the messages of all in a minute that one in twenty exceeds, of the last
@@ -192,6 +192,7 @@ class OrderState(msgspec.Struct, array_like=True):
     origin_ns: int = -1
     newest_ns: int = 0
     minute: int = 0
+    learnt_minute: int = 0
     next_minute_ns: int = 0
     pace_ns: int = 0
     next_ns: int = 0
@@ -248,12 +249,9 @@ class OrderState(msgspec.Struct, array_like=True):
                     link.units, link.trades = keep * link.units, keep * link.trades
 
     def turn(self, now_ns: int) -> None:
-        """Begin the minute that ``now_ns`` falls in: learn what is usual from those that have passed."""
-        passed = (now_ns - self.origin_ns) // MINUTE_NS - self.minute
-        self.minute += passed
+        """Begin the minute that ``now_ns`` falls in: keep what the one before it amounts to."""
+        self.minute = (now_ns - self.origin_ns) // MINUTE_NS
         self.next_minute_ns = self.origin_ns + (self.minute + 1) * MINUTE_NS
-        keep = math.exp2(-passed / _MEMORY_MINUTES)
-        self.rates = [count * keep for count in self.rates]
         for number in self.active:
             if account := self.accounts.get(number):
                 if account.messages:
@@ -261,25 +259,34 @@ class OrderState(msgspec.Struct, array_like=True):
                 account.messages = account.fills = account.peak = 0
         self.active = []
         self.counts.append(self.messages)
-        del self.counts[:-_MOVES]
+        del self.counts[:-_MINUTES]
         self.messages = 0
-        if len(self.counts) >= _LEAST_MOVES:
-            self.crowded = float(max(1, sorted(self.counts)[len(self.counts) * 19 // 20]))
+        if self.last_price:
+            if self.minute_price:
+                gap = self.minute - self.priced_minute
+                self.moves.append(abs(self.last_price / self.minute_price - 1.0) / math.sqrt(gap))
+                del self.moves[:-_MINUTES]
+            self.minute_price, self.priced_minute = self.last_price, self.minute
+        known = self.depth < math.inf and self.minute_sd < math.inf and self.busy < math.inf
+        if self.minute >= self.learnt_minute + (_LEARN_MINUTES if known else 1):
+            self._learn()
+
+    def _learn(self) -> None:
+        """Learn what is usual from what was kept."""
+        keep = math.exp2((self.learnt_minute - self.minute) / _MEMORY_MINUTES)
+        self.rates = [count * keep for count in self.rates]
+        self.learnt_minute = self.minute
         self.busy = self._rate_above(0.01)
         # A quote may come a minute after orders that it was before: what decides must not hang on who came first.
         last = (self.minute - 1) * MINUTE_NS // DEPTH_NS
-        known = [units for sample, units in self.depths if sample < last]
-        self.depth = (median(known) if len(known) >= _LEAST_DEPTHS else 0.0) or math.inf
-        if self.last_price:
-            if self.minute_price:
-                gap = max(1, self.minute - self.priced_minute)
-                self.moves.append(abs(self.last_price / self.minute_price - 1.0) / math.sqrt(gap))
-                del self.moves[:-_MOVES]
-            self.minute_price, self.priced_minute = self.last_price, self.minute
-            if len(self.moves) >= _LEAST_MOVES:
-                # What moved the price lately must not hide itself; half the mean where most minutes stand still.
-                usual = max(_SD_OF_MEDIAN * median(self.moves), 0.5 * _SD_OF_MEAN * sum(self.moves) / len(self.moves))
-                self.minute_sd = max(usual, _FLOOR)
+        units = [depth for sample, depth in self.depths if sample < last]
+        self.depth = (median(units) if len(units) >= _LEAST_DEPTHS else 0.0) or math.inf
+        if len(self.counts) >= _LEAST_MOVES:
+            self.crowded = float(max(1, sorted(self.counts)[len(self.counts) * 19 // 20]))
+        if len(self.moves) >= _LEAST_MOVES:
+            # What moved the price lately must not hide itself; half the mean where most minutes stand still.
+            usual = max(_SD_OF_MEDIAN * median(self.moves), 0.5 * _SD_OF_MEAN * sum(self.moves) / len(self.moves))
+            self.minute_sd = max(usual, _FLOOR)
 
     def orders_of(self, account: Account, side: int) -> Iterator[Order]:
         """Yield the account's open orders on a side, the oldest first."""
