@@ -6,8 +6,8 @@ was at first. Both must hold, the weaker decides; where nothing was known at fir
 measure of risk, not a pattern of misconduct.
 
 Regulation. IFRS 9 5.5.3 and 5.5.9: a significant increase in credit risk since initial recognition; Regulation (EU)
-575/2013 (CRR) Art. 178: default of an obligor; Delegated Regulation (EU) 2017/589 Art. 17: limits on counterparties are
-checked before trading.
+575/2013 (CRR) Art. 178: default of an obligor; Delegated Regulation (EU) 2017/589 Art. 17: credit risk is watched
+continuously after trading.
 
 Nothing in the daemon hears of statements yet: the score is told for who keeps a book of counterparties.
 """
