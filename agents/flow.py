@@ -80,8 +80,12 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
     arrival: Arrival | None
 
 
+class Settled(msgspec.Struct, frozen=True):
+    """All that there is for now has been given: what waits for more of one message's has it all."""
+
+
 _MODALITIES: dict[type, str] = {News: "text", TranscriptSegment: "calls", ChartSnapshot: "chart", AudioSegment: "audio"}
-Item = Arrival | Clock | Ladder | Fallback | Ticked | Lapsed | Heard | Scored | Score | Signal | Opening
+Item = Arrival | Clock | Ladder | Fallback | Ticked | Lapsed | Heard | Scored | Score | Signal | Opening | Settled
 
 
 def modality_of(value: Value) -> str:

@@ -10,14 +10,17 @@ from agents.forgetting import forgetting
 from agents.fusion import fusion
 from agents.media import media
 from agents.orders import orders
+from agents.scenarios import scenarios
 from agents.signals import signals
 from agents.state import InstrumentState
 from agents.text import text
 from agents.ticks import ticks
 from agents.triage import triage
 from engines.fusion import FusionModel
+from engines.instruments import Listing, SymbolMaster
 from engines.order_findings import OrderConfig
 from engines.orders import OrderEngine
+from engines.rules import NONE, RuleFile
 from engines.signals import SignalConfig
 from engines.text_labels import TextLabel
 from engines.ticks import TickEngine
@@ -35,7 +38,8 @@ class Engines:
     ``count`` takes ticks and orders that were set aside, by reason; ``skipped`` is told the modality of each text,
     chart and sound that the ladder left out; ``sector`` names an instrument's; ``made`` brings an alert's provenance up
     to date. An instrument is forgotten ``forget_ns`` after it was last heard of (0: never). ``labels`` judge texts,
-    each by its own typology, which stands in ``specs``; ``words`` are the parameters of the lexicon's.
+    each by its own typology, which stands in ``specs``; ``words`` are the parameters of the lexicon's. ``rules``
+    silence typologies and add scenarios, for instruments of which ``listing`` says what they ask.
     """
 
     ticks: TickEngine
@@ -53,12 +57,18 @@ class Engines:
     forget_ns: int = 0
     labels: Sequence[TextLabel] = ()
     words: WordsConfig = field(default_factory=WordsConfig)
+    rules: RuleFile = NONE
+    listing: Callable[[str], Listing] = SymbolMaster(()).listing
 
 
 def instrument(
     arrivals: AsyncIterator[Item], state: MutableMapping[str, InstrumentState], engines: Engines
 ) -> AsyncIterator[Item | Alert]:
-    """Ticks, orders, words, media, fusion, signals, triage: what each has to say comes out, among what passed."""
+    """Ticks, orders, words, media, fusion, signals, triage: what each has to say comes out, among what passed.
+
+    Where there are rules, scenarios come before triage.
+    """
+    rules, specs = engines.rules, engines.specs
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
     ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
     ordered = orders(ticked, state, engine=engines.orders, count=engines.count)
@@ -67,10 +77,14 @@ def instrument(
     seen = media(heard, state, skipped=engines.skipped)
     fused = fusion(seen, state, model=engines.fusion, bundle=engines.provenance.bundle)
     told = signals(fused, state, config=engines.signals, sector=engines.sector, bundle=engines.provenance.bundle)
+    if rules is not NONE:
+        names = {head: spec.name for head, spec in specs.items()}
+        told = scenarios(told, state, rules=rules, names=names, listing=engines.listing)
+        specs = rules.specs(specs)
     judged = triage(
         told,
         state,
-        specs=engines.specs,
+        specs=specs,
         subject=engines.subject,
         provenance=engines.provenance,
         configs=engines.configs,

@@ -10,6 +10,7 @@ import numpy as np
 from agents.flow import Arrival, Item, Scored, first_clock
 from agents.state import MarketState, seen_of
 from agents.triage import triage
+from engines.rules import NONE, RuleFile, overridden
 from engines.tracks import Track
 from engines.typologies import TypologySpec, market_wide
 from engines.typologies.market_wide import Crowd, CrowdConfig
@@ -29,9 +30,21 @@ def market(
     specs: Mapping[str, TypologySpec],
     subject: Callable[[str], Subject],
     provenance: Provenance,
+    rules: RuleFile = NONE,
 ) -> AsyncIterator[Item | Alert]:
-    """Crowds of openings, then triage."""
-    return triage(crowds(arrivals, state, config=config), state, specs=specs, subject=subject, provenance=provenance)
+    """Crowds of openings, then triage; where the rules silence what crowds are judged by, crowds are kept alone."""
+    crowded = crowds(arrivals, state, config=config)
+    if any(spec.name in rules.silent for spec in specs.values()):
+        crowded = unscored(crowded)
+    ruled = {head: overridden(spec, rules) for head, spec in specs.items() if spec.name not in rules.silent}
+    return triage(crowded, state, specs=ruled, subject=subject, provenance=provenance)
+
+
+async def unscored(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    """Let all pass but tracks."""
+    async for item in items:
+        if not isinstance(item, Scored):
+            yield item
 
 
 async def crowds(

@@ -10,6 +10,7 @@ import msgspec
 from agents.flow import Arrival
 from engines.episodes import Episode
 from engines.order_state import OrderState
+from engines.scenarios import Kept as Peaks
 from engines.signals import SignalState
 from engines.state import TickState
 from engines.tracks import Embedding
@@ -118,8 +119,9 @@ class InstrumentState(Watched):
     """
 
     __slots__ = (
-        "bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "orders", "signals", "sources", "ticks",
-    )  # fmt: skip
+        *("bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "orders", "peaks", "signals", "sources"),
+        "ticks",
+    )
 
     def __init__(self, ticks: TickState) -> None:
         super().__init__()
@@ -133,6 +135,7 @@ class InstrumentState(Watched):
         self.latest_ns = 0
         self.signals = SignalState()
         self.orders: OrderState | None = None
+        self.peaks: Peaks = {}
 
     @property
     def deadlines_ns(self) -> tuple[int, int]:
@@ -211,6 +214,7 @@ class InstrumentState(Watched):
                 self.sources,
                 self.orders.pack() if self.orders else b"",
                 [(*scope, running) for scope, running in self.episodes.items() if scope[1]],
+                self.peaks,
             )
         )
 
@@ -232,7 +236,7 @@ class InstrumentState(Watched):
         state.inputs_count, state.documents = packed.inputs_count, packed.documents
         state.bar, state.bar_end, state.bar_anomaly = packed.bar, packed.bar_end, packed.bar_anomaly
         state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
-        state.signals, state.sources = packed.signals, packed.sources
+        state.signals, state.sources, state.peaks = packed.signals, packed.sources, packed.peaks
         return state
 
 
@@ -301,6 +305,7 @@ class _Packed(msgspec.Struct, array_like=True):
     sources: dict[str, Seen] = msgspec.field(default_factory=dict)  # nor this
     orders: bytes = b""  # nor this
     accounts: list[tuple[str, str, OpenEpisode]] = []  # nor this: head, account and episode
+    peaks: Peaks = msgspec.field(default_factory=dict)  # nor this
 
 
 _encode = msgspec.msgpack.Encoder().encode

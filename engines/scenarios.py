@@ -25,12 +25,13 @@ ACCOUNTS = 64
 
 
 class Moment(NamedTuple):
-    """A typology's score above 0 at a time, of an account or ("") of the instrument as a whole."""
+    """A typology's score above 0 at a time (ns), of an account or ("") of the instrument as a whole."""
 
     ts: int
     typology: str
     account: str
     score: float
+    available: int = 0
 
 
 class Peaks(msgspec.Struct):
@@ -72,12 +73,13 @@ Kept = dict[str, Peaks]
 
 
 class Judged(NamedTuple):
-    """A scenario's score at a time, for an account or (""), and the peaks that it is made of."""
+    """A scenario's score at a time (ns), for an account or (""), and the peaks that it is made of."""
 
     ts: int
     account: str
     score: float
     peaks: tuple[float, ...]
+    available: int = 0
 
 
 def score(weights: Sequence[float], peaks: Sequence[float]) -> float:
@@ -95,11 +97,14 @@ def score(weights: Sequence[float], peaks: Sequence[float]) -> float:
 
 
 def judge(scenarios: Sequence[Scenario], kept: Kept, moments: Sequence[Moment]) -> list[list[Judged]]:
-    """Take moments in, in order of time, and return what each scenario says at those of its typologies."""
+    """Take moments in, in order of time, and return what each scenario says at those of its typologies.
+
+    A moment that comes behind a later one counts as of that one's time.
+    """
     weighed = [(s.within_ns, tuple(s.weights), tuple(s.weights.values())) for s in scenarios]
     longest_ns = max((s.within_ns for s in scenarios), default=0)
     found: list[list[Judged]] = [[] for _ in scenarios]
-    for ts, typology, account, value in moments:
+    for ts, typology, account, value, available in moments:
         own = kept.get(account)
         if own is None:
             own = kept[account] = Peaks()
@@ -111,7 +116,7 @@ def judge(scenarios: Sequence[Scenario], kept: Kept, moments: Sequence[Moment]) 
                 if typology in names:
                     peaks = _peaks(kept, of, names, now_ns - within_ns)
                     if peaks:
-                        said.append(Judged(ts, of, score(weights, peaks), peaks))
+                        said.append(Judged(now_ns, of, score(weights, peaks), peaks, available))
         if len(kept) > ACCOUNTS + 1:
             del kept[min((one.newest_ns, name) for name, one in kept.items() if name)[1]]
     for account, one in list(kept.items()):

@@ -84,7 +84,7 @@ class Thinner:
     Parameters
     ----------
     specs
-        A track's head → its typology, of which only ``hold_ns`` counts.
+        A track's head → its typology, of which only ``hold_ns`` counts; tracks of others are passed over.
     floor
         The least score that is a threshold.
     patience_ns
@@ -101,7 +101,7 @@ class Thinner:
     def feed(self, instrument: str, track: Track, clock_ns: int) -> list[Moment]:
         """Return the moments that are to be kept now that ``track`` has come."""
         n = len(track.score)
-        if not n:
+        if not n or track.head not in self._hold_ns:  # a scenario of rules that the journal brought
             return []
         scope = (instrument, track.head, track.account)
         run = self._runs.get(scope)

@@ -26,6 +26,7 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from monitor import kafka, probes
+from monitor.control import Follower
 from monitor.fence import Fence, end_process, vital
 from monitor.intake import Intake, faust_app
 from monitor.liveness import Pulse, stuck, unready
@@ -35,7 +36,7 @@ from monitor.stage import Stages, load_stages
 from monitor.swap import Swaps
 from monitor.tracing import tracer
 from monitor.worker import Worker
-from schemas.journal import Decides, Fallback
+from schemas.journal import Decides, Fallback, Rules
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ ENCODERS, ENCODERS_NICE = 10, 5
 TOPICS = (
     *(*INSTRUMENT_INPUTS, "journal", "checkpoints"),
     *(*MARKET_INPUTS, "market.journal", "market.checkpoints"),
-    *("scores", "signals", "alerts", "deadletters"),
+    *("scores", "signals", "alerts", "deadletters", "control"),
 )
 
 
@@ -113,12 +114,27 @@ async def serve(settings: Settings) -> None:
                 pool=pool,
                 metrics=metrics,
                 trace=trace,
+                rulebook=swaps.serving.rulebook,
             )
             for stage in swaps.serving
         ]
+
+        def check(rules: Rules) -> None:
+            for stage in swaps.serving:
+                stage.under(rules)
+
+        def changed() -> None:
+            for worker in workers:
+                worker.wake()
+
+        rules_read = asyncio.Event()
+        follower = Follower(settings, swaps.serving.rulebook, check, changed)
+        background.append(vital("following the control topic", follower.keep(rules_read)))
         bind(app, workers)
         pulse = Pulse(producer.client.force_metadata_update)
         try:
+            # What was published is known before the first message is judged.
+            await rules_read.wait()
             async with probes.serve(
                 settings.http_host,
                 settings.http_port,

@@ -20,6 +20,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 import msgspec
 import pyarrow as pa
 
+from schemas.journal import Rules
+
 CLOSING_KEY = b"\x00closing"
 #: A full checkpoint is due when a reader would have to read more records than this many a key, and some.
 RECORDS_PER_KEY = 2
@@ -35,7 +37,8 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     """What a checkpoint includes.
 
     ``epoch`` is the journal's where ``journal``, its next offset to read, stands; ``ordinal`` the messages applied so
-    far; ``offsets`` the next offset of every input; ``alerts`` the next offset of the alert partition.
+    far; ``offsets`` the next offset of every input; ``alerts`` the next offset of the alert partition; ``rules`` those
+    that were in effect.
     """
 
     epoch: int
@@ -47,6 +50,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     latest_ns: int
     level: int
     config: str
+    rules: Rules = Rules()  # 0.1.0 did not write it
 
 
 encode_closing = msgspec.msgpack.Encoder().encode

@@ -9,7 +9,8 @@ the messages that it covers be acknowledged. Recovery loads the last checkpoint,
 what that names, keeps back the alerts that are already there, and goes on live.
 
 A bundle is swapped between two turns: behind a checkpoint that includes all that the old one decided, and a step in the
-journal that names the new one, other agents go on over the same state, as they would after a restart.
+journal that names the new one, other agents go on over the same state, as they would after a restart. Rules take effect
+in the same way, before the first message of their time; a step in the journal holds them, so that needs no checkpoint.
 
 An exception ends the process: nothing here is caught and logged.
 """
@@ -27,17 +28,18 @@ from typing import Protocol
 
 import structlog
 
-from agents.flow import SHED_AT, Item, modality_of
+from agents.flow import SHED_AT, Item, Settled, modality_of
 from monitor import checkpoints, crashpoints
 from monitor.arrivals import arrival, dead_letter
 from monitor.checkpoints import Closing, Loaded, Span
 from monitor.journal import JournalWriter
 from monitor.outbox import Effects, Outbox
+from monitor.rulebook import NO_RULES, Rulebook
 from monitor.sequencer import JournalMismatchError, Pending, Sequencer, Taken
 from monitor.state import State, StateTable
 from schemas.alerts import Alert
 from schemas.errors import BadMessage
-from schemas.journal import RULES_ONLY, Clock, Decides, Entry, Fallback, Ladder, Run, Step
+from schemas.journal import RULES_ONLY, Clock, Decides, Entry, Fallback, Ladder, Rules, Run, Step
 from schemas.records import DeadLetter, Opening, Score, Signal
 
 log = structlog.get_logger(__name__)
@@ -55,6 +57,19 @@ LOST_S = 10.0
 Output = Item | Alert
 Effect = Output | DeadLetter
 Agent = Callable[[AsyncIterator[Item], StateTable[State]], AsyncIterator[Output]]
+
+
+class Deciding(Protocol):
+    """What decides in a lane, by which bundle and configuration."""
+
+    @property
+    def decides(self) -> Decides: ...
+
+    @property
+    def agent(self) -> Agent: ...
+
+
+Ruled = Callable[[Rules], Deciding]
 
 
 class Broker(Protocol):
@@ -94,12 +109,27 @@ class LaneConfig:
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """Who goes on in a lane; ``begin`` is called at that moment, between two turns, and ``begun`` is done then."""
+    """Who goes on in a lane; ``begin`` is called at that moment, between two turns, and ``begun`` is done then.
+
+    ``ruled`` tells who does under rules.
+    """
 
     decides: Decides
     agent: Agent
     begin: Callable[[], None]
     begun: asyncio.Future[None]
+    ruled: Ruled
+
+
+@dataclass(frozen=True, slots=True)
+class Unruled:
+    """What decides alike under whatever rules."""
+
+    decides: Decides
+    agent: Agent
+
+    def __call__(self, _: Rules) -> Deciding:
+        return self
 
 
 @dataclass(slots=True)
@@ -130,8 +160,15 @@ class Lane:
         outbox: Outbox,
         agent: Agent,
         on_turn: Callable[[list[Taken], float, float, float], None] | None = None,
+        ruled: Ruled | None = None,
+        rulebook: Rulebook | None = None,
     ) -> None:
         self._config = config
+        self._ruled = ruled or Unruled(config.decides, agent)
+        self._rulebook = rulebook or Rulebook()
+        self._rules = NO_RULES
+        self._ruling: Rules | None = None
+        self._reached_ns = 0
         self._broker = broker
         self._journal = journal
         self._outbox = outbox
@@ -152,7 +189,7 @@ class Lane:
         self._checkpoint: asyncio.Task[None] | None = None
         self._checkpoint_ordinal = -1
         self._span = Span()
-        self._entries: list[Entry] = []
+        self._entries: deque[deque[Step]] = deque()
         self._ready = False
         self._begun: set[str] = set()
         self._gaps: dict[str, int] = {}
@@ -198,10 +235,12 @@ class Lane:
         self._noted.append(fallback)
         self._wake.set()
 
-    def swap(self, decides: Decides, agent: Agent, begin: Callable[[], None]) -> asyncio.Future[None]:
+    def swap(
+        self, decides: Decides, agent: Agent, begin: Callable[[], None], ruled: Ruled | None = None
+    ) -> asyncio.Future[None]:
         """Let another agent go on after this turn; what is returned is done when it does, never where the lane ends."""
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._successor = Successor(decides, agent, begin, begun)
+        self._successor = Successor(decides, agent, begin, begun, ruled or Unruled(decides, agent))
         self._wake.set()
         return begun
 
@@ -229,9 +268,14 @@ class Lane:
             while True:
                 async for output in self._agent(self._source(), self._table):
                     self._outputs.append(output)
-                if self._successor is None or self._stopping:
+                if self._stopping:
                     break
-                await self._swap(self._successor)
+                if self._ruling is not None:
+                    await self._rule(self._ruling)
+                elif self._successor is not None:
+                    await self._swap(self._successor)
+                else:
+                    break
         except asyncio.CancelledError:
             # The next owner reads which alerts are there: what is on its way must have arrived by then.
             await self._outbox.flush()
@@ -263,11 +307,13 @@ class Lane:
             self.sequencer.latest_ns = closing.latest_ns
             self._ordinal = closing.ordinal
             self.status.level = closing.level
+            self._decide(closing.rules)
         self._applied = dict(self.sequencer.next_offset)
         start, epoch = (closing.journal, closing.epoch) if closing else (0, -1)
-        self._entries = await self._broker.read_journal(start, self._journal.epoch, epoch)
-        self._other_config = self._applied_by_another(closing.config if closing else "")
-        await self._journal.append(self._ordinal, [self._config.decides])
+        entries = await self._broker.read_journal(start, self._journal.epoch, epoch)
+        self._entries = deque(deque(entry.steps) for entry in entries)
+        self._other_config, own = self._applied_by_another(closing.config if closing else "")
+        await self._journal.append(self._ordinal, [own])
         self._seen_alerts, alerts_end = await self._broker.read_alert_ids(closing.alerts if closing else 0)
         self._outbox.alerts_end = alerts_end
         self._checkpoint_ordinal = self._ordinal
@@ -276,25 +322,51 @@ class Lane:
         for topic in self._config.topics:
             self._broker.seek(topic, self.sequencer.next_offset[topic])
 
-    def _applied_by_another(self, config: str) -> str:
+    def _applied_by_another(self, config: str) -> tuple[str, Decides]:
         """Return another decision configuration by which some of the journal was applied; "" where there is none.
 
-        ``config`` held before, "" where that is not known.
+        And what decides here at its end. ``config`` held before, "" where that is not known.
         """
-        own = self._config.decides.config
-        for step in (step for entry in self._entries for step in entry.steps):
-            if isinstance(step, Decides):
+        own, other = self._config.decides, ""
+        for step in (step for steps in self._entries for step in steps):
+            if isinstance(step, Rules):
+                own = self._ruled(step).decides
+            elif isinstance(step, Decides):
                 config = step.config
-            elif config not in ("", own):
-                return config
-        return ""
+            elif config not in ("", own.config):
+                other = other or config
+        return other, own
+
+    def _decide(self, rules: Rules) -> None:
+        """Let the agent of these rules decide from here on."""
+        if rules != self._rules:
+            deciding = self._ruled(rules)
+            self._config, self._agent = replace(self._config, decides=deciding.decides), deciding.agent
+            self._rules, self._reached_ns = rules, max(self._reached_ns, rules.effective_ns)
+
+    def _due(self) -> Rules | None:
+        """Return the rules that are to take effect now, None where those do that are to."""
+        # Those that were published stay in effect where the control topic lost them.
+        also = (self._rules,) if self._rules.offset >= 0 else ()
+        due = self._rulebook.at(max(self.sequencer.clock_ns, self._reached_ns), also)
+        return due if due != self._rules else None
+
+    async def _rule(self, rules: Rules) -> None:
+        self._ruling = None
+        self._decide(rules)
+        if self.status.recovered:
+            await self._journal.append(self._ordinal, [rules, self._config.decides])
+        told = {"stage": self._config.stage, "partition": self._config.partition}
+        log.info("rules in effect", **told, effective_ns=rules.effective_ns, config=self._config.decides.config)
 
     async def _swap(self, successor: Successor) -> None:
         # A worker that recovers with the new bundle then applies nothing again that the old one has applied.
         await self._checkpoint_now()
-        await self._journal.append(self._ordinal, [successor.decides])
-        self._config = replace(self._config, decides=successor.decides)
-        self._agent, self._successor = successor.agent, None
+        rules, self._rules, self._ruled = self._rules, NO_RULES, successor.ruled
+        self._config, self._agent = replace(self._config, decides=successor.decides), successor.agent
+        self._successor = None
+        self._decide(rules)
+        await self._journal.append(self._ordinal, [self._config.decides])
         successor.begin()
         successor.begun.set_result(None)
 
@@ -306,8 +378,13 @@ class Lane:
         if not self.status.recovered:
             async for item in self._recovery():
                 yield item
+            if self._ruling is not None:
+                return
         # What the old bundle's back ends told is journalled as the old one's.
         while not self._stopping and (self._successor is None or self._noted):
+            self._ruling = self._due()
+            if self._ruling is not None:
+                return
             steps, items = await self._next_turn()
             if not steps:
                 continue
@@ -318,6 +395,7 @@ class Lane:
                 arrived = await self._arrive(turn_item)
                 if arrived is not None:
                     yield arrived
+            yield Settled()
             applied_s = time.monotonic()
             await delivery
             journalled_s = time.monotonic()
@@ -331,6 +409,8 @@ class Lane:
     async def _recovery(self) -> AsyncIterator[Item]:
         async for item in self._recovered():
             yield item
+        if self._ruling is not None:
+            return
         if self._other_config and self._seen_alerts:
             log.warning(
                 "the decision configuration has changed since the last checkpoint, and what was journalled after it was"
@@ -356,8 +436,14 @@ class Lane:
         )
 
     async def _recovered(self) -> AsyncIterator[Item]:
-        for entry in self._entries:
-            for step in entry.steps:
+        """Yield what the journal names, up to rules that take effect in it."""
+        while self._entries:
+            steps = self._entries[0]
+            while steps:
+                step = steps.popleft()
+                if isinstance(step, Rules):
+                    self._ruling = step
+                    return
                 if isinstance(step, Run):
                     await self._wait_for(step)
                     for taken in self.sequencer.follow(step):
@@ -371,9 +457,10 @@ class Lane:
                     elif isinstance(step, Ladder):
                         self.status.level = step.level
                     yield step
+            yield Settled()
+            self._entries.popleft()
             await self._publish()
             self.status.progress_s = time.monotonic()
-        self._entries = []
 
     async def _wait_for(self, run: Run) -> None:
         """Wait until all of a journalled run is here.
@@ -406,9 +493,12 @@ class Lane:
             return [step], [step]
         idle = {t for t in self._config.topics if self._broker.at_end(t, self.sequencer.next_offset[t])}
         wall_ns = self._config.wall() if self._config.wall_moves_time else None
-        steps, items = self.sequencer.take(idle, limit=TURN_MESSAGES, wall_ns=wall_ns)
+        before_ns = self._rulebook.next_after(max(self.sequencer.clock_ns, self._reached_ns))
+        steps, items = self.sequencer.take(idle, limit=TURN_MESSAGES, wall_ns=wall_ns, before_ns=before_ns)
         self._refill()
-        if not steps and not self._stopping:
+        if self.sequencer.held and not steps:
+            self._reached_ns = before_ns
+        elif not steps and not self._stopping:
             if len(idle) == len(self._config.topics) and not any(self.sequencer.buffers.values()):
                 self.status.progress_s = time.monotonic()  # there is nothing to do
             # Messages wake the lane at once; the ends of topics, the clock and the checkpoint are looked at in between.
@@ -514,6 +604,7 @@ class Lane:
             latest_ns=self.sequencer.latest_ns,
             level=self.status.level,
             config=self._config.decides.config,
+            rules=self._rules,
         )
         return keys, self._table.keys() <= set(keys), closing, self._outbox.take_pending()
 

@@ -82,7 +82,8 @@ def require_configuration(alert: Alert, loaded: Loaded) -> None:
     made, all_ = alert.provenance, (loaded.stages, *loaded.others)
     market = of_market(alert)
     stages = [one.market if market else one.instrument for one in all_]
-    configs = [config for one in stages for config in one.configs or (one.decides.config,)]
+    ruled = [stage.under(one.rulebook.base) for one, stage in zip(all_, stages, strict=True)]
+    configs = [config for one in (*stages, *ruled) for config in one.configs or (one.decides.config,)]
     if made.config in configs:
         return
     decides = [one.decides for one in stages]
@@ -94,8 +95,8 @@ def require_configuration(alert: Alert, loaded: Loaded) -> None:
         )
     raise StartupError(
         f"Alert {alert.alert_id} was decided by configuration {made.config} of version {made.code_version}, here is"
-        f" {', '.join(configs)}: set bar_s, grace_ms, idle_grace_ms, forget_days, labels and pump"
-        " as they were (--config FILE), or use the version that made it."
+        f" {', '.join(configs)}: set bar_s, grace_ms, idle_grace_ms, forget_days, labels, pump and"
+        " rules (`tocsin rules show VERSION`) as they were (--config FILE), or use the version that made it."
     )
 
 

@@ -9,6 +9,7 @@ the market's is put into canonical order too.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -29,6 +30,7 @@ from monitor.errors import StartupError
 from monitor.history import HORIZON_NS, History, Place, Witness
 from monitor.journal import read_journal
 from monitor.recordings import Message
+from monitor.rulebook import NO_RULES, Rulebook
 from monitor.sequencer import SECOND_NS, JournalMismatchError, Pending, Sequencer, Taken
 from monitor.settings import Settings
 from monitor.stage import Stages
@@ -38,7 +40,7 @@ from schemas import codec
 from schemas.alerts import Alert, AlertEvent
 from schemas.errors import BadMessage
 from schemas.frames import Frame
-from schemas.journal import Clock, Decides, Ladder, Run, Step
+from schemas.journal import Clock, Decides, Ladder, Rules, Run, Step
 from schemas.records import DeadLetter, News, Opening, Score, Signal
 from schemas.topics import INSTRUMENT_INPUTS, MARKET, MARKET_INPUTS
 
@@ -249,7 +251,7 @@ async def by_journal(
                             yield item
                     if progress is not None:
                         progress(step.count)
-                elif not isinstance(step, Decides):
+                elif not isinstance(step, Decides | Rules):
                     level = step.level if isinstance(step, Ladder) else level
                     if isinstance(step, Clock):
                         replayed.clock_ns = max(replayed.clock_ns, step.now_ns)
@@ -280,21 +282,25 @@ def _until(steps: Iterable[Step], until_ns: int) -> Iterator[Step]:
 
 
 def _stretches(steps: Iterable[Step], stage: Stage, others: Sequence[Stage]) -> list[tuple[Stage, list[Step]]]:
-    """Return the steps cut where another bundle decides, each stretch with the stage of its bundle."""
+    """Return the steps cut where another bundle or other rules decide, each stretch with what does."""
     known = {one.decides.bundle: one for one in (*others, stage)}
-    cut: list[tuple[str, list[Step]]] = [(stage.decides.bundle, [])]
+    cut: list[tuple[str, Rules, list[Step]]] = [(stage.decides.bundle, NO_RULES, [])]
     for step in steps:
-        if isinstance(step, Decides) and step.bundle not in ("", cut[-1][0]):
-            cut.append((step.bundle, []))
-        cut[-1][1].append(step)
+        bundle, rules, found = cut[-1]
+        if isinstance(step, Rules):
+            cut.append((bundle, step, []))
+        elif isinstance(step, Decides) and step.bundle not in ("", bundle):
+            cut.append((step.bundle, rules, [step]))
+        else:
+            found.append(step)
     # One that only said that it would decide decided nothing.
-    cut = [(bundle, found) for bundle, found in cut if any(not isinstance(step, Decides) for step in found)]
-    if missing := sorted({bundle for bundle, _ in cut} - known.keys()):
+    cut = [one for one in cut if any(not isinstance(step, Decides) for step in one[2])]
+    if missing := sorted({bundle for bundle, _, _ in cut} - known.keys()):
         raise StartupError(
             f"The journal of the {stage.name} stage says that bundle {', '.join(missing)} decided part of it, given is"
             f" {', '.join(sorted(known))}: name the folder of each bundle by a --bundle of its own."
         )
-    return [(known[bundle], found) for bundle, found in cut]
+    return [(known[bundle].under(rules), found) for bundle, rules, found in cut]
 
 
 class Partitioned(Protocol):
@@ -424,6 +430,7 @@ async def instruments(
         stages.instrument,
         replayed,
         stages.specs,
+        stages.rulebook,
         progress,
         end_ns=end_ns,
         until_ns=until_ns,
@@ -444,7 +451,7 @@ async def market_of(replayed: Replayed, stages: Stages) -> None:
         for offset, (ts, _, _, value) in enumerate(told)
     )
     crowds = Replayed(replayed.sink)
-    await _history(heard, stages.market, crowds, stages.specs, until_ns=replayed.clock_ns)
+    await _history(heard, stages.market, crowds, stages.specs, stages.rulebook, until_ns=replayed.clock_ns)
     replayed.alerts += crowds.alerts
 
 
@@ -453,6 +460,7 @@ async def _history(
     stage: Stage,
     replayed: Replayed,
     specs: Mapping[str, TypologySpec],
+    rulebook: Rulebook,
     progress: Callable[[Message], None] | None = None,
     *,
     end_ns: int = 0,
@@ -467,10 +475,16 @@ async def _history(
     if replayed.sink is not None:
         replayed.sink.begin_stage()
     heard = partial(_heard, level)
+    rules_at_ns = 0
+
+    def waits(key: str, second_ns: int) -> bool:
+        # Where rules take effect, ticks of before and after are told apart.
+        return 0 < rules_at_ns <= second_ns or _waits(replayed.table, specs, key, second_ns)
+
     history = History(
         messages,
         stage.topics,
-        partial(_waits, replayed.table, specs),
+        waits,
         end_ns,
         sliced=sliced,
         # What looks into orders hears of news at every level.
@@ -478,19 +492,27 @@ async def _history(
         begin=partial(_begin_encoding, stage, heard, pool),
         since=since or Place(),
     )
+    given_items = iter(history)
+    rules_at_ns = rulebook.next_after(history.clock_ns)
     replayed.clock_ns = history.clock_ns
     if replayed.sink is not None and history.clock_ns:
         replayed.sink.take(Clock(history.clock_ns))
     replayed.witness = Witness() if sliced else None
     stopped: Place | None = None
+    # The second at which other rules take effect, and what was given then: theirs to judge.
+    held: list[Clock] = []
+    decided_ns = history.clock_ns
 
     async def items() -> AsyncIterator[Item]:
         nonlocal stopped
         yield Ladder(level, "as asked" if level else "as it was")
-        for given in history:
+        for given in itertools.chain([held.pop()] if held else [], given_items):
             if isinstance(given, Clock):
                 if stop_ns and given.now_ns >= stop_ns:
                     stopped = history.place(replayed.clock_ns)
+                    return
+                if 0 < rules_at_ns <= given.now_ns:
+                    held.append(given)
                     return
                 replayed.clock_ns = given.now_ns
                 yield given
@@ -505,11 +527,18 @@ async def _history(
             if item is not None:
                 yield item
         if (end_ns := until_ns - until_ns % SECOND_NS) > replayed.clock_ns:
+            if 0 < rules_at_ns <= end_ns:
+                held.append(Clock(end_ns))
+                return
             replayed.clock_ns = end_ns
             yield Clock(end_ns)
 
-    await _drive(stage, items(), replayed)
-    return stopped
+    while True:
+        await _drive(stage.under(rulebook.at(decided_ns)), items(), replayed)
+        if not held:
+            return stopped
+        decided_ns = rules_at_ns
+        rules_at_ns = rulebook.next_after(decided_ns)
 
 
 def _heard(level: int, value: Value) -> bool:
@@ -539,7 +568,9 @@ def _waits(table: Mapping[str, State], specs: Mapping[str, TypologySpec], key: s
     if ticks_ns <= second_ns or 0 < orders_ns <= second_ns:
         return True
     return any(
-        specs[head].hold_ns < HORIZON_NS or 0 < episodes.deadline(specs[head], running.episode) <= second_ns
+        (spec := specs.get(head)) is None  # rules that are not in effect any more had it
+        or spec.hold_ns < HORIZON_NS
+        or 0 < episodes.deadline(spec, running.episode) <= second_ns
         for (head, _), running in kept.episodes.items()
     )
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from engines.instruments import SymbolMaster
 from engines.library import library
 from engines.rule_text import RulesError, duration, read, written
-from engines.rules import RuleFile, Scenario, overridden, parameters
+from engines.rules import NONE, RuleFile, Scenario, overridden, parameters
 from engines.typologies import TypologySpec
 from monitor.errors import StartupError
 from monitor.render import clock
+from monitor.rulebook import NO_RULES
+from schemas.journal import Rules
 
 
 def read_rules(path: Path) -> tuple[str, RuleFile]:
@@ -30,6 +33,32 @@ def read_rules(path: Path) -> tuple[str, RuleFile]:
         return text, read(text)
     except RulesError as error:
         raise StartupError("\n".join(mistakes(path, error))) from error
+
+
+def load_rules(path: Path | None) -> Rules:
+    """Return the rules that the monitor is started with, as journals hold them; none where there is no file.
+
+    Raises
+    ------
+    StartupError
+        It cannot be read, or has mistakes.
+    """
+    if path is None:
+        return NO_RULES
+    text, rules = read_rules(path)
+    return Rules(rules.effective_ns, -1, text)
+
+
+@lru_cache(16)
+def rules_of(told: Rules) -> RuleFile:
+    """Return what rules in a journal say.
+
+    Raises
+    ------
+    RulesError
+        This release cannot read them.
+    """
+    return read(told.text) if told.text else NONE
 
 
 def mistakes(path: Path, error: RulesError) -> list[str]:

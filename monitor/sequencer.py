@@ -73,6 +73,7 @@ class Sequencer:
         self.next_offset: dict[str, int] = dict.fromkeys(topics, 0)
         self.clock_ns = clock_ns
         self.latest_ns = 0
+        self.held = False
         self._overtake_ns = overtake_ns
 
     def push(self, topic: str, message: Pending) -> bool:
@@ -92,7 +93,7 @@ class Sequencer:
         return min((head.sent_ms for head in heads if head.refusal is None), default=0)
 
     def take(
-        self, idle: Collection[str], *, limit: int, wall_ns: int | None = None
+        self, idle: Collection[str], *, limit: int, wall_ns: int | None = None, before_ns: int = 0
     ) -> tuple[list[Step], list[Clock | Taken]]:
         """Decide what is next, as far as it can be decided now.
 
@@ -104,7 +105,10 @@ class Sequencer:
             Messages to take at most.
         wall_ns
             Now, where the wall may move time on while everything is idle.
+        before_ns
+            A whole second that time must not reach yet, 0: none. ``held`` tells whether it would have.
         """
+        self.held = False
         steps: list[Step] = []
         items: list[Clock | Taken] = []
         while len(items) < limit:
@@ -117,13 +121,17 @@ class Sequencer:
                 break
             if not heads:
                 if wall_ns is not None and self.latest_ns and wall_ns - self.latest_ns < HISTORY_NS:
-                    self._pass_time(wall_ns, steps, items)
+                    self.held = 0 < before_ns <= wall_ns
+                    self._pass_time(before_ns - 1 if self.held else wall_ns, steps, items)
                 break
             heads.sort()
             horizon_ns = heads[0][0] + self._overtake_ns
             for ts, _, topic in heads:
                 head = self.buffers[topic][0]
                 if ts > horizon_ns:
+                    return steps, items
+                if 0 < before_ns <= ts:
+                    self.held = before_ns <= heads[0][0]  # else what is earlier is still being encoded
                     return steps, items
                 if head.ready is None or head.ready():
                     self._pass_time(ts, steps, items)

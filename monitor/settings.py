@@ -54,6 +54,10 @@ class Settings(BaseSettings):
         None,
         description="File of thresholds of pump_and_dump that `tocsin train pump_trades` made; default: the shipped.",
     )
+    rules: Path | None = Field(
+        None,
+        description="Rule file in YAML (`tocsin rules`) in effect until others are published; default: none.",
+    )
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
 
     cache: Path = Field(

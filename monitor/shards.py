@@ -119,10 +119,15 @@ def job_of(
         damaged="skip" if recording.damage else "refuse",
         wanted=wanted,
         level=level,
-        decides=loaded.stages.instrument.decides,
+        decides=_decides(loaded),
         version=code_version(),
         written=written,
     )
+
+
+def _decides(loaded: Loaded) -> Decides:
+    about = loaded.stages.about
+    return Decides(about["bundle"], about["config"])
 
 
 def deal(weights: Mapping[bytes, float], shards: int) -> list[frozenset[bytes]]:
@@ -246,10 +251,10 @@ def _opened(job: Job) -> tuple[Recording, Loaded]:
                 " name a place that all workers share."
             )
         loaded = load(job.settings.model_copy(update={"symbols": job.settings.symbols or recording.symbols}))
-        if (decides := loaded.stages.instrument.decides) != job.decides:
+        if (decides := _decides(loaded)) != job.decides:
             raise StartupError(
                 f"Bundle {decides.bundle} decides by {decides.config[:12]}… at a worker, {job.decides.bundle} by"
-                f" {job.decides.config[:12]}… here: give all workers the same bundle, symbols and labels."
+                f" {job.decides.config[:12]}… here: give all workers the same bundle, symbols, labels and rules."
             )
         gc.collect()
         gc.freeze()

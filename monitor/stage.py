@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from engines.fusion import FusionModel
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.order_findings import OrderConfig
 from engines.orders import OrderEngine
+from engines.rules import LABEL_PREFIX, NONE, RuleFile, configured, overridden
 from engines.signals import SignalConfig
 from engines.thresholds import PumpFile, read_pump
 from engines.ticks import TickConfig, TickEngine
@@ -33,15 +35,19 @@ from monitor.errors import StartupError
 from monitor.labels import load_labels
 from monitor.lane import Output
 from monitor.recording_format import code_version
+from monitor.rulebook import Rulebook
+from monitor.rules import load_rules, rules_of
 from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
 from schemas.alerts import Provenance, identity
-from schemas.journal import Decides, Fallback
+from schemas.journal import Decides, Fallback, Rules
 from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
 DAY_NS = 86_400_000_000_000
+#: Rules whose agents are kept: of the lanes of a stage each asks for the same.
+RULED = 8
 
 #: A track's head → the typology that judges it, of instruments and of the market.
 SPECS: dict[str, TypologySpec] = {
@@ -58,9 +64,10 @@ MARKET_SPECS: dict[str, TypologySpec] = {"market_wide": market_wide.SPEC}
 class Stages:
     """The stages, in the order in which records pass through them, and what probes and logs tell of them.
 
-    ``master`` and ``run_id`` stay what they are for as long as the process runs, whichever bundle serves. ``specs`` is
-    a track's head → the typology that judges it, of all stages; ``lineage`` is the bundle's and of what thresholds were
-    learnt from, ``labels`` the names of what texts are judged by whose examples are of no known time.
+    ``master``, ``run_id`` and ``rulebook`` stay what they are for as long as the process runs, whichever bundle serves;
+    ``rulebook`` knows the rules of ``TOCSIN_RULES``. ``specs`` is a track's head → the typology that judges it, of all
+    stages; ``lineage`` is the bundle's and of what thresholds were learnt from, ``labels`` the names of what texts are
+    judged by whose examples are of no known time.
     """
 
     instrument: Stage
@@ -71,6 +78,7 @@ class Stages:
     labels: Sequence[str]
     master: SymbolMaster
     run_id: str
+    rulebook: Rulebook
 
     def __iter__(self) -> Iterator[Stage]:
         return iter((self.instrument, self.market))
@@ -103,7 +111,7 @@ def load_stages(
     Raises
     ------
     StartupError
-        The bundle fails its digests, or the symbol master or a label cannot be read.
+        The bundle fails its digests, or the symbol master, a label or the rules cannot be read.
     """
     about: dict[str, Any] = {}
 
@@ -184,49 +192,94 @@ def load_stages(
         forget_ns=forget_ns,
         labels=labels,
         words=heard,
+        listing=master.listing,
     )
 
-    def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
-        return instrument(items, table, engines)
+    # Each of these refers to those above it only: what is let go must not wait for the collector of cycles.
+    def decided(config: str, mine: Engines, ruled: Callable[[Rules], Stage]) -> Stage:
+        def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
+            return instrument(items, table, mine)
 
-    def market_agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
-        # No model of the bundle has a say in it.
-        told = msgspec.structs.replace(
-            provenance, config=market_decides, bundle="", engine="", backend="", precision=""
-        )
-        return market(items, table, config=crowd, specs=MARKET_SPECS, subject=master.subject, provenance=told)
-
-    about |= {
-        "bundle": bundle.id,
-        "backend": session.backend,
-        "members": sorted(members.encoders),
-        "config": stage_decides,
-        "labels": [label.file.name for label in labels],
-        "symbols": str(Path(settings.symbols or DEFAULT_SYMBOLS).name),
-    }
-    return Stages(
-        instrument=Stage(
+        return Stage(
             name="instrument",
             topics=INSTRUMENT_INPUTS,
             journal="journal",
             checkpoints="checkpoints",
-            decides=Decides(bundle.id, stage_decides),
-            configs=(decides, order_decides),
+            decides=Decides(bundle.id, config),
+            configs=(mine.provenance.config, *dict.fromkeys(mine.configs.values())),
             agent=agent,
             unpack=InstrumentState.unpack,
+            ruled=ruled,
             encoders=members.encoders,
-        ),
-        market=Stage(
+        )
+
+    @lru_cache(RULED)
+    def ruled(told: Rules) -> Stage:
+        rules = rules_of(told)
+        weighed = {name for scenario in rules.scenarios for name in scenario.weights if name.startswith(LABEL_PREFIX)}
+        if missing := sorted(weighed - specs.keys()):
+            raise ValueError(f"a scenario weighs {', '.join(missing)}, of which there is no label in TOCSIN_LABELS")
+        mine = replace(
+            engines,
+            ticks=TickEngine(configured(config, rules)),
+            orders=OrderEngine(configured(order_config, rules)),
+            words=configured(heard, rules),
+            configs={head: identity(of, rules.digest) for head, of in engines.configs.items()},
+            specs={head: overridden(spec, rules) for head, spec in specs.items()},
+            provenance=msgspec.structs.replace(provenance, config=identity(decides, rules.digest)),
+            rules=rules,
+        )
+        return decided(identity(stage_decides, rules.digest), mine, _once)
+
+    def market_decided(config: str, rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
+        # No model of the bundle has a say in it.
+        told = msgspec.structs.replace(provenance, config=config, bundle="", engine="", backend="", precision="")
+        mine = configured(crowd, rules)
+
+        def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
+            return market(
+                items, table, config=mine, specs=MARKET_SPECS, subject=master.subject, provenance=told, rules=rules
+            )
+
+        return Stage(
             name="market",
             topics=MARKET_INPUTS,
             journal="market.journal",
             checkpoints="market.checkpoints",
-            decides=Decides("", market_decides),
-            agent=market_agent,
+            decides=Decides("", config),
+            agent=agent,
             unpack=MarketState.unpack,
-        ),
+            ruled=ruled,
+        )
+
+    @lru_cache(RULED)
+    def market_ruled(told: Rules) -> Stage:
+        rules = rules_of(told)
+        return market_decided(identity(market_decides, rules.digest), rules, _once)
+
+    rulebook = before.rulebook if before else Rulebook(load_rules(settings.rules))
+    base, served = rulebook.base, decided(stage_decides, engines, ruled)
+    try:
+        config_told = served.under(base).decides.config
+    except ValueError as error:
+        raise StartupError(
+            f"{settings.rules} cannot be followed ({error}): change it, or unset TOCSIN_RULES."
+        ) from error
+    about |= {
+        "bundle": bundle.id,
+        "backend": session.backend,
+        "members": sorted(members.encoders),
+        "config": config_told,
+        "rules": rules_of(base).version,
+        "labels": [label.file.name for label in labels],
+        "symbols": str(Path(settings.symbols or DEFAULT_SYMBOLS).name),
+    }
+    return Stages(
+        instrument=served,
+        market=market_decided(market_decides, NONE, market_ruled),
         about=about,
-        specs=specs | MARKET_SPECS,
+        specs=rules_of(base).specs(specs)
+        | {head: overridden(spec, rules_of(base)) for head, spec in (specs | MARKET_SPECS).items()},
         lineage=[
             *bundle.manifest.lineage,
             *([pump.source] if pump else []),
@@ -235,7 +288,12 @@ def load_stages(
         labels=[label.file.name for label in labels if not label.file.source],
         master=master,
         run_id=provenance.run_id,
+        rulebook=rulebook,
     )
+
+
+def _once(rules: Rules) -> Stage:
+    raise AssertionError(f"asked for rules of {rules.effective_ns} of a stage under rules: ask the one without")
 
 
 def load_pump(path: Path | None) -> PumpFile | None:

@@ -30,12 +30,13 @@ from monitor.journal import FencedError, JournalWriter, read_journal
 from monitor.lane import Agent, Lane, LaneConfig
 from monitor.metrics import Metrics
 from monitor.outbox import Outbox, source_of, sources_of
+from monitor.rulebook import Rulebook
 from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.state import State
 from monitor.tracing import Trace
 from schemas.alerts import Alert
-from schemas.journal import Decides, Entry, Fallback
+from schemas.journal import Decides, Entry, Fallback, Rules
 
 log = structlog.get_logger(__name__)
 EXIT_LANE = 70
@@ -178,8 +179,9 @@ class LaneBroker:
 class Stage:
     """A scope's inputs and what is done with them, in which topics it keeps its journal and its checkpoints.
 
-    ``decides`` is the bundle and the digest of all that decides, ``configs`` those of its parts that alerts name, if it
-    has several. ``encoders`` make embeddings of records, by modality.
+    ``decides`` is the bundle and the digest of all that decides where no rules are in effect, ``configs`` those of its
+    parts that alerts name, if it has several; ``ruled`` is what decides under rules, or raises a ValueError where they
+    cannot be followed. ``encoders`` make embeddings of records, by modality.
     """
 
     name: str
@@ -189,8 +191,13 @@ class Stage:
     decides: Decides
     agent: Agent
     unpack: Callable[[bytes], State]
+    ruled: Callable[[Rules], Stage]
     encoders: Mapping[str, Encode] = field(default_factory=dict)
     configs: tuple[str, ...] = ()
+
+    def under(self, rules: Rules) -> Stage:
+        """Return the stage as it decides under rules, itself where there are none."""
+        return self.ruled(rules) if rules.text else self
 
 
 class Worker:
@@ -207,6 +214,7 @@ class Worker:
         pool: Executor,
         metrics: Metrics,
         trace: Trace | None,
+        rulebook: Rulebook,
     ) -> None:
         self._settings = settings
         self._name = name
@@ -216,6 +224,7 @@ class Worker:
         self._pool = pool
         self._metrics = metrics
         self._trace = trace
+        self._rulebook = rulebook
         self.lanes: dict[int, Lane] = {}
         self._draining = False
         self.given_back_s = 0.0
@@ -270,6 +279,11 @@ class Worker:
         found.ready = lambda: started is None or started.done()
         found.embedding, found.drop = start, drop
 
+    def wake(self) -> None:
+        """Have every lane look at the rulebook again."""
+        for lane in self.lanes.values():
+            lane.wake()
+
     def note(self, fallback: Fallback) -> None:
         """Have each lane's journal say that another back end serves, where this stage asks any."""
         for lane in self.lanes.values() if self.stage.encoders else ():
@@ -285,7 +299,7 @@ class Worker:
         self.stage = stage
         ends = [
             [
-                lane.swap(stage.decides, stage.agent, partial(self._begin, partition, lane, stage)),
+                lane.swap(stage.decides, stage.agent, partial(self._begin, partition, lane, stage), stage.under),
                 self._tasks[partition],
             ]
             for partition, lane in self.lanes.items()
@@ -344,6 +358,8 @@ class Worker:
                 ),
                 agent=self.stage.agent,
                 on_turn=self._metrics.turn,
+                ruled=self.stage.under,
+                rulebook=self._rulebook,
             )
             self.lanes[partition], self._brokers[partition], self._serving[partition] = lane, broker, self.stage
             task = asyncio.create_task(lane.run(), name=f"{name}-{partition}")

@@ -17,6 +17,7 @@ import numpy as np
 
 from schemas import frames, journal, media, order_frames
 from schemas.alerts import AlertEvent
+from schemas.control import RuleChange
 from schemas.errors import REASONS as REASONS
 from schemas.errors import BadMessage as BadMessage
 from schemas.frames import Frame
@@ -77,6 +78,7 @@ Value = (
     | AlertEvent
     | journal.Entry
     | journal.Claim
+    | RuleChange
 )
 F = TypeVar("F", Frame, OrderFrame)
 
@@ -96,11 +98,12 @@ _TYPES: dict[str, Any] = {
     "alerts": AlertEvent,
     "journal": journal.Entry | journal.Claim,
     "market.journal": journal.Entry | journal.Claim,
+    "control": RuleChange,
 }
 _DECODERS: dict[str, Callable[[bytes], Any]] = {topic: msgspec.json.Decoder(of).decode for topic, of in _TYPES.items()}
 _WORDS = frozenset({"documents", "news", "transcripts"})
 #: What the monitor itself writes: its times are its own.
-_OWN = frozenset({"scores", "signals", "market", "deadletters", "alerts", "journal", "market.journal"})
+_OWN = frozenset({"scores", "signals", "market", "deadletters", "alerts", "journal", "market.journal", "control"})
 #: topic → the record's field that the message's key repeats; no entry: any key will do.
 _KEYS = {
     "orders": "instrument",

@@ -54,7 +54,19 @@ class Decides(msgspec.Struct, frozen=True, array_like=True, tag="d"):
     config: str
 
 
-Step = Run | Clock | Ladder | Fallback | Decides
+class Rules(msgspec.Struct, frozen=True, array_like=True, tag="u"):
+    """From here on the rules of ``text`` are in effect; "" are none.
+
+    They were to be from ``effective_ns`` of event time on, and stand at ``offset`` of the control topic: -1 are those
+    that the author was started with, -2 none.
+    """
+
+    effective_ns: int = 0
+    offset: int = -2
+    text: str = ""
+
+
+Step = Run | Clock | Ladder | Fallback | Decides | Rules
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, tag="e"):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas import alerts, journal, records
+from schemas import alerts, control, journal, records
 
 DAY_MS = 86_400_000
 Codec = Literal["json", "arrow", "json or arrow", "media", "bytes"]
@@ -203,6 +203,18 @@ TOPICS: tuple[Topic, ...] = (
         copartitioned=False,
         partitions=1,
         doc="The state of the market's scope.",
+    ),
+    Topic(
+        name="control",
+        key="name",
+        records=(control.RuleChange,),
+        codec="json",
+        scope="none",
+        retention_ms=-1,
+        compacted=True,
+        copartitioned=False,
+        partitions=1,
+        doc="What people tell the running monitor: rules. Key: `rules/VERSION`.",
     ),
     Topic(
         name="deadletters",

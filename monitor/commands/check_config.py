@@ -28,8 +28,8 @@ def check_config(
 ) -> None:
     """Print every setting, its value and where it comes from, and check what it names.
 
-    Checked are the model bundle's digests, the symbol master and the labels; with --online the broker and its topics.
-    Exit code 1 if something is wrong, with a sentence on each.
+    Checked are the model bundle's digests, the symbol master, the labels and the rules; with --online the broker and
+    its topics. Exit code 1 if something is wrong, with a sentence on each.
     """
     from rich.console import Console
     from rich.table import Table
@@ -75,6 +75,7 @@ def _files(settings: Settings) -> list[str]:
     from engines.bundle import DEFAULT, Bundle, BundleError
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
     from monitor.labels import load_labels
+    from monitor.rules import load_rules
     from monitor.stage import load_pump
 
     problems = []
@@ -91,6 +92,10 @@ def _files(settings: Settings) -> list[str]:
         load_pump(settings.pump)
     except StartupError as error:
         problems.append(f"TOCSIN_PUMP: {error}")
+    try:
+        load_rules(settings.rules)
+    except StartupError as error:
+        problems += [f"TOCSIN_RULES: {sentence}" for sentence in str(error).splitlines()]
     try:
         SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
     except (ValueError, OSError) as error:

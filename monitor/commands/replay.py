@@ -108,6 +108,10 @@ def replay(
         list[Path] | None,
         typer.Option(help="Another model bundle [TOCSIN_BUNDLE]; of journals one for each that they name."),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Rule file [TOCSIN_RULES]; a journal says itself which rules were in effect, and where."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings in TOML or YAML, over those of the environment.")
     ] = None,
@@ -168,7 +172,7 @@ def replay(
             what = "--alert" if alert is not None else "--check-lookahead"
             raise StartupError(f"{what} makes no use of {', '.join(given)}: leave that out.")
     bundles = bundle or []
-    settings = load(config, bundle=bundles[0] if bundles else None, bootstrap=bootstrap, prefix=prefix)
+    settings = load(config, bundle=bundles[0] if bundles else None, rules=rules, bootstrap=bootstrap, prefix=prefix)
     wanted = _range(begin, end, warm_up, instruments, offsets or [])
     if alert is not None:
         from monitor.commands.replay_checks import prove
@@ -192,6 +196,8 @@ def replay(
         journals = recording is None or (not by_history and "journal" in recording.topics)
         if not journals and bundles[1:]:
             raise StartupError("History is replayed with one bundle: leave the other --bundle out.")
+        if journals and rules is not None:
+            raise StartupError("Journals say which rules were in effect, and where: for --rules say --history as well.")
         if journals and (speed or wanted.offsets):
             raise StartupError(
                 "Journals are applied from their beginning, partition by partition: for --speed or --offsets say"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from getpass import getuser
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from monitor.commands.options import Bootstrap, Prefix
 from monitor.errors import StartupError
 from monitor.settings import load
 
@@ -140,6 +144,80 @@ def diff(old: File, new: File) -> None:
     console.print(plain(ids(before, after)), soft_wrap=True)
     if before.digest != after.digest:
         raise typer.Exit(1)
+
+
+@app.command()
+def publish(
+    file: File,
+    reason: Annotated[str, typer.Option(help="Why: it stands in the topic beside the rules.")],
+    author: Annotated[str, typer.Option(help="Who.", default_factory=getuser, show_default="the user's name")],
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Send rules to every running worker, by the control topic; they take effect at their time, without a restart.
+
+    A file without `effective_from` is of now, of the wall's clock: a stream that is played from the past never comes to
+    that. A version is published once. Each partition takes them up where its event time comes to `effective_from`, and
+    its journal says so.
+
+    Example: `tocsin rules publish rules.yaml --reason "Pumps of smaller rises, ticket 4711"`
+    """
+    from monitor.control import change_of, read, refuse
+    from monitor.control import publish as send
+    from monitor.render import clock
+    from monitor.rules import read_rules
+
+    text, rules = read_rules(file)
+    settings = load(bootstrap=bootstrap, prefix=prefix)
+    now_ns = time.time_ns()
+    change = change_of(
+        text, rules.version, effective_ns=rules.effective_ns, now_ns=now_ns, author=author, reason=reason
+    )
+    refuse(change, asyncio.run(read(settings)))
+    offset = asyncio.run(send(settings, change))
+    typer.echo(f"version {rules.version} stands at offset {offset}, in effect from {clock(change.effective_ns)} UTC")
+
+
+@app.command()
+def show(
+    version: Annotated[str | None, typer.Argument(help="Print the rules of this version.", show_default=False)] = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """List the rules that were published, and which are in effect for events of now; print those of a version.
+
+    Rules that a worker was started with (TOCSIN_RULES) are in effect before the first of these.
+
+    Example: `tocsin rules show`
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from monitor.control import read
+    from monitor.render import clock, plain
+    from monitor.rulebook import Rulebook
+
+    found = [one for one in asyncio.run(read(load(bootstrap=bootstrap, prefix=prefix))) if one.change is not None]
+    if version is not None:
+        texts = {one.change.version: one.change.text for one in found if one.change is not None}
+        if version not in texts:
+            raise StartupError(f"version: expected one of {', '.join(texts) or 'none'}, found {version!r}.")
+        typer.echo(texts[version], nl=False)
+        return
+    book, now_ns = Rulebook(), time.time_ns()
+    for one in found:
+        book.add(one.rules)
+    serves = book.at(now_ns).offset
+    table = Table("", "version", "in effect from (UTC)", "author", "reason", "published", box=None, pad_edge=False)
+    for one in found:
+        change = one.change
+        assert change is not None
+        later = change.effective_ns > now_ns
+        mark = "[green]in effect" if one.offset == serves else "[yellow]to come" if later else "[dim]over"
+        times = clock(change.effective_ns), clock(change.published_ns)
+        table.add_row(mark, plain(change.version), times[0], plain(change.author), plain(change.reason), times[1])
+    console = Console(soft_wrap=True)
+    console.print(table if found else "none were published")
 
 
 def _typology(rules: RuleFile, name: str) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schemas import alerts, codec, frames, journal, order_frames, records
+from schemas import alerts, codec, control, frames, journal, order_frames, records
 from tests import messages
 
 MESSAGES = Path(__file__).parent / "messages"
@@ -261,6 +261,27 @@ EXAMPLES: tuple[Example, ...] = (
             epoch=5,
             ordinal=1_012,
             steps=[journal.Fallback("text", "tensorrt", "onnxruntime-cpu", "lost"), journal.Decides("0f3a", "9c1e")],
+        ),
+    ),
+    Example(
+        "journal_entry_rules",
+        "journal",
+        b"3",
+        journal.Entry(
+            epoch=5, ordinal=1_020, steps=[journal.Rules(T, 4, "version: a\n"), journal.Decides("0f3a", "77aa")]
+        ),
+    ),
+    Example(
+        "rule_change",
+        "control",
+        b"rules/a",
+        control.RuleChange(
+            version="a",
+            effective_ns=T,
+            published_ns=T - 10**9,
+            author="officer",
+            reason="fewer false alarms",
+            text="version: a\n",
         ),
     ),
     Example("journal_claim", "journal", b"3", journal.Claim(owner="worker-1")),

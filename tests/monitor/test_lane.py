@@ -8,6 +8,7 @@ import random
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 from unittest.mock import patch
 
@@ -17,17 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from agents.flow import Arrival, Item
+from agents.flow import Arrival, Item, Settled
 from engines.tracks import Embedding
 from monitor import checkpoints, lane
 from monitor.checkpoints import Loaded
 from monitor.journal import FencedError, JournalWriter, valid_entries
 from monitor.lane import Lane, LaneConfig, Output
 from monitor.outbox import Outbox
-from monitor.sequencer import Pending
+from monitor.rulebook import NO_RULES, Rulebook, rank
+from monitor.sequencer import SECOND_NS, Pending
 from schemas.alerts import Alert, AlertEvent
 from schemas.errors import BadMessage
-from schemas.journal import Clock, Decides, Entry, Fallback, Ladder, Run
+from schemas.journal import Clock, Decides, Entry, Fallback, Ladder, Rules, Run
 from schemas.records import DeadLetter, News, Score, Signal
 from tests.golden.examples import EXAMPLES
 
@@ -221,7 +223,7 @@ async def counting(items: AsyncIterator[Item], table: Any, config: str = "") -> 
         match item:
             case Ladder():
                 level = item.level
-            case Fallback():
+            case Fallback() | Settled():
                 pass
             case Clock():
                 for key in sorted(table):
@@ -277,10 +279,22 @@ def inputs(rng: random.Random, n: int = 60) -> dict[str, list[Pending]]:
     return made
 
 
+def under(rules: Rules) -> Any:
+    """Return what decides under rules: alerts bear their text."""
+    return SimpleNamespace(decides=Decides("", "c" + rules.text), agent=partial(counting, config=f"-{rules.text}"))
+
+
 class Life:
     """One worker's lane, from its start to its end."""
 
-    def __init__(self, logs: Logs, messages: Mapping[str, list[Pending]], rng: random.Random, **others: Any) -> None:
+    def __init__(
+        self,
+        logs: Logs,
+        messages: Mapping[str, list[Pending]],
+        rng: random.Random,
+        rulebook: Rulebook | None = None,
+        **others: Any,
+    ) -> None:
         self.rng = rng
         self.producer = Producer(logs, rng)
         self.broker = Broker(logs, messages, self.producer)
@@ -290,12 +304,15 @@ class Life:
             "overtake_ns": 250_000_000, "checkpoint_interval_s": 1e-9, "ladder_down_s": 0.0,
             "wall": lambda: T0, "wall_moves_time": False, "unpack": Counted.unpack,
         }  # fmt: skip
+        agent = cast(Any, partial(counting, config=others["decides"].config if "decides" in others else ""))
         self.lane = Lane(
             LaneConfig(**config | others),
             broker=self.broker,
             journal=JournalWriter(producer, "journal", 0),
             outbox=Outbox(producer, prefix="", source="/t/0", checkpoints="checkpoints", partition=0, wall=lambda: T0),
-            agent=cast(Any, partial(counting, config=others["decides"].config if "decides" in others else "")),
+            agent=agent if rulebook is None else under(NO_RULES).agent,
+            ruled=None if rulebook is None else under,
+            rulebook=rulebook,
         )
         self.run = asyncio.ensure_future(self.lane.run())
         self.deliver = asyncio.ensure_future(self.broker.deliver(self.lane, rng))
@@ -570,6 +587,125 @@ def test_a_swap_is_told_by_the_journal_and_nothing_is_lost_or_told_twice(
     closing = logs.loaded().closing
     assert closing is not None
     assert closing.config == new.config
+
+
+def published(*seconds: int) -> Rulebook:
+    """Return rules "0", "1", … that are to take effect so many seconds after the first message."""
+    book = Rulebook()
+    for offset, second in enumerate(seconds):
+        book.add(Rules(effective_ns=T0 + second * SECOND_NS, offset=offset, text=str(offset)))
+    return book
+
+
+def rules_run(logs: Logs) -> list[tuple[Rules, int, int]]:
+    """Return the rules that the journal says took effect, with the latest time before and the earliest after, ns."""
+    steps = [step for entry in logs.entries() for step in entry.steps if isinstance(step, Rules | Clock)]
+    found = []
+    for at, step in enumerate(steps):
+        if isinstance(step, Rules):
+            before = [one.now_ns for one in steps[:at] if isinstance(one, Clock)]
+            after = [one.now_ns for one in steps[at:] if isinstance(one, Clock)]
+            found.append((step, max(before, default=0), min(after, default=1 << 62)))
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    seconds=st.lists(st.integers(0, 7), min_size=1, max_size=3),
+    crashes=st.lists(st.integers(0, 250), max_size=4),
+)
+def test_rules_take_effect_at_their_time_wherever_it_crashes(seed: int, seconds: list[int], crashes: list[int]) -> None:
+    messages, book = inputs(random.Random(seed)), published(*seconds)
+    logs, whole = Logs(), Logs()
+    rng = random.Random(seed + 1)
+
+    async def live() -> None:
+        for turns in crashes:
+            life = Life(logs, messages, rng, book)
+            await life.turns(turns)
+            await life.crash()
+        await Life(logs, messages, rng, book).finish(60)
+
+    async def once() -> None:
+        await Life(whole, messages, random.Random(seed), book).finish(60)
+
+    asyncio.run(once())
+    with capture_logs() as logged:
+        asyncio.run(live())
+    assert not [entry for entry in logged if entry["log_level"] == "warning"]
+    assert logs.alerts() == whole.alerts()
+    assert state(logs) == state(whole)
+    for told in (rules_run(logs), rules_run(whole)):
+        for rules, before_ns, after_ns in told:
+            assert before_ns < rules.effective_ns <= after_ns
+        # Of two that are of one time, the one that was published last.
+        assert [rules for rules, _, _ in told] == sorted(
+            {book.at(rules.effective_ns) for rules, _, _ in told}, key=rank
+        )
+    last = logs.loaded().closing
+    assert last is not None
+    assert last.rules == book.at(max(last.clock_ns, last.rules.effective_ns))
+    assert last.config == "c" + last.rules.text
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), turns=st.integers(0, 200), crash=st.none() | st.integers(0, 60))
+def test_rules_that_come_late_take_effect_from_there_on_and_nothing_is_told_twice(
+    seed: int, turns: int, crash: int | None
+) -> None:
+    messages, book = inputs(random.Random(seed)), Rulebook()
+    logs, rng = Logs(), random.Random(seed + 1)
+
+    async def live() -> None:
+        life = Life(logs, messages, rng, book)
+        await life.turns(turns)
+        book.add(Rules(effective_ns=T0, offset=0, text="late"))
+        life.lane.wake()
+        if crash is not None:
+            await life.turns(crash)
+            await life.crash()
+            life = Life(logs, messages, rng, book)
+        await life.finish(60)
+
+    asyncio.run(live())
+    whole = undisturbed(messages)
+    names = [name.rpartition("-") for name in logs.alerts()]
+    assert [name for name, *_ in names] == whole.alerts()
+    assert [text for *_, text in names] == sorted((text for *_, text in names))
+    assert state(logs) == state(whole)
+    assert len(rules_run(logs)) <= 1  # none where it was stopped before
+
+
+def test_rules_that_a_worker_was_started_with_give_way_to_its_next_starts() -> None:
+    messages = inputs(random.Random(5))
+    logs = Logs()
+
+    async def live() -> None:
+        life = Life(logs, messages, random.Random(6), Rulebook(Rules(0, -1, "first")))
+        while not logs.committed["news"]:
+            await asyncio.sleep(0)
+        await life.crash()
+        await Life(logs, messages, random.Random(7), Rulebook(Rules(0, -1, "second"))).finish(60)
+        await Life(logs, messages, random.Random(8), Rulebook()).finish(60)
+
+    asyncio.run(live())
+    assert [rules.text for rules, _, _ in rules_run(logs)] == ["first", "second", ""]
+
+
+def test_rules_stay_in_effect_where_the_control_topic_lost_them() -> None:
+    messages = inputs(random.Random(5))
+    logs = Logs()
+
+    async def live() -> None:
+        await Life(logs, messages, random.Random(6), published(0)).finish(60)
+        await Life(logs, messages, random.Random(7), Rulebook()).finish(60)
+
+    asyncio.run(live())
+    assert len(rules_run(logs)) == 1
+    closing = logs.loaded().closing
+    assert closing is not None
+    assert closing.rules.text == "0"
 
 
 def test_a_worker_that_starts_with_the_bundle_that_was_swapped_away_names_the_alerts() -> None:

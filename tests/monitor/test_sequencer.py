@@ -151,3 +151,32 @@ def test_what_was_journalled_is_what_a_reader_takes(frames: list[int], news: lis
                 read.append(f"@{step.now_ns // S}")  # type: ignore[union-attr]
     assert written == read
     assert sum(not name.startswith("@") for name in written) == len(frames) + len(news)
+
+
+def test_time_stops_before_a_second_that_is_to_be_told_of_first() -> None:
+    sequencer = Sequencer(("a", "b"), overtake_ns=S)
+    for topic, offset, ts in (("a", 0, 3 * S + 1), ("b", 0, 4 * S), ("a", 1, 5 * S)):
+        sequencer.push(topic, Pending(offset, "k", ts, None))
+    steps, _ = sequencer.take({"a", "b"}, limit=9, before_ns=4 * S)
+    assert steps == [Clock(3 * S), Run("a", 1, 0)]
+    assert sequencer.held
+    steps, _ = sequencer.take({"a", "b"}, limit=9)
+    assert steps == [Clock(4 * S), Run("b", 1, 0), Clock(5 * S), Run("a", 1, 1)]
+    assert not sequencer.held
+
+
+def test_what_is_still_being_encoded_is_waited_for_before_time_stops() -> None:
+    sequencer = Sequencer(("a", "b"), overtake_ns=S)
+    sequencer.push("a", Pending(0, "k", 4 * S - 1, None, ready=lambda: False))
+    sequencer.push("b", Pending(0, "k", 4 * S, None))
+    assert sequencer.take((), limit=9, before_ns=4 * S) == ([], [])
+    assert not sequencer.held
+
+
+def test_the_wall_stops_there_too() -> None:
+    sequencer = Sequencer(("a",), overtake_ns=0)
+    sequencer.push("a", Pending(0, "k", S, None))
+    sequencer.take({"a"}, limit=9)
+    steps, _ = sequencer.take({"a"}, limit=9, wall_ns=9 * S, before_ns=5 * S)
+    assert steps == [Clock(4 * S)]
+    assert sequencer.held

@@ -19,6 +19,7 @@ from engines.bundle import DEFAULT, MANIFEST
 from engines.inference import Session
 from monitor.errors import StartupError
 from monitor.metrics import Metrics
+from monitor.rulebook import Rulebook
 from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
@@ -53,7 +54,17 @@ def turn(path: Path, to: Path) -> None:
 
 def workers(stages: Stages, pool: Executor = NOBODY) -> list[Worker]:
     return [
-        Worker(Settings(), name="w", stage=stage, source=NOBODY, producer=NOBODY, pool=pool, metrics=NOBODY, trace=None)
+        Worker(
+            Settings(),
+            name="w",
+            stage=stage,
+            source=NOBODY,
+            producer=NOBODY,
+            pool=pool,
+            metrics=NOBODY,
+            trace=None,
+            rulebook=Rulebook(),
+        )
         for stage in stages
     ]
 
@@ -267,7 +278,7 @@ async def test_what_waits_in_a_lane_is_encoded_anew_by_the_bundle_that_will_judg
 
 
 async def test_a_lane_that_ends_instead_of_swapping_holds_nobody_up() -> None:
-    old, new = (SimpleNamespace(topics=(), decides=Decides(name, name), agent=None) for name in ("a", "b"))
+    old, new = (SimpleNamespace(topics=(), decides=Decides(name, name), agent=None, under=None) for name in ("a", "b"))
     worker = workers(cast(Any, [old]))[0]
 
     async def ends() -> None:

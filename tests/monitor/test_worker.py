@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
+from monitor.rulebook import Rulebook
 from monitor.settings import Settings
 from monitor.worker import LaneBroker, Worker
 
@@ -75,7 +76,7 @@ def lag(source: Source, received: int, buffered: int = 0) -> int:
     nobody = cast(Any, None)
     worker = Worker(
         Settings(), name="w", stage=cast(Any, STAGE), source=source,
-        producer=nobody, pool=nobody, metrics=nobody, trace=None,
+        producer=nobody, pool=nobody, metrics=nobody, trace=None, rulebook=Rulebook(),
     )  # fmt: skip
     worker.lanes[0], worker._brokers[0] = cast(Any, lane), asked
     return worker.lag(0)
