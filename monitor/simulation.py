@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engines.instruments import SymbolMaster
 from engines.labels import Label
-from engines.simulator.day import Article, Config, Day, simulate
+from engines.simulator.day import Article, Config, Day, chosen, simulate
 from engines.simulator.words import Company
 from monitor.converters.messages import Input, frame_messages, merged, record_message, single_ticks
 from monitor.recording_writer import RecordingWriter
@@ -43,7 +43,8 @@ def write(
     ValueError
         If the configuration cannot be simulated.
     """
-    parameters = {key: _plain(value) for key, value in asdict(config).items()} | {"instruments": len(companies)}
+    asked = asdict(config) | {"typologies": chosen(config), "instruments": len(companies)}
+    parameters = {key: _plain(value) for key, value in asked.items()}
     labels: list[Label] = []
     with RecordingWriter(path, source="simulator", parameters=parameters) as writer:
         for number, day in enumerate(simulate(config, companies)):
@@ -53,6 +54,8 @@ def write(
             for message in merged([_singles(frame) if single else frame_messages(frame) for frame in day.ticks]):
                 writer.append(message)
                 progress((number + (message.ts_available - opened_ns) / session_ns) / config.days)
+            for message in merged([frame_messages(frame) for frame in day.order_frames]):
+                writer.append(message)
             for topic, records in _records(day, single):
                 for record in records:
                     writer.append(record_message(topic, record))

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from engines import audio, charts
 from engines.labels import Label
 from engines.simulator import people, voices, words
-from engines.simulator.events import ALL, BENIGN, PLAN, Event, place
+from engines.simulator.events import ALL, BENIGN, PLAN, Event, Happened, place
 from engines.simulator.flow import SECOND_NS, Floats, background, ticks_of
+from engines.simulator.lob import plan as lob_plan
+from engines.simulator.lob import session
 from engines.simulator.words import Company, Text
 from schemas.frames import Frame, Kind
+from schemas.order_frames import OrderFrame
 from schemas.records import AudioSegment, ChartSnapshot, News, OrderEvent, TranscriptSegment, Transfer
 
 _CHART_EVERY_S = 1_800
@@ -25,8 +28,13 @@ _SENTENCES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What to simulate. ``open_utc`` is the session's begin; ``typologies`` are names in `events.PLAN`."""
+    """What to simulate.
 
+    ``model`` draws the tape: "flow", or a book in which orders meet, "agents" or "queues". ``open_utc`` is the
+    session's begin; ``typologies`` are names in the model's plan, which `known` returns, or None for all that it has.
+    """
+
+    model: Literal["flow", "agents", "queues"] = "flow"
     seed: int = 7
     days: int = 1
     start: date = date(2025, 3, 3)
@@ -36,7 +44,7 @@ class Config:
     articles_an_hour: float = 25.0
     posts_an_hour: float = 50.0
     calls: int = 4
-    typologies: tuple[str, ...] = tuple(PLAN)
+    typologies: tuple[str, ...] | None = None
     strength: float = 1.0
     disguise: float = 0.0
 
@@ -53,6 +61,7 @@ class Article:
     source: str
     channel: str
     instruments: tuple[str, ...]
+    tone: words.Tone = "neutral"
 
     def news(self) -> list[News]:
         """Return it once for each instrument that it names, or once for the market."""
@@ -74,7 +83,10 @@ class Article:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Day:
-    """All of one day. Lists are in order of ``ts_available``; ``ticks`` has a frame an instrument, of its whole day."""
+    """All of one day. Lists are in order of ``ts_available``; ``ticks`` has a frame an instrument, of its whole day.
+
+    A book's order events are all in ``order_frames``, likewise; of the flow a sample of them is in ``orders``.
+    """
 
     date: date
     ticks: list[Frame]
@@ -83,8 +95,21 @@ class Day:
     audio: list[AudioSegment]
     charts: list[ChartSnapshot]
     orders: list[OrderEvent]
+    order_frames: list[OrderFrame]
     transfers: list[Transfer]
     labels: list[Label]
+
+
+def known(model: str) -> dict[str, int]:
+    """Return the typologies of a model and how often each comes a day."""
+    return PLAN if model == "flow" else lob_plan.PLAN
+
+
+def chosen(config: Config) -> tuple[str, ...]:
+    """Return the typologies that a configuration asks for."""
+    if config.typologies is not None:
+        return config.typologies
+    return tuple(name for name, count in known(config.model).items() if count)
 
 
 def simulate(config: Config, companies: list[Company]) -> Iterator[Day]:
@@ -97,9 +122,9 @@ def simulate(config: Config, companies: list[Company]) -> Iterator[Day]:
     ValueError
         If a typology is unknown, there is no company, or the session is shorter than 10 minutes.
     """
-    unknown = [name for name in config.typologies if name not in PLAN]
-    if unknown:
-        raise ValueError(f"Unknown typology {', '.join(unknown)}; known are {', '.join(PLAN)}.")
+    typologies = chosen(config)
+    if unknown := [name for name in typologies if name not in known(config.model)]:
+        raise ValueError(f"Unknown typology {', '.join(unknown)}; known are {', '.join(known(config.model))}.")
     if not companies or config.hours * 60 < 10:
         raise ValueError("Simulate at least one instrument and ten minutes (hours ≥ 0.17).")
     setup = np.random.default_rng([config.seed, 0])
@@ -110,8 +135,8 @@ def simulate(config: Config, companies: list[Company]) -> Iterator[Day]:
     for number in range(config.days):
         while day.weekday() >= 5:
             day += timedelta(days=1)
-        made = _day(config, companies, day, number, prices, activity)
-        prices = np.array([_close(frame, price) for frame, price in zip(made.ticks, prices, strict=True)])
+        made = _day(config, typologies, companies, day, number, prices, activity)
+        prices = np.array([_close(frame, price) for frame, price in zip(made.ticks, prices, strict=False)])
         yield made
         day += timedelta(days=1)
 
@@ -123,6 +148,7 @@ def _close(frame: Frame, opening: float) -> float:
 
 def _day(
     config: Config,
+    typologies: tuple[str, ...],
     companies: list[Company],
     day: date,
     number: int,
@@ -136,50 +162,91 @@ def _day(
     prefix = f"{day:%Y%m%d}"
 
     base = background(market, opening, activity, seconds, config.ticks_a_second)
-    events, effects = place(plan, config.typologies, activity, seconds, config.strength, config.disguise)
-    ticks = [
-        ticks_of(np.random.default_rng(streams[5 + i]), company.instrument, base, i, effects[i], open_ns)
-        for i, company in enumerate(companies)
-    ]
-    plots = {k: (event, people.ring_of(k)) for k, event in enumerate(events) if event.typology == "pump_and_dump"}
     articles = _background_words(text, config, companies, seconds, open_ns)
+    orders: list[OrderEvent] = []
+    order_frames: list[OrderFrame] = []
+    if config.model == "flow":
+        events, effects = place(plan, typologies, activity, seconds, config.strength, config.disguise)
+        ticks = [
+            ticks_of(np.random.default_rng(streams[5 + i]), company.instrument, base, i, effects[i], open_ns)
+            for i, company in enumerate(companies)
+        ]
+        happened = [_as_planned(k, event, companies, open_ns) for k, event in enumerate(events)]
+        for i, frame in enumerate(ticks):
+            mine = [(one.event, one.accounts) for one in happened if one.accounts and one.event.index == i]
+            orders += people.orders_of(people_rng, frame, mine, open_ns, prefix)
+    else:
+        played = session.play(
+            config.model,
+            np.random.SeedSequence([config.seed, 1 + number, 1]),
+            base,
+            companies,
+            activity,
+            _headlines(articles, companies, open_ns),
+            typologies,
+            strength=config.strength,
+            disguise=config.disguise,
+            open_ns=open_ns,
+            number=number,
+            first_order=int(f"{day:%y%m%d}") * 10**10,
+        )
+        ticks, order_frames, happened = played.ticks, played.orders, played.happened
     # Streams of their own, so that what else is written and said does not change with them.
     aside, voice = (np.random.default_rng(s) for s in streams[-2:])
-    for event in events:
-        articles += _words_about(aside if event.index == ALL else text, event, companies, open_ns)
+    for one in happened:
+        articles += _words_about(aside if one.event.index == ALL else text, one.event, companies, open_ns)
     articles.sort(key=lambda article: article.ts_available)
     articles = [replace(article, document_id=f"{prefix}-{k:05d}") for k, article in enumerate(articles)]
-    orders = []
-    for i, frame in enumerate(ticks):
-        mine = [plot for plot in plots.values() if plot[0].index == i]
-        orders += people.orders_of(people_rng, frame, mine, open_ns, prefix)
     spoken = _calls(text, config, companies, seconds, open_ns, prefix)
+    plots = [(one.event, one.accounts) for one in happened if one.event.typology == "pump_and_dump"]
     return Day(
         date=day,
         ticks=ticks,
         articles=articles,
         transcripts=[part.segment for part in spoken],
         audio=_sound(voice, spoken),
-        charts=_charts(pictures, ticks, seconds, open_ns),
+        charts=_charts(pictures, ticks[: len(companies)], seconds, open_ns),
         orders=sorted(orders, key=lambda order: (order.ts_available, order.order_id)),
-        transfers=people.transfers_of(people_rng, list(plots.values()), open_ns, seconds, prefix),
+        order_frames=order_frames,
+        transfers=people.transfers_of(people_rng, plots, open_ns, seconds, prefix),
         labels=[
             Label(
-                event_id=f"{prefix}-{k:02d}-{event.typology}",
-                typology=event.typology,
-                start_ns=open_ns + event.start_s * SECOND_NS,
-                onset_ns=open_ns + event.onset_s * SECOND_NS,
-                end_ns=open_ns + event.end_s * SECOND_NS,
-                instruments=_concerned(event, companies),
-                accounts=plots[k][1] if k in plots else [],
+                event_id=f"{prefix}-{k:02d}-{one.event.typology}",
+                typology=one.event.typology,
+                start_ns=one.start_ns,
+                onset_ns=one.onset_ns,
+                end_ns=one.end_ns,
+                instruments=one.instruments,
+                accounts=one.accounts,
                 strength=config.strength,
                 disguise=config.disguise,
-                public_ns=0 if event.public_s is None else open_ns + event.public_s * SECOND_NS,
-                benign=event.typology in BENIGN,
+                public_ns=0 if one.event.public_s is None else open_ns + one.event.public_s * SECOND_NS,
+                benign=one.event.typology in BENIGN | lob_plan.BENIGN,
             )
-            for k, event in enumerate(events)
+            for k, one in enumerate(happened)
         ],
     )
+
+
+def _as_planned(number: int, event: Event, companies: list[Company], open_ns: int) -> Happened:
+    """Return an event of the flow, which comes out as it was planned; a pump has a ring of its own."""
+    times = (open_ns + s * SECOND_NS for s in (event.start_s, event.onset_s, event.end_s))
+    ring = people.ring_of(number) if event.typology == "pump_and_dump" else []
+    return Happened(event, _concerned(event, companies), ring, *times)
+
+
+def _headlines(articles: list[Article], companies: list[Company], open_ns: int) -> list[session.Headline]:
+    """Return the news that moves a price: what is said of one company, or of the market."""
+    index = {company.instrument: i for i, company in enumerate(companies)}
+    return [
+        session.Headline(
+            (article.ts_available - open_ns) // SECOND_NS,
+            index[article.instruments[0]] if article.instruments else ALL,
+            article.tone,
+        )
+        for article in articles
+        if article.channel == "news" and article.tone != "neutral" and len(article.instruments) < 2
+    ]
 
 
 def _concerned(event: Event, companies: list[Company]) -> list[str]:
@@ -189,7 +256,13 @@ def _concerned(event: Event, companies: list[Company]) -> list[str]:
 
 
 def _article(
-    rng: np.random.Generator, companies: list[Company], at_ns: int, channel: str, head: Text, body: str = ""
+    rng: np.random.Generator,
+    companies: list[Company],
+    at_ns: int,
+    channel: str,
+    head: Text,
+    body: str = "",
+    tone: words.Tone = "neutral",
 ) -> Article:
     source = "newswire" if channel == "news" else f"@trader{int(rng.integers(1, 900))}"
     return Article(
@@ -201,6 +274,7 @@ def _article(
         source=source,
         channel=channel,
         instruments=tuple(companies[i].instrument for i in head.named),
+        tone=tone,
     )
 
 
@@ -224,7 +298,7 @@ def _background_words(
         cast = _cast(rng, n)
         head = words.write(rng, words.pick(rng, templates[mood]), companies, cast)
         body = words.write(rng, words.pick(rng, words.BODIES[mood]), companies, cast).text
-        made.append(_article(rng, companies, at_ns, "news", head, body))
+        made.append(_article(rng, companies, at_ns, "news", head, body, mood))
     for _ in range(round(config.posts_an_hour * config.hours)):
         at_ns = open_ns + int(rng.integers(0, seconds * SECOND_NS))
         template = words.pick(rng, words.POSTS[words.tone(rng, 0.15, 0.25)])
@@ -255,7 +329,7 @@ def _words_about(rng: np.random.Generator, event: Event, companies: list[Company
     if event.typology == "trading_halt":
         head = words.write(rng, "Trading in {name} halted by the exchange, news pending", companies, cast)
         return [_article(rng, companies, open_event_ns, "news", head)]
-    mood: words.Tone = "bearish" if event.typology == "news_shock" else "bullish"
+    mood: words.Tone = "bearish" if event.typology == "news_shock" or event.side < 0 else "bullish"
     head = words.write(rng, words.pick(rng, words.NEWS[mood]), companies, cast)
     body = words.write(rng, words.pick(rng, words.BODIES[mood]), companies, cast).text
     made.append(_article(rng, companies, open_event_ns, "news", head, body))

@@ -60,6 +60,19 @@ class Event:
     onset_s: int
     end_s: int
     public_s: int | None
+    side: int = 0  # +1 where the words are good, -1 where bad, 0 as the typology has it
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event as it came out: where, by whom, and when, ns since 1970."""
+
+    event: Event
+    instruments: list[str]
+    accounts: list[str]
+    start_ns: int
+    onset_ns: int
+    end_ns: int
 
 
 Shape = Callable[[np.random.Generator, Effects, int, float, float], tuple[int, int, int | None]]
@@ -69,7 +82,7 @@ def _span(seconds: int, start: int, end: int) -> slice:
     return slice(max(0, min(start, seconds)), max(0, min(end, seconds)))
 
 
-def _ramp(effects: Effects, start: int, end: int, rise: float, bend: float) -> None:
+def ramp(effects: Effects, start: int, end: int, rise: float, bend: float) -> None:
     """Move the log price by ``rise`` from ``start`` to ``end`` and leave it there; a large ``bend`` is fast first."""
     x = np.clip((np.arange(len(effects.drift)) - start) / max(1, end - start), 0.0, 1.0)
     effects.drift += rise * (-np.expm1(-bend * x) / -np.expm1(-bend))
@@ -86,9 +99,9 @@ def _pump_and_dump(
     rise = rng.uniform(0.12, 0.25) * strength
     quiet, loud = _span(n, start, onset), _span(n, onset, onset + burst)
     out = _span(n, onset + burst + hold, onset + burst + hold + dump)
-    _ramp(effects, start, onset, 0.012 * strength, 1.0)
-    _ramp(effects, onset, onset + burst, rise, 3.0)
-    _ramp(effects, onset + burst + hold, onset + burst + hold + dump, -rise - 0.02 * strength, 4.0)
+    ramp(effects, start, onset, 0.012 * strength, 1.0)
+    ramp(effects, onset, onset + burst, rise, 3.0)
+    ramp(effects, onset + burst + hold, onset + burst + hold + dump, -rise - 0.02 * strength, 4.0)
     effects.rate[quiet] *= 1.4
     effects.rate[onset : onset + burst + hold] *= 1 + 45 * strength * open_share
     effects.rate[out] *= 1 + 20 * strength * open_share * np.exp(-3 * np.linspace(0, 1, out.stop - out.start))
@@ -105,8 +118,8 @@ def _market_anomaly(
     """A jump within seconds that comes back within minutes, as after a wrong order."""
     jump = float(rng.choice([-1, 1])) * rng.uniform(0.05, 0.09) * strength
     back = int(rng.integers(60, 180))
-    _ramp(effects, onset, onset + 3, jump, 1.0)
-    _ramp(effects, onset + 12, onset + 12 + back, -jump, 2.0)
+    ramp(effects, onset, onset + 3, jump, 1.0)
+    ramp(effects, onset + 12, onset + 12 + back, -jump, 2.0)
     effects.rate[onset : onset + 8] *= 1 + 25 * open_share
     effects.pressure[onset : onset + 4] = np.sign(jump) * 0.95 * open_share
     effects.rate[onset + 8 : onset + 12 + back] *= 5
@@ -118,7 +131,7 @@ def _news_shock(
 ) -> tuple[int, int, int | None]:
     """Bad news, then a fall that takes minutes; the onset is the article."""
     reaction, fall = int(rng.integers(20, 60)), int(rng.integers(240, 480))
-    _ramp(effects, onset + reaction, onset + reaction + fall, -rng.uniform(0.03, 0.07) * strength, 3.0)
+    ramp(effects, onset + reaction, onset + reaction + fall, -rng.uniform(0.03, 0.07) * strength, 3.0)
     window = slice(onset + reaction, onset + reaction + fall)
     effects.rate[window] *= 6
     effects.pressure[window] = -0.5 * open_share
@@ -130,7 +143,7 @@ def _orderly_rise(
 ) -> tuple[int, int, int | None]:
     """Good news and a steady rise on moderate volume."""
     rise = min(2_400, len(effects.drift) // 10)
-    _ramp(effects, onset + 30, onset + 30 + rise, rng.uniform(0.015, 0.03), 1.0)
+    ramp(effects, onset + 30, onset + 30 + rise, rng.uniform(0.015, 0.03), 1.0)
     effects.rate[onset + 30 : onset + 30 + rise] *= 1.8
     effects.pressure[onset + 30 : onset + 30 + rise] = 0.25
     return onset, onset + 30 + rise, onset
@@ -151,11 +164,11 @@ def _trading_halt(
     pause = min(300, len(effects.drift) // 20)
     effects.rate[onset : onset + pause] = 0.0
     effects.halts.append((onset, onset + pause))
-    _ramp(effects, onset, onset + pause, rng.uniform(-0.008, 0.008), 1.0)
+    ramp(effects, onset, onset + pause, rng.uniform(-0.008, 0.008), 1.0)
     return onset, onset + pause, onset + 5
 
 
-_SHAPES: dict[str, Shape] = {
+SHAPES: dict[str, Shape] = {
     "pump_and_dump": _pump_and_dump,
     "market_anomaly": _market_anomaly,
     "news_shock": _news_shock,
@@ -193,7 +206,7 @@ def place(
     """
     n = len(activity)
     effects = [Effects.none(seconds) for _ in range(n)]
-    wanted = [name for name in _SHAPES if name in typologies for _ in range(PLAN[name])]
+    wanted = [name for name in SHAPES if name in typologies for _ in range(PLAN[name])]
     quiet = list(rng.permutation(np.argsort(activity)[: max(1, n // 2)]))
     others = [i for i in rng.permutation(n) if i not in quiet]
     pumps = wanted.count("pump_and_dump")
@@ -205,24 +218,24 @@ def place(
         room = 0.7 / rounds
         onset = int(seconds * (low + room * (0.35 + 0.3 * rng.random() if rounds > 1 else rng.random())))
         index = int(order[k % n])
-        start, end, public = _SHAPES[name](rng, effects[index], onset, strength, 1.0 - disguise)
+        start, end, public = SHAPES[name](rng, effects[index], onset, strength, 1.0 - disguise)
         events.append(Event(name, index, max(0, start), onset, min(end, seconds - 1), public))
     if "market_wide" in typologies:
-        events.append(_market_wide(rng, effects, seconds, strength, 1.0 - disguise))
+        events.append(market_wide(rng, effects, seconds, strength, 1.0 - disguise))
     return sorted(events, key=lambda event: event.onset_s), effects
 
 
-def _market_wide(
+def market_wide(
     rng: np.random.Generator, effects: list[Effects], seconds: int, strength: float, open_share: float
 ) -> Event:
-    """Everything falls within seconds and comes half back in minutes; late in the session, after the other events."""
+    """Let everything fall within seconds and come half back in minutes, late in the session, after the other events."""
     onset = int(seconds * rng.uniform(0.94, 0.96))
     back = min(600, seconds - onset - 20)
     for effect in effects:
         begin = onset + int(rng.integers(0, 6))
         fall = rng.uniform(0.035, 0.06) * strength
-        _ramp(effect, begin, begin + 4, -fall, 1.0)
-        _ramp(effect, begin + 20, begin + 20 + back, fall / 2, 2.0)
+        ramp(effect, begin, begin + 4, -fall, 1.0)
+        ramp(effect, begin + 20, begin + 20 + back, fall / 2, 2.0)
         effect.rate[begin : begin + 10] *= 1 + 25 * open_share
         effect.pressure[begin : begin + 5] = -0.9 * open_share
         effect.rate[begin + 10 : begin + 20 + back] *= 3

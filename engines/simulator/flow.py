@@ -24,7 +24,7 @@ TICK = 0.01
 #: Rows that an arrival leaves on average, measured; turns ticks a second into arrivals a second.
 ROWS_PER_ARRIVAL = 2.42
 _TRADES_SHARE = 0.5
-_LATE_SHARE = 0.0002
+LATE_SHARE = 0.0002
 _AMENDED_SHARE = 0.00006
 _LEVELS = 5
 #: Arrivals come in clusters of this mean size, its members about 0.15 s behind the first.
@@ -85,7 +85,7 @@ def background(
     )
 
 
-def _clusters(rng: np.random.Generator, counts: Ints) -> Ints:
+def clusters(rng: np.random.Generator, counts: Ints) -> Ints:
     """Return times of arrival in ns since the open, ascending, shape (A,), for ``counts`` clusters in each second."""
     first = np.repeat(np.arange(len(counts)), counts) + rng.random(int(counts.sum()))
     members = rng.geometric(1 / _CLUSTER, len(first))
@@ -117,7 +117,7 @@ def ticks_of(
     counts = rng.poisson(lam)
     for block_second, _, _ in effects.blocks:
         counts[block_second] += 1
-    at = _clusters(rng, counts)
+    at = clusters(rng, counts)
     second = at // SECOND_NS
     at, second = at[effects.rate[second] > 0], second[effects.rate[second] > 0]
 
@@ -165,10 +165,10 @@ def ticks_of(
     event_ns = open_ns + rows.pop("at").astype(np.int64)
     feed = 250_000 + (100_000 * np.exp(rng.normal(0, 0.7, len(event_ns)))).astype(np.int64)
     available_ns = np.maximum.accumulate(event_ns + feed)
-    late = (rows["kind"] == Kind.TRADE) & (rng.random(len(event_ns)) < _LATE_SHARE)
+    late = (rows["kind"] == Kind.TRADE) & (rng.random(len(event_ns)) < LATE_SHARE)
     event_ns[late] -= rng.integers(2 * SECOND_NS, 8 * SECOND_NS, int(late.sum()))
     frame = frame_of(instrument, {"ts_event": event_ns, "ts_available": available_ns, **_rounded(rows)})
-    return _amended(rng, frame, effects, open_ns)
+    return amended(rng, frame, effects.halts, open_ns)
 
 
 def _books(rng: np.random.Generator, at: Ints, bid: Floats, ask: Floats, depth: Floats) -> dict[str, npt.NDArray]:  # type: ignore[type-arg]
@@ -202,14 +202,14 @@ def _rounded(rows: dict[str, npt.NDArray]) -> dict[str, npt.NDArray]:  # type: i
     return {name: np.round(rows[name], 2) if name in ("price", "bid", "ask") else rows[name] for name in rows}
 
 
-def _amended(rng: np.random.Generator, frame: Frame, effects: Effects, open_ns: int) -> Frame:
-    """Add what the venue says later: cancels and corrections of some trades, and halts."""
+def amended(rng: np.random.Generator, frame: Frame, halts_s: list[tuple[int, int]], open_ns: int) -> Frame:
+    """Add what the venue says later: cancels and corrections of some trades, and halts (first and last second)."""
     trades = np.flatnonzero(frame.kind == Kind.TRADE)
     picked = trades[rng.random(len(trades)) < _AMENDED_SHARE * 5]
     delay = rng.integers(20 * SECOND_NS, 300 * SECOND_NS, len(picked))
     is_cancel = rng.random(len(picked)) < 0.5
     restated = np.round(frame.price[picked] * (1 + rng.normal(0, 0.001, len(picked))), 2)
-    halts = np.array([open_ns + s * SECOND_NS for span in effects.halts for s in span], dtype=np.int64)
+    halts = np.array([open_ns + s * SECOND_NS for span in halts_s for s in span], dtype=np.int64)
     extra = _columns(frame[picked])
     extra["ts_available"] = frame.ts_available[picked] + delay
     extra["kind"] = np.where(is_cancel, Kind.CANCEL, Kind.CORRECTION)

@@ -21,6 +21,11 @@ def account(number: int) -> str:
     return f"A{number:05d}"
 
 
+def trader(name: str) -> str:
+    """Return the trader of an account."""
+    return name.replace("A", "T")
+
+
 def ring_of(event_number: int) -> list[str]:
     """Return the accounts of the organisers of the day's event ``event_number``: none of them trades otherwise."""
     first = ACCOUNTS + event_number * _RING
@@ -65,7 +70,7 @@ def orders_of(
                 price=float(frame.price[tick]),
                 size=float(frame.size[tick]),
                 account=name,
-                trader=name.replace("A", "T"),
+                trader=trader(name),
                 trade_id=str(int(frame.trade_id[tick])) if action == "fill" else "",
             )
             for at, action in chain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,21 @@ import typer
 app = typer.Typer()
 
 
+class Model(enum.Enum):
+    """What draws the tape."""
+
+    flow = "flow"
+    agents = "agents"
+    queues = "queues"
+
+
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+    model: Annotated[
+        Model,
+        typer.Option(help="flow draws prices first; agents and queues are books in which orders meet and make them."),
+    ] = Model.flow,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 7,
     days: Annotated[int, typer.Option(min=1, help="Market days; weekends are skipped.")] = 1,
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = datetime(2025, 3, 3),
@@ -25,13 +38,12 @@ def simulate(
     typology: Annotated[
         list[str] | None,
         typer.Option(
-            help="Events to inject, several times: pump_and_dump, market_anomaly, news_shock, market_wide, and the "
-            "benign orderly_rise, block_trade, trading_halt; `none` for a quiet day.",
-            show_default="all",
+            help="Events to inject, several times, as docs/simulator.md lists them; `none` for a quiet day.",
+            show_default="the model's plan",
         ),
     ] = None,
-    strength: Annotated[float, typer.Option(min=0.0, help="Multiple of the events' usual size.")] = 1.0,
-    disguise: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the tell-tale flow left out.")] = 0.0,
+    strength: Annotated[float, typer.Option(min=0.0, help="Of the events; 1 is full.")] = 1.0,
+    disguise: Annotated[float, typer.Option(min=0.0, max=1.0, help="How much of the events is hidden.")] = 0.0,
     single: Annotated[
         bool, typer.Option("--single", help="Single ticks and documents, for the gateway, instead of frames and news.")
     ] = False,
@@ -45,15 +57,15 @@ def simulate(
 
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
     from engines.simulator.day import Config
-    from engines.simulator.events import PLAN
     from monitor.commands.tables import contents
     from monitor.errors import StartupError
     from monitor.recordings import Recording
     from monitor.settings import load
     from monitor.simulation import companies_of, write
 
-    names = tuple(PLAN) if typology is None else tuple(name for name in typology if name != "none")
+    names = None if typology is None else tuple(name for name in typology if name != "none")
     config = Config(
+        model=model.value,
         seed=seed,
         days=days,
         start=start.date(),

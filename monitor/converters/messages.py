@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Literal, get_args
 
+import msgspec
+import numpy as np
+
 from monitor.recordings import Message
 from schemas import codec
 from schemas.frames import Frame, Kind
@@ -60,7 +63,21 @@ def frame_messages(frame: AnyFrame, rows: int = FRAME_ROWS, span_ns: int = FRAME
     topic = "orders" if isinstance(frame, OrderFrame) else "frames"
     for part in cut(frame, rows, span_ns):
         available = int(part.ts_available[-1])
+        part = named(part) if isinstance(part, OrderFrame) else part
         yield Message(topic, key, codec.encode(part), int(part.ts_event[-1]), available, kafka_ms(available))
+
+
+def named(part: OrderFrame) -> OrderFrame:
+    """Return a part of a frame with the names of its own rows alone, for a message of its own."""
+    accounts, account = np.unique(part.account, return_inverse=True)
+    traders, trader = np.unique(part.trader, return_inverse=True)
+    return msgspec.structs.replace(
+        part,
+        account=np.where(part.account < 0, -1, account - np.count_nonzero(accounts < 0)).astype(np.int32),
+        trader=np.where(part.trader < 0, -1, trader - np.count_nonzero(traders < 0)).astype(np.int32),
+        accounts=tuple(part.accounts[k] for k in accounts.tolist() if k >= 0),
+        traders=tuple(part.traders[k] for k in traders.tolist() if k >= 0),
+    )
 
 
 def record_message(topic: str, record: Input) -> Message:
