@@ -16,6 +16,7 @@ from schemas.records import (
     Score,
     Signal,
     TranscriptSegment,
+    Transfer,
 )
 
 SECOND_NS = 1_000_000_000
@@ -27,7 +28,7 @@ SHED_AT = {
     "chart": TEXT_AND_TICKS,
     "audio": TEXT_AND_TICKS,
 }
-Value = Frame | OrderFrame | News | TranscriptSegment | AudioSegment | ChartSnapshot | Opening
+Value = Frame | OrderFrame | News | TranscriptSegment | AudioSegment | ChartSnapshot | Opening | Transfer
 
 
 class Arrival(msgspec.Struct, frozen=True, eq=False):

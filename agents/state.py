@@ -1,4 +1,4 @@
-"""What is kept of one instrument, or of the market, and its bytes in a checkpoint."""
+"""What is kept of one instrument, of one account, or of the market, and its bytes in a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from agents.flow import Arrival
+from engines.accounts import Account
 from engines.episodes import Episode
 from engines.order_state import OrderState
 from engines.scenarios import Kept as Peaks
@@ -107,20 +108,34 @@ class Watched(ABC):
         return None
 
 
+class Mortal(Watched):
+    """What is forgotten when long silent; ``latest_ns`` is the greatest ``ts_available`` of what came."""
+
+    __slots__ = ("latest_ns",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latest_ns = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether something of it waits for the passing of time."""
+        return bool(self.episodes)
+
+
 #: What an alert tells of, in this order.
 MODALITIES = ("ticks", "text", "calls", "chart", "audio")
 
 
-class InstrumentState(Watched):
+class InstrumentState(Mortal):
     """One instrument: its ticks, the embeddings kept by modality and their inputs, its episodes, its latest inputs.
 
-    ``bar`` holds the features of the last closed bar (float32, little-endian), empty before the first; ``latest_ns``
-    is the greatest ``ts_available`` of what came; ``orders`` is there from the first order event on.
+    ``bar`` holds the features of the last closed bar (float32, little-endian), empty before the first; ``orders`` is
+    there from the first order event on.
     """
 
     __slots__ = (
-        *("bar", "bar_anomaly", "bar_end", "documents", "kept", "latest_ns", "orders", "peaks", "signals", "sources"),
-        "ticks",
+        *("bar", "bar_anomaly", "bar_end", "documents", "kept", "orders", "peaks", "signals", "sources", "ticks"),
     )
 
     def __init__(self, ticks: TickState) -> None:
@@ -132,7 +147,6 @@ class InstrumentState(Watched):
         self.bar = b""
         self.bar_end = 0
         self.bar_anomaly = 0.0
-        self.latest_ns = 0
         self.signals = SignalState()
         self.orders: OrderState | None = None
         self.peaks: Peaks = {}
@@ -146,6 +160,11 @@ class InstrumentState(Watched):
         """Keep an input as possible evidence."""
         super().remember(seen, again)
         self.latest_ns = max(self.latest_ns, seen.ts_available)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a bar, an order or an episode waits for the passing of time."""
+        return super().waits or any(self.deadlines_ns)
 
     @property
     def watermark_ns(self) -> int:
@@ -283,6 +302,54 @@ class MarketState(Watched):
         return state
 
 
+class AccountState(Mortal):
+    """One account, its episodes and its latest transfers (or what is usual in a currency, see `engines.transfers`)."""
+
+    __slots__ = ("account",)
+
+    def __init__(self, account: Account) -> None:
+        super().__init__()
+        self.account = account
+
+    @property
+    def watermark_ns(self) -> int:
+        """Its newest transfer, ns: a later one may still be behind it."""
+        return self.account.newest_ns
+
+    @property
+    def late(self) -> int:
+        """How many transfers came too late to be judged, or twice."""
+        return self.account.late
+
+    def pack(self) -> bytes:
+        """Return the state as bytes: some 2 kB, at most some 15 kB."""
+        episodes = {head: running for (head, _), running in self.episodes.items()}
+        return _encode(_PackedAccount(self.account, episodes, self.inputs, self.inputs_count, self.latest_ns))
+
+    @staticmethod
+    def unpack(data: bytes) -> AccountState:
+        """Return the state that `pack` wrote.
+
+        Raises
+        ------
+        ValueError
+            The bytes are not such a state.
+        """
+        packed = _decode_account(data)
+        state = AccountState(packed.account)
+        state.episodes = {(head, ""): running for head, running in packed.episodes.items()}
+        state.inputs, state.inputs_count, state.latest_ns = packed.inputs, packed.inputs_count, packed.latest_ns
+        return state
+
+
+class _PackedAccount(msgspec.Struct, array_like=True):
+    account: Account
+    episodes: dict[str, OpenEpisode]
+    inputs: list[Seen]
+    inputs_count: int
+    latest_ns: int
+
+
 class _PackedMarket(msgspec.Struct, array_like=True):
     crowd: Crowd
     episodes: dict[str, OpenEpisode]
@@ -310,4 +377,5 @@ class _Packed(msgspec.Struct, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
+_decode_account = msgspec.msgpack.Decoder(_PackedAccount).decode
 _decode_market = msgspec.msgpack.Decoder(_PackedMarket).decode

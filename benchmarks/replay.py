@@ -131,12 +131,13 @@ def prepared(ticks: int, instruments: int) -> Path:
 def replayed(path: Path, level: int, threads: int) -> dict[str, Any]:
     """Replay the day; return ticks, time, what came out, and resident memory at each quarter of the stream."""
     from monitor.replay import by_history
+    from monitor.replay_run import brought
     from monitor.settings import load
     from monitor.stage import load_stages
     from schemas.alerts import digest
 
     recording = Recording.open(path, verify=False)
-    stages = load_stages(load(symbols=recording.symbols), lambda _: None, mode="replay")
+    stages = load_stages(brought(load(), recording), lambda _: None, mode="replay")
     quarters = [recording.first_ns + (recording.last_ns - recording.first_ns) * k // 4 for k in range(1, 5)]
     rss_mb: list[float] = []
 

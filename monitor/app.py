@@ -2,6 +2,7 @@
 
 frames, orders, news, transcripts, audio, charts ─► instrument stage ─► alerts, scores, signals, dead letters
                                                             └─► market ─► market stage ─► alerts
+transfers ─► account stage ─► alerts, dead letters
                         (one lane a stage and partition, see `monitor.lane`)
 """
 
@@ -37,7 +38,7 @@ from monitor.swap import Swaps
 from monitor.tracing import tracer
 from monitor.worker import Worker
 from schemas.journal import Decides, Fallback, Rules
-from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
+from schemas.topics import ACCOUNT_INPUTS, INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
 EXIT_DRAIN = 72
@@ -48,6 +49,7 @@ EXIT_FAUST = 73
 ENCODERS, ENCODERS_NICE = 10, 5
 TOPICS = (
     *(*INSTRUMENT_INPUTS, "journal", "checkpoints"),
+    *(*ACCOUNT_INPUTS, "accounts.journal", "accounts.checkpoints"),
     *(*MARKET_INPUTS, "market.journal", "market.checkpoints"),
     *("scores", "signals", "alerts", "deadletters", "control"),
 )

@@ -34,7 +34,9 @@ _POLL_MS = 200
 _REPORT_S = 0.2
 _AT_A_TIME = 2_000
 #: Topics whose values are no records, or whose records say nothing of time.
-_TIMELESS = frozenset({"journal", "market.journal", *(topic.name for topic in TOPICS if topic.codec == "bytes")})
+_TIMELESS = frozenset(
+    {"journal", "market.journal", "accounts.journal", *(topic.name for topic in TOPICS if topic.codec == "bytes")}
+)
 
 #: ns UTC of the message at which to begin, 0 for the first that is there; or what comes from now on.
 Begin = int | Literal["latest"]

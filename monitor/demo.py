@@ -194,7 +194,6 @@ class Runner:
     def __enter__(self) -> Runner:
         work = self._log.parent
         work.mkdir(parents=True, exist_ok=True)
-        symbols = self._recording.symbols
         environment = os.environ | {
             "TOCSIN_BOOTSTRAP": self._settings.bootstrap,
             "TOCSIN_PREFIX": self._settings.prefix,
@@ -203,8 +202,7 @@ class Runner:
             # A day played many times faster than it happened is no pressure to give way to.
             "TOCSIN_LADDER_DOWN_S": "0",
         }
-        if symbols:
-            environment["TOCSIN_SYMBOLS"] = str(symbols)
+        environment |= {f"TOCSIN_{setting.upper()}": str(file) for setting, file in self._recording.brought.items()}
         asyncio.run(kafka.create_topics(self._settings))
         with self._log.open("wb") as log:
             # A session of its own: Ctrl-C reaches this process only, which then stops the daemon in order.

@@ -29,7 +29,7 @@ from schemas.topics import BY_NAME, TOPICS, Topic
 
 #: Largest message of the topics whose values are not small, in bytes. Producers of these topics use it too.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-_LARGE = {"frames", "orders", "audio", "charts", "checkpoints", "market.checkpoints"}
+_LARGE = {"frames", "orders", "audio", "charts", "checkpoints", "market.checkpoints", "accounts.checkpoints"}
 #: How long compaction leaves checkpoints alone: a reader still needs the state before an incomplete checkpoint.
 _SETTLED_MS = 600_000
 

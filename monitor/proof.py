@@ -2,7 +2,7 @@
 
 As little is replayed as rebuilds it to the letter: the messages of its instrument and the clock, from the beginning of
 what is there to the moment at which the alert was available. An alert of the market needs every instrument up to then;
-by the market's own journal, the openings that it heard.
+by the market's own journal, the openings that it heard. One of an account needs the transfers of all.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -19,13 +20,14 @@ from monitor.agreement import Difference, farthest, first_difference
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.recordings import Message, Recording
-from monitor.replay import Log, Read, by_history, by_journal
+from monitor.replay import Log, Read, Replayed, accounts_of, by_history, by_journal
 from monitor.replay_run import Loaded, warm_up
 from monitor.sequencer import JournalMismatchError
 from monitor.stage import MARKET_SPECS, Stages
+from monitor.worker import Stage
 from schemas.alerts import Alert, AlertEvent, Input
 from schemas.records import DeadLetter
-from schemas.topics import MARKET_INPUTS
+from schemas.topics import ACCOUNTS, MARKET_INPUTS
 
 _event = msgspec.json.Decoder(AlertEvent)
 
@@ -72,16 +74,23 @@ def chosen(alerts: Iterable[Alert], alert_id: str, where: str) -> Alert:
     raise StartupError(f"{where} holds no alert {alert_id}: `tocsin alerts` lists those on the broker with their ids.")
 
 
-def of_market(alert: Alert) -> bool:
-    """Tell whether the market stage raised an alert."""
-    return alert.finding.typology.partition("@")[0] in {spec.name for spec in MARKET_SPECS.values()}
+def raised_by(alert: Alert) -> Literal["instrument", "account", "market"]:
+    """Return which stage raised an alert."""
+    if alert.subject.instrument == ACCOUNTS:
+        return "account"
+    market = alert.finding.typology.partition("@")[0] in {spec.name for spec in MARKET_SPECS.values()}
+    return "market" if market else "instrument"
+
+
+def _stages(alert: Alert, loaded: Loaded) -> list[Stage]:
+    """Return the stage that raised an alert, as each bundle has it."""
+    name = raised_by(alert)
+    return [getattr(one, name) for one in (loaded.stages, *loaded.others)]
 
 
 def require_configuration(alert: Alert, loaded: Loaded) -> None:
     """Raise `StartupError` where none of the stages is of the configuration that decided an alert."""
-    made, all_ = alert.provenance, (loaded.stages, *loaded.others)
-    market = of_market(alert)
-    stages = [one.market if market else one.instrument for one in all_]
+    made, all_, stages = alert.provenance, (loaded.stages, *loaded.others), _stages(alert, loaded)
     ruled = [stage.under(one.rulebook.base) for one, stage in zip(all_, stages, strict=True)]
     configs = [config for one in (*stages, *ruled) for config in one.configs or (one.decides.config,)]
     if made.config in configs:
@@ -95,7 +104,7 @@ def require_configuration(alert: Alert, loaded: Loaded) -> None:
         )
     raise StartupError(
         f"Alert {alert.alert_id} was decided by configuration {made.config} of version {made.code_version}, here is"
-        f" {', '.join(configs)}: set bar_s, grace_ms, idle_grace_ms, forget_days, labels, pump and"
+        f" {', '.join(configs)}: set bar_s, grace_ms, idle_grace_ms, forget_days, labels, pump, accounts, sanctions and"
         " rules (`tocsin rules show VERSION`) as they were (--config FILE), or use the version that made it."
     )
 
@@ -171,26 +180,30 @@ async def by_recording(recording: Recording, stages: Stages, theirs: Alert, star
     from_ns
         Alerts before are of its warm-up.
     """
-    market = of_market(theirs)
+    by = raised_by(theirs)
     at_ns = theirs.times.available_at
     inputs = [one for one in theirs.evidence.inputs if one.topic not in MARKET_INPUTS]
     rebuilt = _Rebuilt(theirs, seen={(one.topic, one.partition, one.offset): "" for one in inputs})
-    keys = None if market else frozenset({theirs.subject.instrument.encode()})
+    keys = frozenset({theirs.subject.instrument.encode()}) if by == "instrument" else None
+    topics = stages.account.topics if by == "account" else stages.instrument.topics
     # A frame that the alert stands on may end after it.
-    messages = recording.messages(stages.instrument.topics, start_ns or None, at_ns + HORIZON_NS, keys)
+    messages = recording.messages(topics, start_ns or None, at_ns + HORIZON_NS, keys)
 
     def looked_at() -> Iterator[Message]:
         for message in messages:
             rebuilt.look(message.topic, message.partition, message.offset, message.value)
             yield message
 
+    if by == "account":
+        await accounts_of(looked_at(), Replayed(rebuilt, clock_ns=at_ns), stages, end_ns=at_ns + 1)
+        return rebuilt.proof(inputs, from_ns)
     await by_history(
         looked_at(),
         stages,
         sink=rebuilt,
         end_ns=at_ns + 1,
         until_ns=at_ns,
-        market=market,
+        market=by == "market",
         # A replay of history stays at one level; the market's stage has none and says "full".
         level=LEVELS.index(theirs.quality.ladder),
     )
@@ -217,23 +230,22 @@ async def by_log(log: Log, loaded: Loaded, theirs: Alert, from_ns: int = 0) -> P
     StartupError
         The alert names no input, or what the journal names is not there any more.
     """
-    market = of_market(theirs)
+    of = _stages(theirs, loaded)
+    alone = raised_by(theirs) == "instrument"
     inputs = theirs.evidence.inputs
     rebuilt = _Stopping(theirs, seen={(one.topic, one.partition, one.offset): "" for one in inputs})
     if not inputs:
         raise StartupError(f"Alert {theirs.alert_id} names no input, so nobody knows which partition raised it.")
-    partition = 0 if market else inputs[0].partition
+    partition = inputs[0].partition if alone else 0
     key = theirs.subject.instrument
-    topics = (loaded.stages.market if market else loaded.stages.instrument).topics
 
-    async def looked_at(topic: str, of: int) -> AsyncGenerator[Read, None]:
-        async with aclosing(log(topic, of)) as reads:
+    async def looked_at(topic: str, number: int) -> AsyncGenerator[Read, None]:
+        async with aclosing(log(topic, number)) as reads:
             async for read in reads:
-                if topic in topics and (market or read[1] == key.encode()):
-                    rebuilt.look(topic, of, read[0], read[2])
+                if topic in of[0].topics and (not alone or read[1] == key.encode()):
+                    rebuilt.look(topic, number, read[0], read[2])
                 yield read
 
-    of = [one.market if market else one.instrument for one in (loaded.stages, *loaded.others)]
     try:
         with suppress(_Found):
             await by_journal(
@@ -242,7 +254,7 @@ async def by_log(log: Log, loaded: Loaded, theirs: Alert, from_ns: int = 0) -> P
                 partition,
                 others=of[1:],
                 sink=rebuilt,
-                wanted=None if market else key.__eq__,
+                wanted=key.__eq__ if alone else None,
             )
     except JournalMismatchError as error:
         raise StartupError(

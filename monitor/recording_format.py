@@ -13,7 +13,8 @@ from schemas.topics import INSTRUMENT_INPUTS, TOPICS
 
 MANIFEST = "manifest.json"
 LABELS = "labels.parquet"
-SYMBOLS = "symbols.csv"
+#: Files that a recording may bring, by the setting that names such a file.
+BROUGHT = {"symbols": "symbols.csv", "accounts": "accounts.csv", "sanctions": "sanctions.csv"}
 LAYOUT = 1
 
 COLUMNS = pa.schema(

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from engines.labels import Label
 from monitor.folders import Folder, Sink
 from monitor.recording_format import (
+    BROUGHT,
     COLUMNS,
     LABELS,
     LAYOUT,
     MANIFEST,
     RANK,
-    SYMBOLS,
     FileEntry,
     Manifest,
     Message,
@@ -272,12 +272,13 @@ class RecordingWriter:
             sink.keep()
         self._entries[LABELS] = FileEntry(sha256=sink.sha256, size=sink.size)
 
-    def add_symbols(self, csv: str) -> None:
-        """Add a symbol master for the instruments of this recording."""
-        with self._folder.create(SYMBOLS) as sink:
-            sink.write(csv.encode())
+    def bring(self, setting: str, text: str) -> None:
+        """Add a file of this recording's own, by the setting that would name it (`BROUGHT`)."""
+        name = BROUGHT[setting]
+        with self._folder.create(name) as sink:
+            sink.write(text.encode())
             sink.keep()
-        self._entries[SYMBOLS] = FileEntry(sha256=sink.sha256, size=sink.size)
+        self._entries[name] = FileEntry(sha256=sink.sha256, size=sink.size)
 
     def close(self) -> None:
         """Write the manifest, make all of it durable, and give the folder its name."""

@@ -5,7 +5,8 @@
       frames/2025-03-03.parquet   topic, partition, offset, key, headers, kafka_timestamp, ts_event, ts_available, value
       news/2025-03-03.parquet
       labels.parquet              what is known to have happened, where anything is
-      symbols.csv                 the symbol master, where the recording needs one of its own
+      symbols.csv                 the symbol master, where the recording needs one of its own; likewise
+      accounts.csv, sanctions.csv   names of accounts, and a sanctions list
 
 A day is a UTC day of ``ts_available``, and rows stand in its order. A frame is available with its last row, as it is
 live: nothing of it can be known through it before. `monitor.recording_writer` writes them; while `monitor.capture` goes
@@ -33,11 +34,11 @@ from engines.labels import Label
 from monitor import recording_files
 from monitor.folders import Folder
 from monitor.recording_files import Group, Selection
+from monitor.recording_format import BROUGHT as BROUGHT
 from monitor.recording_format import LABELS as LABELS
 from monitor.recording_format import LAYOUT as LAYOUT
 from monitor.recording_format import MANIFEST as MANIFEST
 from monitor.recording_format import RANK as RANK
-from monitor.recording_format import SYMBOLS as SYMBOLS
 from monitor.recording_format import Damage as Damage
 from monitor.recording_format import FileEntry as FileEntry
 from monitor.recording_format import Manifest as Manifest
@@ -134,16 +135,16 @@ class Recording:
         return max((e.last_ns for e in self._files.values() if e.rows), default=0)
 
     @cached_property
-    def symbols(self) -> Path | None:
-        """The recording's own symbol master, if it has one: from an object store a copy of it."""
-        if SYMBOLS not in self.manifest.files:
-            return None
+    def brought(self) -> dict[str, Path]:
+        """The recording's own files, by the setting that would name each: from an object store copies of them."""
+        found = {setting: name for setting, name in BROUGHT.items() if name in self.manifest.files}
         if self._folder.local is not None:
-            return self._folder.local / SYMBOLS
+            return {setting: self._folder.local / name for setting, name in found.items()}
         self._copies = tempfile.TemporaryDirectory(prefix="tocsin-")
-        copy = Path(self._copies.name) / SYMBOLS
-        copy.write_bytes(self._folder.read(SYMBOLS))
-        return copy
+        copies = {setting: Path(self._copies.name) / name for setting, name in found.items()}
+        for setting, copy in copies.items():
+            copy.write_bytes(self._folder.read(found[setting]))
+        return copies
 
     def rows(self, topics: Iterable[str] | None = None) -> int:
         """Return the number of messages, of ``topics`` only if given."""

@@ -3,7 +3,7 @@
 `by_journal` reads one partition's journal and topics from the broker and applies what the journal says from the very
 beginning: what comes out is what a worker that never failed would have sent. `by_history` takes a recording that was
 never run live, in canonical order, the clock moving once a second of available time; what the instrument stage tells
-the market's is put into canonical order too.
+the market's is put into canonical order too. `accounts_of` does so for the account stage, which hears of no other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
@@ -350,7 +360,8 @@ async def by_history(
 ) -> Replayed:
     """Apply messages in the order in which they are given, time moving with their ``ts_available``.
 
-    What is returned is the instrument stage's, and the market stage's alerts after its own; ``sink`` hears both.
+    What is returned is the instrument stage's, with what the account stage makes of the transfers among the messages
+    (they are kept until then) and the market stage's alerts; ``sink`` hears all three, one after the other.
 
     Parameters
     ----------
@@ -359,7 +370,7 @@ async def by_history(
     until_ns
         Where time goes on to at the end, in whole seconds: what was left out may have moved it.
     market
-        Whether the market stage hears what opened.
+        Whether the stages hear what is theirs that are of no single instrument.
     sliced
         False: frames are applied whole, as a lane does that gets all in this order; nothing is then held against the
         times of what it stands on.
@@ -377,8 +388,9 @@ async def by_history(
         A message, or an alert, comes before what it stands on.
     """
     replayed = Replayed(sink)
+    transfers: list[Message] = []
     await instruments(
-        messages,
+        _putting_aside(messages, stages.account.topics, transfers) if market else messages,
         stages,
         replayed,
         progress,
@@ -390,8 +402,17 @@ async def by_history(
         pool=pool,
     )
     if market:
+        await accounts_of(transfers, replayed, stages, end_ns=end_ns)
         await market_of(replayed, stages)
     return replayed
+
+
+def _putting_aside(messages: Iterable[Message], topics: Collection[str], aside: list[Message]) -> Iterator[Message]:
+    for message in messages:
+        if message.topic in topics:
+            aside.append(message)
+        else:
+            yield message
 
 
 async def instruments(
@@ -441,6 +462,15 @@ async def instruments(
         since=since,
         stop_ns=stop_ns,
     )
+
+
+async def accounts_of(messages: Iterable[Message], replayed: Replayed, stages: Stages, *, end_ns: int = 0) -> None:
+    """Have the account stage hear transfers, time going on to where it is, and add what comes of it."""
+    found = Replayed(replayed.sink)
+    await _history(
+        messages, stages.account, found, stages.specs, stages.rulebook, end_ns=end_ns, until_ns=replayed.clock_ns
+    )
+    replayed.add(found)
 
 
 async def market_of(replayed: Replayed, stages: Stages) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.recordings import Message, Recording
-from schemas.topics import BY_NAME, INSTRUMENT_INPUTS
+from schemas.topics import ACCOUNT_INPUTS, BY_NAME, INSTRUMENT_INPUTS
 
 DAY_NS = 86_400_000_000_000
 _UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": DAY_NS}
@@ -76,12 +76,13 @@ def require_some(recording: Recording, wanted: Range, name: str) -> None:
 
     What is left of its instruments and offsets only reading tells.
     """
-    first_ns, last_ns = span_of(recording, INSTRUMENT_INPUTS)
+    inputs = (*INSTRUMENT_INPUTS, *ACCOUNT_INPUTS)
+    first_ns, last_ns = span_of(recording, inputs)
     if not last_ns:
         if "journal" in recording.topics:
             return  # of a daemon that heard nothing
         raise StartupError(
-            f"{name} holds nothing to replay: expected messages of {', '.join(INSTRUMENT_INPUTS)}, found"
+            f"{name} holds nothing to replay: expected messages of {', '.join(inputs)}, found"
             f" {', '.join(recording.topics) or 'none at all'}."
         )
     # The first frame may begin before it is available.

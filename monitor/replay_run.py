@@ -18,7 +18,7 @@ from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.recording_format import code_version
 from monitor.recordings import Message, Recording
-from monitor.replay import Beat, Log, Replayed, Sink, breathe, by_history, by_journal
+from monitor.replay import Beat, Log, Replayed, Sink, accounts_of, breathe, by_history, by_journal
 from monitor.replay_output import Counts, Metric, Origin, Told
 from monitor.replay_range import Range, span_of
 from monitor.sequencer import JournalMismatchError
@@ -39,6 +39,14 @@ class Loaded:
     others: list[Stages] = field(default_factory=list)
     set_aside: Counter[str] = field(default_factory=Counter)
     shed: Counter[str] = field(default_factory=Counter)
+
+
+def brought(settings: Settings, recording: Recording | None) -> Settings:
+    """Return settings that name the files which a recording brings, where they name none."""
+    if recording is None:
+        return settings
+    files = {setting: file for setting, file in recording.brought.items() if getattr(settings, setting) is None}
+    return settings.model_copy(update=files)
 
 
 def load(settings: Settings, others: Sequence[Path] = ()) -> Loaded:
@@ -109,13 +117,14 @@ async def history(
     """Replay a range of a recording in canonical order.
 
     Time goes on to the range's end, or the recording's, whatever is left out: what the clock decides stays the same.
-    The market stage hears all instruments or nothing: what it says of some would be said of no market.
+    The market stage hears all instruments or nothing: what it says of some would be said of no market. Neither does the
+    account stage hear anything where some are asked for: transfers are of no instrument.
     """
     topics = stages.instrument.topics
     last_ns = span_of(recording, topics)[1]
     end_ns = wanted.to_ns + HORIZON_NS if wanted.to_ns else None
     messages = recording.messages(topics, wanted.start_ns or None, end_ns, wanted.keys)
-    return await by_history(
+    replayed = await by_history(
         wanted.within_offsets(messages) if wanted.offsets else messages,
         stages,
         progress,
@@ -127,6 +136,11 @@ async def history(
         level=level,
         pool=pool,
     )
+    if not wanted.instruments:
+        transfers = recording.messages(stages.account.topics, wanted.start_ns or None, wanted.to_ns or None)
+        transfers = wanted.within_offsets(transfers) if wanted.offsets else transfers
+        await accounts_of(transfers, replayed, stages, end_ns=wanted.to_ns)
+    return replayed
 
 
 async def journals(
@@ -139,7 +153,7 @@ async def journals(
     progress: Callable[[int], None] | None = None,
     beat: Beat = breathe,
 ) -> Replayed:
-    """Replay what the journals name, partition by partition, then the market's.
+    """Replay what the journals name, partition by partition, then that of accounts, and the market's.
 
     A journal is applied from its beginning, whatever the range: what its state was at another moment nobody wrote down.
 
@@ -151,7 +165,7 @@ async def journals(
     whole = Replayed(sink)
     places: list[tuple[str, int]] = [("instrument", partition) for partition in partitions]
     if not wanted.instruments:
-        places.append((MARKET, 0))
+        places += [("account", 0), (MARKET, 0)]
     for name, partition in places:
         of = [getattr(one, name) for one in (loaded.stages, *loaded.others)]
         try:
@@ -171,7 +185,7 @@ async def journals(
                 f"Partition {partition} of the {name} stage cannot be replayed from its beginning, for retention"
                 f" has deleted what it was made of ({error}): keep the inputs for longer, or replay by --history."
             ) from error
-        whole.add(found if name == "instrument" else replace(Replayed(), alerts=found.alerts))
+        whole.add(replace(Replayed(), alerts=found.alerts) if name == MARKET else found)
     return whole
 
 

@@ -90,7 +90,7 @@ async def republishing(settings: Settings, prefix: str, from_ns: int) -> AsyncIt
     require_another(settings, prefix)
     own = settings.model_copy(update={"prefix": prefix})
     counts = await kafka.partition_counts(settings)
-    if any(prefix + name in counts for name in ("journal", "market.journal")):
+    if any(prefix + name in counts for name in ("journal", "market.journal", "accounts.journal")):
         raise StartupError(
             f"--to-prefix {prefix} is that of a daemon, which keeps {prefix}journal: name a prefix of the replay's own."
         )

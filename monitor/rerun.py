@@ -12,7 +12,7 @@ from monitor.recordings import Recording
 from monitor.replay import breathe
 from monitor.replay_output import Origin, Replay, ReplayWriter
 from monitor.replay_range import Range
-from monitor.replay_run import Watch, history, load, marked, metrics
+from monitor.replay_run import Watch, brought, history, load, marked, metrics
 from monitor.settings import Settings
 
 #: Modality → the topic that brings it.
@@ -38,8 +38,7 @@ def rerun(
         ``out`` exists.
     """
     told = whole.manifest
-    symbols = settings.symbols or recording.symbols
-    watch, loaded = Watch(), load(settings.model_copy(update={"symbols": symbols}))
+    watch, loaded = Watch(), load(brought(settings, recording))
     about = loaded.stages.about
     for name, now, then in (("bundle", about["bundle"], told.bundle), ("configuration", about["config"], told.config)):
         if now != then:

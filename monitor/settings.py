@@ -58,6 +58,13 @@ class Settings(BaseSettings):
         None,
         description="Rule file in YAML (`tocsin rules`) in effect until others are published; default: none.",
     )
+    accounts: Path | None = Field(
+        None,
+        description="Accounts, CSV of account, name and, where known, country and last_active (a date); default: none.",
+    )
+    sanctions: Path | None = Field(
+        None, description="Sanctions list, CSV of name and aliases (separated by semicolons); default: none."
+    )
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
 
     cache: Path = Field(

@@ -36,10 +36,10 @@ from monitor.errors import StartupError
 from monitor.history import HORIZON_NS, Place
 from monitor.recording_format import code_version
 from monitor.recordings import Damaged, Recording
-from monitor.replay import Replayed, instruments, market_of
+from monitor.replay import Replayed, accounts_of, instruments, market_of
 from monitor.replay_output import Pieces, ReplayWriter
 from monitor.replay_range import DAY_NS, Range, span_of
-from monitor.replay_run import Loaded, load
+from monitor.replay_run import Loaded, brought, load
 from monitor.settings import Settings
 from monitor.state import State, StateTable
 from schemas.alerts import Alert
@@ -250,7 +250,7 @@ def _opened(job: Job) -> tuple[Recording, Loaded]:
                 f"{job.recording} has the digest {recording.digest[:12]}… at a worker and {job.digest[:12]}… here:"
                 " name a place that all workers share."
             )
-        loaded = load(job.settings.model_copy(update={"symbols": job.settings.symbols or recording.symbols}))
+        loaded = load(brought(job.settings, recording))
         if (decides := _decides(loaded)) != job.decides:
             raise StartupError(
                 f"Bundle {decides.bundle} decides by {decides.config[:12]}… at a worker, {job.decides.bundle} by"
@@ -327,6 +327,9 @@ def replay(
         for alert in sorted(whole.alerts, key=lambda alert: (alert.times.available_at, alert.alert_id))
     ]
     if not job.wanted.instruments:
+        wanted, account = job.wanted, loaded.stages.account
+        transfers = recording.messages(account.topics, wanted.start_ns or None, wanted.to_ns or None)
+        asyncio.run(accounts_of(transfers, whole, loaded.stages, end_ns=wanted.to_ns))
         asyncio.run(market_of(whole, loaded.stages))
     return whole
 

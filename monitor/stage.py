@@ -12,20 +12,24 @@ from typing import Any, cast
 import msgspec
 import structlog
 
+from agents import accounts
 from agents.flow import Item
 from agents.instrument import Engines, instrument
 from agents.market import market
-from agents.state import InstrumentState, MarketState
-from engines import anomaly, lexicon, order_findings, words
+from agents.state import AccountState, InstrumentState, MarketState
+from engines import anomaly, lexicon, order_findings, transfers, words
+from engines import names as resembling
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
 from engines.fusion import FusionModel
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+from engines.names import Names
 from engines.order_findings import OrderConfig
 from engines.orders import OrderEngine
 from engines.rules import LABEL_PREFIX, NONE, RuleFile, configured, overridden
 from engines.signals import SignalConfig
 from engines.thresholds import PumpFile, read_pump
 from engines.ticks import TickConfig, TickEngine
+from engines.transfers import TransferConfig, TransferEngine
 from engines.typologies import TypologySpec, adverse_text, elevated_risk, market_wide, pump_and_dump
 from engines.typologies.market_wide import CrowdConfig
 from engines.typologies.pump_and_dump import PumpConfig
@@ -40,16 +44,18 @@ from monitor.rules import load_rules, rules_of
 from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
-from schemas.alerts import Provenance, identity
+from schemas.alerts import Provenance, Subject, identity
 from schemas.journal import Decides, Fallback, Rules
-from schemas.topics import INSTRUMENT_INPUTS, MARKET_INPUTS
+from schemas.topics import ACCOUNT_INPUTS, ACCOUNTS, INSTRUMENT_INPUTS, MARKET_INPUTS
 
 log = structlog.get_logger(__name__)
 DAY_NS = 86_400_000_000_000
+#: How long an account is remembered that moves nothing: longer than any typology calls dormant.
+FORGET_ACCOUNTS_NS = 400 * DAY_NS
 #: Rules whose agents are kept: of the lanes of a stage each asks for the same.
 RULED = 8
 
-#: A track's head → the typology that judges it, of instruments and of the market.
+#: A track's head → the typology that judges it, of instruments, of accounts and of the market.
 SPECS: dict[str, TypologySpec] = {
     "anomaly": anomaly.SPEC,
     "pump_and_dump": pump_and_dump.SPEC,
@@ -57,6 +63,7 @@ SPECS: dict[str, TypologySpec] = {
     "elevated_risk": elevated_risk.SPEC,
     **words.SPECS,
 }
+ACCOUNT_SPECS = transfers.SPECS
 MARKET_SPECS: dict[str, TypologySpec] = {"market_wide": market_wide.SPEC}
 
 
@@ -71,6 +78,7 @@ class Stages:
     """
 
     instrument: Stage
+    account: Stage
     market: Stage
     about: dict[str, Any]
     specs: Mapping[str, TypologySpec]
@@ -81,7 +89,7 @@ class Stages:
     rulebook: Rulebook
 
     def __iter__(self) -> Iterator[Stage]:
-        return iter((self.instrument, self.market))
+        return iter((self.instrument, self.account, self.market))
 
 
 def load_stages(
@@ -111,7 +119,7 @@ def load_stages(
     Raises
     ------
     StartupError
-        The bundle fails its digests, or the symbol master, a label or the rules cannot be read.
+        The bundle fails its digests, or the symbol master, names, a label or the rules cannot be read.
     """
     about: dict[str, Any] = {}
 
@@ -133,7 +141,7 @@ def load_stages(
             grace_ns=settings.grace_ms * 1_000_000,
             idle_grace_ns=settings.idle_grace_ms * 1_000_000,
         )
-        pump = load_pump(settings.pump)
+        pump, known = load_pump(settings.pump), load_names(settings)
         config = TickConfig.of_bars(bars, pump.thresholds if pump else PumpConfig())
     except (BundleError, OSError, ValueError) as error:
         raise StartupError(str(error)) from error
@@ -155,6 +163,8 @@ def load_stages(
     order_config = OrderConfig()
     order_decides = identity(order_config.digest(), _digest(dict(order_findings.SPECS)))
     stage_decides = identity(decides, order_decides)
+    flows = TransferConfig()
+    account_decides = identity(flows.digest(known), _digest(ACCOUNT_SPECS), FORGET_ACCOUNTS_NS)
     crowd = CrowdConfig()
     market_decides = identity(_digest(crowd), _digest(MARKET_SPECS))
     provenance = Provenance(
@@ -231,10 +241,41 @@ def load_stages(
         )
         return decided(identity(stage_decides, rules.digest), mine, _once)
 
-    def market_decided(config: str, rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
+    def by_rules(config: str) -> Provenance:
         # No model of the bundle has a say in it.
-        told = msgspec.structs.replace(provenance, config=config, bundle="", engine="", backend="", precision="")
-        mine = configured(crowd, rules)
+        return msgspec.structs.replace(provenance, config=config, bundle="", engine="", backend="", precision="")
+
+    def account_decided(config: str, rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
+        mine = accounts.Engines(
+            transfers=TransferEngine(configured(flows, rules), known),
+            specs={head: overridden(spec, rules) for head, spec in ACCOUNT_SPECS.items()},
+            subject=lambda key: Subject(instrument=ACCOUNTS, account=key),
+            provenance=by_rules(config),
+            count=count,
+            forget_ns=FORGET_ACCOUNTS_NS,
+        )
+
+        def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
+            return accounts.accounts(items, table, mine)
+
+        return Stage(
+            name="account",
+            topics=ACCOUNT_INPUTS,
+            journal="accounts.journal",
+            checkpoints="accounts.checkpoints",
+            decides=Decides("", config),
+            agent=agent,
+            unpack=AccountState.unpack,
+            ruled=ruled,
+        )
+
+    @lru_cache(RULED)
+    def account_ruled(told: Rules) -> Stage:
+        rules = rules_of(told)
+        return account_decided(identity(account_decides, rules.digest), rules, _once)
+
+    def market_decided(config: str, rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
+        told, mine = by_rules(config), configured(crowd, rules)
 
         def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
             return market(
@@ -276,10 +317,11 @@ def load_stages(
     }
     return Stages(
         instrument=served,
+        account=account_decided(account_decides, NONE, account_ruled),
         market=market_decided(market_decides, NONE, market_ruled),
         about=about,
         specs=rules_of(base).specs(specs)
-        | {head: overridden(spec, rules_of(base)) for head, spec in (specs | MARKET_SPECS).items()},
+        | {head: overridden(spec, rules_of(base)) for head, spec in (specs | ACCOUNT_SPECS | MARKET_SPECS).items()},
         lineage=[
             *bundle.manifest.lineage,
             *([pump.source] if pump else []),
@@ -313,6 +355,21 @@ def load_pump(path: Path | None) -> PumpFile | None:
             f"{path} holds no thresholds of pump_and_dump ({error}): make them again with `tocsin train pump_trades"
             " --until DATE`, or unset TOCSIN_PUMP."
         ) from error
+
+
+def load_names(settings: Settings) -> Names:
+    """Return whose names the settings' files give, and which of them resemble listed ones.
+
+    Raises
+    ------
+    StartupError
+        A file cannot be read, or holds no such names.
+    """
+    try:
+        held = [b"" if path is None else path.read_bytes() for path in (settings.accounts, settings.sanctions)]
+        return resembling.read(*held)
+    except (OSError, ValueError) as error:
+        raise StartupError(f"Names cannot be read ({error}): correct TOCSIN_ACCOUNTS or TOCSIN_SANCTIONS.") from error
 
 
 def _digest(decides: object) -> str:

@@ -29,7 +29,7 @@ class Times(Part, frozen=True, kw_only=True):
 
 
 class Subject(Part, frozen=True, kw_only=True):
-    """Whom the alert concerns: an instrument, or one ``account`` that trades in it."""
+    """Whom the alert concerns: an instrument, one ``account`` that trades in it, or an account of "accounts"."""
 
     instrument: str
     symbol: str = ""

@@ -99,11 +99,14 @@ _TYPES: dict[str, Any] = {
     "journal": journal.Entry | journal.Claim,
     "market.journal": journal.Entry | journal.Claim,
     "control": RuleChange,
+    "accounts.journal": journal.Entry | journal.Claim,
 }
 _DECODERS: dict[str, Callable[[bytes], Any]] = {topic: msgspec.json.Decoder(of).decode for topic, of in _TYPES.items()}
 _WORDS = frozenset({"documents", "news", "transcripts"})
 #: What the monitor itself writes: its times are its own.
-_OWN = frozenset({"scores", "signals", "market", "deadletters", "alerts", "journal", "market.journal", "control"})
+_OWN = frozenset(
+    {"scores", "signals", "market", "deadletters", "alerts", "journal", "market.journal", "accounts.journal", "control"}
+)
 #: topic → the record's field that the message's key repeats; no entry: any key will do.
 _KEYS = {
     "orders": "instrument",

@@ -122,7 +122,32 @@ TOPICS: tuple[Topic, ...] = (
         codec="json",
         scope="account",
         retention_ms=30 * DAY_MS,
-        doc="Payments between accounts.",
+        copartitioned=False,
+        partitions=1,
+        doc="Payments between accounts, keyed by the payer: one graph, in one order.",
+    ),
+    Topic(
+        name="accounts.journal",
+        key="partition",
+        records=(journal.Entry, journal.Claim),
+        codec="json",
+        scope="account",
+        retention_ms=30 * DAY_MS,
+        copartitioned=False,
+        partitions=1,
+        doc="The journal of the accounts' scope.",
+    ),
+    Topic(
+        name="accounts.checkpoints",
+        key="state key",
+        records=(),
+        codec="bytes",
+        scope="account",
+        retention_ms=-1,
+        compacted=True,
+        copartitioned=False,
+        partitions=1,
+        doc="The state of every account; a checkpoint counts once its closing record is there.",
     ),
     Topic(
         name="journal",
@@ -234,6 +259,10 @@ FRAMED = frozenset(topic.name for topic in TOPICS if topic.codec in ("arrow", "j
 
 #: Inputs of the instrument stage in the order that breaks ties of ``ts_available``.
 INSTRUMENT_INPUTS: tuple[str, ...] = ("frames", "orders", "news", "transcripts", "audio", "charts")
+#: Inputs of the account stage.
+ACCOUNT_INPUTS: tuple[str, ...] = ("transfers",)
+#: What alerts of accounts name in an instrument's place.
+ACCOUNTS = "accounts"
 #: Inputs of the market stage.
 MARKET_INPUTS: tuple[str, ...] = ("market",)
 #: The key of all that concerns no single instrument.

@@ -76,7 +76,7 @@ def _files(settings: Settings) -> list[str]:
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
     from monitor.labels import load_labels
     from monitor.rules import load_rules
-    from monitor.stage import load_pump
+    from monitor.stage import load_names, load_pump
 
     problems = []
     try:
@@ -96,6 +96,10 @@ def _files(settings: Settings) -> list[str]:
         load_rules(settings.rules)
     except StartupError as error:
         problems += [f"TOCSIN_RULES: {sentence}" for sentence in str(error).splitlines()]
+    try:
+        load_names(settings)
+    except StartupError as error:
+        problems.append(str(error))
     try:
         SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS)
     except (ValueError, OSError) as error:

@@ -314,10 +314,10 @@ class _Job:
     async def run(self) -> bool:
         """Replay, write, print; False where the alerts that are there are others."""
         from monitor.replay_output import ReplayWriter
-        from monitor.replay_run import Watch, load, marked, metrics
+        from monitor.replay_run import Watch, brought, load, marked, metrics
 
         watch = Watch()
-        loaded = load(with_symbols(self.settings, self.recording), self.others)
+        loaded = load(brought(self.settings, self.recording), self.others)
         stamps = self._stamps(loaded)
         async with AsyncExitStack() as stack:
             sinks: list[Sink] = []
@@ -486,12 +486,6 @@ async def alerts_there(settings: Settings) -> list[Alert]:
 
     partitions = await kafka.require_topics(settings, ("alerts",))
     return [one for n in range(partitions) for one in await alerts_on_broker(settings, n)]
-
-
-def with_symbols(settings: Settings, recording: Recording | None) -> Settings:
-    """Return settings that name the symbol master which a recording brings, unless they name one."""
-    symbols = settings.symbols or (recording.symbols if recording is not None else None)
-    return settings.model_copy(update={"symbols": symbols})
 
 
 class _Tee:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from monitor.commands.replay import alerts_there, opened, progress, with_symbols
+from monitor.commands.replay import alerts_there, opened, progress
 from monitor.errors import StartupError
 from monitor.settings import Settings
 
@@ -45,7 +45,7 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
     from monitor.replay import broker, recorded
     from monitor.replay_output import Replay, is_replay
     from monitor.replay_range import Range
-    from monitor.replay_run import load
+    from monitor.replay_run import brought, load
 
     start_ns = from_ns = 0
     by_history = False
@@ -72,7 +72,7 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
         by_history = "journal" not in captured.topics
     theirs = chosen(alerts, alert_id, where)
     with opened(settings, source, by_history, Range(), damaged) as recording, progress("rebuilding"):
-        loaded = load(with_symbols(settings, recording), others)
+        loaded = load(brought(settings, recording), others)
         require_configuration(theirs, loaded)
         if recording is not None and by_history:
             return asyncio.run(by_recording(recording, loaded.stages, theirs, start_ns, from_ns))
@@ -86,10 +86,10 @@ def look_ahead(settings: Settings, recording: Recording, wanted: Range, cuts: in
     from monitor.recordings import Message
     from monitor.render import clock
     from monitor.replay_range import span_of
-    from monitor.replay_run import load
+    from monitor.replay_run import brought, load
 
-    stages = load(with_symbols(settings, recording)).stages
-    topics = stages.instrument.topics
+    stages = load(brought(settings, recording)).stages
+    topics = (*stages.instrument.topics, *(() if wanted.instruments else stages.account.topics))
     first_ns, last_ns = span_of(recording, topics)
     begin_ns, end_ns = max(first_ns, wanted.start_ns), min(last_ns + 1, wanted.to_ns or last_ns + 1)
 

@@ -56,14 +56,17 @@ def simulate(
     from rich.progress import Progress
 
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
-    from engines.simulator.day import Config
+    from engines.simulator import money
+    from engines.simulator.day import Config, chosen
     from monitor.commands.tables import contents
     from monitor.errors import StartupError
     from monitor.recordings import Recording
     from monitor.settings import load
     from monitor.simulation import companies_of, write
 
-    names = None if typology is None else tuple(name for name in typology if name != "none")
+    # What a quiet day has is neither the market's nor the payments'.
+    asked = (*chosen(Config(model=model.value)), *money.PLAN) if typology is None else tuple(typology)
+    names = tuple(name for name in asked if name not in money.PLAN and name != "none")
     config = Config(
         model=model.value,
         seed=seed,
@@ -81,7 +84,15 @@ def simulate(
         companies = companies_of(SymbolMaster.load(master_path), instruments)
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("simulating", total=1.0)
-            write(out, config, companies, single=single, progress=lambda share: bar.update(task, completed=share))
+            payments = [name for name in money.PLAN if name in asked]
+            write(
+                out,
+                config,
+                companies,
+                single=single,
+                payments=payments,
+                progress=lambda share: bar.update(task, completed=share),
+            )
     except (ValueError, OSError) as error:
         raise StartupError(str(error)) from error
     contents(Console(), Recording.open(out, verify=False))

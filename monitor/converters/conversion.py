@@ -97,7 +97,7 @@ def convert(
         if made.labels is not None:
             writer.add_labels(made.labels)
         if made.symbols:
-            writer.add_symbols(made.symbols)
+            writer.bring("symbols", made.symbols)
     return report
 
 

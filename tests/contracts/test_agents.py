@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from agents.accounts import transfers
 from agents.flow import Arrival
 from agents.fusion import fusion
 from agents.instrument import instrument, openings
 from agents.market import crowds
 from agents.orders import orders
 from agents.signals import signals
-from agents.state import InstrumentState, MarketState
+from agents.state import AccountState, InstrumentState, MarketState
 from agents.text import text
 from agents.ticks import ticks
 from agents.triage import triage
@@ -29,6 +30,7 @@ from engines.order_findings import OrderConfig
 from engines.order_state import OrderState
 from engines.orders import OrderEngine
 from engines.tracks import OrderUpdate, Track
+from engines.transfers import SPECS, TransferConfig, TransferEngine
 from engines.typologies import market_wide
 from engines.typologies.market_wide import CrowdConfig
 from monitor.state import StateTable
@@ -38,7 +40,9 @@ from schemas.order_frames import OrderFrame, of_events
 from schemas.records import OrderEvent, Score
 from tests.agents import streams
 from tests.agents.streams import BEGIN, KEY, S
+from tests.agents.test_accounts import arrivals
 from tests.agents.test_market import T0, opening
+from tests.payments import background, names, pattern
 
 State = MutableMapping[str, Any]
 Agent = Callable[[AsyncIterator[Any], State], AsyncIterator[Any]]
@@ -98,6 +102,13 @@ MARKET: dict[str, Agent] = {
         items, state, specs={"market_wide": market_wide.SPEC}, subject=MADE.subject, provenance=MADE.provenance
     ),
 }
+PAYMENTS = TransferEngine(TransferConfig(), names())
+ACCOUNTS: dict[str, Agent] = {
+    "transfers": lambda items, state: transfers(items, state, engine=PAYMENTS, count=lambda _: None),
+    "triage of accounts": lambda items, state: triage(
+        items, state, specs=SPECS, subject=MADE.subject, provenance=MADE.provenance
+    ),
+}
 
 
 class Foreign:
@@ -125,6 +136,25 @@ def market_day() -> tuple[Any, ...]:
         Ladder(0, "well"),
         openings[2],
         *openings[3:],
+        *clocks,
+    )
+
+
+@cache
+def account_day() -> tuple[Any, ...]:
+    """Return a quiet day, patterns weeks later, the days in which they close, and what not every agent knows."""
+    paid = arrivals([*background(1), *(one for name in ("structuring", "round_trip") for one in pattern(name))])
+    last_ns = max(item.now_ns for item in paid if isinstance(item, Clock))
+    clocks = [Clock(last_ns + hours * 3_600 * S) for hours in range(1, 40, 5)]
+    return (
+        Ladder(0, "as it was"),
+        *paid[:5],
+        FOREIGN[0],
+        Ladder(1, "slow"),
+        FOREIGN[1],
+        Ladder(0, "well"),
+        paid[1],
+        *paid[5:],
         *clocks,
     )
 
@@ -163,6 +193,7 @@ CASES = {
     **chained(INSTRUMENT, instrument_day, InstrumentState.unpack),
     "instrument": Case(lambda items, state: instrument(items, state, MADE), (), instrument_day, InstrumentState.unpack),
     **chained(MARKET, market_day, MarketState.unpack),
+    **chained(ACCOUNTS, account_day, AccountState.unpack),
 }
 pytestmark = pytest.mark.parametrize("name", CASES)
 
@@ -237,7 +268,13 @@ def test_the_day_gives_every_agent_something_to_do(name: str) -> None:
     found, _ = whole(name)
     assert len(found.told) > len(found.given)
     told = {(item.finding.typology, item.activity) for item in found.told if isinstance(item, Alert)}
-    assert len(told) >= {"triage": 5, "openings": 5, "instrument": 5, "triage of the market": 2}.get(name, 0)
+    assert len(told) >= {
+        "triage": 5,
+        "openings": 5,
+        "instrument": 5,
+        "triage of the market": 2,
+        "triage of accounts": 2,
+    }.get(name, 0)
 
 
 def test_whatever_goes_in_comes_out_once_and_in_order(name: str) -> None:

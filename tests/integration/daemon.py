@@ -37,7 +37,7 @@ from monitor.stage import Stages, load_stages
 from monitor.worker import checkpoint_records
 from schemas.alerts import Alert, digest
 from schemas.records import News, TranscriptSegment
-from schemas.topics import INSTRUMENT_INPUTS
+from schemas.topics import ACCOUNT_INPUTS, INSTRUMENT_INPUTS
 
 ROOT = Path(__file__).parents[2]
 #: Settings by which a stream that lies there whole is taken in canonical order, however busy the machine is.
@@ -288,6 +288,7 @@ class Watch:
             for topic in INSTRUMENT_INPUTS
             for partition in range(settings.partitions)
         ]
+        self._tps += [TopicPartition(settings.prefix + topic, 0) for topic in ACCOUNT_INPUTS]
 
     def end(self, topic: str) -> int:
         """Return how many messages a topic holds; a broker that is busy or gone is asked again."""
@@ -416,9 +417,10 @@ class Account:
 
 async def _account(settings: Settings, others: Sequence[Path]) -> Account:
     account = Account()
-    instrument, market = stages()
+    instrument, *others_of_one = stages()
     more = [stages(bundle).instrument for bundle in others]
-    for stage, partition in [*((instrument, partition) for partition in range(settings.partitions)), (market, 0)]:
+    single = [(stage, 0) for stage in others_of_one]
+    for stage, partition in [*((instrument, partition) for partition in range(settings.partitions)), *single]:
         replayed = await by_journal(broker(settings), stage, partition, others=more if stage is instrument else ())
         account.replayed += replayed.alerts
         if stage is instrument:

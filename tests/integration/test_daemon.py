@@ -44,7 +44,11 @@ def test_a_day_goes_through_and_is_proved_by_its_journal(
         feed.finish()
     with Worker(settings, tmp_path) as worker:
         until(lambda: worker.get("/readyz")[0] == 200, 60, "ready", [worker])
-        assert json.loads(worker.get("/readyz")[1])["partitions"] == {"instrument": [0, 1, 2, 3], "market": [0]}
+        assert json.loads(worker.get("/readyz")[1])["partitions"] == {
+            "instrument": [0, 1, 2, 3],
+            "account": [0],
+            "market": [0],
+        }
         record_property("read_in_s", round(until(lambda: watch.acknowledged() == len(day()), 120, "all is read"), 1))
         assert worker.get("/livez")[0] == 200
         metrics = worker.get("/metrics")[1]

@@ -307,7 +307,10 @@ def test_a_live_daemons_topics_are_captured_whole_though_the_recorder_is_killed(
         *recording.topics, "orders",
     }  # fmt: skip
     assert recorded_rows(recording, recording.topics) == asyncio.run(topic_rows(settings, recording.topics))
-    assert all(name.count(".") == 1 + ("market.journal" in name) for name in recording.manifest.files)
+    assert all(
+        name.count(".") == 1 + ("market.journal" in name or "accounts.journal" in name)
+        for name in recording.manifest.files
+    )
 
     async def journal(partition: int) -> int:
         async def values() -> object:

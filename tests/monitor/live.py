@@ -63,12 +63,13 @@ def live(stages: Stages, messages: Sequence[Message], partitions: int, seed: int
     found = Live()
     rng = random.Random(seed)
     for m in messages:
-        place = kafka.partition_for(m.key.decode(), partitions)
+        place = 0 if m.topic in stages.account.topics else kafka.partition_for(m.key.decode(), partitions)
         found.put(m.topic, place, m.key, m.value, (m.ts_event, m.ts_available, m.timestamp_ms))
     openings: list[Opening] = []
     for partition in range(partitions):
         inputs = {topic: list(found.topics[topic, partition]) for topic in stages.instrument.topics}
         openings += asyncio.run(_lane(found, stages.instrument, partition, inputs, rng))
+    asyncio.run(_lane(found, stages.account, 0, {t: list(found.topics[t, 0]) for t in stages.account.topics}, rng))
     # Lanes get on side by side: what one tells comes among what the others do, each in its own order.
     by_lane: dict[int, list[Opening]] = defaultdict(list)
     for opening in openings:

@@ -258,8 +258,7 @@ def test_stocknet_tweets_and_closes_are_all_accounted_for(data_dir: Path, tmp_pa
     prices = pq.read_table(data_dir / "stocknet" / "prices_daily.parquet", columns=["ticker"])["ticker"].to_pylist()
     expected = sum(column.count(ticker) for column in (tweets, prices) for ticker in ("ABB", "BUD"))
     assert report.read == expected == report.kept + sum(report.aside.values())
-    assert recording.symbols is not None
-    assert set(SymbolMaster.load(recording.symbols).listings) == {"ABB.XNYS", "BUD.XNYS"}
+    assert set(SymbolMaster.load(recording.brought["symbols"]).listings) == {"ABB.XNYS", "BUD.XNYS"}
     assert check_every_message(recording) == recording.rows()
 
 

@@ -65,11 +65,14 @@ def test_labels_and_symbols_travel_with_the_recording(tmp_path: Path) -> None:
     with RecordingWriter(tmp_path / "r", source="test") as writer:
         writer.append(message())
         writer.add_labels([label])
-        writer.add_symbols("symbol,venue\nACME,XTOC\n")
+        writer.bring("symbols", "symbol,venue\nACME,XTOC\n")
+        writer.bring("sanctions", "name,aliases\n")
     recording = Recording.open(tmp_path / "r")
     assert recording.labels() == [label]
-    assert recording.symbols is not None
-    assert recording.symbols.read_text() == "symbol,venue\nACME,XTOC\n"
+    assert {setting: file.read_text() for setting, file in recording.brought.items()} == {
+        "symbols": "symbol,venue\nACME,XTOC\n",
+        "sanctions": "name,aliases\n",
+    }
 
 
 def test_equal_content_has_equal_bytes(tmp_path: Path) -> None:
@@ -228,7 +231,7 @@ def test_a_step_back_in_time_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_topic_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"Topic 'gossip' is unknown; known are alerts, .*transfers"):
+    with pytest.raises(RecordingError, match=r"Topic 'gossip' is unknown; known are accounts.checkpoints, .*transfers"):
         write(tmp_path / "r", [message("gossip")])
 
 

@@ -104,8 +104,9 @@ def test_a_link_that_was_turned_brings_its_bundle_and_the_old_one_is_let_go(tmp_
     new = swaps.serving
     assert new.about["bundle"] != old["bundle"]
     assert new.about["config"] != old["config"]
-    assert [worker.stage for worker in swaps._workers] == [new.instrument, swaps._workers[1].stage]
-    assert swaps._workers[1].stage.decides == new.market.decides
+    by_rules = [worker.stage for worker in swaps._workers[1:]]
+    assert [worker.stage for worker in swaps._workers] == [new.instrument, *by_rules]
+    assert [stage.decides for stage in by_rules] == [new.account.decides, new.market.decides]
     assert new.master is master
     assert new.run_id == run_id
     line = logged[-1]

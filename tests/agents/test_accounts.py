@@ -1,0 +1,121 @@
+"""The account stage on lists and dicts: both ends of a transfer are judged, and an alert names its account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+
+from agents.accounts import Engines, accounts
+from agents.flow import Arrival, Item
+from agents.state import AccountState
+from engines.accounts import DAY_NS, HOUR_NS
+from engines.transfers import EVERYONE, SPECS, TransferConfig, TransferEngine
+from monitor.state import StateTable
+from schemas.alerts import Alert, Provenance, Subject, digest
+from schemas.journal import Clock
+from schemas.records import Transfer
+from tests.payments import T0, background, names, pattern, transfer
+
+S = 1_000_000_000
+COUNTS: Counter[str] = Counter()
+
+
+def engines(forget_ns: int = 0) -> Engines:
+    return Engines(
+        transfers=TransferEngine(TransferConfig(), names()),
+        specs=SPECS,
+        subject=lambda key: Subject(instrument="accounts", account=key),
+        provenance=Provenance(code_version="test", config="c"),
+        count=COUNTS.update,
+        forget_ns=forget_ns,
+    )
+
+
+def arrivals(transfers: Iterable[Transfer]) -> list[Item]:
+    """Return transfers as they arrive, the clock told before each second's first."""
+    items: list[Item] = []
+    clock_ns = 0
+    for offset, one in enumerate(sorted(transfers, key=lambda one: one.ts_available)):
+        at = one.ts_available
+        if (second_ns := at - at % S) > clock_ns:
+            clock_ns = second_ns
+            items.append(Clock(clock_ns))
+        items.append(Arrival("transfers", 0, offset, one.account, at, offset, one, offset.to_bytes(32, "big")))
+    return items
+
+
+def run(
+    items: Iterable[Item], state: dict[str, AccountState] | StateTable[AccountState], forget_ns: int = 0
+) -> list[Alert]:
+    async def feed() -> AsyncIterator[Item]:
+        for item in items:
+            yield item
+
+    async def collect() -> list[Alert]:
+        return [one async for one in accounts(feed(), state, engines(forget_ns)) if isinstance(one, Alert)]
+
+    return asyncio.run(collect())
+
+
+def test_an_alert_names_its_account_its_transfers_and_closes_with_the_clock() -> None:
+    cycle = pattern("round_trip")
+    end = Clock(cycle[-1].ts_event + DAY_NS + 3 * S)
+    first, last = [
+        a for a in run([*arrivals([*background(), *cycle]), end], {}) if a.finding.typology == "round_trip@1"
+    ]
+    assert (first.activity, last.activity) == ("create", "close")
+    assert first.subject == Subject(instrument="accounts", account="P5")
+    assert first.times.available_at == cycle[-1].ts_available
+    assert first.times.event_start == cycle[0].ts_event
+    offsets = {one.offset for one in first.evidence.inputs}
+    # Its own: the first and the last of the cycle. The path names the others.
+    assert {960, 963} <= offsets
+    assert first.explanation.attributions[0].locator == "ids " + " ".join(one.transfer_id for one in cycle)
+    assert last.times.event_end == cycle[-1].ts_event + DAY_NS
+
+
+def test_two_accounts_have_an_episode_each() -> None:
+    found = run(arrivals([*background(), *pattern("sanctions_proximity")]), {})
+    opened = [a for a in found if a.activity == "create"]
+    assert [a.subject.account for a in opened] == ["L", "P6", "P7"]
+    assert len({a.episode_id for a in opened}) == 3
+    assert [a.finding.severity for a in opened] == ["critical", "warning", "warning"]
+
+
+def test_what_cannot_be_judged_is_counted_and_told_on_the_alert() -> None:
+    COUNTS.clear()
+    named = pattern("dormant_account")
+    twice = [*background(1), transfer("self", T0 + DAY_NS, "P1", "P1", 5.0), named[0], named[0], named[1]]
+    found = [a for a in run(arrivals(twice), {}) if a.subject.account == "Z"]
+    assert COUNTS == {"to_itself": 1, "late_or_twice": 1}
+    # The first of them wakes it; with the second, after the first had come again, it is critical.
+    assert [(a.activity, a.quality.late_events) for a in found] == [("create", 0), ("update", 1)]
+
+
+def test_a_state_that_was_packed_goes_on_as_if_it_had_not_been() -> None:
+    items = arrivals([*background(2), *(one for name in ("structuring", "round_trip") for one in pattern(name))])
+    whole: dict[str, AccountState] = {}
+    expected = run(items, whole)
+    assert expected
+    for cut in (1, 60, len(items) - 3):
+        state: dict[str, AccountState] = {}
+        found = run(items[:cut], state)
+        state = {key: AccountState.unpack(kept.pack()) for key, kept in state.items()}
+        found += run(items[cut:], state)
+        assert digest(found) == digest(expected)
+        assert {key: kept.pack() for key, kept in state.items()} == {key: kept.pack() for key, kept in whole.items()}
+
+
+def test_who_moves_nothing_is_forgotten_unless_an_episode_runs() -> None:
+    state: StateTable[AccountState] = StateTable()
+    items = arrivals([*background(2), *pattern("dormant_account")])
+    later = T0 + 20 * DAY_NS + 2 * HOUR_NS
+    run([*items, Clock(later)], state, forget_ns=10 * DAY_NS)
+    assert set(state) == {"Z", "X1", "X2", EVERYONE + "USD"}
+    run(
+        [Clock(later + 9 * DAY_NS), Clock(later + 11 * DAY_NS), Clock(later + 12 * DAY_NS)],
+        state,
+        forget_ns=10 * DAY_NS,
+    )
+    assert set(state) == set()
