@@ -158,8 +158,9 @@ class Recording:
             return []
         try:
             with self._folder.open(LABELS) as file:
-                # On this thread alone: one of Arrow's that lets go of a Python buffer while Python ends aborts it.
-                table = pq.read_table(file, use_threads=False, pre_buffer=False)
+                # On this thread alone: one of Arrow's that lets go of a Python buffer while Python ends aborts it, and
+                # `read_table` has threads of its own.
+                table = pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
             return msgspec.convert(table.to_pylist(), list[Label])
         except (pa.ArrowInvalid, OSError, msgspec.ValidationError) as error:
             raise RecordingError(

@@ -360,7 +360,7 @@ def test_damaged_labels_are_refused_always(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_read_labels_ends_in_peace(tmp_path: Path) -> None:
-    """One in four aborted at its end while Arrow's threads still held what Python had read for them."""
+    """Up to one in four aborted at its end while Arrow's threads still held what Python had read for them."""
     labels = [
         Label(event_id=str(k), typology="x", start_ns=1, onset_ns=1, end_ns=2, instruments=["A.X"]) for k in range(27)
     ]
