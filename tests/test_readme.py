@@ -1,7 +1,8 @@
-"""README's commands exist, with the options that it gives them, and its links lead somewhere."""
+"""README's commands exist, with the options that it gives them; its messages can be used, its links lead somewhere."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import typer
 
 from monitor.cli import app
+from schemas import codec
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,6 +23,9 @@ LINES = [
     for line in block.splitlines()
     if line.strip()
 ]
+
+
+MESSAGES = [line for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 
 
 def _commands(program: str) -> list[list[str]]:
@@ -49,3 +54,10 @@ def test_target_exists(target: str) -> None:
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_link_leads_somewhere(link: str) -> None:
     assert (ROOT / link).exists(), f"README links to {link}, which is not there"
+
+
+@pytest.mark.parametrize(("topic", "message"), [*zip(("ticks", "documents", "orders"), MESSAGES, strict=True)])
+def test_message_can_be_used(topic: str, message: str) -> None:
+    known = json.loads(message)
+    key = known.get("instrument", "any").encode()
+    codec.decode(topic, key, message.encode(), known["ts_event"] // 1_000_000)
