@@ -1,6 +1,7 @@
 """A real browser looks at a page: Chromium from the system, driven by Playwright, everything that goes wrong noted.
 
-`python -m tests.browser PAGE.html OUT.png [dark] [phone] [HEIGHT]` keeps a picture of a page's first HEIGHT pixels.
+`python -m tests.browser PAGE.html OUT.png [dark] [phone] [HEIGHT] [#PART]` keeps a picture of a page's first HEIGHT
+pixels, or of one part of it.
 """
 
 from __future__ import annotations
@@ -85,13 +86,18 @@ def draw(page: Page, which: str = ".plot", *, unfold: bool = True) -> None:
     )
 
 
-def shoot(path: Path, out: Path, *, size: tuple[int, int] = DESKTOP, dark: bool = False, height: int = 0) -> None:
-    """Keep a picture of a page, of its first ``height`` pixels where given."""
+def shoot(
+    path: Path, out: Path, *, size: tuple[int, int] = DESKTOP, dark: bool = False, height: int = 0, part: str = ""
+) -> None:
+    """Keep a picture of a page, of its first ``height`` pixels where given, or of what the selector ``part`` names."""
     with launched() as browser, look(browser, path, size=size, dark=dark) as (page, wrong):
         draw(page, unfold=False)
         page.wait_for_timeout(300)
         clip = {"x": 0, "y": 0, "width": size[0], "height": height} if height else None
-        page.screenshot(path=out, full_page=True, clip=clip)  # type: ignore[arg-type]
+        if part:
+            page.locator(part).screenshot(path=out)
+        else:
+            page.screenshot(path=out, full_page=True, clip=clip)  # type: ignore[arg-type]
         # A palette of 256 is a third of the bytes, and nobody sees it.
         Image.open(out).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(out, optimize=True)
         print(f"{out}: {out.stat().st_size / 1e3:.0f} kB", *wrong, sep="\n")
@@ -105,4 +111,5 @@ if __name__ == "__main__":
         size=PHONE if "phone" in words else DESKTOP,
         dark="dark" in words,
         height=next((int(word) for word in words if word.isdigit()), 0),
+        part=next((word for word in words if word.startswith("#")), ""),
     )

@@ -23,6 +23,14 @@ def dossier(
     replay: Annotated[Path, typer.Argument(help="The folder that `tocsin replay --out` wrote.")],
     alert_id: Annotated[str, typer.Argument(help="An alert's id, or its first digits; of an episode its first alert.")],
     out: Annotated[Path, typer.Option(help="HTML file to write; one that is there is replaced.")],
+    book: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write of the order book around the alert, what rested at each price from when to when and"
+            " the account's orders and fills in it; .parquet or .csv.",
+            show_default="none",
+        ),
+    ] = None,
     recording: Annotated[
         str | None,
         typer.Option(
@@ -35,17 +43,32 @@ def dossier(
     Every input is looked up in the recording by topic, partition and offset, and its SHA-256 compared with the alert's.
     The page is one file that loads nothing.
 
+    Where the recording has order frames, or quotes, the book around the alert is rebuilt and drawn; --book keeps it.
+
     Example: `tocsin replay day --out replayed`, then `tocsin dossier replayed 3f2a --out alert.html`
     """
+    from monitor import book_files
     from monitor.replay_output import Replay
     from monitor.report import dossier as dossiers
 
+    if book is not None:
+        book_files.check(book)
     source = Replay.open(replay)
     alerts = source.alerts()
     alert = _wanted(alerts, alert_id, replay)
     held, name = _recording(source.manifest.recording.path, source.manifest.recording.digest, recording)
-    dossiers.write_page(dossiers.gather(alert, alerts, held), name, out)
+    case = dossiers.gather(alert, alerts, held)
+    dossiers.write_page(case, name, out)
     typer.echo(f"{out}: {alert.finding.title}, {alert.subject.named}, {out.stat().st_size / 1e6:.1f} MB")
+    if book is not None:
+        if not case.book.spells:
+            raise StartupError(
+                f"{name} has neither orders nor quotes of {alert.subject.instrument} around the alert: {book} is not"
+                " written; --recording names another recording."
+            )
+        book_files.write(case.book, book)
+        rows = f"{len(case.book.spells):,} rows of levels, {len(case.book.legs):,} of the account's orders"
+        typer.echo(f"{book}: the book, rebuilt of {case.book.source}, {rows}")
 
 
 def _wanted(alerts: Sequence[Alert], wanted: str, replay: Path) -> Alert:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 
+from engines import book_replay
+from engines.book_replay import Book
 from monitor.numbers import duration
 from monitor.recordings import Recording
 from monitor.render import clock
-from monitor.report import conditions, exhibits, figures, inks
+from monitor.report import book, conditions, exhibits, figures, inks
 from monitor.report.page import Block, Cell, Facts, Note, Page, Plot, Section, Table, write
-from monitor.report.sources import Evidence, Place, State, Tape, Window
+from monitor.report.sources import Evidence, Place, State, Tape, Window, usable
 from schemas.alerts import Alert
 from schemas.frames import Frame
+from schemas.order_frames import OrderFrame
+from schemas.topics import ACCOUNTS, MARKET
 
 SECOND_NS = 10**9
 #: How much of the market is shown around an alert, at least, on either side.
 AROUND_NS = 120 * SECOND_NS
+#: And of its book: what is there is thick.
+BOOK_AROUND_NS = 30 * SECOND_NS
+#: How long before that the order events begin of which the book is rebuilt: what was placed earlier is not in it.
+LEAD_NS = 3_600 * SECOND_NS
 #: Inputs that a dossier lists, the newest.
 MOST_INPUTS = 200
 _STATES: dict[State, str] = {
@@ -39,6 +47,7 @@ class Case:
     story: Sequence[Alert]
     evidence: Evidence = field(default_factory=Evidence)
     frames: Sequence[tuple[Place, Frame]] = ()
+    book: Book = field(default_factory=Book)
 
 
 def window(alert: Alert) -> Window:
@@ -65,7 +74,24 @@ def gather(alert: Alert, alerts: Sequence[Alert], recording: Recording | None) -
     passing = recording.messages(["frames"], stretch.from_ns - AROUND_NS, stretch.to_ns + AROUND_NS)
     for _ in tape.watch(passing):
         pass
-    return Case(alert, story, Evidence.find(recording, [alert]), tape.ticks(stretch))
+    frames = tape.ticks(stretch)
+    rebuilt = _rebuilt(recording, alert, [frame for _, frame in frames])
+    return Case(alert, story, Evidence.find(recording, [alert]), frames, rebuilt)
+
+
+def _rebuilt(recording: Recording, alert: Alert, frames: Sequence[Frame]) -> Book:
+    """Rebuild the book around an alert of the instrument's order frames, or where there are none of its ticks."""
+    times, instrument = alert.times, alert.subject.instrument
+    if instrument in (MARKET, ACCOUNTS):
+        return Book()  # nothing is traded there
+    around = max(BOOK_AROUND_NS, (times.event_end - times.event_start) // 2)
+    from_ns, to_ns = times.event_start - around, times.available_at + around
+    passing = recording.messages(["orders"], from_ns - LEAD_NS, to_ns + AROUND_NS, [instrument.encode()])
+    events = (frame for _, frame in usable(passing, OrderFrame))
+    rebuilt = book_replay.of_orders(events, alert.subject.account, from_ns, to_ns)
+    if rebuilt.spells:
+        return rebuilt
+    return replace(book_replay.of_ticks(frames, from_ns, to_ns), instrument=instrument)
 
 
 def sections(case: Case, name: str) -> list[Section]:
@@ -166,6 +192,15 @@ def _evidence(case: Case, name: str) -> Section:
         title="The evidence itself",
         lead="Inputs as they came, what carried weight marked in them; only those whose SHA-256 is the alert's.",
         blocks=_exhibits(case, name, listen=True),
+    )
+
+
+def _book(case: Case, name: str) -> Section:
+    return Section(
+        anchor="book",
+        title="The book around it",
+        lead="What rested at each price, rebuilt of the recording. Drag to zoom: the plots of ticks and book follow.",
+        blocks=book.blocks(case.alert, case.book, name),
     )
 
 
@@ -335,7 +370,7 @@ def _made(case: Case, name: str) -> Section:
 
 
 #: A dossier's sections in their order; one that has nothing to show is left out.
-SECTIONS = (_why, _evidence, _of_modalities, _history, _inputs, _made)
+SECTIONS = (_why, _evidence, _book, _of_modalities, _history, _inputs, _made)
 
 
 def _fine(ns: int) -> str:

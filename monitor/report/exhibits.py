@@ -26,6 +26,7 @@ from schemas.records import AudioSegment, ChartSnapshot, News, TranscriptSegment
 #: Points of a waveform, and ticks, that are drawn at most.
 MOST_POINTS = 1_500
 MOST_TICKS = 3_000
+TICKS_PX = 360
 MOST_ORDERS = 50
 #: A place that no table of accounts has.
 _NOWHERE = -2
@@ -298,12 +299,7 @@ def ticks(alert: Alert, frames: Sequence[tuple[Place, Frame]], name: str) -> lis
             )
         )
     what = "trades" if traded else "mid quotes"
-    times = alert.times
-    lines = (
-        ("begins", times.event_start, inks.MUTED, "dot"),
-        ("complete", times.event_end, inks.TEXT, "solid"),
-        ("available", times.available_at, inks.ACCENT, "dash"),
-    )
+    lines, flags = figures.moments(alert.times, height_px=TICKS_PX)
     return [
         Plot(
             name=f"{name}-ticks",
@@ -311,18 +307,16 @@ def ticks(alert: Alert, frames: Sequence[tuple[Place, Frame]], name: str) -> lis
                 traces,
                 y="price",
                 xaxis={"type": "date"},
-                shapes=[figures.upright(ns / 1e6, ink, dash) for _, ns, ink, dash in lines],
-                annotations=[
-                    figures.flag(label, ink, x=ns / 1e6, xanchor="left", y=1 + 0.06 * row)
-                    for row, (label, ns, ink, _) in enumerate(lines)
-                ],
+                shapes=lines,
+                annotations=flags,
                 margin={"t": 64, "l": 52, "r": 14, "b": 40},
                 legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0},
             ),
             alt=f"{len(ts):,} {what} of {alert.subject.instrument} around the alert, {int((role > 0).sum()):,} of them"
             " in what it rests on; triangles point up for buys and down for sells; lines show when the window begins,"
             " when the cause was complete and when the alert could be known.",
-            height_px=360,
+            height_px=TICKS_PX,
+            group=f"{name}-time",
         )
     ]
 

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from monitor.report import inks
 from monitor.report.inks import Ink
+from schemas.alerts import Times
 
 #: Characters of a text of others that a plot shows.
 MOST_CHARS = 140
@@ -73,6 +74,25 @@ def flag(text: str, ink: Ink, **where: Any) -> dict[str, Any]:
     """Return small words at a place, which is above the figure unless ``where`` (Plotly's) says otherwise."""
     font = {"color": ink.light, "size": 11}
     return {"y": 1, "yref": "paper", "yanchor": "bottom", "text": text, "showarrow": False, "font": font, **where}
+
+
+def moments(times: Times, *, height_px: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return lines for when an alert's window begins, when its cause was complete and when it could be known.
+
+    Beside them come their names, one above the other over a figure of ``height_px``.
+    """
+    lines = (
+        ("begins", times.event_start, inks.MUTED, "dot"),
+        ("complete", times.event_end, inks.TEXT, "solid"),
+        ("available", times.available_at, inks.ACCENT, "dash"),
+    )
+    return (
+        [upright(ns / 1e6, ink, dash) for _, ns, ink, dash in lines],
+        [
+            flag(label, ink, x=ns / 1e6, xanchor="left", y=1 + 22 / height_px * row)
+            for row, (label, ns, ink, _) in enumerate(lines)
+        ],
+    )
 
 
 def milliseconds(ns: npt.NDArray[np.int64] | Sequence[int]) -> npt.NDArray[np.float64]:

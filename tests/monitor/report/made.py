@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from pathlib import Path
 
 import msgspec
@@ -12,12 +13,13 @@ import numpy as np
 from engines.audio import SAMPLE_RATE_HZ, wav
 from engines.labels import Label
 from engines.simulator import voices
-from monitor.converters.messages import record_message
+from monitor.converters.messages import frame_messages, record_message
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Message, Recording
 from monitor.report.material import Material, gather
 from schemas.alerts import Alert, Attribution, Input, Modality
 from schemas.records import AudioSegment, News
+from tests import misconduct
 from tests.backtests import a_backtest
 from tests.golden import day
 
@@ -73,6 +75,29 @@ def recording(folder: Path) -> Recording:
             writer.append(message)
         writer.add_labels(labels())
     return Recording.open(folder)
+
+
+def misconduct_recording(folder: Path, name: str) -> Recording:
+    """Write the example of a typology of orders: order frames and quotes of one instrument."""
+    market = misconduct.market(name)
+    framed = (frame_messages(frame) for frame in (market.orders(), market.ticks()))
+    told = [record_message("news", one) for one in market.news]
+    with RecordingWriter(folder, source="test", parameters={}) as writer:
+        for message in sorted([*itertools.chain(*framed), *told], key=lambda one: one.ts_available):
+            writer.append(message)
+    return Recording.open(folder)
+
+
+def spoofing_alert() -> Alert:
+    """Return an alert about the account that spoofs in the example of it."""
+    market = misconduct.market("spoofing")
+    found = hostile_alert()
+    begins, ends = market.ns(misconduct.AT + 1), market.ns(misconduct.AT + 44)
+    return msgspec.structs.replace(
+        found,
+        subject=msgspec.structs.replace(found.subject, instrument=market.instrument, account="spoofer"),
+        times=msgspec.structs.replace(found.times, event_start=begins, event_end=ends, available_at=ends),
+    )
 
 
 def labels() -> list[Label]:

@@ -33,14 +33,16 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A report and a dossier of every modality, as files."""
+    """A report, a dossier of every modality, and one with a book of orders, as files."""
     folder = tmp_path_factory.mktemp("report")
     held = made.recording(folder / "day")
     page.write(report.compose(made.material(held)), folder / "report.html")
     told = made.alerts()
     dossier.write_page(dossier.gather(made.hostile_alert(), told, held), "day", folder / "dossier.html")
+    spoofed, alert = made.misconduct_recording(folder / "spoofed", "spoofing"), made.spoofing_alert()
+    dossier.write_page(dossier.gather(alert, [alert], spoofed), "spoofed", folder / "book.html")
     SHOTS.mkdir(parents=True, exist_ok=True)
-    return {"report": folder / "report.html", "dossier": folder / "dossier.html"}
+    return {name: folder / f"{name}.html" for name in ("report", "dossier", "book")}
 
 
 def ranges(seen: Page, group: str = "time") -> list[list[float]]:
@@ -70,7 +72,7 @@ def drag(seen: Page, plot: str, start: float, end: float) -> None:
     seen.wait_for_timeout(400)
 
 
-@pytest.mark.parametrize("which", ["report", "dossier"])
+@pytest.mark.parametrize("which", ["report", "dossier", "book"])
 @pytest.mark.parametrize(("size", "dark"), [(browser.DESKTOP, False), (browser.PHONE, True)])
 def test_every_plot_is_drawn_without_an_error_or_a_request(
     chromium: Browser, shown: dict[str, Path], which: str, size: tuple[int, int], dark: bool
@@ -88,7 +90,7 @@ def test_every_plot_is_drawn_without_an_error_or_a_request(
         plots = seen.locator(".plot").count()
         wide = seen.evaluate("document.documentElement.scrollWidth - innerWidth")
         seen.screenshot(path=SHOTS / f"{which}-{size[0]}-{'dark' if dark else 'light'}.png", full_page=True)
-    assert plots >= (15 if which == "report" else 4)
+    assert plots >= {"report": 15, "dossier": 5, "book": 3}[which]
     assert (empty, wrong, wide) == ([], [], 0)
 
 
@@ -110,6 +112,25 @@ def test_who_zooms_one_price_zooms_all_and_a_double_click_shows_all(chromium: Br
         place.dblclick()
         seen.wait_for_timeout(500)
         assert ranges(seen) == whole
+        assert wrong == []
+
+
+def test_who_zooms_the_book_zooms_its_ticks_and_each_order_is_drawn_where_it_stood(
+    chromium: Browser, shown: dict[str, Path]
+) -> None:
+    with browser.look(chromium, shown["book"]) as (seen, wrong):
+        browser.draw(seen)
+        whole = ranges(seen, "alert-time")
+        drag(seen, "plot-alert-book", 0.4, 0.6)
+        ticks, book = ranges(seen, "alert-time")
+        assert ticks == pytest.approx(book)
+        assert book[1] - book[0] == pytest.approx(0.2 * (whole[1][1] - whole[1][0]), rel=0.05)
+        drawn = seen.evaluate(
+            """document.getElementById("plot-alert-book")._fullData.map((one) => [one.name, one.x?.length ?? 0])"""
+        )
+        spans = dict(drawn)
+        assert spans["its buy orders, large"] == spans["its sell orders"] == 3 * 3  # from, to, a gap
+        assert spans["its sells filled"] == 3
         assert wrong == []
 
 
@@ -185,7 +206,7 @@ def test_a_pin_says_a_headline_letter_for_letter(chromium: Browser, shown: dict[
         assert wrong == []
 
 
-@pytest.mark.parametrize("which", ["report", "dossier"])
+@pytest.mark.parametrize("which", ["report", "dossier", "book"])
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_nothing_that_keeps_a_reader_out(
     chromium: Browser, shown: dict[str, Path], which: str, dark: bool

@@ -24,6 +24,11 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture(scope="module")
+def spoofed(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return made.misconduct_recording(tmp_path_factory.mktemp("day") / "spoofed", "spoofing")
+
+
+@pytest.fixture(scope="module")
 def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Recording) -> Path:
     """The folder of a replay that gave the golden day's alerts, written as a replay writes it."""
     folder = tmp_path_factory.mktemp("replay") / "replayed"
@@ -57,9 +62,65 @@ def table(sections: list[page.Section], anchor: str) -> Table:
 
 def test_every_modality_has_its_exhibit(recording: Recording) -> None:
     sections = dossier.sections(shown(made.hostile_alert(), recording), "alert")
-    assert [section.anchor for section in sections] == ["why", "evidence", "modalities", "episode", "inputs", "made"]
+    assert [section.anchor for section in sections] == [
+        "why",
+        "evidence",
+        "book",
+        "modalities",
+        "episode",
+        "inputs",
+        "made",
+    ]
     kinds = [block.kind for block in sections[1].blocks]
     assert kinds == ["plot", "words", "picture", "plot", "sound"]
+    assert [block.kind for block in sections[2].blocks] == ["note", "plot", "table"]
+
+
+def book_of(alert: Alert, recording: Recording) -> list[page.Block]:
+    sections = dossier.sections(dossier.gather(alert, [alert], recording), "alert")
+    return [block for section in sections if section.anchor == "book" for block in section.blocks]
+
+
+def test_the_book_tells_the_accounts_orders_apart(spoofed: Recording) -> None:
+    plot, ladder = book_of(made.spoofing_alert(), spoofed)
+    assert isinstance(plot, Plot)
+    assert isinstance(ladder, Table)
+    assert "Of spoofer 6 orders" in plot.alt
+    assert "3 fills" in plot.alt
+    named = {trace.name for trace in plot.figure.data}
+    assert {"its buy orders, large", "buy order withdrawn", "its sell orders", "its sells filled"} <= named
+    assert plot.table
+    assert [words(row)[3:8] for row in plot.table.rows[:2]] == [
+        ["sell", "100.3", "5", "5", "filled"],
+        ["buy", "100.27", "60", "", "cancelled"],
+    ]
+    assert ["100.27", "65", "60", "", ""] in ladder.rows
+
+
+def test_ticks_and_book_look_at_the_same_time(spoofed: Recording) -> None:
+    sections = dossier.sections(dossier.gather(made.spoofing_alert(), [], spoofed), "alert")
+    plots = [block for section in sections[1:3] for block in section.blocks if isinstance(block, Plot)]
+    assert [(plot.name, plot.group) for plot in plots] == [
+        ("alert-ticks", "alert-time"),
+        ("alert-book", "alert-time"),
+    ]
+
+
+def test_without_order_frames_the_book_says_so_in_a_sentence(recording: Recording, spoofed: Recording) -> None:
+    note = book_of(made.hostile_alert(), recording)[0]
+    assert note == page.Note(
+        "The recording has no order frames of JUNIPER.XTOC around the alert: its book is known from updates and"
+        " quotes only."
+    )
+    (none,) = book_of(made.hostile_alert(), spoofed)
+    assert isinstance(none, page.Note)
+    assert "neither order frames nor quotes of JUNIPER.XTOC" in none.text
+
+
+def test_what_concerns_no_instrument_has_no_book(spoofed: Recording) -> None:
+    alert = made.spoofing_alert()
+    subject = msgspec.structs.replace(alert.subject, instrument="accounts")
+    assert book_of(msgspec.structs.replace(alert, subject=subject), spoofed) == []
 
 
 def test_rules_are_held_against_their_bounds(recording: Recording) -> None:
@@ -124,6 +185,21 @@ def test_the_command_writes_a_dossier_of_the_recording_that_was_replayed(replaye
     text = out.read_text()
     assert alert.alert_id in text
     assert text.count("verified") >= len(alert.evidence.inputs)
+
+
+def test_the_command_keeps_the_book_as_data(replayed: Path, spoofed: Recording, tmp_path: Path) -> None:
+    out, book = tmp_path / "alert.html", tmp_path / "book.csv"
+    arguments = ["dossier", str(replayed), made.hostile_alert().alert_id, "--out", str(out), "--book"]
+    done = CliRunner().invoke(app, [*arguments, str(book)])
+    assert done.exit_code == 0, done.output
+    assert "rebuilt of updates" in " ".join(done.output.split())
+    assert book.read_text().startswith('"kind","from_ns"')
+    elsewhere = CliRunner().invoke(app, [*arguments, str(tmp_path / "b.csv"), "--recording", str(spoofed.path)])
+    assert elsewhere.exit_code == 2
+    assert "neither orders nor quotes of JUNIPER.XTOC" in " ".join(elsewhere.output.split())
+    refused = CliRunner().invoke(app, [*arguments, str(tmp_path / "book.txt")])
+    assert refused.exit_code == 2
+    assert not (tmp_path / "book.txt").exists()
 
 
 def test_an_episode_is_shown_by_its_first_alert(replayed: Path, tmp_path: Path) -> None:
