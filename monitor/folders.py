@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -195,16 +196,16 @@ class Sink(io.RawIOBase):
         self.size += len(piece)
         return len(piece)
 
+    @abstractmethod
     def keep(self) -> None:
         """Make the file durable and give it its name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def discard(self) -> None:
         """Remove what was written; nothing after `keep`."""
-        raise NotImplementedError
 
-    def _put(self, piece: memoryview) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _put(self, piece: memoryview) -> None: ...
 
     def __enter__(self) -> Self:
         return self
