@@ -12,6 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from aiokafka import ConsumerRecord
+
+from monitor import kafka
+from monitor.settings import Settings
+
 POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
 
 _PROPERTIES = """\
@@ -195,6 +200,19 @@ class Broker:
                 self._process.kill()
                 self._process.wait()
         self._process = None
+
+
+async def messages_of(settings: Settings, topic: str) -> list[ConsumerRecord]:
+    """Return all that a topic (without prefix) holds, each partition in order."""
+    name = kafka.full_name(settings.prefix, topic)
+    partitions = (await kafka.partition_counts(settings))[name]
+    async with kafka.reader(settings) as consumer:
+        ends = await kafka.end_offsets(consumer, name, range(partitions))
+        return [
+            record
+            for partition, end in ends.items()
+            async for record in kafka.read_partition(consumer, name, partition, 0, end)
+        ]
 
 
 def delete_topics(bootstrap: str, prefix: str) -> None:

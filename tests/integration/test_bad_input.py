@@ -22,6 +22,7 @@ from schemas.records import DeadLetter
 from schemas.topics import BY_NAME, INSTRUMENT_INPUTS
 from tests.corpus import Case, cases
 from tests.integration.daemon import CANONICAL, Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
+from tests.integration.kafka import messages_of
 from tests.integration.test_gateway import committed, gateway_process, has_joined, read_all, terminate
 from tests.messages import good
 
@@ -69,13 +70,9 @@ async def keep_everything(settings: Settings, topics: Iterable[str]) -> None:
 
 async def dead_letters(settings: Settings) -> dict[tuple[str, int, int], list[DeadLetter]]:
     found: dict[tuple[str, int, int], list[DeadLetter]] = {}
-    async with kafka.reader(settings) as consumer:
-        name = kafka.full_name(settings.prefix, "deadletters")
-        ends = await kafka.end_offsets(consumer, name, range((await kafka.partition_counts(settings))[name]))
-        for partition, end in ends.items():
-            async for record in kafka.read_partition(consumer, name, partition, 0, end):
-                letter = msgspec.json.decode(record.value, type=DeadLetter)
-                found.setdefault((letter.topic, letter.partition, letter.offset), []).append(letter)
+    for record in await messages_of(settings, "deadletters"):
+        letter = msgspec.json.decode(record.value, type=DeadLetter)
+        found.setdefault((letter.topic, letter.partition, letter.offset), []).append(letter)
     return found
 
 

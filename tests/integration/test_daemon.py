@@ -19,19 +19,9 @@ from schemas.alerts import AlertEvent, digest
 from schemas.records import Score, Signal
 from schemas.topics import INSTRUMENT_INPUTS
 from tests.integration.daemon import CANONICAL, Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
+from tests.integration.kafka import messages_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
-
-
-async def values(settings: Settings, topic: str) -> list[tuple[int, bytes, bytes]]:
-    name = kafka.full_name(settings.prefix, topic)
-    async with kafka.reader(settings) as consumer:
-        ends = await kafka.end_offsets(consumer, name, range(settings.partitions))
-        return [
-            (partition, record.key, record.value)
-            for partition, end in ends.items()
-            async for record in kafka.read_partition(consumer, name, partition, 0, end)
-        ]
 
 
 def test_a_day_goes_through_and_is_proved_by_its_journal(
@@ -62,18 +52,16 @@ def test_a_day_goes_through_and_is_proved_by_its_journal(
 
     # What consumers get: events by the schema, keyed by episode, in the partition of the input that raised them.
     home = {message.key.decode(): kafka.partition_for(message.key.decode(), settings.partitions) for message in day()}
-    for partition, key, value in asyncio.run(values(settings, "alerts")):
-        event = msgspec.json.decode(value, type=AlertEvent)
-        assert event.data.episode_id == key.decode()
-        assert event.data.finding.typology == "market_wide@1" or home[event.data.subject.instrument] == partition
+    for record in asyncio.run(messages_of(settings, "alerts")):
+        event = msgspec.json.decode(record.value, type=AlertEvent)
+        assert event.data.episode_id == record.key.decode()
+        assert event.data.finding.typology == "market_wide@1" or home[event.data.subject.instrument] == record.partition
         assert event.data.provenance.mode == "live"
         assert event.data.evidence.inputs
         assert event.data.times.detected_at > event.data.times.available_at
-    scores = [msgspec.json.decode(value, type=Score) for _, _, value in asyncio.run(values(settings, "scores"))]
+    scores = [msgspec.json.decode(r.value, type=Score) for r in asyncio.run(messages_of(settings, "scores"))]
     assert len(scores) == found.scores
-    told = [
-        (key, msgspec.json.decode(value, type=Signal)) for _, key, value in asyncio.run(values(settings, "signals"))
-    ]
+    told = [(r.key, msgspec.json.decode(r.value, type=Signal)) for r in asyncio.run(messages_of(settings, "signals"))]
     assert len(told) == found.signals > 0
     assert all(signal.instrument == key.decode() for key, signal in told)
     for topic in INSTRUMENT_INPUTS:
@@ -125,7 +113,7 @@ def test_many_instruments_at_once_are_an_alert_of_the_market(topics: Settings, t
         with Feed(settings, messages, rate=800) as feed:
             feed.finish()
         until(lambda: watch.acknowledged() == len(messages), 60, "all is read", [worker])
-        until(lambda: len(asyncio.run(values(settings, "alerts"))) == 18, 20, "the market rings", [worker])
+        until(lambda: len(asyncio.run(messages_of(settings, "alerts"))) == 18, 20, "the market rings", [worker])
         assert worker.drain() == 0
     found = account(settings)
     found.check(messages=len(messages), alerts=18)
@@ -137,7 +125,8 @@ def test_many_instruments_at_once_are_an_alert_of_the_market(topics: Settings, t
     ]
     assert len({alert.episode_id for alert in rung}) == 1
     assert {alert.subject.instrument for alert in rung} == {"market"}
-    sources = {json.loads(value)["source"].split("/")[2] for *_, value in asyncio.run(values(settings, "alerts"))}
+    events = asyncio.run(messages_of(settings, "alerts"))
+    sources = {json.loads(event.value)["source"].split("/")[2] for event in events}
     assert sources == {"instrument", "market"}
     assert [len(alert.evidence.inputs) for alert in rung] == [10, 16]
     assert {seen.topic for alert in rung for seen in alert.evidence.inputs} == {"market"}

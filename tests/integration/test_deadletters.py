@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer
 from typer.testing import CliRunner
 
 from monitor import kafka
 from monitor.cli import app
 from monitor.settings import Settings
 from schemas.records import DeadLetter
+from tests.integration.kafka import messages_of
 
 T = 1_790_000_000_000_000_000
 
@@ -40,13 +41,6 @@ async def send(settings: Settings, letters: list[DeadLetter]) -> None:
             await producer.send_and_wait(
                 kafka.full_name(settings.prefix, "deadletters"), msgspec.json.encode(one), key=one.topic.encode()
             )
-
-
-async def messages(settings: Settings, topic: str) -> list[ConsumerRecord]:
-    name = kafka.full_name(settings.prefix, topic)
-    async with kafka.reader(settings) as reader:
-        ends = await kafka.end_offsets(reader, name, range(4))
-        return [r for p, end in ends.items() async for r in kafka.read_partition(reader, name, p, 0, end)]
 
 
 def run(settings: Settings, *arguments: str) -> tuple[int, str, str]:
@@ -93,7 +87,7 @@ def test_nothing_is_sent_without_a_yes(filled: Settings) -> None:
     assert "would send 2 to" in output
     assert "Nothing was sent; --yes sends." in output
     assert "ticks/1/10 cannot be sent again: of its 300000 bytes" in error
-    assert asyncio.run(messages(filled, "ticks")) == []
+    assert asyncio.run(messages_of(filled, "ticks")) == []
 
     code, _, error = run(filled, "resend", "--yes")
     assert code == 2
@@ -104,13 +98,13 @@ def test_what_is_sent_again_is_what_was_refused(filled: Settings) -> None:
     code, output, _ = run(filled, "resend", "--id", "ticks/1/7", "--id", "ticks/1/8", "--yes")
     assert (code, output) == (0, "2 sent again\n")
 
-    first, second = asyncio.run(messages(filled, "ticks"))
+    first, second = asyncio.run(messages_of(filled, "ticks"))
     assert (first.key, first.value, first.partition) == (b"ACME.XTOC", b"{", 1)
     assert dict(first.headers) == {"feed": b"x", "resent": b"1"}
     assert first.timestamp == (T + 7 * 10**9) // 1_000_000
     assert (second.key, second.value) == (None, b"\xff\x00")
     assert dict(second.headers) == {"resent": b"2"}
-    assert asyncio.run(messages(filled, "news")) == []
+    assert asyncio.run(messages_of(filled, "news")) == []
 
 
 def test_a_letter_that_is_not_there_is_named(filled: Settings) -> None:

@@ -20,7 +20,7 @@ from schemas import codec
 from schemas.frames import Frame
 from schemas.records import News
 from tests.golden.examples import EXAMPLES
-from tests.integration.kafka import KafkaUnavailableError, libs
+from tests.integration.kafka import KafkaUnavailableError, libs, messages_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERT = next(example for example in EXAMPLES if example.topic == "alerts")
@@ -53,14 +53,8 @@ def alert(revision: int) -> bytes:
 
 
 async def read(settings: Settings, topic: str) -> list[codec.Value]:
-    name = kafka.full_name(settings.prefix, topic)
-    async with kafka.reader(settings) as reader:
-        ends = await kafka.end_offsets(reader, name, range(4))
-        return [
-            codec.decode(topic, record.key, record.value, record.timestamp)
-            for partition, end in ends.items()
-            async for record in kafka.read_partition(reader, name, partition, 0, end)
-        ]
+    records = await messages_of(settings, topic)
+    return [codec.decode(topic, record.key, record.value, record.timestamp) for record in records]
 
 
 async def test_what_the_producer_sends_passes_the_gateway_whole(topics: Settings) -> None:

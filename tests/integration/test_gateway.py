@@ -23,7 +23,7 @@ from monitor.settings import Settings
 from schemas import codec
 from schemas.frames import Frame
 from schemas.records import DeadLetter, Document, News, Trade
-from tests.integration.kafka import Broker, free_port
+from tests.integration.kafka import Broker, free_port, messages_of
 
 NAMES = [f"S{number:02d}.XTOC" for number in range(12)]
 T0 = 1_790_000_000_000_000_000
@@ -55,14 +55,8 @@ async def send_ticks(settings: Settings, numbers: range) -> None:
 
 
 async def read_all(settings: Settings, topic: str) -> list[tuple[codec.Value, dict[str, bytes]]]:
-    name = kafka.full_name(settings.prefix, topic)
-    found = []
-    async with kafka.reader(settings) as reader:
-        for partition, end in (await kafka.end_offsets(reader, name, range(4))).items():
-            async for record in kafka.read_partition(reader, name, partition, 0, end):
-                value = codec.decode(topic, record.key, record.value, record.timestamp)
-                found.append((value, dict(record.headers)))
-    return found
+    records = await messages_of(settings, topic)
+    return [(codec.decode(topic, r.key, r.value, r.timestamp), dict(r.headers)) for r in records]
 
 
 async def delivered(settings: Settings) -> list[Frame]:

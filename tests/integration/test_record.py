@@ -27,8 +27,9 @@ from monitor.replay import by_history
 from monitor.settings import Settings
 from schemas import codec
 from schemas.records import News
-from schemas.topics import BY_NAME, INSTRUMENT_INPUTS
+from schemas.topics import INSTRUMENT_INPUTS
 from tests.integration.daemon import ROOT, Feed, Watch, Worker, day, stages, until
+from tests.integration.kafka import messages_of
 
 BROKERS = ["embedded", pytest.param("kafka", marks=pytest.mark.integration)]
 
@@ -45,16 +46,11 @@ def where(request: pytest.FixtureRequest, settings_of: Callable[..., Settings]) 
 
 async def topic_rows(settings: Settings, topics: Sequence[str]) -> list[Told]:
     """Return what stands in topics, each partition in order."""
-    rows: list[Told] = []
-    async with kafka.reader(settings) as consumer:
-        for topic in topics:
-            name = kafka.full_name(settings.prefix, topic)
-            partitions = BY_NAME[topic].partitions or settings.partitions
-            for partition, end in (await kafka.end_offsets(consumer, name, range(partitions))).items():
-                rows += [
-                    (topic, partition, r.offset, r.key or b"", r.value or b"", tuple(r.headers), r.timestamp)
-                    async for r in kafka.read_partition(consumer, name, partition, 0, end)
-                ]
+    rows = [
+        (topic, r.partition, r.offset, r.key or b"", r.value or b"", tuple(r.headers), r.timestamp)
+        for topic in topics
+        for r in await messages_of(settings, topic)
+    ]
     return sorted(rows)
 
 

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from monitor import kafka
 from monitor.capture import capture
 from monitor.cli import app
 from monitor.folders import Folder
@@ -30,21 +29,9 @@ from tests.integration.daemon import (
     undisturbed,
     until,
 )
+from tests.integration.kafka import messages_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
-
-
-async def sent(settings: Settings, topic: str) -> list[bytes]:
-    """Return the values of a topic."""
-    name = kafka.full_name(settings.prefix, topic)
-    partitions = (await kafka.partition_counts(settings))[name]
-    async with kafka.reader(settings) as consumer:
-        ends = await kafka.end_offsets(consumer, name, range(partitions))
-        return [
-            record.value
-            for partition, end in ends.items()
-            async for record in kafka.read_partition(consumer, name, partition, 0, end)
-        ]
 
 
 def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings, tmp_path: Path) -> None:
@@ -85,13 +72,14 @@ def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings,
     own = settings.model_copy(update={"prefix": f"{settings.prefix}again."})
     words = ["--history", "--from", rfc3339(from_ns // 10**6 * 10**6), "--to", rfc3339(to_ns // 10**6 * 10**6)]
     told = call(*words, "--to-prefix", own.prefix).stdout
-    events = [msgspec.json.decode(value, type=AlertEvent) for value in asyncio.run(sent(own, "alerts"))]
+    sent = asyncio.run(messages_of(own, "alerts"))
+    events = [msgspec.json.decode(record.value, type=AlertEvent) for record in sent]
     assert all(event.data.provenance.mode == "replay" for event in events)
     tested = [event.data for event in events if not event.data.quality.warm_up]
     assert f"digest {digest(tested)}" in told
     assert {alert.alert_id for alert in mine[4:-4]} <= {alert.alert_id for alert in tested}
     assert any(event.data.quality.warm_up for event in events)
-    assert asyncio.run(sent(own, "scores"))
+    assert asyncio.run(messages_of(own, "scores"))
     assert "is the prefix of the live topics" in call(*words, "--to-prefix", settings.prefix, code=2).stderr
     history = [str(tmp_path / "recording"), "--history"]
     daemons = call(*history, "--to-prefix", settings.prefix, "--prefix", "another.", code=2)
