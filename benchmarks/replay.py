@@ -130,7 +130,7 @@ def prepared(ticks: int, instruments: int) -> Path:
 
 def replayed(path: Path, level: int, threads: int) -> dict[str, Any]:
     """Replay the day; return ticks, time, what came out, and resident memory at each quarter of the stream."""
-    from monitor.replay import by_history
+    from monitor.replay import Course, by_history
     from monitor.replay_run import brought
     from monitor.settings import load
     from monitor.stage import load_stages
@@ -153,7 +153,7 @@ def replayed(path: Path, level: int, threads: int) -> dict[str, Any]:
     gc.freeze()
     before = Usage.of()
     messages = recording.messages(stages.instrument.topics)
-    found = asyncio.run(by_history(messages, stages, beat=beat, level=level, pool=pool))
+    found = asyncio.run(by_history(messages, stages, Course(beat=beat, level=level, pool=pool)))
     after = Usage.of()
     return {
         "ticks": found.ticks,

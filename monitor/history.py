@@ -78,6 +78,9 @@ class Place:
     clock_ns: int = 0
 
 
+BEGINNING = Place()
+
+
 class History:
     """Iterates over messages given in canonical order, and over the clock's seconds between them.
 
@@ -118,7 +121,7 @@ class History:
         sliced: bool = True,
         heard: Callable[[Value], bool] = lambda value: bool(modality_of(value)),
         begin: Callable[[Pending], None] = lambda found: None,
-        since: Place = Place(),
+        since: Place = BEGINNING,
     ) -> None:
         self._messages = messages
         self._sliced = sliced

@@ -20,7 +20,7 @@ from monitor.agreement import Difference, farthest, first_difference
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.recordings import Message, Recording
-from monitor.replay import Log, Read, Replayed, accounts_of, by_history, by_journal
+from monitor.replay import Course, Log, Read, Replayed, accounts_of, by_history, by_journal
 from monitor.replay_run import Loaded, warm_up
 from monitor.sequencer import JournalMismatchError
 from monitor.stage import MARKET_SPECS, Stages
@@ -197,16 +197,10 @@ async def by_recording(recording: Recording, stages: Stages, theirs: Alert, star
     if by == "account":
         await accounts_of(looked_at(), Replayed(rebuilt, clock_ns=at_ns), stages, end_ns=at_ns + 1)
         return rebuilt.proof(inputs, from_ns)
-    await by_history(
-        looked_at(),
-        stages,
-        sink=rebuilt,
-        end_ns=at_ns + 1,
-        until_ns=at_ns,
-        market=by == "market",
-        # A replay of history stays at one level; the market's stage has none and says "full".
-        level=LEVELS.index(theirs.quality.ladder),
-    )
+    # A replay of history stays at one level; the market's stage has none and says "full".
+    level = LEVELS.index(theirs.quality.ladder)
+    course = Course(end_ns=at_ns + 1, until_ns=at_ns, level=level)
+    await by_history(looked_at(), stages, course, sink=rebuilt, market=by == "market")
     return rebuilt.proof(inputs, from_ns)
 
 

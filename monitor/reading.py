@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from monitor import kafka
 from monitor.errors import StartupError
 from monitor.settings import Settings
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def since_ns(text: str, now_ns: int | None = None, option: str = "--since") -> int:
-    """Return the time that ``text`` names, ns UTC: `beginning`, an age such as `90s`, `15m`, `1h`, `7d`, or ISO 8601.
-
-    Raises
-    ------
-    StartupError: it is none of these, or no time that 64 bits of ns hold; ``option`` is what the sentence begins with.
-
-    Example
-    -------
-    >>> since_ns("1h", now_ns=7_200_000_000_000)
-    3600000000000
-    """
-    if text == "beginning":
-        return 0
-    if age := re.fullmatch(r"(\d+)([smhd])", text):
-        now = time.time_ns() if now_ns is None else now_ns
-        return max(0, now - int(age[1]) * _UNITS_S[age[2]] * 1_000_000_000)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise StartupError(
-            f"{option}: expected `beginning`, an age such as 15m, 1h or 7d, or a time in ISO 8601, found {text!r}."
-        ) from None
-    ns = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1) * 1000
-    if not 0 <= ns < 2**63:
-        raise StartupError(f"{option}: expected a time from 1970 to 2262, found {text!r}.")
-    return ns
 
 
 async def history(

@@ -37,7 +37,7 @@ from engines.typologies import TypologySpec
 from monitor import kafka
 from monitor.arrivals import arrival, dead_letter, header_texts, pending
 from monitor.errors import StartupError
-from monitor.history import HORIZON_NS, History, Place, Witness
+from monitor.history import BEGINNING, HORIZON_NS, History, Place, Witness
 from monitor.journal import read_journal
 from monitor.recordings import Message
 from monitor.rulebook import NO_RULES, Rulebook
@@ -344,24 +344,9 @@ def recorded(recording: Partitioned) -> Log:
     return read
 
 
-async def by_history(
-    messages: Iterable[Message],
-    stages: Stages,
-    progress: Callable[[Message], None] | None = None,
-    sink: Sink | None = None,
-    *,
-    end_ns: int = 0,
-    until_ns: int = 0,
-    market: bool = True,
-    sliced: bool = True,
-    beat: Beat = breathe,
-    level: int = 0,
-    pool: Executor | None = None,
-) -> Replayed:
-    """Apply messages in the order in which they are given, time moving with their ``ts_available``.
-
-    What is returned is the instrument stage's, with what the account stage makes of the transfers among the messages
-    (they are kept until then) and the market stage's alerts; ``sink`` hears all three, one after the other.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How history is gone through.
 
     Parameters
     ----------
@@ -369,8 +354,6 @@ async def by_history(
         What is available from then on is left out, of a frame its ticks; 0: nothing.
     until_ns
         Where time goes on to at the end, in whole seconds: what was left out may have moved it.
-    market
-        Whether the stages hear what is theirs that are of no single instrument.
     sliced
         False: frames are applied whole, as a lane does that gets all in this order; nothing is then held against the
         times of what it stands on.
@@ -381,6 +364,36 @@ async def by_history(
     pool
         Where texts, charts and sound are encoded ahead of their turn; in turn, by this thread, if None. What comes of
         them is the same.
+    since
+        Where the messages begin, if something was applied before: they are given from its ``from_ns`` on.
+    stop_ns
+        The clock before which to stop, in whole seconds; 0 at the end of the messages. They may, and for frames that
+        span it must, go on beyond it.
+    """
+
+    end_ns: int = 0
+    until_ns: int = 0
+    sliced: bool = True
+    beat: Beat = breathe
+    level: int = 0
+    pool: Executor | None = None
+    since: Place = BEGINNING
+    stop_ns: int = 0
+
+
+async def by_history(
+    messages: Iterable[Message],
+    stages: Stages,
+    course: Course = Course(),
+    *,
+    sink: Sink | None = None,
+    market: bool = True,
+) -> Replayed:
+    """Apply messages in the order in which they are given, time moving with their ``ts_available``.
+
+    What is returned is the instrument stage's, with, where ``market`` says that the stages hear what is of no single
+    instrument, what the account stage makes of the transfers among the messages (they are kept until then) and the
+    market stage's alerts; ``sink`` hears all three, one after the other.
 
     Raises
     ------
@@ -389,20 +402,10 @@ async def by_history(
     """
     replayed = Replayed(sink)
     transfers: list[Message] = []
-    await instruments(
-        _putting_aside(messages, stages.account.topics, transfers) if market else messages,
-        stages,
-        replayed,
-        progress,
-        end_ns=end_ns,
-        until_ns=until_ns,
-        sliced=sliced,
-        beat=beat,
-        level=level,
-        pool=pool,
-    )
+    heard = _putting_aside(messages, stages.account.topics, transfers) if market else messages
+    await instruments(heard, stages, replayed, course)
     if market:
-        await accounts_of(transfers, replayed, stages, end_ns=end_ns)
+        await accounts_of(transfers, replayed, stages, end_ns=course.end_ns)
         await market_of(replayed, stages)
     return replayed
 
@@ -415,61 +418,26 @@ def _putting_aside(messages: Iterable[Message], topics: Collection[str], aside: 
             yield message
 
 
-async def instruments(
-    messages: Iterable[Message],
-    stages: Stages,
-    replayed: Replayed,
-    progress: Callable[[Message], None] | None = None,
-    *,
-    end_ns: int = 0,
-    until_ns: int = 0,
-    sliced: bool = True,
-    beat: Beat = breathe,
-    level: int = 0,
-    pool: Executor | None = None,
-    since: Place | None = None,
-    stop_ns: int = 0,
-) -> Place | None:
+async def instruments(messages: Iterable[Message], stages: Stages, replayed: Replayed, course: Course) -> Place | None:
     """Do what `by_history` does for the instrument stage, or for a part of the stream.
 
     Parameters
     ----------
     replayed
         What is found is added to it; its ``table`` holds the states at the place where the messages begin.
-    since
-        That place, if something was applied before: messages are given from its ``from_ns`` on.
-    stop_ns
-        The clock before which to stop, in whole seconds; 0 at the end of the messages. They may, and for frames that
-        span it must, go on beyond it.
 
     Returns
     -------
     Where it stopped; None at the end of the messages.
     """
-    return await _history(
-        messages,
-        stages.instrument,
-        replayed,
-        stages.specs,
-        stages.rulebook,
-        progress,
-        end_ns=end_ns,
-        until_ns=until_ns,
-        sliced=sliced,
-        beat=beat,
-        level=level,
-        pool=pool,
-        since=since,
-        stop_ns=stop_ns,
-    )
+    return await _history(messages, stages.instrument, replayed, stages.specs, stages.rulebook, course)
 
 
 async def accounts_of(messages: Iterable[Message], replayed: Replayed, stages: Stages, *, end_ns: int = 0) -> None:
     """Have the account stage hear transfers, time going on to where it is, and add what comes of it."""
     found = Replayed(replayed.sink)
-    await _history(
-        messages, stages.account, found, stages.specs, stages.rulebook, end_ns=end_ns, until_ns=replayed.clock_ns
-    )
+    course = Course(end_ns=end_ns, until_ns=replayed.clock_ns)
+    await _history(messages, stages.account, found, stages.specs, stages.rulebook, course)
     replayed.add(found)
 
 
@@ -481,7 +449,8 @@ async def market_of(replayed: Replayed, stages: Stages) -> None:
         for offset, (ts, _, _, value) in enumerate(told)
     )
     crowds = Replayed(replayed.sink)
-    await _history(heard, stages.market, crowds, stages.specs, stages.rulebook, until_ns=replayed.clock_ns)
+    course = Course(until_ns=replayed.clock_ns)
+    await _history(heard, stages.market, crowds, stages.specs, stages.rulebook, course)
     replayed.alerts += crowds.alerts
 
 
@@ -491,20 +460,11 @@ async def _history(
     replayed: Replayed,
     specs: Mapping[str, TypologySpec],
     rulebook: Rulebook,
-    progress: Callable[[Message], None] | None = None,
-    *,
-    end_ns: int = 0,
-    until_ns: int = 0,
-    sliced: bool = True,
-    beat: Beat = breathe,
-    level: int = 0,
-    pool: Executor | None = None,
-    since: Place | None = None,
-    stop_ns: int = 0,
+    course: Course,
 ) -> Place | None:
     if replayed.sink is not None:
         replayed.sink.begin_stage()
-    heard = partial(_heard, level)
+    heard = partial(_heard, course.level)
     rules_at_ns = 0
 
     def waits(key: str, second_ns: int) -> bool:
@@ -515,19 +475,19 @@ async def _history(
         messages,
         stage.topics,
         waits,
-        end_ns,
-        sliced=sliced,
+        course.end_ns,
+        sliced=course.sliced,
         # What looks into orders hears of news at every level.
         heard=lambda value: isinstance(value, News) or heard(value),
-        begin=partial(_begin_encoding, stage, heard, pool),
-        since=since or Place(),
+        begin=partial(_begin_encoding, stage, heard, course.pool),
+        since=course.since,
     )
     given_items = iter(history)
     rules_at_ns = rulebook.next_after(history.clock_ns)
     replayed.clock_ns = history.clock_ns
     if replayed.sink is not None and history.clock_ns:
         replayed.sink.take(Clock(history.clock_ns))
-    replayed.witness = Witness() if sliced else None
+    replayed.witness = Witness() if course.sliced else None
     stopped: Place | None = None
     # The second at which other rules take effect, and what was given then: theirs to judge.
     held: list[Clock] = []
@@ -535,10 +495,10 @@ async def _history(
 
     async def items() -> AsyncIterator[Item]:
         nonlocal stopped
-        yield Ladder(level, "as asked" if level else "as it was")
+        yield Ladder(course.level, "as asked" if course.level else "as it was")
         for given in itertools.chain([held.pop()] if held else [], given_items):
             if isinstance(given, Clock):
-                if stop_ns and given.now_ns >= stop_ns:
+                if course.stop_ns and given.now_ns >= course.stop_ns:
                     stopped = history.place(replayed.clock_ns)
                     return
                 if 0 < rules_at_ns <= given.now_ns:
@@ -546,17 +506,14 @@ async def _history(
                     return
                 replayed.clock_ns = given.now_ns
                 yield given
-                await beat(given.now_ns)
+                await course.beat(given.now_ns)
                 continue
             message = given.message
-            item = await _item(
-                stage, Taken(message.topic, given.found), message.partition, level, replayed, again=not given.first
-            )
-            if progress is not None and given.last:
-                progress(message)
+            taken = Taken(message.topic, given.found)
+            item = await _item(stage, taken, message.partition, course.level, replayed, again=not given.first)
             if item is not None:
                 yield item
-        if (end_ns := until_ns - until_ns % SECOND_NS) > replayed.clock_ns:
+        if (end_ns := course.until_ns - course.until_ns % SECOND_NS) > replayed.clock_ns:
             if 0 < rules_at_ns <= end_ns:
                 held.append(Clock(end_ns))
                 return

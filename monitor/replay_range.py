@@ -12,9 +12,6 @@ from monitor.history import HORIZON_NS
 from monitor.recordings import Message, Recording
 from schemas.topics import ACCOUNT_INPUTS, BY_NAME, INSTRUMENT_INPUTS
 
-DAY_NS = 86_400_000_000_000
-_UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": DAY_NS}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
@@ -40,6 +37,15 @@ class Range:
     def start_ns(self) -> int:
         """Where reading begins, ns; 0 at the beginning of what is there."""
         return max(0, self.from_ns - self.warm_up_ns) if self.from_ns else 0
+
+    @property
+    def read_ns(self) -> int | None:
+        """Up to where messages are read, ns: a frame that ends after the range may begin in it. None at no bound."""
+        return self.to_ns + HORIZON_NS if self.to_ns else None
+
+    def until_ns(self, last_ns: int) -> int:
+        """Return the last moment, ns, of a recording whose last message is of ``last_ns``."""
+        return min(last_ns, self.to_ns - 1) if self.to_ns else last_ns
 
     @property
     def keys(self) -> frozenset[bytes] | None:
@@ -95,25 +101,6 @@ def require_some(recording: Recording, wanted: Range, name: str) -> None:
 
 def _utc(ns: int) -> str:
     return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def duration_ns(text: str, option: str) -> int:
-    """Return a length of time such as ``90s``, ``15m``, ``1h`` or ``7d``, ns.
-
-    Raises
-    ------
-    StartupError
-        It is none; ``option`` is what the sentence begins with.
-
-    Example
-    -------
-    >>> duration_ns("15m", "--warm-up")
-    900000000000
-    """
-    found = re.fullmatch(r"(\d+)([smhd])", text)
-    if not found:
-        raise StartupError(f"{option}: expected a length of time such as 90s, 15m, 1h or 7d, found {text!r}.")
-    return int(found[1]) * _UNITS_NS[found[2]]
 
 
 def offsets_of(texts: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:

@@ -15,10 +15,9 @@ import msgspec
 
 from engines.lineage import knows
 from monitor.errors import StartupError
-from monitor.history import HORIZON_NS
 from monitor.recording_format import code_version
-from monitor.recordings import Message, Recording
-from monitor.replay import Beat, Log, Replayed, Sink, accounts_of, breathe, by_history, by_journal
+from monitor.recordings import Recording
+from monitor.replay import Beat, Course, Log, Replayed, Sink, accounts_of, breathe, by_history, by_journal
 from monitor.replay_output import Counts, Metric, Origin, Told
 from monitor.replay_range import Range, span_of
 from monitor.sequencer import JournalMismatchError
@@ -109,7 +108,6 @@ async def history(
     wanted: Range,
     *,
     sink: Sink | None = None,
-    progress: Callable[[Message], None] | None = None,
     beat: Beat = breathe,
     level: int = 0,
     pool: Executor | None = None,
@@ -121,20 +119,14 @@ async def history(
     account stage hear anything where some are asked for: transfers are of no instrument.
     """
     topics = stages.instrument.topics
-    last_ns = span_of(recording, topics)[1]
-    end_ns = wanted.to_ns + HORIZON_NS if wanted.to_ns else None
-    messages = recording.messages(topics, wanted.start_ns or None, end_ns, wanted.keys)
+    messages = recording.messages(topics, wanted.start_ns or None, wanted.read_ns, wanted.keys)
+    until_ns = wanted.until_ns(span_of(recording, topics)[1])
     replayed = await by_history(
         wanted.within_offsets(messages) if wanted.offsets else messages,
         stages,
-        progress,
-        sink,
-        end_ns=wanted.to_ns,
-        until_ns=min(last_ns, wanted.to_ns - 1) if wanted.to_ns else last_ns,
+        Course(end_ns=wanted.to_ns, until_ns=until_ns, beat=beat, level=level, pool=pool),
+        sink=sink,
         market=not wanted.instruments,
-        beat=beat,
-        level=level,
-        pool=pool,
     )
     if not wanted.instruments:
         transfers = recording.messages(stages.account.topics, wanted.start_ns or None, wanted.to_ns or None)

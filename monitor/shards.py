@@ -35,10 +35,11 @@ from engines.thinning import Thinner
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS, Place
 from monitor.recording_format import code_version
+from monitor.recording_writer import DAY_NS, day_of
 from monitor.recordings import Damaged, Recording
-from monitor.replay import Replayed, accounts_of, instruments, market_of
+from monitor.replay import Course, Replayed, accounts_of, instruments, market_of
 from monitor.replay_output import Pieces, ReplayWriter
-from monitor.replay_range import DAY_NS, Range, span_of
+from monitor.replay_range import Range, span_of
 from monitor.replay_run import Loaded, brought, load
 from monitor.settings import Settings
 from monitor.state import State, StateTable
@@ -163,7 +164,7 @@ def seams(recording: Recording, topics: Sequence[str], wanted: Range) -> list[in
     first_ns, last_ns = span_of(recording, topics)
     begin_ns, end_ns = max(first_ns, wanted.start_ns), min(last_ns, wanted.to_ns or last_ns)
     days = {
-        at_ns // DAY_NS
+        day_of(at_ns)
         for entry in recording.manifest.files.values()
         if entry.topic in topics and entry.rows
         for at_ns in (entry.first_ns, entry.last_ns)
@@ -190,8 +191,7 @@ def part(job: Job, keys: frozenset[bytes], carried: Carried | None, stop_ns: int
     table: StateTable[State] = StateTable(
         {key: InstrumentState.unpack(state) for key, state in carried.states.items()} if carried else {}
     )
-    last_ns = span_of(recording, topics)[1]
-    end_ns = wanted.to_ns + HORIZON_NS if wanted.to_ns else None
+    until_ns = 0 if stop_ns else wanted.until_ns(span_of(recording, topics)[1])
     thinner = carried.thinner if carried else None
     judged = thinner.seen if thinner else 0
     with ExitStack() as stack:
@@ -202,14 +202,10 @@ def part(job: Job, keys: frozenset[bytes], carried: Carried | None, stop_ns: int
         replayed = Replayed(writer, table=table)
         stopped = asyncio.run(
             instruments(
-                recording.messages(topics, place.from_ns or None, end_ns, keys),
+                recording.messages(topics, place.from_ns or None, wanted.read_ns, keys),
                 loaded.stages,
                 replayed,
-                end_ns=wanted.to_ns,
-                until_ns=0 if stop_ns else min(last_ns, wanted.to_ns - 1) if wanted.to_ns else last_ns,
-                level=job.level,
-                since=place,
-                stop_ns=stop_ns,
+                Course(end_ns=wanted.to_ns, until_ns=until_ns, level=job.level, since=place, stop_ns=stop_ns),
             )
         )
         pieces = writer.pieces(last=not stop_ns) if writer is not None else {}

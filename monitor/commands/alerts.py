@@ -89,8 +89,8 @@ async def _lines(
 ) -> None:
     from rich.console import Console
 
-    from monitor.reading import since_ns
     from monitor.render import alert_line
+    from monitor.when import since_ns
     from schemas.alerts import SEVERITIES
 
     console = Console()

@@ -99,9 +99,9 @@ def backtest(
     from monitor.backtest_view import paper, show
     from monitor.commands.replay import progress, replay
     from monitor.replay_output import Replay, is_replay
-    from monitor.replay_range import duration_ns
     from monitor.rerun import TOPICS, rerun
     from monitor.settings import load
+    from monitor.when import duration_ns
 
     if (out / RESULT).exists():
         raise StartupError(f"{out} holds a backtest; remove it or name another folder.")

@@ -141,7 +141,7 @@ def resend(
 
 def _selection(ids: list[str] | None, reason: str | None, topic: str | None, since: str) -> Selection:
     from monitor.deadletters import Selection
-    from monitor.reading import since_ns
+    from monitor.when import since_ns
     from schemas.errors import REASONS
     from schemas.topics import BY_NAME
 

@@ -127,7 +127,7 @@ def record(
 
 
 def _begin(text: str) -> Begin:
-    from monitor.reading import since_ns
+    from monitor.when import since_ns
 
     if text == "latest":
         return "latest"
@@ -135,7 +135,7 @@ def _begin(text: str) -> Begin:
 
 
 def _until(text: str | None) -> Until:
-    from monitor.reading import since_ns
+    from monitor.when import since_ns
 
     if text is None or text == "now":
         return "now" if text else None

@@ -230,8 +230,8 @@ def replay(
 
 
 def _range(begin: str | None, end: str | None, warm_up: str, instruments: str | None, offsets: list[str]) -> Range:
-    from monitor.reading import since_ns
-    from monitor.replay_range import Range, duration_ns, offsets_of
+    from monitor.replay_range import Range, offsets_of
+    from monitor.when import duration_ns, since_ns
 
     return Range(
         from_ns=since_ns(begin, option="--from") if begin else 0,

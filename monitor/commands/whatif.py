@@ -64,7 +64,7 @@ def whatif(
     from monitor.label_files import LabelError
     from monitor.market_sweep import counts, crowds
     from monitor.replay_output import Replay
-    from monitor.replay_range import duration_ns
+    from monitor.when import duration_ns
 
     if (thresholds is None) == (not budget):
         raise StartupError("Expected either --thresholds FIRST:LAST:STEP or --budget N/day.")

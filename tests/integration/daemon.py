@@ -30,7 +30,7 @@ from engines.simulator.day import Config
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
 from monitor.recordings import Message, Recording
-from monitor.replay import Replayed, alerts_on_broker, broker, by_history, by_journal
+from monitor.replay import Course, Replayed, alerts_on_broker, broker, by_history, by_journal
 from monitor.settings import Settings
 from monitor.simulation import companies_of, write
 from monitor.stage import Stages, load_stages
@@ -359,7 +359,7 @@ def _at(embedding: Embedding, record: News | TranscriptSegment) -> Embedding:
 @cache
 def undisturbed() -> Replayed:
     """Return what the day gives in canonical order, without a broker, its frames applied whole as lanes do."""
-    return asyncio.run(by_history(day(), stages(), sliced=False))
+    return asyncio.run(by_history(day(), stages(), Course(sliced=False)))
 
 
 def before_the_end(alerts: Iterable[Alert], end_ns: int | None = None) -> list[Alert]:

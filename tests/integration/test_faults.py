@@ -19,7 +19,7 @@ import pytest
 from monitor.fence import EXIT_FENCED
 from monitor.liveness import AWAY_S, STUCK_S
 from monitor.recordings import Message
-from monitor.replay import Replayed, by_history
+from monitor.replay import Course, Replayed, by_history
 from monitor.settings import Settings
 from schemas.alerts import digest
 from tests.integration.daemon import (
@@ -75,7 +75,7 @@ def part(share: float) -> Sequence[Message]:
 def check(settings: Settings, stream: Sequence[Message], alerts: int = 10) -> Account:
     found = account(settings)
     found.check(messages=len(stream), alerts=alerts)
-    own = late(undisturbed() if stream is day() else asyncio.run(by_history(stream, stages(), sliced=False)))
+    own = late(undisturbed() if stream is day() else asyncio.run(by_history(stream, stages(), Course(sliced=False))))
     assert found.late == own, f"{found.late} late events, {own} of the stream's own"
     return found
 
@@ -269,7 +269,7 @@ def test_a_topic_that_piled_up_while_the_worker_was_away_is_neither_late_nor_out
     before = [message for message in day() if message.ts_available < start_ns]
     piled = [m for m in day() if start_ns <= m.ts_available < end_ns and m.topic == "frames"]
     after = [message for message in day() if end_ns <= message.ts_available < end_ns + 9 * PILED_NS]
-    expected = asyncio.run(by_history([*before, *piled, *after], stages(), sliced=False))
+    expected = asyncio.run(by_history([*before, *piled, *after], stages(), Course(sliced=False)))
     watch = Watch(settings)
     with Worker(settings, tmp_path) as worker:
         with Feed(settings, before) as feed:

@@ -16,7 +16,7 @@ from agents.flow import Arrival, Item
 from monitor.converters.messages import frame_messages, record_message
 from monitor.history import Given, History, LookAheadError, Place
 from monitor.recordings import RANK, Message, Recording
-from monitor.replay import by_history
+from monitor.replay import Course, by_history
 from monitor.state import StateTable
 from schemas import codec
 from schemas.alerts import Alert, Input, digest
@@ -242,7 +242,9 @@ def test_however_ticks_are_packed_a_day_rings_alike(seed: int, most: int, span_s
 @pytest.mark.slow
 def test_where_frames_are_applied_whole_the_same_rings_at_most_a_frames_span_later() -> None:
     """As lanes do: what docs/decisions/history-slices-frames.md says of live and history."""
-    sliced, whole = (asyncio.run(by_history(daemon.day(), stages(), sliced=one)).alerts for one in (True, False))
+    sliced, whole = (
+        asyncio.run(by_history(daemon.day(), stages(), Course(sliced=one))).alerts for one in (True, False)
+    )
     assert [alert.alert_id for alert in sliced] == [alert.alert_id for alert in whole]
     later = [b.times.available_at - a.times.available_at for a, b in zip(sliced, whole, strict=True)]
     assert all(0 <= ns < S for ns in later)

@@ -17,7 +17,7 @@ from monitor.errors import StartupError
 from monitor.proof import Proof, by_log, by_recording, chosen, of_recording, require_configuration
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Recording
-from monitor.replay import by_history, recorded
+from monitor.replay import Course, by_history, recorded
 from monitor.replay_run import Loaded, warm_up
 from schemas.alerts import Alert
 from schemas.journal import RULES_ONLY, Decides
@@ -58,7 +58,7 @@ def changed(alert: Alert, group: str, **fields: Any) -> Alert:
 
 
 def test_an_alert_of_another_level_of_the_ladder_is_rebuilt_at_that_level() -> None:
-    under = asyncio.run(by_history(golden().messages(), stages(), level=RULES_ONLY)).alerts
+    under = asyncio.run(by_history(golden().messages(), stages(), Course(level=RULES_ONLY))).alerts
     assert {alert.quality.ladder for alert in under} == {"rules only"}
     assert proved(under[0]).difference is None
 

@@ -10,7 +10,7 @@ import pytest
 from monitor.errors import StartupError
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Message, Recording
-from monitor.replay_range import Range, duration_ns, offsets_of, require_some
+from monitor.replay_range import Range, offsets_of, require_some
 
 DAY_NS = 86_400 * 10**9
 
@@ -48,16 +48,6 @@ def test_offsets_of_a_partition_come_before_those_of_its_topic() -> None:
 def test_offsets_that_name_nothing_are_told(text: str) -> None:
     with pytest.raises(StartupError, match="--offsets: expected TOPIC=FIRST:LAST"):
         offsets_of([text])
-
-
-@pytest.mark.parametrize(("text", "ns"), [("90s", 90 * 10**9), ("2h", 7200 * 10**9), ("0d", 0)])
-def test_durations(text: str, ns: int) -> None:
-    assert duration_ns(text, "--warm-up") == ns
-
-
-def test_a_length_of_time_without_a_unit_is_told() -> None:
-    with pytest.raises(StartupError, match=r"--warm-up: expected a length of time such as 90s, .* found '90'"):
-        duration_ns("90", "--warm-up")
 
 
 def recording(path: Path, *messages: Message) -> Recording:

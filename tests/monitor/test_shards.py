@@ -23,7 +23,7 @@ from engines.simulator.day import Config
 from monitor import shards, simulation
 from monitor.errors import StartupError
 from monitor.recordings import Recording
-from monitor.replay import Replayed, by_history, market_of
+from monitor.replay import Course, Replayed, by_history, market_of
 from monitor.replay_output import Replay, ReplayWriter
 from monitor.replay_range import Range
 from monitor.replay_run import Loaded
@@ -39,7 +39,7 @@ S = 1_000_000_000
 
 @cache
 def whole() -> Replayed:
-    return asyncio.run(by_history(Recording.open(RECORDING).messages(), stages(), until_ns=span()[1]))
+    return asyncio.run(by_history(Recording.open(RECORDING).messages(), stages(), Course(until_ns=span()[1])))
 
 
 def span() -> tuple[int, int]:
@@ -244,7 +244,9 @@ def test_a_folder_takes_pieces_as_it_takes_what_is_said(tmp_path: Path) -> None:
         tracks = writer.pieces(last=True)["tracks.parquet"]
     with ReplayWriter(tmp_path / "whole", specs=stages().specs) as other:
         asyncio.run(
-            by_history(Recording.open(RECORDING).messages(), stages(), sink=other, until_ns=last_ns, market=False)
+            by_history(
+                Recording.open(RECORDING).messages(), stages(), Course(until_ns=last_ns), sink=other, market=False
+            )
         )
         assert other.moments == moments
         assert rows(other.pieces(last=True)["tracks.parquet"]) == rows(tracks)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from monitor.errors import StartupError
-from monitor.reading import since_ns
+from monitor.when import duration_ns, since_ns
 
 NOW = 1_700_000_000 * 10**9
 
@@ -39,3 +39,13 @@ def test_a_time_that_no_message_can_have_is_refused(text: str) -> None:
 def test_what_is_no_time_is_refused_with_what_would_be(text: str) -> None:
     with pytest.raises(StartupError, match="15m, 1h or 7d"):
         since_ns(text, NOW)
+
+
+@pytest.mark.parametrize(("text", "ns"), [("90s", 90 * 10**9), ("2h", 7200 * 10**9), ("0d", 0)])
+def test_durations(text: str, ns: int) -> None:
+    assert duration_ns(text, "--warm-up") == ns
+
+
+def test_a_length_of_time_without_a_unit_is_told() -> None:
+    with pytest.raises(StartupError, match=r"--warm-up: expected a length of time such as 90s, .* found '90'"):
+        duration_ns("90", "--warm-up")
