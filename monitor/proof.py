@@ -16,13 +16,15 @@ from typing import Literal
 import msgspec
 
 from agents.triage import LEVELS
+from monitor import kafka
 from monitor.agreement import Difference, farthest, first_difference
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.recordings import Message, Recording
-from monitor.replay import Course, Log, Read, Replayed, accounts_of, by_history, by_journal
+from monitor.replay import Course, Log, Read, Replayed, accounts_of, alerts_on_broker, by_history, by_journal
 from monitor.replay_run import Loaded, warm_up
 from monitor.sequencer import JournalMismatchError
+from monitor.settings import Settings
 from monitor.stage import MARKET_SPECS, Stages
 from monitor.worker import Stage
 from schemas.alerts import Alert, AlertEvent, Input
@@ -56,6 +58,12 @@ def of_recording(recording: Recording) -> list[Alert]:
             " DIR`, then `tocsin replay DIR --alert ID`), or a recording that `tocsin record` captured with them."
         )
     return [_event.decode(message.value).data for message in recording.messages(["alerts"])]
+
+
+async def on_broker(settings: Settings) -> list[Alert]:
+    """Return the alerts that are on the broker."""
+    partitions = await kafka.require_topics(settings, ("alerts",))
+    return [one for partition in range(partitions) for one in await alerts_on_broker(settings, partition)]
 
 
 def chosen(alerts: Iterable[Alert], alert_id: str, where: str) -> Alert:

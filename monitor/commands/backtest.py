@@ -97,7 +97,8 @@ def backtest(
     from monitor import label_files, report
     from monitor.backtest import RESULT, gaps_of, judged_by, labels_of, recording_of, said, write
     from monitor.backtest_view import paper, show
-    from monitor.commands.replay import progress, replay
+    from monitor.commands.replay import replay
+    from monitor.commands.replay_job import progress
     from monitor.replay_output import Replay, is_replay
     from monitor.rerun import TOPICS, rerun
     from monitor.settings import load

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from monitor.commands.replay import alerts_there, opened, progress
+from monitor.agreement import TOLERANCE
+from monitor.commands.replay_job import captured, progress
 from monitor.errors import StartupError
+from monitor.lookahead import check
+from monitor.proof import Proof, by_log, by_recording, chosen, of_recording, on_broker, require_configuration
+from monitor.recordings import Damaged, Message, Recording
+from monitor.render import clock
+from monitor.replay import broker, recorded
+from monitor.replay_output import Replay, is_replay
+from monitor.replay_range import Range, require_some, span_of
+from monitor.replay_run import brought, load
 from monitor.settings import Settings
-
-if TYPE_CHECKING:
-    from monitor.proof import Proof
-    from monitor.recordings import Damaged, Recording
-    from monitor.replay_range import Range
 
 
 def prove(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Damaged) -> None:
     """Rebuild an alert of a recording, a replay's folder or the broker, and print MATCH or the first difference."""
-    from monitor.agreement import TOLERANCE
-
     proof = _proved(settings, source, alert_id, others, damaged)
     theirs = proof.theirs
     told = (
@@ -40,17 +42,11 @@ def prove(settings: Settings, source: str | None, alert_id: str, others: Sequenc
 
 
 def _proved(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Damaged) -> Proof:
-    from monitor.proof import by_log, by_recording, chosen, of_recording, require_configuration
-    from monitor.recordings import Recording
-    from monitor.replay import broker, recorded
-    from monitor.replay_output import Replay, is_replay
-    from monitor.replay_range import Range
-    from monitor.replay_run import brought, load
-
     start_ns = from_ns = 0
     by_history = False
+    recording: Recording | None = None
     if source is None:
-        alerts, where = asyncio.run(alerts_there(settings)), f"the broker at {settings.bootstrap}"
+        alerts, where = asyncio.run(on_broker(settings)), f"the broker at {settings.bootstrap}"
     elif is_replay(Path(source)):
         replay = Replay.open(Path(source))
         told = replay.manifest
@@ -58,20 +54,24 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
         from_ns, start_ns, by_history = told.from_ns, told.from_ns - told.warm_up_ns, told.source == "history"
         if told.offsets:
             raise StartupError(f"{where} is of some offsets alone (--offsets): replay it without, to prove an alert.")
-        source = told.recording.path if told.recording.digest else None
-        if source is not None and (found := Recording.open(source, damaged=damaged).digest) != (
-            made_of := told.recording.digest
-        ):
-            raise StartupError(
-                f"{source} has the digest {found[:12]}…, {where} was made of {made_of[:12]}…: bring that recording"
-                " back, or replay this one again."
-            )
+        if made_of := told.recording.digest:
+            recording = Recording.open(told.recording.path, damaged=damaged)
+            if recording.digest != made_of:
+                raise StartupError(
+                    f"{recording.path} has the digest {recording.digest[:12]}…, {where} was made of {made_of[:12]}…:"
+                    " bring that recording back, or replay this one again."
+                )
     else:
-        captured = Recording.open(source, damaged=damaged)
-        alerts, where = of_recording(captured), source
-        by_history = "journal" not in captured.topics
+        recording = Recording.open(source, damaged=damaged)
+        alerts, where = of_recording(recording), source
+        by_history = "journal" not in recording.topics
     theirs = chosen(alerts, alert_id, where)
-    with opened(settings, source, by_history, Range(), damaged) as recording, progress("rebuilding"):
+    with ExitStack() as stack:
+        if recording is not None:
+            require_some(recording, Range(), recording.path)
+        elif by_history:
+            recording = stack.enter_context(captured(settings, Range()))
+        stack.enter_context(progress("rebuilding"))
         loaded = load(brought(settings, recording), others)
         require_configuration(theirs, loaded)
         if recording is not None and by_history:
@@ -82,12 +82,6 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
 
 def look_ahead(settings: Settings, recording: Recording, wanted: Range, cuts: int, seed: int) -> None:
     """Scramble what follows several moments of a recording, and print whether anything before them changed."""
-    from monitor.lookahead import check
-    from monitor.recordings import Message
-    from monitor.render import clock
-    from monitor.replay_range import span_of
-    from monitor.replay_run import brought, load
-
     stages = load(brought(settings, recording)).stages
     topics = (*stages.instrument.topics, *(() if wanted.instruments else stages.account.topics))
     first_ns, last_ns = span_of(recording, topics)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from monitor import kafka
-from monitor.commands.replay import _beat
+from monitor.commands.replay_job import paced
 from monitor.errors import StartupError
 from monitor.outbox import Effects, Outbox
 from monitor.republish import Republisher, require_another
@@ -103,9 +103,9 @@ async def test_a_paced_replay_waits_for_its_time(monkeypatch: pytest.MonkeyPatch
         slept.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr("monitor.commands.replay.asyncio.sleep", sleep)
-    monkeypatch.setattr("monitor.commands.replay.time.monotonic", lambda: now[0])
-    beat = _beat(2.0, 10 * 10**9, None)
+    monkeypatch.setattr("monitor.commands.replay_job.asyncio.sleep", sleep)
+    monkeypatch.setattr("monitor.commands.replay_job.time.monotonic", lambda: now[0])
+    beat = paced(2.0, 10 * 10**9, None)
     for clock_s in (5, 10, 14, 15):
         await beat(clock_s * 10**9)
     assert slept == [0.0, 0.0, 2.0, 0.5]  # the warm-up is not waited for; then twice as fast as it happened
