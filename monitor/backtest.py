@@ -23,7 +23,8 @@ from monitor.folders import Folder
 from monitor.label_files import LabelError, Labels
 from monitor.recording_format import LABELS
 from monitor.recordings import Recording
-from monitor.replay_output import Replay, ReplayError
+from monitor.replay_format import ReplayError
+from monitor.replay_output import Replay
 from schemas.topics import MARKET
 
 Ints = npt.NDArray[np.int64]

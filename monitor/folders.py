@@ -118,7 +118,7 @@ class Folder:
                 part.hardlink_to(self.local / file)
             except OSError:  # a disk without links
                 shutil.copyfile(self.local / file, part)
-            _settle(part, new)
+            settle(part, new)
             return
         with self._told(file):
             self._fs.cp_file(self._at(file), self._at(to))
@@ -229,15 +229,15 @@ class _LocalSink(Sink):
 
     def keep(self) -> None:
         self._file.close()
-        _settle(self._part, self._path)
+        settle(self._part, self._path)
 
     def discard(self) -> None:
         self._file.close()
         self._part.unlink(missing_ok=True)
 
 
-def _settle(part: Path, path: Path) -> None:
-    """Give a file its name for good: its content and its folder's entry reach the disk."""
+def settle(part: Path, path: Path) -> None:
+    """Give a file or a folder its name for good: what is in it and the entry of that name reach the disk."""
     _sync(part)
     part.replace(path)
     _sync(path.parent)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.labels import Label
-from monitor.folders import Folder, Sink
+from monitor.folders import Folder, Sink, settle
 from monitor.recording_format import (
     BROUGHT,
     COLUMNS,
@@ -293,4 +293,4 @@ class RecordingWriter:
             files=dict(sorted(self._entries.items())),
         )
         self._folder.write(MANIFEST, manifest_bytes(manifest))
-        self._part.rename(self.path)
+        settle(self._part, self.path)

@@ -18,7 +18,7 @@ from monitor.errors import StartupError
 from monitor.recording_format import code_version
 from monitor.recordings import Recording
 from monitor.replay import Beat, Course, Log, Replayed, Sink, accounts_of, breathe, by_history, by_journal
-from monitor.replay_output import Counts, Metric, Origin, Told
+from monitor.replay_format import Counts, Metric, Origin, Told
 from monitor.replay_range import Range, span_of
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings

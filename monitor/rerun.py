@@ -10,9 +10,11 @@ from pathlib import Path
 from monitor.errors import StartupError
 from monitor.recordings import Recording
 from monitor.replay import breathe
-from monitor.replay_output import Origin, Replay, ReplayWriter
+from monitor.replay_format import Origin
+from monitor.replay_output import Replay
 from monitor.replay_range import Range
 from monitor.replay_run import Watch, brought, history, load, marked, metrics
+from monitor.replay_writer import ReplayWriter
 from monitor.settings import Settings
 
 #: Modality → the topic that brings it.

@@ -38,9 +38,9 @@ from monitor.recording_format import code_version
 from monitor.recording_writer import DAY_NS, day_of
 from monitor.recordings import Damaged, Recording
 from monitor.replay import Course, Replayed, accounts_of, instruments, market_of
-from monitor.replay_output import Pieces, ReplayWriter
 from monitor.replay_range import Range, span_of
 from monitor.replay_run import Loaded, brought, load
+from monitor.replay_writer import Pieces, ReplayWriter
 from monitor.settings import Settings
 from monitor.state import State, StateTable
 from schemas.alerts import Alert

@@ -23,7 +23,7 @@ from monitor.folders import Folder
 from monitor.proof import of_recording, on_broker
 from monitor.recordings import Damaged, Recording
 from monitor.replay import Beat, Log, Replayed, Sink, broker, recorded
-from monitor.replay_output import Origin, ReplayWriter, Told
+from monitor.replay_format import Origin, Told
 from monitor.replay_range import Range, require_some, span_of
 from monitor.replay_run import (
     Loaded,
@@ -37,6 +37,7 @@ from monitor.replay_run import (
     marked,
     metrics,
 )
+from monitor.replay_writer import ReplayWriter
 from monitor.republish import Republisher, republishing
 from monitor.settings import Settings
 from schemas.alerts import digest

@@ -19,7 +19,9 @@ from engines.tracks import TickUpdate, Track
 from engines.typologies import TypologySpec
 from monitor.recordings import Recording
 from monitor.replay import Replayed, by_history
-from monitor.replay_output import Counts, Metric, Origin, Replay, ReplayError, ReplayWriter, Told
+from monitor.replay_format import Counts, Metric, Origin, ReplayError, Told
+from monitor.replay_output import Replay
+from monitor.replay_writer import ReplayWriter
 from schemas.alerts import Alert, Explanation, digest
 from schemas.journal import Clock
 from schemas.records import DeadLetter, Forecast, Score, Sentiment, Signal
@@ -156,7 +158,7 @@ def test_moments_far_below_any_threshold_cost_no_rows(tmp_path: Path) -> None:
 
 
 def test_rows_go_out_in_groups_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.replay_output._GROUP_ROWS", 10)
+    monkeypatch.setattr("monitor.replay_writer._GROUP_ROWS", 10)
     with ReplayWriter(tmp_path / "out", specs={"x": SPEC}) as writer:
         for n in range(25):
             writer.take(Score(ts_event=n, instrument="A", window_start=n, window_end=n, scores={"adverse_text": 0.5}))

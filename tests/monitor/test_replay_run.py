@@ -18,7 +18,7 @@ from monitor.errors import StartupError
 from monitor.proof import by_log
 from monitor.recordings import Recording
 from monitor.replay import Replayed, by_history, recorded
-from monitor.replay_output import Metric, Origin
+from monitor.replay_format import Metric, Origin
 from monitor.replay_range import Range
 from monitor.replay_run import Loaded, Watch, encoding_ahead, foresight, history, journals, marked, metrics
 from schemas.alerts import Alert, digest

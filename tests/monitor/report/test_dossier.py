@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from monitor.cli import app
 from monitor.recordings import Recording
-from monitor.replay_output import Counts, Origin, ReplayWriter, Told
+from monitor.replay_format import Counts, Origin, Told
+from monitor.replay_writer import ReplayWriter
 from monitor.report import dossier, page
 from monitor.report.page import Cell, Plot, Table
 from schemas.alerts import Alert, Modality
