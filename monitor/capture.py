@@ -20,7 +20,7 @@ from monitor import kafka
 from monitor.capture_writer import CaptureWriter, Row
 from monitor.errors import StartupError
 from monitor.folders import Folder
-from monitor.recording_format import Gap, Position
+from monitor.recording_format import Gap, Position, RecordingError
 from monitor.settings import Settings
 from schemas import codec
 from schemas.alerts import AlertEvent
@@ -318,8 +318,8 @@ class _Run:
             )
         part.lose(first)
 
-    def _refused(self, tp: TopicPartition, why: str) -> StartupError:
-        return StartupError(f"{tp.topic}, partition {tp.partition}, {why}.")
+    def _refused(self, tp: TopicPartition, why: str) -> RecordingError:
+        return RecordingError(f"{tp.topic}, partition {tp.partition}, {why}.")
 
     async def end_here(self) -> None:
         """Stop where each partition ends now."""

@@ -23,7 +23,7 @@ import numpy as np
 from agents.flow import Value, modality_of
 from monitor.arrivals import header_texts, pending
 from monitor.errors import StartupError
-from monitor.recordings import RANK, Message
+from monitor.recordings import Message, order
 from monitor.sequencer import SECOND_NS, Pending
 from schemas.alerts import Alert
 from schemas.journal import Clock
@@ -176,7 +176,7 @@ class History:
             while self._window[0].message.ts_available < message.ts_available - HORIZON_NS:
                 yield from self._pop()
         # The beginnings of frames that end too late have their places among the last.
-        self._window = deque(sorted(self._window, key=lambda one: (one.message.ts_available, RANK[one.message.topic])))
+        self._window = deque(sorted(self._window, key=lambda one: order(one.message)))
         while self._window:
             yield from self._pop()
 

@@ -24,7 +24,7 @@ from monitor.agreement import body_of
 from monitor.converters.messages import frame_messages, record_message
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
-from monitor.recordings import RANK, Message
+from monitor.recordings import Message, order
 from monitor.replay import by_history
 from monitor.stage import Stages
 from schemas import codec
@@ -52,11 +52,6 @@ class Cut:
     at_ns: int
     said: int
     changed: str
-
-
-def order(message: Message) -> tuple[int, int]:
-    """Return what canonical order goes by first."""
-    return message.ts_available, RANK[message.topic]
 
 
 def before(read: Reader, at_ns: int) -> Iterator[Message]:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -222,17 +223,7 @@ class RecordingWriter:
         if message.offset < 0:
             offset = self._offsets.get(message.topic, 0)
             self._offsets[message.topic] = offset + 1
-            message = Message(
-                message.topic,
-                message.key,
-                message.value,
-                message.ts_event,
-                message.ts_available,
-                message.timestamp_ms,
-                message.partition,
-                offset,
-                message.headers,
-            )
+            message = replace(message, offset=offset)
         day = day_of(message.ts_available)
         open_day, file = self._open.get(message.topic, (day, None))
         if file is not None and message.ts_available < file.last_ns:

@@ -193,7 +193,7 @@ class Recording:
         """
         wanted = self.topics if topics is None else tuple(t for t in self.topics if t in set(topics))
         selection = Selection(start_ns, end_ns, keys)
-        return heapq.merge(*(canonical(self._topic(name, selection)) for name in wanted), key=_order)
+        return heapq.merge(*(canonical(self._topic(name, selection)) for name in wanted), key=order)
 
     def keys(self, topic: str) -> dict[bytes, tuple[int, float]]:
         """Return for each key of a topic how many messages it has, and about how many bytes they are.
@@ -204,13 +204,10 @@ class Recording:
             If a file cannot be read.
         """
         found: dict[bytes, tuple[int, float]] = {}
-        for name, entry in sorted(self._files.items()):
-            if entry.topic == topic:
-                for key, (count, size) in recording_files.keys(
-                    self._folder, name, self._without.get(name, frozenset())
-                ).items():
-                    before = found.get(key, (0, 0.0))
-                    found[key] = before[0] + count, before[1] + size
+        for name, without in self._files_of(topic):
+            for key, (rows, size) in recording_files.keys(self._folder, name, without).items():
+                before = found.get(key, (0, 0.0))
+                found[key] = before[0] + rows, before[1] + size
         return found
 
     def partitions(self, topic: str) -> tuple[int, ...]:
@@ -250,13 +247,18 @@ class Recording:
         while waiting:
             yield heapq.heappop(waiting)[2]
 
+    def _files_of(self, topic: str) -> Iterator[tuple[str, frozenset[int]]]:
+        """Yield a topic's files, and which row groups of each are not used."""
+        for name, entry in sorted(self._files.items()):
+            if entry.topic == topic:
+                yield name, self._without.get(name, frozenset())
+
     def _groups(self, topic: str) -> list[Group]:
         if topic not in self._indexes:
             self._indexes[topic] = [
                 group
-                for name, entry in sorted(self._files.items())
-                if entry.topic == topic
-                for group in recording_files.index(self._folder, name, self._without.get(name, frozenset()))
+                for name, without in self._files_of(topic)
+                for group in recording_files.index(self._folder, name, without)
             ]
         return self._indexes[topic]
 
@@ -289,7 +291,8 @@ def _overlapping(files: Iterable[tuple[int, int, str]]) -> Iterator[list[str]]:
         yield together
 
 
-def _order(message: Message) -> tuple[int, int]:
+def order(message: Message) -> tuple[int, int]:
+    """Return what canonical order goes by first; `canonical` settles what is equal in both."""
     return message.ts_available, RANK[message.topic]
 
 

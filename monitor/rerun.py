@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from agents.fusion import PLACES
 from monitor.errors import StartupError
 from monitor.recordings import Recording
 from monitor.replay import breathe
@@ -18,7 +19,7 @@ from monitor.replay_writer import ReplayWriter
 from monitor.settings import Settings
 
 #: Modality → the topic that brings it.
-TOPICS = {"ticks": "frames", "text": "news", "calls": "transcripts", "chart": "charts", "audio": "audio"}
+TOPICS = {"ticks": "frames"} | {modality: topic for modality, (topic, _) in PLACES.items()}
 
 
 def rerun(
