@@ -178,7 +178,9 @@ class _Rebuilt:
         return Proof(theirs, difference, most, self.messages, len(inputs) - len(missing), tuple(notes))
 
 
-async def by_recording(recording: Recording, stages: Stages, theirs: Alert, start_ns: int, from_ns: int) -> Proof:
+async def by_recording(
+    recording: Recording, stages: Stages, theirs: Alert, start_ns: int, from_ns: int, level: int = 0
+) -> Proof:
     """Rebuild an alert of a replay in canonical order.
 
     Parameters
@@ -187,6 +189,8 @@ async def by_recording(recording: Recording, stages: Stages, theirs: Alert, star
         Where that replay began, ns UTC.
     from_ns
         Alerts before are of its warm-up.
+    level
+        The ladder's, at which it was: of an alert of the market, which hears of instruments and has none of its own.
     """
     by = raised_by(theirs)
     at_ns = theirs.times.available_at
@@ -205,8 +209,8 @@ async def by_recording(recording: Recording, stages: Stages, theirs: Alert, star
     if by == "account":
         await accounts_of(looked_at(), Replayed(rebuilt, clock_ns=at_ns), stages, end_ns=at_ns + 1)
         return rebuilt.proof(inputs, from_ns)
-    # A replay of history stays at one level; the market's stage has none and says "full".
-    level = LEVELS.index(theirs.quality.ladder)
+    # A replay of history stays at one level.
+    level = level if by == "market" else LEVELS.index(theirs.quality.ladder)
     course = Course(end_ns=at_ns + 1, until_ns=at_ns, level=level)
     await by_history(looked_at(), stages, course, sink=rebuilt, market=by == "market")
     return rebuilt.proof(inputs, from_ns)

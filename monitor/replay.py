@@ -30,7 +30,7 @@ from typing import Protocol
 
 import msgspec
 
-from agents.flow import SHED_AT, Item, Value, modality_of
+from agents.flow import SHED_AT, Item, Scored, Ticked, Value, modality_of
 from agents.state import InstrumentState
 from engines import episodes
 from engines.typologies import TypologySpec
@@ -51,6 +51,7 @@ from schemas.alerts import Alert, AlertEvent
 from schemas.errors import BadMessage
 from schemas.frames import Frame
 from schemas.journal import Clock, Decides, Ladder, Rules, Run, Step
+from schemas.order_frames import AnyFrame
 from schemas.records import DeadLetter, News, Opening, Score, Signal
 from schemas.topics import INSTRUMENT_INPUTS, MARKET, MARKET_INPUTS
 
@@ -134,9 +135,11 @@ class Replayed:
             self.sink.refuse(letter)
 
 
-async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -> Replayed:
+async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed, until_ns: int = 0) -> Replayed:
     sink = replayed.sink
     async for output in stage.agent(items, replayed.table):
+        if until_ns and _available_ns(output) >= until_ns:
+            continue
         if sink is not None:
             sink.take(output)
         if isinstance(output, Alert):
@@ -150,6 +153,19 @@ async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed) -
         elif isinstance(output, Opening):
             replayed.openings.append(output)
     return replayed
+
+
+def _available_ns(output: object) -> int:
+    """Return when the first of what an agent says was available, ns; 0 where that has no time of its own."""
+    if isinstance(output, Alert):
+        return output.times.available_at
+    if isinstance(output, Score | Signal | Opening):
+        return output.ts_available
+    if isinstance(output, Scored):
+        return int(output.track.ts_available.min(initial=2**63 - 1))
+    if isinstance(output, Ticked):
+        return min((int(track.ts_available.min(initial=2**63 - 1)) for track in output.update.tracks), default=0)
+    return 0
 
 
 async def _item(
@@ -195,8 +211,9 @@ async def by_journal(
 ) -> Replayed:
     """Apply a partition's journal from its beginning; everything it names must still be in its topics.
 
-    Topics are read as far as the journal has come, each apart from the others. Where the journal says that another
-    bundle decides, the stage of that bundle goes on over the same state, as it did live.
+    Topics are read as far as the journal has come, each apart from the others; messages of topics that the stage does
+    not hear are passed over. Where the journal says that another bundle decides, the stage of that bundle goes on over
+    the same state, as it did live.
 
     Parameters
     ----------
@@ -211,7 +228,8 @@ async def by_journal(
     wanted
         Keys whose messages are applied; the others are passed over. All, if None.
     until_ns
-        The clock at which to stop, in whole seconds; 0 at the journal's end.
+        What was available from then on is not said; 0: all is. What came late is applied where it came, among what was
+        later, so the journal is followed as far as it names something of before.
     beat
         Is awaited at each clock entry, with the clock, ns.
 
@@ -232,16 +250,21 @@ async def by_journal(
             return await stack.enter_async_context(aclosing(log(topic, partition)))
 
         written = await read_journal(_whole(stage.journal, await opened(stage.journal)), -1)
-        steps = _until((step for entry in written for step in entry.steps), until_ns)
+        steps: Sequence[Step] = [step for entry in written for step in entry.steps]
+        if until_ns:
+            steps = _until(steps, until_ns, await _last_before(log, stage.topics, partition, until_ns, wanted))
         stretches = _stretches(steps, stage, others)
         unread = {topic: await opened(topic) for topic in stage.topics}
         level = 0
+        last_ns = (until_ns - 1) // SECOND_NS * SECOND_NS if until_ns else 2**63 - 1
 
         async def items(deciding: Stage, stretch: Iterable[Step]) -> AsyncIterator[Item]:
             nonlocal level
             yield Ladder(level, "as it was")
             for step in stretch:
                 if isinstance(step, Run):
+                    if step.topic not in unread:
+                        continue
                     while not sequencer.has(step):
                         message = await anext(unread[step.topic], None)
                         if message is None:
@@ -264,13 +287,13 @@ async def by_journal(
                 elif not isinstance(step, Decides | Rules):
                     level = step.level if isinstance(step, Ladder) else level
                     if isinstance(step, Clock):
-                        replayed.clock_ns = max(replayed.clock_ns, step.now_ns)
+                        replayed.clock_ns = max(replayed.clock_ns, min(step.now_ns, last_ns))
                     yield step
                     if isinstance(step, Clock):
                         await beat(step.now_ns)
 
         for deciding, stretch in stretches:
-            await _drive(deciding, items(deciding, stretch), replayed)
+            await _drive(deciding, items(deciding, stretch), replayed, until_ns)
         return replayed
 
 
@@ -284,11 +307,38 @@ async def _whole(topic: str, journal: AsyncIterator[Read]) -> AsyncIterator[tupl
         yield offset, value
 
 
-def _until(steps: Iterable[Step], until_ns: int) -> Iterator[Step]:
-    for step in steps:
-        if until_ns and isinstance(step, Clock) and step.now_ns >= until_ns:
-            return
-        yield step
+async def _last_before(
+    log: Log, topics: Iterable[str], partition: int, until_ns: int, wanted: Callable[[str], bool] | None
+) -> dict[str, int]:
+    """Return of each topic the offset of the last message of which something was available before a moment."""
+    last = {}
+    for topic in topics:
+        async with aclosing(log(topic, partition)) as reads:
+            async for read in reads:
+                if wanted is not None and not wanted(read[1].decode("utf-8", "replace")):
+                    continue
+                found = pending(topic, *read)
+                first_ns = found.ts_available
+                if isinstance(found.value, AnyFrame):
+                    first_ns = int(found.value.ts_available.min(initial=first_ns))
+                if found.value is not None and first_ns < until_ns:
+                    last[topic] = found.offset
+    return last
+
+
+def _until(steps: Sequence[Step], until_ns: int, last: Mapping[str, int]) -> Sequence[Step]:
+    """Return the steps up to the first clock by which all is said of the time before a moment.
+
+    ``last`` holds the offset of each topic's last message of before.
+    """
+    named = -1
+    for number, step in enumerate(steps):
+        if isinstance(step, Run) and step.offset <= last.get(step.topic, -1):
+            named = number
+    for number, step in enumerate(steps):
+        if number > named and isinstance(step, Clock) and step.now_ns >= until_ns:
+            return steps[: number + 1]
+    return steps
 
 
 def _stretches(steps: Iterable[Step], stage: Stage, others: Sequence[Stage]) -> list[tuple[Stage, list[Step]]]:

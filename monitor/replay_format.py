@@ -143,8 +143,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     ``source`` is the order in which messages were applied: "journal", or "history", the canonical one. Alerts that were
     available before ``from_ns`` are marked ``quality.warm_up`` and are not in ``digest``; ``warm_up_ns`` is how much of
     the stream was applied before it, ``until_ns`` the last clock. ``instruments`` is empty where all were replayed, and
-    ``offsets`` where all of each topic; ``config`` is the digest of all that decides; ``stamps`` are sentences that
-    whoever trusts the result must read.
+    ``offsets`` where all of each topic; ``config`` is the digest of all that decides; ``level`` is the ladder's in a
+    replay of history, a journal says its own; ``stamps`` are sentences that whoever trusts the result must read.
     """
 
     code_version: str
@@ -164,6 +164,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float = 0.0
     stamps: list[str] = []
     until_ns: int = 0
+    level: int = 0
 
 
 class Manifest(Told, frozen=True, kw_only=True):

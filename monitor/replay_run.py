@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -144,8 +144,9 @@ async def journals(
     sink: Sink | None = None,
     progress: Callable[[int], None] | None = None,
     beat: Beat = breathe,
+    market: bool = True,
 ) -> Replayed:
-    """Replay what the journals name, partition by partition, then that of accounts, and the market's.
+    """Replay what the journals name, partition by partition, then that of accounts, and, if asked for, the market's.
 
     A journal is applied from its beginning, whatever the range: what its state was at another moment nobody wrote down.
 
@@ -157,7 +158,7 @@ async def journals(
     whole = Replayed(sink)
     places: list[tuple[str, int]] = [("instrument", partition) for partition in partitions]
     if not wanted.instruments:
-        places += [("account", 0), (MARKET, 0)]
+        places += [("account", 0), *([(MARKET, 0)] if market else [])]
     for name, partition in places:
         of = [getattr(one, name) for one in (loaded.stages, *loaded.others)]
         try:
@@ -177,7 +178,7 @@ async def journals(
                 f"Partition {partition} of the {name} stage cannot be replayed from its beginning, for retention"
                 f" has deleted what it was made of ({error}): keep the inputs for longer, or replay by --history."
             ) from error
-        whole.add(replace(Replayed(), alerts=found.alerts) if name == MARKET else found)
+        whole.add(Replayed(alerts=found.alerts, clock_ns=found.clock_ns) if name == MARKET else found)
     return whole
 
 
@@ -208,8 +209,9 @@ class Watch:
         origin: Origin,
         moments: int,
         stamps: Sequence[str],
+        level: int = 0,
     ) -> Told:
-        """Return what a replay says of itself; ``replayed`` has its warm-up alerts marked."""
+        """Return what a replay at a level of the ladder says of itself; ``replayed`` has its warm-up alerts marked."""
         about = loaded.stages.about
         tested = [alert for alert in replayed.alerts if not alert.quality.warm_up]
         from_ns = wanted.from_ns or replayed.first_ns
@@ -218,7 +220,7 @@ class Watch:
             source=source,
             recording=origin,
             from_ns=from_ns,
-            to_ns=wanted.to_ns or replayed.last_ns + 1,
+            to_ns=wanted.to_ns or max(replayed.last_ns, replayed.clock_ns) + 1,
             warm_up_ns=max(0, from_ns - replayed.first_ns) if replayed.first_ns else 0,
             until_ns=replayed.clock_ns,
             instruments=sorted(wanted.instruments),
@@ -239,6 +241,7 @@ class Watch:
             seconds=time.monotonic() - self.began_s,
             cpu_s=time.process_time() - self.cpu_s + replayed.elsewhere_s,
             stamps=list(stamps),
+            level=level,
         )
 
 

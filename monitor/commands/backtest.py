@@ -63,8 +63,12 @@ def backtest(
     warm_up: Annotated[str, typer.Option(help="Of a recording: what is applied before --from to build state.")] = "1d",
     instruments: Annotated[str | None, typer.Option(help="Of a recording: only these, comma-separated.")] = None,
     bundle: Annotated[
-        Path | None,
-        typer.Option(help="Of a recording, or of --without: another model bundle [TOCSIN_BUNDLE]", show_default=False),
+        list[Path] | None,
+        typer.Option(
+            help="Of a recording, or of --without: another model bundle [TOCSIN_BUNDLE]; of journals one for each that"
+            " they name.",
+            show_default=False,
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Of a recording, or of --without: settings in TOML or YAML.", show_default=False)
@@ -104,6 +108,7 @@ def backtest(
     from monitor.settings import load
     from monitor.when import duration_ns
 
+    bundles = bundle or []
     if (out / RESULT).exists():
         raise StartupError(f"{out} holds a backtest; remove it or name another folder.")
     parameters = Parameters(
@@ -137,7 +142,7 @@ def backtest(
             end=end,
             warm_up=warm_up,
             instruments=instruments,
-            bundle=[bundle] if bundle else None,
+            bundle=bundle,
             config=config,
             allow_overlap=allow_overlap,
             damaged=damaged,
@@ -163,20 +168,16 @@ def backtest(
     if without:
         if recording is None:
             raise StartupError(f"--without replays again, and {tested.recording} is not there any more as it was.")
-        if replayed.manifest.source != "history":
-            raise StartupError(
-                f"--without replays in the canonical order, {source} by the journals: compare with what "
-                f"`tocsin replay {tested.recording} --history` gives."
-            )
         row, caught = tocsin(whole, events, parameters, outside)
         for modality in dict.fromkeys(without):
             with progress(f"replaying without {modality}") as shown:
                 rest = rerun(
-                    load(config, bundle=bundle),
+                    load(config, bundle=bundles[0] if bundles else None),
                     recording,
                     replayed,
                     out / f"without-{modality}",
                     without=modality,
+                    others=bundles[1:],
                     show=shown,
                 )
             other = tocsin(said(rest, like=whole), events, parameters, outside)

@@ -42,7 +42,7 @@ def prove(settings: Settings, source: str | None, alert_id: str, others: Sequenc
 
 
 def _proved(settings: Settings, source: str | None, alert_id: str, others: Sequence[Path], damaged: Damaged) -> Proof:
-    start_ns = from_ns = 0
+    start_ns = from_ns = level = 0
     by_history = False
     recording: Recording | None = None
     if source is None:
@@ -52,6 +52,7 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
         told = replay.manifest
         alerts, where = replay.alerts(), source
         from_ns, start_ns, by_history = told.from_ns, told.from_ns - told.warm_up_ns, told.source == "history"
+        level = told.level
         if told.offsets:
             raise StartupError(f"{where} is of some offsets alone (--offsets): replay it without, to prove an alert.")
         if made_of := told.recording.digest:
@@ -75,7 +76,7 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
         loaded = load(brought(settings, recording), others)
         require_configuration(theirs, loaded)
         if recording is not None and by_history:
-            return asyncio.run(by_recording(recording, loaded.stages, theirs, start_ns, from_ns))
+            return asyncio.run(by_recording(recording, loaded.stages, theirs, start_ns, from_ns, level))
         log = broker(settings) if recording is None else recorded(recording)
         return asyncio.run(by_log(log, loaded, theirs, from_ns))
 

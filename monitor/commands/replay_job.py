@@ -146,6 +146,7 @@ class Job:
                 origin=self._origin(),
                 moments=writer.moments if writer is not None else 0,
                 stamps=stamps,
+                level=self.level,
             )
             if writer is not None:
                 writer.finish(replayed.alerts, told, metrics(loaded, replayed, told))

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from engines.backtest.results import decode
 from monitor.capture import capture
 from monitor.cli import app
 from monitor.folders import Folder
@@ -31,7 +32,7 @@ from tests.integration.daemon import (
 )
 from tests.integration.kafka import messages_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings, tmp_path: Path) -> None:
@@ -59,6 +60,23 @@ def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings,
     folders = [Replay.open(tmp_path / name) for name in ("one", "two")]
     assert {folder.manifest.digest for folder in folders} == {digest(live)}
     assert {folder.manifest.source for folder in folders} == {"journal"}
+
+    # Judged, and judged again without words, which leaves the market to be told in canonical order.
+    known = next(alert for alert in live if alert.finding.typology == "pump_and_dump@1")
+    start_ns, end_ns = known.times.event_start, known.times.event_end
+    events = tmp_path / "events.csv"
+    events.write_text(
+        "event_id,typology,start_ns,onset_ns,end_ns,instruments\n"
+        f"pump,pump_and_dump,{start_ns},{start_ns},{end_ns},{known.subject.instrument}\n"
+    )
+    judged = ["backtest", str(tmp_path / "recording"), "--labels", str(events), "--draws", "100", "--without", "text"]
+    result = CliRunner().invoke(app, [*judged, "--out", str(tmp_path / "judged")])
+    assert result.exit_code == 0, result.output
+    found = decode((tmp_path / "judged" / "backtest.json").read_bytes())
+    assert found.tested.alert_digest == digest(live)
+    assert [catch.label.event_id for catch in found.catches] == ["pump"]
+    assert [one.modality for one in found.ablations if one.how == "rerun"] == ["text"]
+    assert not any("not exact" in note for note in found.notes)
 
     # In canonical order, which knows nothing of partitions.
     whole = asyncio.run(by_history(day(), stages()))

@@ -24,7 +24,13 @@ from monitor.label_files import LabelError
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Recording
 from monitor.replay_output import Replay
+from monitor.rerun import rerun
+from monitor.settings import Settings
+from schemas.alerts import digest
+from schemas.topics import INSTRUMENT_INPUTS
 from tests.golden import day as golden
+from tests.integration.daemon import stages
+from tests.monitor.live import live
 
 pytestmark = pytest.mark.slow
 #: Other thresholds of every head that finds something on this day: lower than they are, and higher.
@@ -160,6 +166,50 @@ def test_without_words_no_text_rings_and_it_is_a_replay_of_its_own(found: Backte
     assert {one.how for one in found.ablations if one.modality != "text"} <= {"shares"}
 
 
+def events_of(labels: list[Label], path: Path) -> Path:
+    """Write labels as a person would."""
+    rows = ["event_id,typology,start_ns,onset_ns,end_ns,instruments"]
+    rows += [
+        f"{o.event_id},{o.typology},{o.start_ns},{o.onset_ns},{o.end_ns},{' '.join(o.instruments)}" for o in labels
+    ]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_what_was_live_is_judged_by_its_journals_and_again_without_a_modality(replay: Replay, tmp_path: Path) -> None:
+    """Without sound, of which there was none, it is what it was; without words the rest is applied as it was live."""
+    lived = live(stages(), [*Recording.open(golden.RECORDING).messages(INSTRUMENT_INPUTS)], 4, seed=5)
+    out, path = tmp_path / "out", lived.record(tmp_path / "lived")
+    events = events_of(recorded(replay), tmp_path / "events.csv")
+    words = ["--labels", events, "--severity", "info", "--k", 1, "--without", "text", "--without", "audio"]
+    tocsin("backtest", path, "--out", out, *words)
+    found = decode((out / "backtest.json").read_bytes())
+    whole, silent, mute = (Replay.open(out / name) for name in ("replay", "without-audio", "without-text"))
+    assert whole.manifest.source == silent.manifest.source == mute.manifest.source == "journal"
+    assert whole.manifest.digest == digest(lived.alerts)
+    assert found.contenders[0].episodes == len(alarms(whole.alerts(), "info")) > 0
+    assert not any("not exact" in note for note in found.notes)
+    assert silent.manifest.digest == whole.manifest.digest
+    assert {one.modality: one.fallen for one in found.ablations if one.how == "rerun"}["audio"] == 0
+    frames = [one.manifest.counts.messages["frames"] for one in (whole, mute)]
+    assert frames[0] == frames[1]
+    assert "news" not in mute.manifest.counts.messages
+    assert all(not alert.modalities["text"].present for alert in mute.alerts())
+    assert mute.alerts()
+
+
+def test_a_rerun_keeps_to_the_offsets_and_the_level_of_the_whole(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    tocsin("replay", golden.RECORDING, "--level", "rules", "--offsets", "frames=0:900", "--out", whole)
+    opened = Replay.open(whole)
+    rest = rerun(Settings(), Recording.open(golden.RECORDING), opened, tmp_path / "rest", without="text")
+    assert (rest.manifest.level, rest.manifest.offsets) == (2, ["frames=0:900"])
+    assert rest.manifest.counts.messages["frames"] == opened.manifest.counts.messages["frames"] == 900
+    # No model is asked at this level, so words are worth nothing there.
+    assert rest.manifest.digest == opened.manifest.digest
+    assert rest.alerts()
+
+
 @pytest.mark.parametrize("head", sorted(OTHER))
 def test_a_swept_threshold_opens_what_a_replay_with_it_opens(replay: Replay, other: Replay, head: str) -> None:
     name = other.manifest.specs[head].name
@@ -228,12 +278,10 @@ def test_budgets_and_prices_are_printed(replay: Replay) -> None:
 
 def test_labels_of_unknown_instruments_are_refused_or_skipped_and_told(replay: Replay, tmp_path: Path) -> None:
     own = recorded(replay)
-    rows = ["event_id,typology,start_ns,onset_ns,end_ns,instruments"]
-    rows += [f"{o.event_id},{o.typology},{o.start_ns},{o.onset_ns},{o.end_ns},{' '.join(o.instruments)}" for o in own]
-    middle = own[0].onset_ns
-    rows.append(f"other,pump_and_dump,{middle},{middle},{middle},NOBODY.X")
-    path = tmp_path / "events.csv"
-    path.write_text("\n".join(rows) + "\n")
+    other = msgspec.structs.replace(
+        own[0], event_id="other", start_ns=own[0].onset_ns, end_ns=own[0].onset_ns, instruments=["NOBODY.X"]
+    )
+    path = events_of([*own, other], tmp_path / "events.csv")
     out = tmp_path / "out"
     error = refused("backtest", replay.path, "--labels", path, "--out", out)
     assert "labels NOBODY.X, of which nothing was heard" in error

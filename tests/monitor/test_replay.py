@@ -17,16 +17,16 @@ from agents.flow import Arrival, Item
 from monitor import kafka
 from monitor.cli import app
 from monitor.errors import StartupError
-from monitor.lookahead import Said, after, before, moments, order, said, scrambled
-from monitor.recordings import Message, Recording
+from monitor.lookahead import Said, after, before, moments, said, scrambled
+from monitor.recordings import Message, Recording, order
 from monitor.replay import broker, by_journal
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
 from monitor.state import StateTable
 from monitor.worker import Stage
 from schemas import codec, journal
-from schemas.journal import Claim, Decides, Entry, Ladder, Run
-from schemas.records import News
+from schemas.journal import Claim, Clock, Decides, Entry, Ladder, Run
+from schemas.records import News, Score
 from tests.golden.day import RECORDING
 from tests.integration.daemon import stages
 
@@ -84,6 +84,43 @@ def serve(
         full_name=kafka.full_name, reader=reader, end_offsets=end_offsets, read_partition=read_partition
     )
     monkeypatch.setattr("monitor.replay.kafka", broker)
+
+
+async def test_what_came_late_is_said_of_its_time_and_nothing_of_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay to T0 + 3 s applies what was later too where something late came behind it, but says nothing of it."""
+    steps: list[Any] = [
+        Run("news", 2, 0),
+        Clock(T0 + 3 * S),
+        Run("news", 2, 2),
+        Clock(T0 + 5 * S),
+        Run("news", 1, 4),
+    ]
+    texts = [
+        codec.encode(News(ts_event=at_ns, ts_available=at_ns, instrument="A.X", document_id=str(n), headline="x"))
+        for n, at_ns in enumerate((T0, T0 + S, T0 + 4 * S, T0 + 2 * S, T0 + 5 * S))
+    ]
+    entries = [journal.encode(Claim("w")), journal.encode(Entry(0, 0, steps))]
+    serve(monkeypatch, {"tocsin.news": texts, "tocsin.journal": entries})
+    applied: list[int] = []
+
+    async def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Any]:
+        async for item in items:
+            if isinstance(item, Arrival | Clock):
+                ts = item.ts_available if isinstance(item, Arrival) else item.now_ns
+                applied.append((ts - T0) // S)
+                yield Score(ts_event=ts, ts_available=ts, instrument="A.X", window_start=ts, window_end=ts, scores={})
+
+    stage = replace(stages().instrument, topics=("news",), agent=agent, encoders={})
+    for until_ns, seen, scores in (
+        (T0 + 3 * S, [0, 1, 3, 4, 2, 5], 3),
+        (T0 + S, [0, 1, 3], 1),
+        (T0 + 5 * S, [0, 1, 3, 4, 2, 5], 5),
+        (0, [0, 1, 3, 4, 2, 5, 5], 7),
+    ):
+        applied.clear()
+        replayed = await by_journal(broker(Settings()), stage, 0, until_ns=until_ns)
+        assert (applied, replayed.scores) == (seen, scores)
+        assert not until_ns or replayed.clock_ns < until_ns
 
 
 async def test_a_replay_goes_on_with_the_bundle_that_the_journal_names(monkeypatch: pytest.MonkeyPatch) -> None:

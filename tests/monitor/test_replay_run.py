@@ -81,6 +81,18 @@ def test_in_canonical_order_partitions_are_nothing(partitions: int, tmp_path: Pa
     )
 
 
+def test_up_to_a_moment_journals_say_what_was_said_of_the_time_before_it(tmp_path: Path) -> None:
+    """Also where that came of what was late, or was known with the next clock only, or in the midst of a second."""
+    found = lived(8, 2)
+    recording = Recording.open(found.record(tmp_path / "r"))
+    times = sorted({alert.times.available_at for alert in found.alerts})
+    for to_ns in (times[0] + 1, times[3], times[-1] - times[-1] % S, times[-1] + 1):
+        wanted = Range(to_ns=to_ns)
+        replayed = asyncio.run(journals(recorded(recording), recording.partitions("journal"), Loaded(stages()), wanted))
+        assert digest(replayed.alerts) == digest(after(found.alerts, 0, to_ns))
+        assert replayed.clock_ns < to_ns
+
+
 def test_of_the_market_too_by_its_own_journal(tmp_path: Path) -> None:
     found = live(stages(), crowd(16), 4, seed=3)
     rung = [alert for alert in found.alerts if alert.subject.instrument == "market"]
