@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from agents.flow import Scored, Ticked
 from agents.fusion import SCORES
 from agents.triage import PATIENCE_NS
-from engines.thinning import Thinner, floor_of
+from engines.thinning import SECOND_NS, Moment, Thinner, floor_of
 from engines.tracks import Track
 from engines.typologies import TypologySpec
 from monitor.folders import Folder, Sink, settle
@@ -123,6 +123,8 @@ class ReplayWriter:
         Thresholds are looked for from here up; no spec's are below it.
     thinner
         What goes on to thin the tracks of a replay that comes in parts.
+    canonical
+        Of history: a moment has seen the clock of its own second, however far other instruments had moved it on.
 
     Raises
     ------
@@ -137,6 +139,7 @@ class ReplayWriter:
         specs: Mapping[str, TypologySpec],
         floor: float | None = None,
         thinner: Thinner | None = None,
+        canonical: bool = False,
     ) -> None:
         if path.exists():
             raise ReplayError(f"{path} exists; remove it or name another folder.")
@@ -144,6 +147,7 @@ class ReplayWriter:
         self.specs = dict(specs)
         self.floor = floor_of(specs.values()) if floor is None else floor
         self.thinner = thinner or Thinner(specs, self.floor, PATIENCE_NS)
+        self._canonical = canonical
         self._elsewhere = 0  # moments that other parts judged
         self._clock_ns = 0
         self._ticked: tuple[Track, ...] = ()
@@ -199,7 +203,7 @@ class ReplayWriter:
     def pieces(self, *, last: bool) -> Pieces:
         """Return what was written, for `absorb`, and write no more; unless ``last``, tracks go on elsewhere."""
         if last:
-            self._rows["tracks"].extend(self.thinner.finish())
+            self._take_moments(self.thinner.finish())
         self._close()
         names = [*(f"{name}.parquet" for name, rows in self._rows.items() if rows.rows), "dead_letters.ndjson"]
         return {name: (self._part / name).read_bytes() for name in names}
@@ -216,7 +220,7 @@ class ReplayWriter:
 
     def finish(self, alerts: Sequence[Alert], told: Told, metrics: Iterable[Metric]) -> Manifest:
         """Write alerts, metrics and the manifest, make all of it durable, and give the folder its name."""
-        self._rows["tracks"].extend(self.thinner.finish())
+        self._take_moments(self.thinner.finish())
         for alert in sorted(alerts, key=lambda a: (a.times.available_at, a.alert_id)):
             body = msgspec.json.encode(alert)
             self._lines["alerts"].append(body)
@@ -257,7 +261,12 @@ class ReplayWriter:
 
     def _keep(self, key: str, track: Track) -> None:
         if kept := self.thinner.feed(key, track, self._clock_ns):
-            self._rows["tracks"].extend(kept)
+            self._take_moments(kept)
+
+    def _take_moments(self, kept: Iterable[Moment]) -> None:
+        if self._canonical:
+            kept = [m._replace(clock_ns=min(m.clock_ns, m.ts_available - m.ts_available % SECOND_NS)) for m in kept]
+        self._rows["tracks"].extend(kept)
 
     def _take_score(self, score: Score) -> None:
         found = score.scores

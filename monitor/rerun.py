@@ -85,7 +85,7 @@ def rerun(
             await market_of(found, less.stages)
         return found
 
-    with ReplayWriter(out, specs=less.stages.specs) as writer:
+    with ReplayWriter(out, specs=less.stages.specs, canonical=told.source == "history") as writer:
         rest = asyncio.run(replayed(writer))
         rest.alerts = marked(rest.alerts, wanted.from_ns)
         found = watch.told(

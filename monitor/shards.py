@@ -198,7 +198,9 @@ def part(job: Job, keys: frozenset[bytes], carried: Carried | None, stop_ns: int
         writer = None
         if job.written:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-"))) / "part"
-            writer = stack.enter_context(ReplayWriter(folder, specs=loaded.stages.specs, thinner=thinner))
+            writer = stack.enter_context(
+                ReplayWriter(folder, specs=loaded.stages.specs, thinner=thinner, canonical=True)
+            )
         replayed = Replayed(writer, table=table)
         stopped = asyncio.run(
             instruments(

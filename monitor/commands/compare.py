@@ -24,6 +24,7 @@ def compare(
 
     Episodes are the same where typology and instrument are and their times overlap; ids differ wherever
     configurations do. Two replays of one recording differ by what decides alone; of others, the first lines say so.
+    Where the same decides (another back end, processor or release), alerts are held against each other field by field.
 
     Examples:
 
@@ -35,6 +36,7 @@ def compare(
     from rich.text import Text
 
     from engines.backtest.comparison import compare as sides
+    from monitor.agreement import TOLERANCE, alike
     from monitor.backtest_view import paper, show_comparison
     from monitor.replay_output import Replay
 
@@ -53,8 +55,16 @@ def compare(
             soft_wrap=True,
         )
     first, second = left.manifest, right.manifest
-    if first.recording.digest != second.recording.digest:
+    of_one, at_once = (
+        first.recording.digest == second.recording.digest,
+        (first.from_ns, first.to_ns) == (second.from_ns, second.to_ns),
+    )
+    if not of_one:
         console.print(Text("They are of different recordings.", style="yellow"))
-    if (first.from_ns, first.to_ns) != (second.from_ns, second.to_ns):
+    if not at_once:
         console.print(Text("They are of different ranges of time.", style="yellow"))
+    if of_one and at_once and first.config == second.config:
+        difference = alike(right.alerts(), left.alerts())
+        held = f"differ, first {difference[0]}: {difference[1]}" if difference else f"agree within {TOLERANCE:g}"
+        console.print(f"The same decides: alerts {held}.", soft_wrap=True, markup=False)
     show_comparison(console, found)

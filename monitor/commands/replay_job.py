@@ -120,7 +120,8 @@ class Job:
             sinks: list[Sink] = []
             writer = None
             if self.out is not None:
-                sinks.append(writer := stack.enter_context(ReplayWriter(self.out, specs=loaded.stages.specs)))
+                writer = ReplayWriter(self.out, specs=loaded.stages.specs, canonical=not self.by_journals)
+                sinks.append(stack.enter_context(writer))
             republisher = None
             if self.to_prefix is not None:
                 republisher = await stack.enter_async_context(

@@ -90,7 +90,7 @@ def test_the_command_says_what_held(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(*_: Any, **__: Any) -> Iterator[Cut]:
         yield Cut(1, 7, "a score of A.X, available at 0, is said instead; 3 such")
 
-    monkeypatch.setattr("monitor.lookahead.check", found)
+    monkeypatch.setattr("monitor.commands.replay_checks.check", found)
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 1
     assert "7 alerts, scores and signals before it, CHANGED: a score of A.X" in result.stdout

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from agents.fusion import SCORES
+from engines.inference import OPENVINO, ORT_CPU
+from engines.text import TextEncoder
+from monitor.agreement import TOLERANCE, alike, farthest
 from monitor.cli import app
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Recording
@@ -95,6 +101,27 @@ def test_under_rules_only_ticks_speak(tmp_path: Path) -> None:
     assert replay.table("scores", ["elevated_risk", "adverse_text"]).drop_null().num_rows == 0
     shed = {metric.labels: metric.value for metric in replay.metrics() if metric.name == "tocsin_shed_total"}
     assert shed['modality="text"'] == replay.manifest.counts.messages["news"]
+
+
+@pytest.mark.slow
+def test_two_back_ends_raise_the_same_alerts_within_the_tolerance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    replays = []
+    for backend in (OPENVINO, ORT_CPU):
+        monkeypatch.setattr("monitor.encoding.TextEncoder", partial(TextEncoder, prefer=(backend,)))
+        call(str(RECORDING), "--out", str(tmp_path / backend))
+        replays.append(Replay.open(tmp_path / backend))
+        assert {alert.provenance.backend for alert in replays[-1].alerts()} == {backend}
+    ours, theirs = (replay.alerts() for replay in replays)
+    assert alike(ours, theirs) is None
+    assert any(farthest(*both) for both in zip(ours, theirs, strict=True)), "two back ends, and not a digit apart"
+    for name in SCORES:
+        mine, others = (np.array(replay.table("scores", [name])[name].to_pylist(), float) for replay in replays)
+        np.testing.assert_allclose(mine, others, rtol=TOLERANCE, atol=TOLERANCE)
+    shown = CliRunner().invoke(app, ["compare", *(str(replay.path) for replay in replays)]).stdout
+    assert "The same decides: alerts agree within 0.001." in shown
 
 
 def test_single_ticks_are_not_passed_over_in_silence(tmp_path: Path) -> None:

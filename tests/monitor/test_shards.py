@@ -208,17 +208,19 @@ def kill_one(process: psutil.Process) -> None:
 def test_workers_of_ray_find_what_one_process_finds_though_one_is_killed(days: Path, tmp_path: Path) -> None:
     expected = replay_of(days, tmp_path / "one")
     assert replay_of(days, tmp_path / "two", "--shards", "2", meanwhile=kill_one) == expected
-    one, two = Replay.open(tmp_path / "one"), Replay.open(tmp_path / "two")
-    assert bare(two.alerts()) == bare(one.alerts())
-    assert two.manifest.counts == one.manifest.counts
-    for table in ("scores", "signals", "tracks"):
-        # Which clock a tick was applied behind may differ where nothing hangs on it, and so may the rows' order.
-        columns = [name for name in one.table(table).column_names if name not in ("order", "clock_ns")]
-        ours, theirs = (
-            replayed.table(table).select(columns).sort_by([(name, "ascending") for name in columns])
-            for replayed in (one, two)
-        )
-        assert ours.equals(theirs), table
+    assert replay_of(days, tmp_path / "four", "--shards", "4") == expected
+    one, *others = (Replay.open(tmp_path / name) for name in ("one", "two", "four"))
+    for other in others:
+        assert bare(other.alerts()) == bare(one.alerts())
+        assert other.manifest.counts == one.manifest.counts
+        for table in ("scores", "signals", "tracks"):
+            # Each shard numbers its moments from 0, and rows stand in the order of shards.
+            columns = [name for name in one.table(table).column_names if name != "order"]
+            ours, theirs = (
+                replayed.table(table).select(columns).sort_by([(name, "ascending") for name in columns])
+                for replayed in (one, other)
+            )
+            assert ours.equals(theirs), table
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -235,7 +237,7 @@ def test_a_folder_takes_pieces_as_it_takes_what_is_said(tmp_path: Path) -> None:
     """Covered end to end above; here without Ray: two shards, two parts each, a folder each way."""
     first_ns, last_ns = span()
     middle_ns = (first_ns + last_ns) // 2 // S * S
-    with ReplayWriter(tmp_path / "pieces", specs=stages().specs) as writer:
+    with ReplayWriter(tmp_path / "pieces", specs=stages().specs, canonical=True) as writer:
         for keys in (frozenset({b"TERRACE.XTOC"}), frozenset({b"CINDER.XTOC", b"JUNIPER.XTOC", b"market"})):
             carried = None
             for stop_ns in (middle_ns, 0):
@@ -243,7 +245,7 @@ def test_a_folder_takes_pieces_as_it_takes_what_is_said(tmp_path: Path) -> None:
                 writer.absorb(found.pieces, found.moments)
         moments = writer.moments
         tracks = writer.pieces(last=True)["tracks.parquet"]
-    with ReplayWriter(tmp_path / "whole", specs=stages().specs) as other:
+    with ReplayWriter(tmp_path / "whole", specs=stages().specs, canonical=True) as other:
         asyncio.run(
             by_history(
                 Recording.open(RECORDING).messages(), stages(), Course(until_ns=last_ns), sink=other, market=False
@@ -257,5 +259,5 @@ def rows(parquet: bytes) -> list[tuple[object, ...]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(pa.BufferReader(parquet)).drop(["order", "clock_ns"])
+    table = pq.read_table(pa.BufferReader(parquet)).drop(["order"])
     return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True), key=repr)
