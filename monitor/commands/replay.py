@@ -51,7 +51,8 @@ def replay(
         typer.Option("--from", help="First moment of ts_available that counts: ISO 8601 (UTC), or an age (7d)."),
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", help="The moment before which to end; by journals in whole seconds.")
+        str | None,
+        typer.Option("--to", help="The moment before which to end: nothing is said that was available from then on."),
     ] = None,
     warm_up: Annotated[
         str,
