@@ -41,7 +41,7 @@ def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings,
     with Feed(settings, day()) as feed:
         feed.finish()
     with Worker(settings, tmp_path) as worker:
-        until(lambda: watch.acknowledged() == len(day()), 120, "all is read", [worker])
+        until(lambda: watch.acknowledged() == len(day()), 300, "all is read", [worker])
         assert worker.drain() == 0
     live = account(settings).alerts
 
