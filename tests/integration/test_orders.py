@@ -11,7 +11,7 @@ import pytest
 
 from monitor.converters.messages import frame_messages, record_message, single_orders
 from monitor.recordings import RANK, Message
-from monitor.replay import by_history
+from monitor.replay import Course, by_history
 from monitor.settings import Settings
 from schemas.alerts import Alert, digest
 from schemas.order_frames import OrderFrame
@@ -52,7 +52,7 @@ def spoofing(alerts: list[Alert]) -> list[tuple[str, str, str]]:
 def test_an_account_that_spoofs_rings_once_though_the_worker_dies(topics: Settings, tmp_path: Path) -> None:
     settings, made = topics.model_copy(update=CANONICAL), messages()
     watch = Watch(settings)
-    whole = asyncio.run(by_history(made, stages(), sliced=False)).alerts
+    whole = asyncio.run(by_history(made, stages(), Course(sliced=False))).alerts
     assert ("spoofer", "create") in {told[:2] for told in spoofing(whole)}
     half = next(n for n, message in enumerate(made) if message.topic == "orders" and message.value.startswith(b"{"))
     with Feed(settings, made[: half + 500]) as feed:

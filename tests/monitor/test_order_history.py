@@ -9,7 +9,7 @@ import pytest
 
 from monitor.converters.messages import frame_messages, record_message
 from monitor.recordings import RANK, Message
-from monitor.replay import Replayed, by_history
+from monitor.replay import Course, Replayed, by_history
 from schemas.alerts import digest
 from tests import misconduct
 from tests.integration.daemon import stages
@@ -28,7 +28,7 @@ def replayed(name: str, rows: int) -> Replayed:
     messages += [record_message("news", one) for one in market.news]
     messages.sort(key=lambda message: (message.ts_available, RANK[message.topic]))
     until_ns = messages[-1].ts_available + 7_200 * 10**9
-    return asyncio.run(by_history(messages, stages(), until_ns=until_ns))
+    return asyncio.run(by_history(messages, stages(), Course(until_ns=until_ns)))
 
 
 @pytest.mark.slow
