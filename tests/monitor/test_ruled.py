@@ -11,7 +11,7 @@ import pytest
 from monitor.errors import StartupError
 from monitor.recordings import Message, Recording
 from monitor.render import clock
-from monitor.replay import by_history
+from monitor.replay import Course, by_history
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
 from schemas.alerts import Alert, digest
@@ -39,7 +39,7 @@ def day() -> tuple[Message, ...]:
 
 
 def said(made: Stages) -> list[Alert]:
-    return asyncio.run(by_history(day(), made, level=RULES_ONLY)).alerts
+    return asyncio.run(by_history(day(), made, Course(level=RULES_ONLY))).alerts
 
 
 def written(path: Path, text: str) -> Path:
