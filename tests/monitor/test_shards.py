@@ -147,7 +147,7 @@ def test_a_worker_that_has_something_else_says_so(others: dict[str, str], said: 
 def test_a_worker_that_decides_otherwise_says_so() -> None:
     mine = job()
     other = msgspec.structs.replace(mine.decides, config="other")
-    with pytest.raises(StartupError, match="give all workers the same bundle, symbols and labels"):
+    with pytest.raises(StartupError, match="give all workers the same bundle, symbols, labels and rules"):
         part(replace(mine, decides=other), frozenset({b"market"}), None, 0)
 
 
