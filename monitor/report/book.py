@@ -243,7 +243,7 @@ def _fills(fills: Sequence[Traded]) -> list[Any]:
                     name=f"its {verb}s filled",
                     marker={
                         "symbol": symbol,
-                        "size": 13,
+                        "size": 18 if side > 0 else 11,  # of a trade with itself both are seen
                         "color": ink.light,
                         "line": {"width": 1.5, "color": inks.PANEL.light},
                     },

@@ -87,11 +87,21 @@ def _rebuilt(recording: Recording, alert: Alert, frames: Sequence[Frame]) -> Boo
     around = max(BOOK_AROUND_NS, (times.event_end - times.event_start) // 2)
     from_ns, to_ns = times.event_start - around, times.available_at + around
     passing = recording.messages(["orders"], from_ns - LEAD_NS, to_ns + AROUND_NS, [instrument.encode()])
-    events = (frame for _, frame in usable(passing, OrderFrame))
+    events = [frame for _, frame in usable(passing, OrderFrame)]
+    if alert.subject.account:
+        from_ns, to_ns = _busy(events, alert, from_ns, to_ns)
     rebuilt = book_replay.of_orders(events, alert.subject.account, from_ns, to_ns)
     if rebuilt.spells:
         return rebuilt
     return replace(book_replay.of_ticks(frames, from_ns, to_ns), instrument=instrument)
+
+
+def _busy(events: Sequence[OrderFrame], alert: Alert, from_ns: int, to_ns: int) -> tuple[int, int]:
+    """Return the part of a range in which an alert's account did anything, the alert itself, and a little around."""
+    own = [exhibits.of_account(frame, alert.subject.account).ts_event for frame in events]
+    at = np.concatenate([*own, np.array([alert.times.event_end, alert.times.available_at])])
+    at = at[(at >= from_ns) & (at < to_ns)]
+    return max(from_ns, at.min().item() - BOOK_AROUND_NS), min(to_ns, at.max().item() + BOOK_AROUND_NS)
 
 
 def sections(case: Case, name: str) -> list[Section]:

@@ -105,7 +105,7 @@ def _pieces(text: str, places: Iterable[Marked]) -> list[tuple[str, float | None
 
 def orders(alert: Alert, evidence: Evidence) -> list[Block]:
     """Return the order events that an alert rests on, newest first: those of its account, where it names one."""
-    held = [_of(one, alert.subject.account) for _, one in usable(evidence.verified(alert, "orders"), OrderFrame)]
+    held = [of_account(one, alert.subject.account) for _, one in usable(evidence.verified(alert, "orders"), OrderFrame)]
     places = itertools.islice(((one, i) for one in held for i in reversed(range(len(one)))), MOST_ORDERS)
     rows: list[list[str | Cell]] = [
         [
@@ -132,7 +132,8 @@ def orders(alert: Alert, evidence: Evidence) -> list[Block]:
     ]
 
 
-def _of(frame: OrderFrame, account: str) -> OrderFrame:
+def of_account(frame: OrderFrame, account: str) -> OrderFrame:
+    """Return the rows of an account, all of them where ``account`` is ""."""
     if not account:
         return frame
     return frame[frame.account == (frame.accounts.index(account) if account in frame.accounts else _NOWHERE)]

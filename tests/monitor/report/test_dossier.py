@@ -15,6 +15,7 @@ from monitor.replay_writer import ReplayWriter
 from monitor.report import dossier, page
 from monitor.report.page import Cell, Plot, Table
 from schemas.alerts import Alert, Modality
+from tests import misconduct
 from tests.golden import day
 from tests.monitor.report import made
 
@@ -96,6 +97,16 @@ def test_the_book_tells_the_accounts_orders_apart(spoofed: Recording) -> None:
         ["buy", "100.27", "60", "", "cancelled"],
     ]
     assert ["100.27", "65", "60", "", ""] in ladder.rows
+
+
+def test_of_a_long_window_the_book_is_where_the_account_did_anything(spoofed: Recording) -> None:
+    alert = made.spoofing_alert()
+    hour_ns = 3_600 * 10**9
+    long = msgspec.structs.replace(alert.times, event_start=alert.times.event_end - hour_ns)
+    shown = [dossier.gather(one, [], spoofed).book for one in (alert, msgspec.structs.replace(alert, times=long))]
+    begins, ends = misconduct.market("spoofing").ns(misconduct.AT - 30), alert.times.available_at + 30 * 10**9
+    assert (shown[1].from_ns, shown[1].to_ns) == (begins, ends)
+    assert list(shown[1].legs) == list(shown[0].legs)
 
 
 def test_ticks_and_book_look_at_the_same_time(spoofed: Recording) -> None:
