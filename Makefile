@@ -81,7 +81,7 @@ bench-engines: $(dev)/.ready ## encoders by precision beside torch, fusion, the 
 bench-replay: $(dev)/.ready ## ticks a second of a replay, without models and with them, and over Ray
 	$(dev)/python -m benchmarks.replay $(ARGS)
 
-bench-typologies: $(dev)/.ready ## CPU and memory of the typologies of order events
+bench-typologies: $(dev)/.ready ## misconduct found on simulated days, CPU and memory of the typologies of orders
 	$(dev)/python -m benchmarks.typologies $(ARGS)
 
 bench-rules: $(dev)/.ready ## scenarios of the rule language judged a second of CPU

@@ -1,13 +1,15 @@
-"""CPU and memory of the typologies of order events, all together.
+"""Typologies of order events: what they cost, all together, and what of simulated misconduct they find.
 
-    python -m benchmarks.typologies [--rows 5000000]
+    python -m benchmarks.typologies [--rows 5000000] [--days 5] [--levels full half ...] [--workers 2]
 
-An instrument of three makers and four hundred takers trades day after day: orders and quotes of half an hour are made
-once (`tests/order_flow.py`) and told again, half an hour later each time, with numbers of orders and trades of their
-own, and every tenth time with names of accounts of their own. Frames have 500 rows; quotes come between them. Taken
-is the CPU of `engines.orders.OrderEngine` alone (`observe` and `apply`), user and system. What the state weighs is
-its bytes; the process's resident memory is taken when a fifth of the rows has been applied, and at the end: what has
-no bound would show between the two.
+What is found, and how that is counted, stands in `benchmarks.misconduct`.
+
+What it costs. An instrument of three makers and four hundred takers trades day after day: orders and quotes of half an
+hour are made once (`tests/order_flow.py`) and told again, half an hour later each time, with numbers of orders and
+trades of their own, and every tenth time with names of accounts of their own. Frames have 500 rows; quotes come between
+them. Taken is the CPU of `engines.orders.OrderEngine` alone (`observe` and `apply`), user and system. What the state
+weighs is its bytes; the process's resident memory is taken when a fifth of the rows has been applied, and at the end:
+what has no bound would show between the two.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import harness, misconduct
 from engines.order_findings import SPECS, OrderConfig
 from engines.orders import OrderEngine
 from schemas.frames import Frame
@@ -57,11 +59,8 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def main() -> None:
-    """Apply the rows, print the table and the closing JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=5_000_000, help="order events in all; 50 million take minutes")
-    arguments = parser.parse_args()
+def cost(least_rows: int) -> dict[str, float]:
+    """Apply so many rows or a little more, print the table, return the closing figures."""
     market = Market()
     market.quiet(SECONDS, takers=TAKERS)
     orders, ticks = market.orders(), market.ticks()
@@ -69,7 +68,7 @@ def main() -> None:
     state = engine.new_state()
     cpu_s = early_mb = 0.0
     applied = findings = times = 0
-    while applied < arguments.rows:
+    while applied < least_rows:
         told, quotes = later(orders, ticks, times)
         seen = 0
         for first in range(0, len(told), ROWS):
@@ -83,7 +82,7 @@ def main() -> None:
             seen = until
         applied += len(told)
         times += 1
-        if not early_mb and applied >= arguments.rows / 5:
+        if not early_mb and applied >= least_rows / 5:
             early_mb = resident_mb()
     rows = [
         ("order events", applied),
@@ -98,13 +97,25 @@ def main() -> None:
         ("findings", findings),
     ]
     harness.table(f"frames of {ROWS} rows", ("all typologies of order events", ""), rows)
-    harness.close(
-        benchmark="typologies",
-        cpu_us_per_tick=round(1e6 * cpu_s / applied, 3),
-        rows=applied,
-        state_kb=round(len(state.pack()) / 1e3),
-        grown_mb=round(resident_mb() - early_mb, 1),
-    )
+    return {
+        "cpu_us_per_tick": round(1e6 * cpu_s / applied, 3),
+        "rows": applied,
+        "state_kb": round(len(state.pack()) / 1e3),
+        "grown_mb": round(resident_mb() - early_mb, 1),
+    }
+
+
+def main() -> None:
+    """Measure the cost, play the days, print the tables and the closing JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=5_000_000, help="order events in all; 50 million take minutes")
+    parser.add_argument("--days", type=int, default=5, help="simulated days of each model, strength and disguise")
+    parser.add_argument("--levels", nargs="+", choices=misconduct.LEVELS, default=list(misconduct.LEVELS))
+    parser.add_argument("--workers", type=int, default=2, help="processes that play them")
+    arguments = parser.parse_args()
+    spent = cost(arguments.rows)
+    days = misconduct.played(arguments.days, arguments.levels, arguments.workers)
+    harness.close(benchmark="typologies", **misconduct.report(days), **spent)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,162 @@
+"""What the benchmark of misconduct counts as caught, as false, and as taken for something else."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from benchmarks import misconduct
+from benchmarks.misconduct import CASES, MISCONDUCT, Case, Played, always, at_budget, at_random, tally, within_budget
+from engines.backtest.results import Opened
+from engines.labels import Label
+
+S = 10**9
+MINUTE = 60 * S
+FROM, TO = 0, 390 * MINUTE
+
+
+def label(typology: str, begin: int, instrument: str, *accounts: str, benign: bool = False) -> Label:
+    """An event of five minutes whose harm begins with its second."""
+    return Label(
+        event_id=f"{typology} {begin} {instrument}",
+        typology=typology,
+        start_ns=begin,
+        onset_ns=begin + MINUTE,
+        end_ns=begin + 5 * MINUTE,
+        instruments=[instrument],
+        accounts=list(accounts),
+        benign=benign,
+    )
+
+
+def alarm(typology: str, at: int, instrument: str, account: str = "") -> Opened:
+    return Opened(
+        episode_id=f"{typology} {at} {instrument} {account}",
+        alert_id="",
+        typology=typology,
+        instrument=instrument,
+        opened_ns=at,
+        available_ns=at,
+        severity="warning",
+        score=0.9,
+        account=account,
+    )
+
+
+SPOOF = label("spoofing", 60 * MINUTE, "A.X", "bad")
+MAKER = label("aggressive_maker", 120 * MINUTE, "B.X", "maker", benign=True)
+
+
+def day(*alarms: Opened, labels: tuple[Label, ...] = (SPOOF, MAKER)) -> Played:
+    return Played(
+        labels=list(labels), alarms=list(alarms), critical=[], instruments=["A.X", "B.X"], from_ns=FROM, to_ns=TO
+    )
+
+
+def counted(*alarms: Opened) -> misconduct.Tally:
+    return tally([day(*alarms)], lambda played: played.alarms)
+
+
+@pytest.mark.parametrize(
+    ("typology", "at", "instrument", "account", "caught"),
+    [
+        ("spoofing", SPOOF.start_ns - MINUTE, "A.X", "bad", True),
+        ("spoofing", SPOOF.end_ns + 10 * MINUTE, "A.X", "bad", True),
+        ("spoofing", SPOOF.onset_ns, "A.X", "", True),
+        ("spoofing", SPOOF.start_ns - MINUTE - 1, "A.X", "bad", False),
+        ("spoofing", SPOOF.end_ns + 10 * MINUTE + 1, "A.X", "bad", False),
+        ("spoofing", SPOOF.onset_ns, "B.X", "bad", False),
+        ("spoofing", SPOOF.onset_ns, "A.X", "good", False),
+        ("layering", SPOOF.onset_ns, "A.X", "bad", False),
+    ],
+)
+def test_an_event_is_caught_by_typology_instrument_account_and_time(
+    typology: str, at: int, instrument: str, account: str, caught: bool
+) -> None:
+    found = counted(alarm(typology, at, instrument, account))
+    assert found.recall("spoofing") == caught
+    assert sum(found.false.values()) == (not caught)
+
+
+def test_delay_runs_from_the_onset_to_the_first_alarm_of_its_own_typology() -> None:
+    first = alarm("layering", SPOOF.onset_ns + S, "A.X", "bad")
+    own = [alarm("spoofing", SPOOF.onset_ns + at * S, "A.X", "bad") for at in (30, 90)]
+    assert counted(first, *own).caught("spoofing") == [30.0]
+
+
+def test_false_alarms_are_told_apart_and_all_count() -> None:
+    found = counted(
+        alarm("layering", SPOOF.onset_ns, "A.X", "bad"),
+        alarm("spoofing", SPOOF.onset_ns, "A.X", "good"),
+        alarm("spoofing", MAKER.onset_ns, "B.X", "maker"),
+        alarm("market_anomaly", 300 * MINUTE, "B.X"),
+    )
+    assert found.false == {
+        ("layering", "another"): 1,
+        ("spoofing", "nobody's"): 1,
+        ("spoofing", "look-alike"): 1,
+        ("market_anomaly", "nobody's"): 1,
+    }
+    assert found.instrument_days == 2
+
+
+def test_an_event_stands_once_beside_each_typology_that_rang_on_it() -> None:
+    twice = [alarm("layering", SPOOF.onset_ns + at * S, "A.X", "bad") for at in (1, 2)]
+    found = counted(*twice, alarm("spoofing", SPOOF.end_ns, "A.X", "bad"), alarm("spoofing", MAKER.onset_ns, "B.X"))
+    assert found.rang == {
+        ("spoofing", "layering"): 1,
+        ("spoofing", "spoofing"): 1,
+        ("aggressive_maker", "spoofing"): 1,
+    }
+    assert found.events == {"spoofing": 1, "aggressive_maker": 1}
+
+
+def test_ringing_always_catches_all_at_the_price_of_ringing() -> None:
+    found = tally([day()], always)
+    assert found.recall("spoofing") == 1.0
+    # 39 stretches of ten minutes, 2 instruments; two of spoofing at A.X are the event's: those of minutes 60 and 70.
+    assert sum(found.false.values()) == 39 * 2 * len(MISCONDUCT) - 2
+
+
+def test_what_is_within_the_budget_is_chosen_on_the_other_days() -> None:
+    def noise(*scores: float) -> list[Opened]:
+        strays = [alarm("layering", at * MINUTE, "B.X", "good") for at in range(len(scores))]
+        return [msgspec.structs.replace(one, score=score) for one, score in zip(strays, scores, strict=True)]
+
+    spoof = alarm("spoofing", SPOOF.onset_ns, "A.X", "bad")  # 0.9
+    # Two instruments: two false alarms a day are within the budget, the third is at 0.7 and at 0.95.
+    first, second = day(*noise(0.6, 0.7, 0.8, 0.85), spoof), day(*noise(0.95, 0.96, 0.97), spoof)
+    assert 0.7 < within_budget([first]) < 0.8
+    assert 0.95 < within_budget([second]) < 0.96
+    case = Case("agents", "full")
+    found = at_budget({case: [first, second]})[case]
+    assert found.delays_s["spoofing"] == [None, 0.0]
+    assert sum(found.false.values()) == 3
+    assert at_budget({case: [second]})[case].false == {("layering", "nobody's"): 3}
+
+
+def test_the_random_detector_rings_as_often_within_the_day() -> None:
+    rung = [alarm("spoofing", minute * MINUTE, "A.X", "bad") for minute in range(50)]
+    drawn = at_random(day(*rung))
+    assert len(drawn) == 50
+    assert {one.instrument for one in drawn} == {"A.X", "B.X"}
+    assert all(FROM <= one.available_ns < TO and not one.account for one in drawn)
+    assert drawn == at_random(day(*rung))
+
+
+def test_the_least_recall_is_that_of_any_typology_on_any_model(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = tuple(label(name, 60 * MINUTE, "A.X", name) for name in MISCONDUCT)
+    rung = [alarm(name, 61 * MINUTE, "A.X", name) for name in MISCONDUCT]
+    days = {case: [day(*rung, labels=labels)] for case in CASES if case.level in ("full", "half")}
+    assert misconduct.report(days) == {
+        "shipped_false_an_instrument_day": 0.0,
+        "shipped_min_recall_full": 1.0,
+        "shipped_min_recall_half": 1.0,
+        "false_an_instrument_day": 0.0,
+        "min_recall_full": 1.0,
+        "min_recall_half": 1.0,
+    }
+    days[Case("queues", "half")] = [day(*rung[1:], labels=labels)]
+    assert (figures := misconduct.report(days))["min_recall_half"] == 0.0
+    assert figures["min_recall_full"] == 1.0
+    assert "1/1 [0.03, 1.00]" in capsys.readouterr().out
