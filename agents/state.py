@@ -68,6 +68,8 @@ class Watched(ABC):
     __slots__ = ("episodes", "inputs", "inputs_count")
     #: How many inputs an alert can name.
     inputs_kept = INPUTS_KEPT
+    #: Whether inputs are frames: a moment in one may be earlier than what was remembered before its last row.
+    framed = False
 
     def __init__(self) -> None:
         self.episodes: dict[Scope, OpenEpisode] = {}
@@ -137,6 +139,7 @@ class InstrumentState(Mortal):
     __slots__ = (
         *("bar", "bar_anomaly", "bar_end", "documents", "kept", "orders", "peaks", "signals", "sources", "ticks"),
     )
+    framed = True
 
     def __init__(self, ticks: TickState) -> None:
         super().__init__()

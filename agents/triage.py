@@ -236,7 +236,8 @@ class _Judge:
         inputs = [
             seen
             for seen in kept.inputs
-            if seen.ts_available >= running.window_start and (seen.ts_available <= available_at or seen[:3] == own)
+            if seen.ts_available >= running.window_start
+            and (not kept.framed or seen.ts_available <= available_at or seen[:3] == own)
         ] or kept.inputs[-1:]
         # What it stands on may be older than the window, and than all that is remembered in order.
         older = [seen for name, share in weights.items() if share and (seen := kept.source(name)) is not None]
