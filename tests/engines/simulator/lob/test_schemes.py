@@ -113,7 +113,9 @@ def test_an_order_of_a_fat_finger_goes_through_levels_and_the_price_comes_back(m
         onset = scene.label.onset_ns
         trades = scene.ticks[(scene.ticks.kind == Kind.TRADE) & (scene.ticks.ts_event == onset)]
         jump = abs(float(np.log(trades.price[-1] / trades.price[0])))
-        assert jump > 3 * scene.units.sigma(60)
+        assert scene.mine(Action.NEW).size[0] == pytest.approx(40 * scene.units.depth, rel=0.02)
+        assert abs(scene.mine(Action.NEW).price[0] / trades.price[0] - 1) == pytest.approx(0.02, rel=0.05)
+        assert len(np.unique(trades.price)) >= 3  # levels, of which the thin book of queues has few
         assert abs(scene.move(onset, onset + 300 * SECOND_NS)) < 0.6 * jump
 
 
