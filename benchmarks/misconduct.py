@@ -14,9 +14,10 @@ market_wide): those on a *look-alike*, those of *another* typology than the even
 accounts, or naming none), and *nobody's*. Delays run from the event's onset; intervals are 95 %, Clopper and Pearson's
 for shares and the exact Poisson ones for rates.
 
-At the budget of one false alarm an instrument-day: only what opens with at least a score, one for all typologies; each
-day has the one that keeps every case's other days within the budget (a single day has no other, and all rings). An
-episode that opens below it and rises later is left out, so it may find a little less than rules with such thresholds.
+At the budget of one false alarm an instrument-day: the most that any one typology may have is lowered until all have no
+more together, by the least score at which it may ring; each day has the scores that keep every case's other days within
+the budget (a single day has no other, and all rings). An episode that opens below its score and rises later is left
+out, so it may find a little less than rules with such thresholds.
 
 Beside it: only what turns critical; a detector that rings as often, of the typologies that Tocsin rang, at instruments
 and moments drawn at random; and one that rings for every typology and instrument every ten minutes. Both name no
@@ -150,22 +151,34 @@ def tally(days: Iterable[Played], says: Callable[[Played], Sequence[Opened]]) ->
     return found
 
 
-def within_budget(days: Sequence[Played]) -> float:
-    """Return the least score from which on false alarms of these days are within the budget."""
-    false = [stray.opened.score for day in days for stray in judge(day.labels, day.alarms, _OWN).false]
-    allowed = int(BUDGET * sum(len(day.instruments) for day in days))
-    return math.nextafter(sorted(false)[-allowed - 1], 2.0) if len(false) > allowed else 0.0
+def within_budget(days: Sequence[Played]) -> dict[str, float]:
+    """Return the least scores, by typology, from which on false alarms of these days are within the budget.
+
+    What may ring as it does is left out.
+    """
+    false: dict[str, list[float]] = defaultdict(list)
+    for day in days:
+        for stray in judge(day.labels, day.alarms, _OWN).false:
+            false[stray.opened.typology].append(stray.opened.score)
+    most = max(map(len, false.values()), default=0)
+    while sum(min(len(scores), most) for scores in false.values()) > BUDGET * sum(len(day.instruments) for day in days):
+        most -= 1
+    return {
+        name: math.nextafter(sorted(scores)[-most - 1], 2.0) for name, scores in false.items() if len(scores) > most
+    }
 
 
 def at_budget(days: Mapping[Case, Sequence[Played]]) -> dict[Case, Tally]:
-    """Count each day with the score that keeps every case's other days within the budget."""
+    """Count each day with the scores that keep every case's other days within the budget."""
     found = {case: Tally() for case in days}
     for number in range(max(map(len, days.values()))):
-        others = [[*some[:number], *some[number + 1 :]] for some in days.values()]
-        least = max(map(within_budget, others))
+        least: dict[str, float] = {}
+        for some in days.values():
+            others = within_budget([*some[:number], *some[number + 1 :]])
+            least |= {name: max(score, least.get(name, 0.0)) for name, score in others.items()}
         for case, some in days.items():
             for day in some[number : number + 1]:
-                found[case].add(day, [one for one in day.alarms if one.score >= least])
+                found[case].add(day, [one for one in day.alarms if one.score >= least.get(one.typology, 0.0)])
     return found
 
 
@@ -193,7 +206,7 @@ def always(day: Played) -> list[Opened]:
             score=1.0,
         )
         for name, instrument in product(MISCONDUCT, day.instruments)
-        for at_ns in range(day.from_ns, day.to_ns, AFTER_NS)
+        for at_ns in (*range(day.from_ns, day.to_ns, AFTER_NS), day.to_ns)
     ]
 
 

@@ -114,25 +114,28 @@ def test_an_event_stands_once_beside_each_typology_that_rang_on_it() -> None:
 def test_ringing_always_catches_all_at_the_price_of_ringing() -> None:
     found = tally([day()], always)
     assert found.recall("spoofing") == 1.0
-    # 39 stretches of ten minutes, 2 instruments; two of spoofing at A.X are the event's: those of minutes 60 and 70.
-    assert sum(found.false.values()) == 39 * 2 * len(MISCONDUCT) - 2
+    # Every ten minutes and at the end, at 2 instruments; of spoofing at A.X minutes 60 and 70 are the event's.
+    assert sum(found.false.values()) == 40 * 2 * len(MISCONDUCT) - 2
 
 
 def test_what_is_within_the_budget_is_chosen_on_the_other_days() -> None:
-    def noise(*scores: float) -> list[Opened]:
-        strays = [alarm("layering", at * MINUTE, "B.X", "good") for at in range(len(scores))]
+    def noise(typology: str, *scores: float) -> list[Opened]:
+        strays = [alarm(typology, at * MINUTE, "B.X", "good") for at in range(len(scores))]
         return [msgspec.structs.replace(one, score=score) for one, score in zip(strays, scores, strict=True)]
 
     spoof = alarm("spoofing", SPOOF.onset_ns, "A.X", "bad")  # 0.9
-    # Two instruments: two false alarms a day are within the budget, the third is at 0.7 and at 0.95.
-    first, second = day(*noise(0.6, 0.7, 0.8, 0.85), spoof), day(*noise(0.95, 0.96, 0.97), spoof)
-    assert 0.7 < within_budget([first]) < 0.8
-    assert 0.95 < within_budget([second]) < 0.96
+    # Two instruments, so two false alarms a day: one of layering and one of spoofing are left.
+    first = day(*noise("layering", 0.6, 0.7, 0.8), *noise("spoofing", 0.95), spoof)
+    second = day(*noise("spoofing", 0.92, 0.93, 0.94), spoof)
+    assert within_budget([first]) == {"layering": pytest.approx(0.7)}
+    assert within_budget([first])["layering"] > 0.7
+    assert within_budget([second]) == {"spoofing": pytest.approx(0.92)}
     case = Case("agents", "full")
     found = at_budget({case: [first, second]})[case]
+    # By the second day's scores the first's spoofing is too little; by the first's all of the second rings.
     assert found.delays_s["spoofing"] == [None, 0.0]
-    assert sum(found.false.values()) == 3
-    assert at_budget({case: [second]})[case].false == {("layering", "nobody's"): 3}
+    assert found.false == {("layering", "nobody's"): 3, ("spoofing", "nobody's"): 4}
+    assert at_budget({case: [second]})[case].false == {("spoofing", "nobody's"): 3}
 
 
 def test_the_random_detector_rings_as_often_within_the_day() -> None:
