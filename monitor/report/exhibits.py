@@ -112,7 +112,7 @@ def orders(alert: Alert, evidence: Evidence) -> list[Block]:
             clock(one.ts_event.item(i), "%H:%M:%S.%f")[:-3],
             Action(one.action.item(i)).name.lower(),
             "buy" if one.side[i] > 0 else "sell",
-            f"{one.price[i]:.6g}" if one.price[i] else "market",
+            f"{one.price[i]:.10g}" if one.price[i] else "market",
             f"{one.size[i]:,.6g}",
             one.accounts[one.account[i]] if one.account[i] >= 0 else "",
             str(one.order[i]),
