@@ -25,7 +25,7 @@ from monitor.recording_format import LABELS
 from monitor.recordings import Recording
 from monitor.replay_format import ReplayError
 from monitor.replay_output import Replay
-from schemas.topics import MARKET
+from schemas.topics import NO_INSTRUMENTS
 
 Ints = npt.NDArray[np.int64]
 RESULT = "backtest.json"
@@ -112,7 +112,7 @@ def recording_of(replay: Replay) -> Recording | None:
     if not origin.digest:
         return None  # it came from the broker
     try:
-        recording = Recording.open(origin.path, verify=False, damaged="skip")
+        recording = Recording.open(origin.path, verify=origin.damaged, damaged="skip")
     except (StartupError, OSError):
         return None
     return recording if recording.digest == origin.digest else None
@@ -193,7 +193,7 @@ def judged_by(replay: Replay, said: Said, labels: Labels, *, skip_unknown: bool,
         from_ns=manifest.from_ns,
         to_ns=manifest.to_ns,
         warm_up_ns=manifest.warm_up_ns,
-        instruments=len({heard.names[number] for number in np.unique(heard.instrument)} - {MARKET}),
+        instruments=len({heard.names[number] for number in np.unique(heard.instrument)} - NO_INSTRUMENTS),
         days=len(heard.stretches()[0]),
         instrument_days=len(heard.instrument_days()),
         labels_file=labels.where,

@@ -118,10 +118,14 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """The recording (its folder or address) and its digest; the broker, and no digest, where messages came from it."""
+    """The recording (its folder or address) and its digest; the broker, and no digest, where messages came from it.
+
+    Of a recording that was ``damaged`` only what is whole was used, and whoever reads it again has to look as closely.
+    """
 
     path: str
     digest: str = ""
+    damaged: bool = False
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,12 +22,14 @@ from agents.fusion import SCORES
 from agents.triage import PATIENCE_NS
 from engines.thinning import SECOND_NS, Moment, Thinner, floor_of
 from engines.tracks import Track
+from engines.transfers import SPECS as ACCOUNT_SPECS
 from engines.typologies import TypologySpec
 from monitor.folders import Folder, Sink, settle
 from monitor.replay_format import FLAT, LAYOUT, LINES, MANIFEST, TABLES, FileEntry, Manifest, Metric, ReplayError, Told
 from schemas.alerts import Alert
 from schemas.journal import Clock
 from schemas.records import DeadLetter, Score, Signal
+from schemas.topics import ACCOUNTS
 
 _GROUP_ROWS = 16_384
 _DICTIONARY = frozenset(
@@ -260,6 +262,8 @@ class ReplayWriter:
             self._keep(scored.key, scored.track)
 
     def _keep(self, key: str, track: Track) -> None:
+        if track.head in ACCOUNT_SPECS:  # their stage is keyed by account, which alerts name as such
+            key, track = ACCOUNTS, msgspec.structs.replace(track, account=key)
         if kept := self.thinner.feed(key, track, self._clock_ns):
             self._take_moments(kept)
 

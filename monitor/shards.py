@@ -242,7 +242,7 @@ def _opened(job: Job) -> tuple[Recording, Loaded]:
             raise StartupError(
                 f"Tocsin is {found} at a worker and {job.version} here: install the same release on all."
             )
-        recording = Recording.open(job.recording, verify=False, damaged=job.damaged)
+        recording = Recording.open(job.recording, verify=job.damaged == "skip", damaged=job.damaged)
         if recording.digest != job.digest:
             raise StartupError(
                 f"{job.recording} has the digest {recording.digest[:12]}… at a worker and {job.digest[:12]}… here:"

@@ -267,3 +267,5 @@ ACCOUNTS = "accounts"
 MARKET_INPUTS: tuple[str, ...] = ("market",)
 #: The key of all that concerns no single instrument.
 MARKET = "market"
+#: What stands in an instrument's place and is none.
+NO_INSTRUMENTS = frozenset({MARKET, ACCOUNTS})

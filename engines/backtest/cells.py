@@ -25,7 +25,7 @@ import numpy.typing as npt
 from engines.backtest.matching import Window
 from engines.backtest.sweep import Moments
 from engines.labels import Label
-from schemas.topics import MARKET
+from schemas.topics import MARKET, NO_INSTRUMENTS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -69,10 +69,10 @@ class Heard:
     def instrument_days(self) -> Ints:
         """Return the beginning, ns, of each day on which an instrument was heard of, once an instrument.
 
-        The market is none.
+        The market is none, nor are accounts.
         """
         instrument, start = self.periods(DAY_NS)
-        days: Ints = start[instrument != self.number().get(MARKET, -1)]
+        days: Ints = start[are_instruments(instrument, self.number())]
         return days
 
     def stretches(self) -> tuple[Ints, Ints]:
@@ -133,6 +133,11 @@ def joined(one: Spans, other: Spans) -> Spans:
         np.concatenate([one.last, other.last]),
         np.concatenate([one.label, np.full(len(other), NOBODYS)]),
     )
+
+
+def are_instruments(instrument: Ints, number: Mapping[str, int]) -> Bools:
+    """Tell which of these numbers are instruments', and not those of the market or of accounts."""
+    return np.isin(instrument, [number[name] for name in NO_INSTRUMENTS if name in number], invert=True)
 
 
 def own_spans(labels: Sequence[Label], window: Window, number: Mapping[str, int]) -> Spans:

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.backtest.bootstrap import average_precision, interval
-from engines.backtest.cells import within
+from engines.backtest.cells import are_instruments, within
 from engines.backtest.field import NEVER, Field, Rung, first_within
 from engines.backtest.ranking import BINS, bin_of
 from engines.backtest.results import NOTHING, Contender, Estimate, Kind
-from schemas.topics import MARKET
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -52,7 +51,7 @@ def row(
     labels, caught = draw.per_block(field.label_block), draw.per_block(field.label_block, rung.caught)
     looked = np.array([label.typology in typologies for label in field.labels], np.bool_)
     days, instrument_days = field.day_share
-    at_instruments = draw.per_block(alarm_block, rung.instrument != field.number.get(MARKET, -1))
+    at_instruments = draw.per_block(alarm_block, are_instruments(rung.instrument, field.number))
     timed, led = np.isfinite(rung.delay_s), np.isfinite(rung.lead_s)
     delays = draw.quantiles(rung.delay_s[timed], field.label_block[timed], [0.5, 0.1, 0.9])
     leads = draw.quantiles(rung.lead_s[led], field.label_block[led], [0.5, 0.1])
@@ -141,7 +140,7 @@ def chance(field: Field, alarms: int) -> Contender:
         scores[number] = field.rows.score(of[number], ts[number])
     cost = field.parameters.cost_false * (counted - hits) + field.parameters.cost_missed * missed
     days, instrument_days = (float(share.sum()) for share in field.day_share)
-    at_instruments = float((of != field.number.get(MARKET, -1)).sum(1).mean())
+    at_instruments = float(are_instruments(of, field.number).sum(1).mean())
     cells = field.cells
     areas = [
         average_precision(cells.truth, rng.random(len(cells)))

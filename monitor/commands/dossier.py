@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from monitor.recordings import Recording
+    from monitor.replay_format import Origin
     from schemas.alerts import Alert
 
 app = typer.Typer()
@@ -56,7 +57,7 @@ def dossier(
     source = Replay.open(replay)
     alerts = source.alerts()
     alert = _wanted(alerts, alert_id, replay)
-    held, name = _recording(source.manifest.recording.path, source.manifest.recording.digest, recording)
+    held, name = _recording(source.manifest.recording, recording)
     case = dossiers.gather(alert, alerts, held)
     dossiers.write_page(case, name, out)
     typer.echo(f"{out}: {alert.finding.title}, {alert.subject.named}, {out.stat().st_size / 1e6:.1f} MB")
@@ -84,22 +85,23 @@ def _wanted(alerts: Sequence[Alert], wanted: str, replay: Path) -> Alert:
     return found[0]
 
 
-def _recording(named: str, digest: str, given: str | None) -> tuple[Recording | None, str]:
+def _recording(origin: Origin, given: str | None) -> tuple[Recording | None, str]:
     """Open the recording that evidence is looked up in; where the one that was replayed is gone, the page says so."""
     from monitor.recordings import Recording, RecordingError
 
-    name = given or named
+    name = given or origin.path
     try:
-        # Damage does no harm here: each message is held against the digest that the alert names.
-        held = Recording.open(name, verify=False, damaged="skip")
+        # Each message is held against the digest that the alert names: only what cannot be read has to be known of.
+        held = Recording.open(name, verify=origin.damaged, damaged="skip")
     except RecordingError as error:
         if given is not None:
             raise
         typer.echo(f"{error} Until then no evidence is shown; --recording names another place.", err=True)
         return None, name or "no recording"
-    if digest and held.digest != digest:
+    if origin.digest and held.digest != origin.digest:
         typer.echo(
-            f"{name} has digest {held.digest[:12]}…, what was replayed had {digest[:12]}…: what differs is marked.",
+            f"{name} has digest {held.digest[:12]}…, what was replayed had {origin.digest[:12]}…:"
+            " what differs is marked.",
             err=True,
         )
     return held, name

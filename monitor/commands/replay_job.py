@@ -158,13 +158,18 @@ class Job:
         if self.recording is None or not self.source:
             return Origin(path=self.settings.bootstrap)
         folder = Folder(self.source).local
-        return Origin(path=str(folder.resolve()) if folder else self.source, digest=self.recording.digest)
+        return Origin(
+            path=str(folder.resolve()) if folder else self.source,
+            digest=self.recording.digest,
+            damaged=bool(self.recording.damage),
+        )
 
     def _stamps(self, loaded: Loaded) -> list[str]:
         stamps = []
         wanted, recording = self.wanted, self.recording
         if recording is not None:
-            first_ns, last_ns = span_of(recording, loaded.stages.instrument.topics)
+            stages = loaded.stages
+            first_ns, last_ns = span_of(recording, (*stages.instrument.topics, *stages.account.topics))
             from_ns, to_ns = wanted.from_ns or first_ns, wanted.to_ns or last_ns + 1
             stamps += foresight(loaded, from_ns, to_ns, allow=self.allow_overlap)
             stamps += [f"Not used of {one.topic}: {one.reason}." for one in recording.damage]

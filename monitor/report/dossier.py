@@ -20,7 +20,7 @@ from monitor.report.sources import Evidence, Place, State, Tape, Window, usable
 from schemas.alerts import Alert
 from schemas.frames import Frame
 from schemas.order_frames import OrderFrame
-from schemas.topics import ACCOUNTS, MARKET
+from schemas.topics import NO_INSTRUMENTS
 
 SECOND_NS = 10**9
 #: How much of the market is shown around an alert, at least, on either side.
@@ -82,7 +82,7 @@ def gather(alert: Alert, alerts: Sequence[Alert], recording: Recording | None) -
 def _rebuilt(recording: Recording, alert: Alert, frames: Sequence[Frame]) -> Book:
     """Rebuild the book around an alert of the instrument's order frames, or where there are none of its ticks."""
     times, instrument = alert.times, alert.subject.instrument
-    if instrument in (MARKET, ACCOUNTS):
+    if instrument in NO_INSTRUMENTS:
         return Book()  # nothing is traded there
     around = max(BOOK_AROUND_NS, (times.event_end - times.event_start) // 2)
     from_ns, to_ns = times.event_start - around, times.available_at + around

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from monitor.rerun import rerun
 from monitor.settings import Settings
 from schemas.alerts import digest
 from schemas.topics import INSTRUMENT_INPUTS
+from tests.damage import damage_group
 from tests.golden import day as golden
 from tests.integration.daemon import stages
 from tests.monitor.live import live
@@ -359,3 +361,18 @@ def test_a_range_in_which_nothing_was_heard_is_refused(day: Path, tmp_path: Path
     # A minute before the first message nobody can tell without reading.
     arguments[1:4] = ["2025-03-03T14:29:00", "--to", "2025-03-03T14:29:30"]
     assert "holds no message of what" in refused("backtest", day, *arguments)
+
+
+def test_what_is_damaged_stays_left_out_of_the_report_a_rerun_and_a_dossier(day: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "damaged"
+    shutil.copytree(day, recording)
+    (file,) = (recording / "news").iterdir()
+    damage_group(file, 0)
+    out = tmp_path / "out"
+    tocsin("backtest", recording, "--out", out, "--damaged", "skip", "--without", "chart")
+    found = decode((out / "backtest.json").read_bytes())
+    assert found.tested.gaps
+    assert found.tested.gaps[0].what in (out / "report.html").read_text()
+    replay = Replay.open(out / "replay")
+    assert replay.manifest.recording.damaged
+    tocsin("dossier", out / "replay", replay.alerts()[0].alert_id, "--out", tmp_path / "alert.html")

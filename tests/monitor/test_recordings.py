@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.labels import Label
-from monitor.recording_format import COLUMNS
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import RANK, Message, Recording, RecordingError
+from tests.damage import damage_group
 
 DAY_NS = 86_400 * 10**9
 NOON_NS = 20_000 * DAY_NS + DAY_NS // 2
@@ -267,18 +267,9 @@ def long_day(path: Path, rows: int = 9_000) -> Path:
     return write(path, (message("ticks", value=b"%06d" % k, at=k, offset=k) for k in range(rows)))
 
 
-def damage_group(path: Path, group: int) -> None:
-    """Change a byte in the values of a row group."""
-    file = path / "ticks" / "2024-10-04.parquet"
-    at = pq.ParquetFile(file).metadata.row_group(group).column(COLUMNS.get_field_index("value") + 1).data_page_offset
-    damaged = bytearray(file.read_bytes())
-    damaged[at + 200] ^= 0xFF
-    file.write_bytes(damaged)
-
-
 def test_a_damaged_row_group_is_left_out_when_asked_and_told(tmp_path: Path) -> None:
     path = long_day(tmp_path / "r")
-    damage_group(path, 1)
+    damage_group(path / "ticks" / "2024-10-04.parquet", 1)
     with pytest.raises(RecordingError, match=r"has SHA-256 .*--damaged skip"):
         Recording.open(path)
     recording = Recording.open(path, damaged="skip")
