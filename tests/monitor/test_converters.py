@@ -95,7 +95,8 @@ def test_single_orders_are_the_frame_again() -> None:
 
 def test_a_long_frame_of_orders_is_cut_into_messages_of_their_topic() -> None:
     at = np.arange(5) * (SECOND_NS // 2) + ns("2025-03-03")
-    frame = order_frame_of("ACME.XTOC", {"ts_event": at, "ts_available": at, "side": np.ones(5)}, ("a1",))
+    columns = {"ts_event": at, "ts_available": at, "side": np.ones(5), "account": np.zeros(5)}
+    frame = order_frame_of("ACME.XTOC", columns, ("a1",))
     made = list(frame_messages(frame))
     assert [(one.topic, one.key, one.ts_available) for one in made] == [
         ("orders", b"ACME.XTOC", int(at[last])) for last in (1, 3, 4)

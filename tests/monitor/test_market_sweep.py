@@ -49,6 +49,7 @@ def told() -> Sweep:
         known,
         known - known % S,
         np.array([score for *_, score in rows]),
+        np.zeros(len(rows), np.int64),
     )
     specs = {"anomaly": SPEC, "market_wide": market_wide.SPEC}
     return Sweep(specs, {"anomaly": moments}, floor=0.05, patience_ns=2 * S)
