@@ -9,6 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from monitor.errors import StartupError
+from monitor.render import clock
 from schemas.topics import INSTRUMENT_INPUTS, TOPICS
 
 MANIFEST = "manifest.json"
@@ -129,6 +130,12 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``row_group`` is -1 where the whole file is meant, or no file (``file`` empty: messages that were never captured, of
     ``partition``). ``first_ns`` to ``last_ns`` is the span of ``ts_available`` that is concerned, int64 ns UTC; 0 where
     nobody knows.
+
+    Example
+    -------
+    >>> noon_ns = 1_728_043_200_000_000_000
+    >>> str(Damage(topic="news", rows=3, first_ns=noon_ns, last_ns=noon_ns, reason="is missing", file="news/1.parquet"))
+    'news/1.parquet is missing: 3 messages left out, 2024-10-04 12:00:00 to 2024-10-04 12:00:00 UTC'
     """
 
     topic: str
@@ -139,6 +146,14 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     file: str = ""
     row_group: int = -1
     partition: int = -1
+
+    def __str__(self) -> str:
+        """Return where it is, what is wrong, and what that leaves out: how many messages, of which times."""
+        where = self.file or f"{self.topic}, partition {self.partition},"
+        group = f", row group {self.row_group}," if self.row_group >= 0 else ""
+        span = f", {clock(self.first_ns)} to {clock(self.last_ns)} UTC" if self.first_ns and self.last_ns else ""
+        left = f"{self.rows:,} messages left out{span}" if self.rows else "what of it reads well is used"
+        return f"{where}{group} {self.reason}: {left}"
 
 
 def code_version() -> str:

@@ -172,7 +172,7 @@ class Job:
             first_ns, last_ns = span_of(recording, (*stages.instrument.topics, *stages.account.topics))
             from_ns, to_ns = wanted.from_ns or first_ns, wanted.to_ns or last_ns + 1
             stamps += foresight(loaded, from_ns, to_ns, allow=self.allow_overlap)
-            stamps += [f"Not used of {one.topic}: {one.reason}." for one in recording.damage]
+            stamps += [f"Damaged: {one}." for one in recording.damage]
             for single, packed in (("ticks", "frames"), ("documents", "news")):
                 if single in recording.topics and packed not in recording.topics:
                     stamps.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from engines.labels import Label
@@ -32,11 +33,7 @@ def contents(console: Console, recording: Recording, most_labels: int = 40) -> N
 def damage(console: Console, recording: Recording) -> None:
     """Print what of a recording is not used, a line each; nothing where all of it is."""
     for one in recording.damage:
-        where = one.file or f"{one.topic}, partition {one.partition}"
-        group = f", row group {one.row_group}" if one.row_group >= 0 else ""
-        span = f", {clock(one.first_ns)} to {clock(one.last_ns)} UTC" if one.first_ns else ""
-        left = f"{one.rows:,} messages left out{span}" if one.rows else "what of it reads well is used"
-        console.print(f"[yellow]damaged[/] {where}{group} {one.reason}: {left}", soft_wrap=True, highlight=False)
+        console.print(f"[yellow]damaged[/] {escape(str(one))}", soft_wrap=True, highlight=False)
 
 
 def _labels(console: Console, labels: list[Label]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -146,7 +147,12 @@ def test_a_damaged_recording_is_used_when_that_is_said_and_the_result_shows_it(t
     assert news.name in refused
     out = tmp_path / "out"
     told = call(str(recording), *STRETCH, "--damaged", "skip", "--out", str(out)).stdout
-    stamps = [stamp for stamp in Replay.open(out).manifest.stamps if stamp.startswith("Not used of news: ")]
-    assert stamps
-    assert all(f"Note: {stamp}" in told for stamp in stamps)
+    changed, left_out = [stamp for stamp in Replay.open(out).manifest.stamps if stamp.startswith("Damaged: ")]
+    assert changed.startswith(f"Damaged: news/{news.name} has ")
+    assert changed.endswith(": what of it reads well is used.")
+    assert re.fullmatch(
+        rf"Damaged: news/{news.name} cannot be read .*: [\d,]+ messages left out, 2025-03-03 .* to 2025-03-03 .* UTC\.",
+        left_out,
+    )
+    assert all(f"Note: {stamp}" in told for stamp in (changed, left_out))
     assert "news" not in Replay.open(out).manifest.counts.messages
