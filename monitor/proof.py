@@ -66,8 +66,8 @@ async def on_broker(settings: Settings) -> list[Alert]:
     return [one for partition in range(partitions) for one in await alerts_on_broker(settings, partition)]
 
 
-def chosen(alerts: Iterable[Alert], alert_id: str, where: str) -> Alert:
-    """Return the alert of an id, or of the beginning of one.
+def chosen(alerts: Iterable[Alert], alert_id: str, where: str, listing: str) -> Alert:
+    """Return the alert of an id, or of the beginning of one; ``where`` they are and what lists them is for errors.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def chosen(alerts: Iterable[Alert], alert_id: str, where: str) -> Alert:
         return next(iter(found.values()))
     if found:
         raise StartupError(f"{len(found)} alerts in {where} begin with {alert_id!r}: name more of it.")
-    raise StartupError(f"{where} holds no alert {alert_id}: `tocsin alerts` lists those on the broker with their ids.")
+    raise StartupError(f"{where} holds no alert {alert_id}: {listing} lists those that it holds, with their ids.")
 
 
 def raised_by(alert: Alert) -> Literal["instrument", "account", "market"]:
@@ -112,8 +112,9 @@ def require_configuration(alert: Alert, loaded: Loaded) -> None:
         )
     raise StartupError(
         f"Alert {alert.alert_id} was decided by configuration {made.config} of version {made.code_version}, here is"
-        f" {', '.join(configs)}: set bar_s, grace_ms, idle_grace_ms, forget_days, labels, pump, accounts, sanctions and"
-        " rules (`tocsin rules show VERSION`) as they were (--config FILE), or use the version that made it."
+        f" {', '.join(dict.fromkeys(configs))}: set bar_s, grace_ms, idle_grace_ms, forget_days, labels, pump,"
+        " accounts, sanctions and rules (`tocsin rules show VERSION`) as they were (--config FILE), or use the version"
+        " that made it."
     )
 
 

@@ -275,11 +275,16 @@ def _opened(folder: Folder, name: str, *, checksums: bool = False) -> Iterator[p
             raise _unreadable(folder, name, error) from error
         schema = file.schema_arrow
         if not schema.equals(COLUMNS):
-            raise RecordingError(
-                f"{folder.path(name)} has columns {', '.join(schema.names)}, expected {', '.join(COLUMNS.names)}; "
-                "make the recording again."
-            )
+            raise RecordingError(f"{folder.path(name)} has {_deviation(schema)}; make the recording again.")
         yield file
+
+
+def _deviation(schema: pa.Schema) -> str:
+    """Return what another schema has, and what is expected: the first type that differs where the names are these."""
+    if schema.names != COLUMNS.names:
+        return f"columns {', '.join(schema.names)}, expected {', '.join(COLUMNS.names)}"
+    found, expected = next(pair for pair in zip(schema, COLUMNS, strict=True) if not pair[0].equals(pair[1]))
+    return f"column {found.name} of type {found.type}{'' if found.nullable else ' not null'}, expected {expected.type}"
 
 
 def _unreadable(folder: Folder, name: str, error: Exception, where: str = "") -> RecordingError:

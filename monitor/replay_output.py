@@ -31,7 +31,7 @@ class Replay:
         Raises
         ------
         ReplayError
-            If it has no manifest or one of another layout, a file is missing, or a digest is wrong.
+            If it has no manifest, a recording's or one of another layout, a file is missing, or a digest is wrong.
         """
         where, folder = path / MANIFEST, Folder(path)
         again = "replay the recording again: `tocsin replay RECORDING --out DIR`"
@@ -40,9 +40,13 @@ class Replay:
             raise ReplayError(f"{path} is no replay's folder: it has no {MANIFEST}{hint}; {again}.")
         data = where.read_bytes()
         try:
-            layout = msgspec.json.decode(data, type=_Layout).layout
-            if layout != LAYOUT:
-                raise ReplayError(f"{path} has layout {layout}, this version reads {LAYOUT}; {again}.")
+            head = msgspec.json.decode(data, type=_Head)
+            if head.parameters is not None:
+                raise ReplayError(
+                    f"{path} is a recording: replay it first, `tocsin replay {path} --out DIR`, and name that folder."
+                )
+            if head.layout != LAYOUT:
+                raise ReplayError(f"{path} has layout {head.layout}, this version reads {LAYOUT}; {again}.")
             manifest = msgspec.json.decode(data, type=Manifest)
         except msgspec.DecodeError as error:
             raise ReplayError(f"{where} is no manifest of a replay ({error}); {again}.") from error
@@ -107,8 +111,11 @@ class Replay:
             raise ReplayError(f"{self.path / name} cannot be read ({error}); replay the recording again.") from error
 
 
-class _Layout(msgspec.Struct):
+class _Head(msgspec.Struct):
+    """What tells whether a manifest can be read: ``parameters`` are a recording's, no replay has them."""
+
     layout: int
+    parameters: dict[str, object] | None = None
 
 
 def is_replay(path: Path) -> bool:

@@ -38,7 +38,9 @@ def replay(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to make: alerts, scores, signals, tracks and metrics as Parquet and NDJSON."),
+        typer.Option(
+            help="Folder to make: alerts, scores, signals, tracks, dead letters and metrics as Parquet or NDJSON."
+        ),
     ] = None,
     to_prefix: Annotated[
         str | None,

@@ -47,10 +47,11 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
     recording: Recording | None = None
     if source is None:
         alerts, where = asyncio.run(on_broker(settings)), f"the broker at {settings.bootstrap}"
+        listing = "`tocsin alerts`"
     elif is_replay(Path(source)):
         replay = Replay.open(Path(source))
         told = replay.manifest
-        alerts, where = replay.alerts(), source
+        alerts, where, listing = replay.alerts(), source, f"{source}/alerts.ndjson"
         from_ns, start_ns, by_history = told.from_ns, told.from_ns - told.warm_up_ns, told.source == "history"
         level = told.level
         if told.offsets:
@@ -64,9 +65,9 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
                 )
     else:
         recording = Recording.open(source, damaged=damaged)
-        alerts, where = of_recording(recording), source
+        alerts, where, listing = of_recording(recording), source, f"{source}/alerts/*.parquet"
         by_history = "journal" not in recording.topics
-    theirs = chosen(alerts, alert_id, where)
+    theirs = chosen(alerts, alert_id, where, listing)
     with ExitStack() as stack:
         if recording is not None:
             require_some(recording, Range(), recording.path)

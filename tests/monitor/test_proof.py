@@ -124,6 +124,9 @@ def test_an_alert_of_another_configuration_is_told_with_what_is_needed() -> None
         require_configuration(changed(alert, "provenance", config="c", bundle="other"), loaded)
     with pytest.raises(StartupError, match=r"decided by configuration c of version 7, here is .*--config FILE"):
         require_configuration(changed(alert, "provenance", config="c", code_version="7"), loaded)
+    with pytest.raises(StartupError) as told:
+        require_configuration(changed(alert, "provenance", config="c"), loaded)
+    assert str(told.value).count(alert.provenance.config) == 1
     other = dataclasses.replace(
         stages(), instrument=dataclasses.replace(stages().instrument, decides=Decides("other", "x"), configs=("c",))
     )
@@ -132,11 +135,11 @@ def test_an_alert_of_another_configuration_is_told_with_what_is_needed() -> None
 
 def test_an_alert_is_named_by_the_beginning_of_its_id() -> None:
     one = alerts()[0]
-    assert chosen(alerts(), one.alert_id[:8], "x") is one
-    with pytest.raises(StartupError, match="x holds no alert zz"):
-        chosen(alerts(), "zz", "x")
+    assert chosen(alerts(), one.alert_id[:8], "x", "x/alerts.ndjson") is one
+    with pytest.raises(StartupError, match=r"x holds no alert zz: x/alerts\.ndjson lists those that it holds"):
+        chosen(alerts(), "zz", "x", "x/alerts.ndjson")
     with pytest.raises(StartupError, match="12 alerts in x begin with '': name more"):
-        chosen(alerts(), "", "x")
+        chosen(alerts(), "", "x", "x/alerts.ndjson")
 
 
 # By the journal.

@@ -333,6 +333,16 @@ def test_a_file_of_other_columns_or_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=rf"{name} has columns topic, .*, value, expected topic, partition, "):
         Recording.open(path)
     assert [one.rows for one in Recording.open(path, damaged="skip").damage] == [3]
+    narrow = table.schema.get_field_index("offset")
+    pq.write_table(table.set_column(narrow, "offset", table["offset"].cast(pa.int32())), path / name)
+    resigned(path, name)
+    with pytest.raises(RecordingError, match=rf"{name} has column offset of type int32, expected int64; copy"):
+        Recording.open(path)
+    required = pa.field("ts_event", pa.int64(), nullable=False)
+    pq.write_table(table.cast(table.schema.set(table.schema.get_field_index("ts_event"), required)), path / name)
+    resigned(path, name)
+    with pytest.raises(RecordingError, match=rf"{name} has column ts_event of type int64 not null, expected int64;"):
+        Recording.open(path)
 
 
 @pytest.mark.parametrize(("layout", "remedy"), [(0, "make the recording again"), (2, "read it with the version that")])

@@ -218,6 +218,9 @@ def test_a_damaged_folder_is_refused_in_a_sentence(tmp_path: Path) -> None:
     manifest.write_text(json.dumps(body | {"layout": 1}))
     with pytest.raises(ReplayError, match="has layout 1, this version reads 2; replay the recording again"):
         Replay.open(path)
+    manifest.write_bytes((RECORDING / "manifest.json").read_bytes())
+    with pytest.raises(ReplayError, match=rf"{path} is a recording: replay it first, `tocsin replay {path} --out DIR`"):
+        Replay.open(path)
     manifest.write_text(json.dumps(body | {"files": {}}))
     with pytest.raises(ReplayError, match=r"does not list alerts.ndjson, alerts.parquet, dead_letters.ndjson"):
         Replay.open(path)
