@@ -35,7 +35,7 @@ from monitor.recordings import MANIFEST, Message, Recording
 from monitor.settings import load
 from schemas import codec
 from schemas.alerts import Alert, AlertEvent
-from schemas.topics import ACCOUNT_INPUTS, INSTRUMENT_INPUTS
+from schemas.topics import HISTORY_INPUTS
 
 READY_S = 90.0
 #: The daemon may be busy, but not stand still for longer than this.
@@ -257,7 +257,7 @@ class Runner:
             self._recording,
             self._settings,
             speed=self._speed,
-            topics=(*INSTRUMENT_INPUTS, *ACCOUNT_INPUTS),
+            topics=HISTORY_INPUTS,
             stop=stop,
             flow=self._flow,
             on_delivered=self._left,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.recordings import Message, Recording
-from schemas.topics import ACCOUNT_INPUTS, BY_NAME, INSTRUMENT_INPUTS
+from schemas.topics import BY_NAME, HISTORY_INPUTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +82,12 @@ def require_some(recording: Recording, wanted: Range, name: str) -> None:
 
     What is left of its instruments and offsets only reading tells.
     """
-    inputs = (*INSTRUMENT_INPUTS, *ACCOUNT_INPUTS)
-    first_ns, last_ns = span_of(recording, inputs)
+    first_ns, last_ns = span_of(recording, HISTORY_INPUTS)
     if not last_ns:
         if "journal" in recording.topics:
             return  # of a daemon that heard nothing
         raise StartupError(
-            f"{name} holds nothing to replay: expected messages of {', '.join(inputs)}, found"
+            f"{name} holds nothing to replay: expected messages of {', '.join(HISTORY_INPUTS)}, found"
             f" {', '.join(recording.topics) or 'none at all'}."
         )
     # The first frame may begin before it is available.

@@ -261,6 +261,8 @@ FRAMED = frozenset(topic.name for topic in TOPICS if topic.codec in ("arrow", "j
 INSTRUMENT_INPUTS: tuple[str, ...] = ("frames", "orders", "news", "transcripts", "audio", "charts")
 #: Inputs of the account stage.
 ACCOUNT_INPUTS: tuple[str, ...] = ("transfers",)
+#: What feeds send and stages read: all that a history is replayed from.
+HISTORY_INPUTS = (*INSTRUMENT_INPUTS, *ACCOUNT_INPUTS)
 #: What alerts of accounts name in an instrument's place.
 ACCOUNTS = "accounts"
 #: Inputs of the market stage.

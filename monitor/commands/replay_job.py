@@ -42,7 +42,7 @@ from monitor.republish import Republisher, republishing
 from monitor.settings import Settings
 from schemas.alerts import digest
 from schemas.records import DeadLetter
-from schemas.topics import INSTRUMENT_INPUTS
+from schemas.topics import HISTORY_INPUTS
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def captured(settings: Settings, wanted: Range) -> Iterator[Recording]:
             capture(
                 settings,
                 Folder(path),
-                topics=INSTRUMENT_INPUTS,
+                topics=HISTORY_INPUTS,
                 # Kafka's timestamp of a message is at most 5 s before its ts_available; it may be long after it.
                 begin=max(0, wanted.start_ns - 5_000_000_000),
                 until="now",
