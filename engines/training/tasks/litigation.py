@@ -66,7 +66,8 @@ MANIPULATION = re.compile(
 )
 #: Line ends and quotes as the page was scraped: b'...\r\n', the backslashes spelt out.
 SCRAPED = re.compile(r"^\s*['\"]?b(?=\s|\\)|\\[rnt]|[\s\\'\"]+|--+|<[^>]*>")
-#: Releases that were read: number, the label of each of two passes, and the one that counts.
+#: Releases that were read: number, the labels of reader a's two passes and what they came to, of reader b, and the one
+#: that counts.
 READ = Path(__file__).parent / "sec_releases.csv"
 #: Characters of a passage, and how many of a release the encoder sees, from its beginning.
 PASSAGE, PASSAGES = 500, 2

@@ -180,7 +180,9 @@ def test_releases_that_were_read_judge_beside_the_lexicon_and_the_search() -> No
     assert len(read) >= 200
     assert read["lt_no"].is_unique().all()
     kinds = {"insider", "manipulation", "investors", "disclosure", "other"}
-    assert set(read["first"]) | set(read["second"]) | set(read["label"]) == kinds
+    assert all(set(read[column]) == kinds for column in ("a_first", "a_second", "a", "b", "label"))
+    # Where two readers agree nothing else counts.
+    assert read.filter(pl.col("a") == pl.col("b"))["label"].equals(read.filter(pl.col("a") == pl.col("b"))["a"])
     insider = [label == "insider" for label in read["label"]]
     # The releases say what the label says; the lexicon and the search find it, the dummy does not.
     said = ["He traded on inside information, insider trading." if one else "He sold notes." for one in insider]
