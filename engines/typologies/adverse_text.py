@@ -3,7 +3,7 @@
 Definition. The text model's calibrated probability that the text is bearish for the instrument that it names: at the
 opening threshold four of five such texts are.
 
-Regulation. MAR (EU) 596/2014 Art. 7(1), 7(4): information of a precise nature that would be likely to have a
+Regulation. MAR (EU) 596/2014 Art. 7(1): information of a precise nature that would be likely to have a
 significant effect on prices; what a surveillance desk must know when it judges trading around it.
 """
 

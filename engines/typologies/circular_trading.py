@@ -5,9 +5,9 @@ one before (within the hour), several times, in all more than is quoted, and non
 anonymous book nobody meets the same few accounts like that: a maker is many takers' main counterparty, but no taker is
 the maker's.
 
-Regulation. MAR (EU) 596/2014 Art. 12(1)(a); Delegated Regulation (EU) 2016/522 Annex II Section 1 (indicators A(a),
-A(c)): trades between parties that act in concert, without change in beneficial ownership; Dodd-Frank (CEA 4c(a)(2)(A));
-FINRA 6140.
+Regulation. MAR (EU) 596/2014 Art. 12(1)(a); Delegated Regulation (EU) 2016/522 Annex II Section 1, points 3(a), risk or
+benefit passed between parties that act in concert, and 3(c), "improper matched orders"; Securities Exchange Act Section
+9(a)(1): matched orders; Commodity Exchange Act 4c(a)(2)(A): accommodation trades and fictitious sales; FINRA 6140.
 
 Sources. Palshikar, Apte (2008), *Collusion set detection using graph clustering*, Data Mining and Knowledge Discovery
 16; Cao et al. (2016), as for wash trading.

@@ -4,8 +4,9 @@ Definition. An account moved nothing for ``quiet_ns``; within ``window_ns`` of i
 ``multiple`` times its own usual transfer (that of all accounts, as far as it has none). Where the stream began later
 than the silence, the accounts' file says when it was last active.
 
-Regulation. FFIEC BSA/AML Examination Manual, Appendix F ("dormant accounts ... sudden activity"); FATF Recommendation
-20; 31 CFR 1020.320; Regulation (EU) 2024/1624 (AMLR) Art. 26, 69."""
+Regulation. FFIEC BSA/AML Examination Manual, Appendix F: an account with little activity that suddenly has large
+deposits and withdrawals; FATF Recommendation 20; 31 CFR 1020.320; Regulation (EU) 2024/1624 (AMLR, applies from 10 July
+2027) Art. 26, 69."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ an inquiry), insiders dealt, a market was manipulated, somebody defrauded. One a
 dismissed, fiction, or a rule and its training does not count (`engines.lexicon`).
 
 Regulation. What the text is about: MAR (EU) 596/2014 Art. 8, 10 and 14 (insider dealing, unlawful disclosure), 12 and
-15 (manipulation); Securities Exchange Act Section 10(b) and Rule 10b-5; Securities Law of China Art. 53, 55. A desk
-must know it when it judges trading in the issuer: it is a risk, not a breach by whoever trades.
+15 (manipulation); Securities Exchange Act Section 10(b) and Rule 10b-5; Securities Law of China (2019) Art. 53, 55. A
+desk must know it when it judges trading in the issuer: it is a risk, not a breach by whoever trades.
 """
 
 from __future__ import annotations

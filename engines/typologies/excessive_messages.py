@@ -5,8 +5,9 @@ minutes in the instrument reach, makers' among them; hardly any of them trades, 
 (which is quote stuffing), nor are all accounts as busy. Not a pattern of manipulation by itself: a venue's systems
 and its members' bear the load, and broken algorithms are found by it.
 
-Regulation. MiFID II (2014/65/EU) Art. 17(1), 48(6) and Delegated Regulation (EU) 2017/566: ratio of unexecuted orders
-to transactions; MAR (EU) 596/2014 Art. 12(2)(c)(i): disrupting or delaying the functioning of the trading system.
+Regulation. MiFID II (2014/65/EU) Art. 48(6) and Delegated Regulation (EU) 2017/566: ratio of unexecuted orders to
+transactions; Delegated Regulation (EU) 2017/589 Art. 15(1)(d): a firm's own maximum of messages; MAR (EU) 596/2014 Art.
+12(2)(c)(i): disrupting or delaying the functioning of the trading system.
 
 Sources. Friederich, Payne (2015), *Order-to-trade ratios and market liquidity*, Journal of Banking & Finance 50.
 """

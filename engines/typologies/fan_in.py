@@ -5,9 +5,9 @@ before, and from ``multiple`` times as many as such a window usually brings it. 
 that is usual. Nothing is judged before the stream is ``warm_up_ns`` old, for then everyone is a stranger.
 
 Regulation. FATF, *Professional Money Laundering* (2018) and Recommendation 10 (unusual patterns), 20; 31 CFR 1020.320
-(suspicious activity reports of banks); Regulation (EU) 2024/1624 (AMLR) Art. 26, 34, 69; Wolfsberg Group, *Statement on
-Monitoring, Screening and Searching* (2009). "Gather-scatter" and "fan-in" as Altman et al. (2023), *Realistic Synthetic
-Financial Transactions for Anti-Money Laundering Models*, NeurIPS, name them.
+(suspicious activity reports of banks); Regulation (EU) 2024/1624 (AMLR, applies from 10 July 2027) Art. 26, 34, 69;
+Wolfsberg Group, *Statement on Monitoring, Screening and Searching*. "Gather-scatter" and "fan-in" as Altman et al.
+(2023), *Realistic Synthetic Financial Transactions for Anti-Money Laundering Models*, NeurIPS, name them.
 """
 
 from __future__ import annotations

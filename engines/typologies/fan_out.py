@@ -4,7 +4,8 @@ Definition. As fan-in (`engines.typologies.fan_in`), of what the account sends: 
 within ``window_ns``, and ``multiple`` times as many as usual. An employer's payroll goes to those that it paid before.
 
 Regulation. FATF Recommendation 20 and *Professional Money Laundering* (2018); 31 CFR 1020.320; Regulation (EU)
-2024/1624 (AMLR) Art. 26, 69; Wolfsberg Group, *Statement on Monitoring, Screening and Searching* (2009)."""
+2024/1624 (AMLR, applies from 10 July 2027) Art. 26, 69; Wolfsberg Group, *Statement on Monitoring, Screening and
+Searching*."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ is how the two are known to belong together; what a stranger did ahead of a larg
 told.
 
 Regulation. MAR (EU) 596/2014 Art. 7(1)(d), 8 and 14(a): information conveyed by a client about pending orders is inside
-information; FINRA 5270.
+information; FINRA 5270 (ahead of block transactions).
 
 Sources. Bernhardt, Taub (2008), *Front-running dynamics*, Journal of Economic Theory 138.
 """

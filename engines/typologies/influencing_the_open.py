@@ -4,8 +4,8 @@ Definition. In the first ``opening_ns`` one account takes a large share of all t
 several times what is quoted, and the price moves that way by more than it usually does in such a time. Where nothing
 is usual yet, on an instrument's first day, it is judged as soon as something is.
 
-Regulation. MAR (EU) 596/2014 Art. 12(1)(a), and 12(2)(b), which names the opening beside the close; Delegated
-Regulation (EU) 2016/522 Annex II Section 1 (indicator A(g)); FINRA 5210.
+Regulation. MAR (EU) 596/2014 Art. 12(1)(a), and 12(2)(b), which names the opening beside the close; Annex I A(g);
+Delegated Regulation (EU) 2016/522 Annex II Section 1, whose "marking the close" is of the opening too; FINRA 5210.
 
 Sources. Comerton-Forde, Rydge (2006), *Market integrity and surveillance effort*, Journal of Financial Services
 Research 29.

@@ -4,9 +4,9 @@ Definition. As spoofing, but the weight is spread: when the account begins to wi
 prices on one side, together large beside what is usually quoted, no price holding most of it; while they stood it was
 filled on the other side, with less, shortly before; what it places is one-sided.
 
-Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c); Delegated Regulation (EU) 2016/522 Annex II Section 1
-(indicator A(f)): multiple orders away from one side of the book, removed once a trade on the other has taken place
-("layering and spoofing"); Dodd-Frank 747 (CEA 4c(a)(5)(C)); FINRA 5210 (Supplementary Material .03).
+Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c); Delegated Regulation (EU) 2016/522 Annex II Section 1, point
+5(e): multiple or large orders on one side of the book, often away from the touch, removed once a trade on the other has
+taken place ("layering and spoofing"); Dodd-Frank 747 (CEA 4c(a)(5)(C)); FINRA 5210 (Supplementary Material .03).
 
 Sources. FINRA Regulatory Notice 17-22 (disruptive quoting and trading: layering); Mark (2020), *Spoofing and
 layering*, Journal of Corporation Law 45.

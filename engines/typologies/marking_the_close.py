@@ -5,7 +5,7 @@ side, in all several times what is quoted, and the price moves that way by more 
 had hardly traded in the hour before: who works a large order trades before and in these minutes alike.
 
 Regulation. MAR (EU) 596/2014 Art. 12(2)(b): buying or selling at the close with the effect of misleading investors who
-act on closing prices; Delegated Regulation (EU) 2016/522 Annex II Section 1 (indicator A(g): "marking the close");
+act on closing prices; Annex I A(g); Delegated Regulation (EU) 2016/522 Annex II Section 1, "marking the close" by name;
 Dodd-Frank 747 (CEA 4c(a)(5)(B)): reckless disregard for orderly execution in the closing period; FINRA 5210.
 
 Sources. Comerton-Forde, Putnins (2011), *Measuring closing price manipulation*, Journal of Financial Intermediation 20.

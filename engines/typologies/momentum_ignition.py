@@ -5,7 +5,7 @@ several of its usual moves; within minutes the account trades much of it out on 
 follow is not asked: the attempt is enough.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c)(iii): entering orders to initiate or exacerbate a trend;
-Delegated Regulation (EU) 2016/522 Annex II Section 1, "momentum ignition" by name; FINRA 5210.
+Delegated Regulation (EU) 2016/522 Annex II Section 1, point 4(e), by name; FINRA 5210.
 
 Sources. Credit Suisse (2012), *High Frequency Trading: Measurement, Detection and Response*; ESMA (2012), *Guidelines
 on systems and controls in an automated trading environment*.

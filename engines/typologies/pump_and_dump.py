@@ -7,10 +7,9 @@ completes the cause.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a): trades that give false or misleading signals, or secure a price at an
 abnormal or artificial level; Art. 12(2)(d): gain from an opinion voiced in the media after taking a position, without
-disclosing it; Delegated Regulation (EU) 2016/522 Annex II Section 1 lists "pump and dump" by name.
-The burst of orders within one instant as its mark: La Morgia, Mei,
-Sassi, Stefa (2020), *Pump and Dumps in the Bitcoin Era*; Xu, Livshits (2019), *The Anatomy of a Cryptocurrency
-Pump-and-Dump Scheme*, USENIX Security.
+disclosing it; Delegated Regulation (EU) 2016/522 Annex II Section 1, point 4(c), and Section 2, point 1(c), list "pump
+and dump" by name. The burst of orders within one instant as its mark: La Morgia, Mei, Sassi, Stefa (2020), *Pump and
+Dumps in the Bitcoin Era*; Xu, Livshits (2019), *The Anatomy of a Cryptocurrency Pump-and-Dump Scheme*, USENIX Security.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ promised to multiply. Enthusiasm alone ("to the moon") weighs too little. What a
 count (`engines.lexicon`).
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(c) and 12(2)(d): dissemination of misleading signals, and gain from an opinion
-voiced in the media; Delegated Regulation (EU) 2016/522 Annex II Section 1 ("pump and dump"); Securities Exchange Act
-Sections 9(a)(2) and 10(b), Rule 10b-5. How such posts run: Xu, Livshits (2019), *The Anatomy of a Cryptocurrency
-Pump-and-Dump Scheme*, USENIX Security.
+voiced in the media; Delegated Regulation (EU) 2016/522 Annex II Section 1, point 4(c), and Section 2, points 1(a),
+false information in the media, and 1(c), "pump and dump"; Securities Exchange Act Sections 9(a)(2) and 10(b), Rule
+10b-5. How such posts run: Xu, Livshits (2019), *The Anatomy of a Cryptocurrency Pump-and-Dump Scheme*, USENIX Security.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ what it received is ``multiple`` times its own usual transfer, and what it usual
 ``beyond`` times the second largest that it ever received, so that a salary that is put aside at once is none. An
 account that is used so has no purpose of its own: a mule.
 
-Regulation. FATF Recommendations 10 and 20, *Professional Money Laundering* (2018) on pass-through accounts; FFIEC
-BSA/AML Examination Manual, Appendix F ("funds transfers ... quickly moved out"); 31 CFR 1020.320; Regulation (EU)
-2024/1624 (AMLR) Art. 26, 69."""
+Regulation. FATF Recommendations 10 and 20, *Professional Money Laundering* (2018); FFIEC BSA/AML Examination Manual,
+Appendix F: incoming transfers nearly all of which are wired on almost immediately; 31 CFR 1020.320; Regulation (EU)
+2024/1624 (AMLR, applies from 10 July 2027) Art. 26, 69."""
 
 from __future__ import annotations
 

@@ -5,9 +5,10 @@ and back, each transfer later than the one before it and no larger, ``accounts``
 refund are a cycle of two) and at most ``longest``. What comes back is what left but for ``loss``, and ``multiple``
 times the account's usual transfer. Money that is split or gathered on its way is not followed.
 
-Regulation. FATF Recommendations 10 and 20 and *Trade-Based Money Laundering* (2020) on circular flows; FFIEC BSA/AML
-Examination Manual, Appendix F; 31 CFR 1020.320; Regulation (EU) 2024/1624 (AMLR) Art. 26, 69. Cycles in increasing
-time: Kumar, Calders (2018), *2SCENT: An Efficient Algorithm for Enumerating All Simple Temporal Cycles*, VLDB."""
+Regulation. FATF Recommendations 10 and 20; FATF, Egmont Group, *Trade-Based Money Laundering* (2020); FFIEC BSA/AML
+Examination Manual, Appendix F: funds that go to another bank and are moved back to the first; 31 CFR 1020.320;
+Regulation (EU) 2024/1624 (AMLR, applies from 10 July 2027) Art. 26, 69. Cycles in increasing time: Kumar, Calders
+(2018), *2SCENT: An Efficient Algorithm for Enumerating All Simple Temporal Cycles*, VLDB."""
 
 from __future__ import annotations
 

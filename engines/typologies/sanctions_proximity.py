@@ -6,8 +6,9 @@ names may be half as unlike. What goes either
 way counts: paying a listed person is what is forbidden first. A resemblance is no identity: a person decides that.
 
 Regulation. FATF Recommendations 6 and 7 (targeted financial sanctions); 31 CFR Part 501 (OFAC; reports of blocked
-property within 10 days, 501.603); Council Regulation (EC) 881/2002 and (EU) 269/2014 Art. 2; Regulation (EU) 2024/1624
-(AMLR) Art. 20(1)(d); Wolfsberg Group, *Guidance on Sanctions Screening* (2019) on fuzzy matching.
+property within 10 business days, 501.603); Council Regulations (EC) 881/2002 and (EU) 269/2014 (frozen funds);
+Regulation (EU) 2024/1624 (AMLR, applies from 10 July 2027) Art. 20(1)(d); Wolfsberg Group, *Guidance on Sanctions
+Screening* (2019) on fuzzy matching.
 """
 
 from __future__ import annotations

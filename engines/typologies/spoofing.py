@@ -5,9 +5,10 @@ is usually quoted; while it stood the account was filled on the other side, with
 one-sided: a maker who renews both sides is none. That price holds most of what the account had on that side (weight at
 many prices is layering). Each repetition within the hour asks for less: the size falls with the root of their number.
 
-Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c); Delegated Regulation (EU) 2016/522 Annex II Section 1
-(indicator A(f)): orders that change the best bid or offer and are removed before they are executed; Dodd-Frank 747
-(CEA 4c(a)(5)(C)): bidding or offering with the intent to cancel before execution; FINRA 5210.
+Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c), Annex I A(f): orders that change the best bid or offer and are
+removed before they are executed; Delegated Regulation (EU) 2016/522 Annex II Section 1, point 5(e): "layering and
+spoofing"; Dodd-Frank 747 (CEA 4c(a)(5)(C)): bidding or offering with the intent to cancel before execution; FINRA 5210
+(Supplementary Material .03).
 
 Sources. Lee, Eom, Park (2013), *Microstructure-based manipulation: strategic behavior and performance of spoofing
 traders*, Journal of Financial Markets 16; Cartea, Jaimungal, Wang (2020), *Spoofing and Price Manipulation in

@@ -6,9 +6,9 @@ few lie beside that band, as they would not if they were whatever was owed. The 
 one pattern of transfers whose definition has a scale.
 
 Regulation. 31 U.S.C. 5324 and 31 CFR 1010.100(xx), 1010.314 (structuring), 1010.311 (reports above 10,000 USD); FATF
-Recommendation 20 and its interpretive note; Regulation (EU) 2024/1624 (AMLR) Art. 19(1)(b) (linked transactions), Art.
-80 (10,000 EUR). Those are of cash: a feed that mixes cash with transfers is told apart by nobody, so all count.
-Currencies without a threshold are not judged."""
+Recommendation 20 and its interpretive note; Regulation (EU) 2024/1624 (AMLR, applies from 10 July 2027) Art. 19(1)(b)
+(linked transactions of 10,000 EUR), 80 (as much in cash). Most of those are of cash: a feed that mixes cash with
+transfers is told apart by nobody, so all count. Currencies without a threshold are not judged."""
 
 from __future__ import annotations
 

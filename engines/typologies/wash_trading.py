@@ -4,9 +4,10 @@ Definition. Trades of which one account, or one trader under several accounts, h
 in all more than is quoted, and much of what the account trades. Somebody's order that meets another of its own by
 chance, once, is none.
 
-Regulation. MAR (EU) 596/2014 Art. 12(1)(a); Delegated Regulation (EU) 2016/522 Annex II Section 1 (indicator A(c)):
-transactions that lead to no change in beneficial ownership ("wash trades"); Dodd-Frank (CEA 4c(a)(2)(A)); FINRA 5210
-(Supplementary Material .02, self-trades) and 6140(b).
+Regulation. MAR (EU) 596/2014 Art. 12(1)(a), Annex I A(c): transactions that lead to no change in beneficial ownership;
+Delegated Regulation (EU) 2016/522 Annex II Section 1, point 3(a): "wash trades"; Securities Exchange Act Section
+9(a)(1) and Commodity Exchange Act 4c(a)(2)(A): wash sales; FINRA 5210 (Supplementary Material .02, patterns of
+self-trades) and 6140(b).
 
 Sources. Cao, Li, Coleman, Belatreche, McGinnity (2016), *Detecting wash trade in financial market using digraphs and
 dynamic programming*, IEEE Transactions on Neural Networks and Learning Systems 27; Cong, Li, Tang, Yang (2023), *Crypto
