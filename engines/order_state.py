@@ -16,7 +16,7 @@ import msgspec
 
 from engines.sessions import NEVER_NS, SECOND_NS, Stretch
 
-_MAGIC = b"ORDS\x01"
+_MAGIC = b"ORDS\x02"
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS
 #: Sums fade in steps of so much.
@@ -30,6 +30,8 @@ BURST_NS = 10 * SECOND_NS
 #: Bins of messages a minute, two an octave.
 BINS = 64
 _MEMORY_MINUTES = 240
+#: So long without a fill, and an account begins anew.
+SILENCE_NS = HOUR_NS
 #: What is usual is known after so many samples of the depth, minutes of accounts, and moves of the price.
 _LEAST_DEPTHS, _LEAST_MINUTES, _LEAST_MOVES = 6, 50, 6
 #: Minutes whose moves and messages make the usual ones; how often those are learnt anew; the least usual move.
@@ -87,6 +89,21 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     price_after: float = 0.0
 
 
+class Stake(msgspec.Struct, array_like=True, gc=False):
+    """What an account has traded since it was silent for `SILENCE_NS`.
+
+    Units ``sold`` and ``bought`` at ``moments`` different times from ``start_ns`` to ``last_ns``; ``before`` is what it
+    had ever traded until then.
+    """
+
+    start_ns: int = 0
+    last_ns: int = 0
+    sold: float = 0.0
+    bought: float = 0.0
+    moments: int = 0
+    before: float = 0.0
+
+
 class Account(msgspec.Struct, array_like=True):
     """What one account does in one instrument; pairs are (sell, buy), sums in units.
 
@@ -95,7 +112,8 @@ class Account(msgspec.Struct, array_like=True):
     ``filled_ns`` when it last was; ``sent`` are all units in ``placings`` orders. ``messages`` and ``fills`` are counts
     of the current minute, ``peak`` is its largest burst; ``burst``, ``burst_short`` (withdrawn within a second) and
     ``burst_fills`` are counts since ``burst_ns``. ``run`` is of its newest fills, ``before`` of those before it.
-    ``sold_to`` are its last buyers, the newest at the end; ``marked`` is what it took in the stretch that began at
+    ``stake`` is what it has traded since it was silent. ``sold_to`` are its last buyers, the newest at the end;
+    ``marked`` is what it took in the stretch that began at
     ``marked_ns``, the last of it at ``marked_price``; ``traded_before`` is what it had traded in the hour before.
     """
 
@@ -123,6 +141,7 @@ class Account(msgspec.Struct, array_like=True):
     burst_fills: int = 0
     run: Run = msgspec.field(default_factory=Run)
     before: Run = msgspec.field(default_factory=Run)
+    stake: Stake = msgspec.field(default_factory=Stake)
     sold_to: dict[int, Link] = {}
     marked_ns: int = 0
     marked: list[float] = _units()
@@ -132,25 +151,31 @@ class Account(msgspec.Struct, array_like=True):
 
 
 class Holder(msgspec.Struct, array_like=True, gc=False):
-    """An account at the moment of news: units ``sold`` and ``bought`` within the hour, and ``ever``, both together."""
+    """An account at the moment of news: its stake, and what it had ever filled, (sell, buy)."""
 
     account: int
-    sold: float
-    bought: float
-    ever: float
+    stake: Stake
+    filled: list[float]
 
 
 class Pending(msgspec.Struct, array_like=True):
     """News whose impact is to be measured at ``due_ns``.
 
-    ``price`` is the last one before it; ``traded`` are the units of the hour before it, of all accounts.
+    ``price`` is the last one before it, ``low`` to ``high`` are those at the ends of minutes since; ``traded`` are the
+    units of the hour before it, of all accounts.
     """
 
     news_ns: int
     due_ns: int
     price: float
+    low: float
+    high: float
     traded: float
     holders: list[Holder]
+
+    def see(self, price: float) -> None:
+        """Note a price since the news."""
+        self.low, self.high = min(self.low, price), max(self.high, price)
 
 
 class Fading(msgspec.Struct, array_like=True):
@@ -262,6 +287,8 @@ class OrderState(msgspec.Struct, array_like=True):
         del self.counts[:-_MINUTES]
         self.messages = 0
         if self.last_price:
+            for news in self.pending:
+                news.see(self.last_price)
             if self.minute_price:
                 gap = self.minute - self.priced_minute
                 self.moves.append(abs(self.last_price / self.minute_price - 1.0) / math.sqrt(gap))

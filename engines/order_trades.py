@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from engines.order_findings import NOBODY, OrderConfig, Pass
-from engines.order_state import MINUTE_NS, Account, Link, Order, OrderState, Run
+from engines.order_state import MINUTE_NS, SILENCE_NS, Account, Link, Order, OrderState, Run, Stake
 from engines.sessions import SECOND_NS, Session, Stretch, stretch_at
 from engines.typologies import (
     circular_trading,
@@ -50,6 +50,7 @@ class Trades:
         before = state.last_price or price
         state.last_price = price
         self._run_on(state, account, side, size, took, before)
+        _stake(state, account, side, size)
         if took:
             state.traded += faded
             if run.session is not None:
@@ -152,6 +153,20 @@ class Trades:
         else:
             found = influencing_the_open.measure(config.influencing_the_open, state, account, stretch, now_ns)
             run.find("influencing_the_open", account, stretch.start_ns, found)
+
+
+def _stake(state: OrderState, account: Account, side: int, size: float) -> None:
+    """Add a fill to what its account has traded since it was silent."""
+    stake, now_ns = account.stake, state.newest_ns
+    if now_ns - stake.last_ns > SILENCE_NS or not stake.moments:
+        account.stake = stake = Stake(now_ns, now_ns, 0.0, 0.0, 1, sum(account.filled) - size)
+    elif now_ns > stake.last_ns:
+        stake.last_ns = now_ns
+        stake.moments += 1
+    if side:
+        stake.bought += size
+    else:
+        stake.sold += size
 
 
 def _remember(kept: MutableMapping[K, V], key: K, value: V, most: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+import msgspec
 import numpy as np
 
 from engines.order_findings import NOBODY, SPECS, OrderConfig, Pass
@@ -165,18 +166,19 @@ class OrderEngine:
         """Note who holds what at the moment of news, until its impact is known."""
         if not state.last_price or not state.traded:
             return
-        config, weight = self.config.insider_dealing, state.hourly.weight
-        least = LEAST_MET * config.share * state.traded
+        config, price, now_ns = self.config.insider_dealing, state.last_price, news.ts_event
+        traded = state.traded / state.hourly.weight
         holders = [
-            Holder(account.number, account.traded[0] / weight, account.traded[1] / weight, sum(account.filled))
+            Holder(account.number, msgspec.structs.replace(stake), account.filled[:])
             for account in state.accounts.values()
-            if abs(account.traded[1] - account.traded[0]) > least and account.number != NOBODY
+            for stake in (account.stake,)
+            if abs(stake.bought - stake.sold) > LEAST_MET * config.share * traded
+            and now_ns - stake.start_ns < config.began_ns / LEAST_MET
+            and account.number != NOBODY
         ]
-        holders.sort(key=lambda one: (-abs(one.bought - one.sold), one.account))
-        due_ns = news.ts_event + config.impact_ns
-        state.pending.append(
-            Pending(news.ts_event, due_ns, state.last_price, state.traded / weight, holders[:_HOLDERS])
-        )
+        holders.sort(key=lambda one: (-abs(one.stake.bought - one.stake.sold), one.account))
+        news_at = Pending(now_ns, now_ns + config.impact_ns, price, price, price, traded, holders[:_HOLDERS])
+        state.pending.append(news_at)
         state.pending.sort(key=lambda one: one.due_ns)
         del state.pending[:-_NEWS]
         self._mark(state)
@@ -211,11 +213,12 @@ class OrderEngine:
     def _measure_impact(self, run: Pass) -> None:
         state = run.state
         news = state.pending.pop(0)
+        news.see(state.last_price)
         self._mark(state)
         for holder in news.holders:
             if account := state.accounts.get(holder.account):
-                found = insider_dealing.measure(self.config.insider_dealing, state, news, holder)
-                run.find("insider_dealing", account, news.news_ns - 60 * MINUTE_NS, found, at_ns=news.due_ns)
+                found = insider_dealing.measure(self.config.insider_dealing, state, account, news, holder)
+                run.find("insider_dealing", account, holder.stake.start_ns, found, at_ns=news.due_ns)
 
     def _account(self, state: OrderState, name: str) -> tuple[Account, bool]:
         """Return the account of a name, and whether others were forgotten for it."""

@@ -12,6 +12,8 @@ from tests.order_flow import DEPTH, OPEN_NS, Market, S
 
 #: Seconds of quiet before, and after.
 AT, AFTER = 1_200, 300
+#: Seconds until the impact of news is known.
+AFTER_NEWS = 660
 #: When the market begins, in seconds of the UTC day, where that decides.
 BEGINS_S = {"marking_the_close": 75_600 - AT - 120, "influencing_the_open": 52_200 - AT}
 DAY_S = 86_400
@@ -44,13 +46,13 @@ def nearly(name: str, why: str) -> Callable[[Act], Act]:
 
 @cache
 def market(name: str, why: str = "") -> Market:
-    """Return twenty minutes of quiet, then the example of a typology, or what is nearly one, then five more."""
+    """Return twenty minutes of quiet, the example of a typology or what is nearly one, then five or eleven more."""
     act = NEARLY[name][why] if why else ACTS[name][0]
     begins_s = BEGINS_S.get(name, OPEN_NS // S % DAY_S)
     made = Market(start_ns=OPEN_NS - OPEN_NS % (DAY_S * S) + begins_s * S)
     made.quiet(AT)
     act(made, made.mid)
-    made.quiet(AFTER, seed=1, begin=AT)
+    made.quiet(AFTER_NEWS if made.news else AFTER, seed=1, begin=AT)
     return made
 
 
@@ -324,21 +326,27 @@ def _(market: Market, mid: float) -> None:
     _push(market, mid, "opener", steps=4, cents=30)
 
 
-def _know(market: Market, mid: float, *, before: float = 0.0, jump: float = 0.02) -> None:
-    """Buy for eight minutes until a minute before news, after which the price jumps."""
+def _know(
+    market: Market, mid: float, *, before: float = 0.0, jump: float = 0.02, gap: float = 13.0, out: bool = False
+) -> None:
+    """Buy sixty times until two minutes before the end of quiet, then news, after which the price jumps."""
     for k in range(60 if before else 0):
-        bid = market.place(AT - 1_100.0 + 8 * k, f"buyer-{k}", +1, mid, before)
-        market.take(AT - 1_099.5 + 8 * k, "insider", bid, before)
+        bid = market.place(AT - 1_100.0 + 4 * k, f"buyer-{k}", +1, mid, before)
+        market.take(AT - 1_099.5 + 4 * k, "insider", bid, before)
+    begin = AT - 120.0 - 60 * gap
     for k in range(60):
-        offer = market.place(AT - 600.0 + 8 * k, f"seller-{k}", -1, mid, 3.0)
-        market.take(AT - 599.5 + 8 * k, "insider", offer, 3.0)
+        offer = market.place(begin + gap * k, f"seller-{k}", -1, mid, 3.0)
+        market.take(begin + 0.5 + gap * k, "insider", offer, 3.0)
     market.tell(AT - 60.0)
     market.mid = round(mid * (1 + jump), 2)
+    for k in range(60 if out else 0):
+        bid = market.place(AT + 100.0 + k, f"buyer-{k}", +1, mid, 3.0)
+        market.take(AT + 100.5 + k, "insider", bid, 3.0)
 
 
 @misconduct("insider_dealing", "insider")
 def insider_dealing(market: Market, mid: float) -> None:
-    """A position built in minutes, then news that lifts the price by two per cent."""
+    """A position built in thirteen minutes, then news that lifts the price by two per cent."""
     _know(market, mid)
 
 
@@ -350,3 +358,13 @@ def _(market: Market, mid: float) -> None:
 @nearly("insider_dealing", "it trades all day")
 def _(market: Market, mid: float) -> None:
     _know(market, mid, before=3.0)
+
+
+@nearly("insider_dealing", "in one go")
+def _(market: Market, mid: float) -> None:
+    _know(market, mid, gap=2.0)
+
+
+@nearly("insider_dealing", "it leaves at once")
+def _(market: Market, mid: float) -> None:
+    _know(market, mid, out=True)

@@ -1,9 +1,10 @@
-"""Insider dealing: an account that hardly ever traded builds a position, and then news moves the price its way.
+"""Insider dealing: an account that was silent builds a position bit by bit, and then news moves the price its way.
 
-Definition. When news comes, the accounts are noted that built a position within the hour before: on one side, a
-noticeable part of all that was traded, and unusual for the account itself, which had traded little before. When the
-impact of the news has been measured, ``impact_ns`` later, and is many of the instrument's usual moves, those whose
-position gains by it are told. It is a reason to ask, no proof: some are right by chance.
+Definition. When news comes, the accounts are noted that began to trade within ``began_ns`` before it, after an hour
+without a trade and with little in all time before: a position on one side, taken at many moments over many minutes,
+a noticeable part of all that was traded. ``impact_ns`` later those are told to whose position the price moved, by many
+of the instrument's usual moves, and who still hold it: who leaves at once rode a move, by whomever it was made. It is a
+reason to ask, no proof: some are right by chance.
 
 Regulation. MAR (EU) 596/2014 Art. 8 and 14(a); SEC Rule 10b-5 (17 CFR 240.10b-5) and 10b5-1.
 
@@ -15,13 +16,13 @@ from __future__ import annotations
 
 import msgspec
 
-from engines.order_state import Holder, OrderState, Pending
+from engines.order_state import MINUTE_NS, Account, Holder, OrderState, Pending
 from engines.typologies import TypologySpec
 from engines.typologies.conditions import Condition, Conditions
 
 SPEC = TypologySpec(
     name="insider_dealing",
-    version="1",
+    version="2",
     title="Position built ahead of news that moved the price its way",
     regulation=("MAR Art. 8", "MAR Art. 14(a)", "SEC Rule 10b-5"),
     open=0.5,
@@ -37,30 +38,50 @@ class InsiderDealingConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     | field | unit | meaning |
     |---|---|---|
-    | impact_ns | ns | after the news, when its impact is measured |
-    | impact | standard deviations of such a time | of the price, the position's way |
+    | impact_ns | ns | after the news, in which its impact is looked for |
+    | impact | standard deviations of such a time | the farthest that the price went the position's way |
     | share | share | of all that was traded in the hour, that the position is |
-    | other_side | share | of what the account traded in the hour: at most so much on the other side |
+    | other_side | share | of what the account traded: at most so much on the other side |
     | before | multiple | of that: at most so much had it ever traded before |
+    | began_ns | ns | before the news, in which the position was begun |
+    | built_ns | ns | from the first trade of it to the last |
+    | moments | count | of different times at which it was traded |
+    | out | share | of it that is traded out when the impact is known, at most |
     """
 
-    impact_ns: int = 300_000_000_000
-    impact: float = 7.5
-    share: float = 0.03
-    other_side: float = 0.1
+    impact_ns: int = 600_000_000_000
+    impact: float = 5.0
+    share: float = 0.04
+    other_side: float = 0.05
     before: float = 0.35
+    began_ns: int = 2_400_000_000_000
+    built_ns: int = 720_000_000_000
+    moments: float = 8.0
+    out: float = 0.3
 
 
-def measure(config: InsiderDealingConfig, state: OrderState, news: Pending, holder: Holder) -> Conditions:
+def measure(
+    config: InsiderDealingConfig, state: OrderState, account: Account, news: Pending, holder: Holder
+) -> Conditions:
     """Return what a holder's position at ``news`` amounts to, now that the price has answered."""
-    traded = holder.sold + holder.bought
-    side = 1.0 if holder.bought > holder.sold else -1.0
-    impact = side * (state.last_price / news.price - 1.0) / state.sd(config.impact_ns)
-    share = abs(holder.bought - holder.sold) / news.traded
-    other = min(holder.sold, holder.bought) / traded
+    stake = holder.stake
+    traded, units = stake.sold + stake.bought, abs(stake.bought - stake.sold)
+    long = stake.bought > stake.sold
+    move = news.high / news.price - 1.0 if long else 1.0 - news.low / news.price
+    out = (account.filled[1 - long] - holder.filled[1 - long]) / units
+    began_min = (news.news_ns - stake.start_ns) / MINUTE_NS
+    built_min = (stake.last_ns - stake.start_ns) / MINUTE_NS
     return (
-        Condition("impact of the news, its way", impact, config.impact, "standard deviations"),
-        Condition("position over what was traded", share, config.share, "share"),
-        Condition("traded on the other side", other, config.other_side, "share", at_most=True),
-        Condition("traded ever before", max(0.0, holder.ever / traded - 1.0), config.before, "multiple", at_most=True),
+        Condition(
+            "impact of the news, its way", move / state.sd(config.impact_ns), config.impact, "standard deviations"
+        ),
+        Condition("position over what was traded", units / news.traded, config.share, "share"),
+        Condition(
+            "traded on the other side", min(stake.sold, stake.bought) / traded, config.other_side, "share", at_most=True
+        ),
+        Condition("traded ever before", stake.before / traded, config.before, "multiple", at_most=True),
+        Condition("began before the news", began_min, config.began_ns / MINUTE_NS, "min", at_most=True),
+        Condition("built over", built_min, config.built_ns / MINUTE_NS, "min"),
+        Condition("times at which it was traded", float(stake.moments), config.moments, "moments"),
+        Condition("traded out since", max(0.0, out), config.out, "share", at_most=True),
     )
