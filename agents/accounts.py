@@ -1,4 +1,4 @@
-"""The account stage: what a transfer says of the accounts at both its ends, in one literal like `agents.instrument`."""
+"""The account stage: what transfers and statements say of accounts, in one literal like `agents.instrument`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,34 @@ from agents.forgetting import forgetting
 from agents.state import AccountState, seen_of
 from agents.triage import triage
 from engines.accounts import Account
+from engines.statements import SPECS as OF_STATEMENTS
+from engines.statements import StatementEngine
 from engines.transfers import EVERYONE, TransferEngine
+from engines.transfers import SPECS as OF_TRANSFERS
 from engines.typologies import TypologySpec
 from schemas.alerts import Alert, Provenance, Subject
-from schemas.records import Transfer
+from schemas.journal import RULES_ONLY, Ladder
+from schemas.records import Statement, Transfer
+
+#: The stage's typologies, by their tracks' heads.
+SPECS: dict[str, TypologySpec] = {**OF_TRANSFERS, **OF_STATEMENTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
     """What the agents are closed over.
 
-    ``specs`` maps a track's head to its typology; ``count`` takes what could not be judged, by reason. An account is
-    forgotten ``forget_ns`` after it last moved (0: never).
+    ``specs`` maps a track's head to its typology, ``provenances`` to what its alerts name where something else decides
+    on it than on all others; ``count`` takes what could not be judged, by reason. An account is forgotten ``forget_ns``
+    after it was last heard of (0: never).
     """
 
     transfers: TransferEngine
+    statements: StatementEngine
     specs: Mapping[str, TypologySpec]
     subject: Callable[[str], Subject]
     provenance: Provenance
+    provenances: Mapping[str, Provenance]
     count: Callable[[dict[str, int]], None]
     forget_ns: int = 0
 
@@ -35,10 +45,18 @@ class Engines:
 def accounts(
     arrivals: AsyncIterator[Item], state: MutableMapping[str, AccountState], engines: Engines
 ) -> AsyncIterator[Item | Alert]:
-    """Transfers, then triage."""
-    alive = forgetting(arrivals, state, after_ns=engines.forget_ns, moved=_ends)
+    """Transfers, statements, then triage."""
+    alive = forgetting(arrivals, state, after_ns=engines.forget_ns, moved=_moved)
     judged = transfers(alive, state, engine=engines.transfers, count=engines.count)
-    return triage(judged, state, specs=engines.specs, subject=engines.subject, provenance=engines.provenance)
+    rated = statements(judged, state, engine=engines.statements, new=engines.transfers.new, count=engines.count)
+    return triage(
+        rated,
+        state,
+        specs=engines.specs,
+        subject=engines.subject,
+        provenance=engines.provenance,
+        provenances=engines.provenances,
+    )
 
 
 async def transfers(
@@ -71,9 +89,42 @@ async def transfers(
             yield Scored(key, track, item)
 
 
-def _ends(item: Arrival) -> tuple[str, ...]:
-    """Return the keys of the states that a transfer changes."""
+async def statements(
+    items: AsyncIterator[Item],
+    state: MutableMapping[str, AccountState],
+    *,
+    engine: StatementEngine,
+    new: Callable[[str], Account],
+    count: Callable[[dict[str, int]], None],
+) -> AsyncIterator[Item]:
+    """Score each statement, and have triage judge its counterparty; under the ladder's last level none is scored.
+
+    ``new`` makes an account that no transfer spoke of before.
+    """
+    level = 0
+    async for item in items:
+        yield item
+        if isinstance(item, Ladder):
+            level = item.level
+        if not (isinstance(item, Arrival) and isinstance(item.value, Statement)):
+            continue
+        kept = state.get(item.key) or AccountState(new(item.key))
+        update = engine.apply(kept.rating, item.value, models=level < RULES_ONLY)
+        if update.refused:
+            count({update.refused: 1})
+        else:
+            kept.remember(seen_of(item))
+        kept.latest_ns = max(kept.latest_ns, item.ts_available)
+        state[item.key] = kept
+        if update.track is not None:
+            yield Scored(item.key, update.track, item)
+
+
+def _moved(item: Arrival) -> tuple[str, ...]:
+    """Return the keys of the states that a transfer or a statement changes."""
     of = item.value
+    if isinstance(of, Statement):
+        return (of.account,)
     if not isinstance(of, Transfer) or of.account == of.counterparty:
         return ()
     return of.account, of.counterparty, EVERYONE + of.currency

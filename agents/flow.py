@@ -15,6 +15,7 @@ from schemas.records import (
     Opening,
     Score,
     Signal,
+    Statement,
     TranscriptSegment,
     Transfer,
 )
@@ -28,7 +29,7 @@ SHED_AT = {
     "chart": TEXT_AND_TICKS,
     "audio": TEXT_AND_TICKS,
 }
-Value = Frame | OrderFrame | News | TranscriptSegment | AudioSegment | ChartSnapshot | Opening | Transfer
+Value = Frame | OrderFrame | News | TranscriptSegment | AudioSegment | ChartSnapshot | Opening | Transfer | Statement
 
 
 class Arrival(msgspec.Struct, frozen=True, eq=False):

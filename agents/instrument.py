@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from agents.flow import Item
 from agents.forgetting import forgetting
 from agents.fusion import fusion
@@ -87,7 +89,9 @@ def instrument(
         specs=specs,
         subject=engines.subject,
         provenance=engines.provenance,
-        configs=engines.configs,
+        provenances={
+            head: msgspec.structs.replace(engines.provenance, config=config) for head, config in engines.configs.items()
+        },
         made=engines.made,
     )
     return openings(judged)

@@ -14,6 +14,7 @@ from engines.order_state import OrderState
 from engines.scenarios import Kept as Peaks
 from engines.signals import SignalState
 from engines.state import TickState
+from engines.statements import Rating
 from engines.tracks import Embedding
 from engines.typologies.market_wide import Crowd
 from schemas.alerts import Modality
@@ -306,28 +307,34 @@ class MarketState(Watched):
 
 
 class AccountState(Mortal):
-    """One account, its episodes and its latest transfers (or what is usual in a currency, see `engines.transfers`)."""
+    """One account: its episodes, its latest transfers (or what is usual in a currency, see `engines.transfers`).
 
-    __slots__ = ("account",)
+    ``rating`` is what its statements said.
+    """
+
+    __slots__ = ("account", "rating")
 
     def __init__(self, account: Account) -> None:
         super().__init__()
         self.account = account
+        self.rating = Rating()
 
     @property
     def watermark_ns(self) -> int:
-        """Its newest transfer, ns: a later one may still be behind it."""
-        return self.account.newest_ns
+        """Its newest transfer or statement, ns: a later one may still be behind it."""
+        return max(self.account.newest_ns, self.rating.newest_ns)
 
     @property
     def late(self) -> int:
-        """How many transfers came too late to be judged, or twice."""
-        return self.account.late
+        """How many transfers and statements came too late to be judged, or twice."""
+        return self.account.late + self.rating.late
 
     def pack(self) -> bytes:
         """Return the state as bytes: some 2 kB, at most some 15 kB."""
         episodes = {head: running for (head, _), running in self.episodes.items()}
-        return _encode(_PackedAccount(self.account, episodes, self.inputs, self.inputs_count, self.latest_ns))
+        return _encode(
+            _PackedAccount(self.account, episodes, self.inputs, self.inputs_count, self.latest_ns, self.rating)
+        )
 
     @staticmethod
     def unpack(data: bytes) -> AccountState:
@@ -342,6 +349,7 @@ class AccountState(Mortal):
         state = AccountState(packed.account)
         state.episodes = {(head, ""): running for head, running in packed.episodes.items()}
         state.inputs, state.inputs_count, state.latest_ns = packed.inputs, packed.inputs_count, packed.latest_ns
+        state.rating = packed.rating
         return state
 
 
@@ -351,6 +359,7 @@ class _PackedAccount(msgspec.Struct, array_like=True):
     inputs: list[Seen]
     inputs_count: int
     latest_ns: int
+    rating: Rating = msgspec.field(default_factory=Rating)  # 0.1.0 did not write it
 
 
 class _PackedMarket(msgspec.Struct, array_like=True):

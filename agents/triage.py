@@ -48,7 +48,7 @@ async def triage(
     specs: Mapping[str, TypologySpec],
     subject: Callable[[str], Subject],
     provenance: Provenance,
-    configs: Mapping[str, str] = MappingProxyType({}),
+    provenances: Mapping[str, Provenance] = MappingProxyType({}),
     made: Callable[[Provenance], Provenance] = lambda told: told,
 ) -> AsyncIterator[Item | Alert]:
     """Open, update and close episodes; one that nothing judges any more closes with the first clock.
@@ -57,12 +57,12 @@ async def triage(
     ----------
     specs
         A track's head → its typology.
-    configs
-        A head → the decision configuration that its alerts name, where it is not the one of ``provenance``.
+    provenances
+        A head → what its alerts name in the place of ``provenance``, where something else decides on it.
     made
-        Brings ``provenance`` up to date for an alert: another back end may serve by then.
+        Brings a provenance up to date for an alert: another back end may serve by then.
     """
-    judge = _Judge(specs, subject, provenance, configs, made)
+    judge = _Judge(specs, subject, provenance, provenances, made)
     for kept in state.values():
         judge.take_over(kept)
     due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
@@ -115,13 +115,13 @@ class _Judge:
         specs: Mapping[str, TypologySpec],
         subject: Callable[[str], Subject],
         provenance: Provenance,
-        configs: Mapping[str, str],
+        provenances: Mapping[str, Provenance],
         made: Callable[[Provenance], Provenance],
     ) -> None:
         self._specs = specs
         self._subject = subject
         self._provenance = provenance
-        self._configs = configs
+        self._provenances = provenances
         self._made = made
         self.level = 0
 
@@ -197,14 +197,14 @@ class _Judge:
 
     def _open(self, key: str, kept: Watched, running: OpenEpisode, scope: Scope, window_start: int) -> None:
         running.episode_id = identity(
-            *self._concerns(key, scope), window_start, running.episode.opened, self._config(scope[0])
+            *self._concerns(key, scope), window_start, running.episode.opened, self._decided(scope[0]).config
         )
         running.window_start = window_start
         running.first_input = kept.inputs_count
         running.history = []
 
-    def _config(self, head: str) -> str:
-        return self._configs.get(head, self._provenance.config)
+    def _decided(self, head: str) -> Provenance:
+        return self._provenances.get(head, self._provenance)
 
     def _concerns(self, key: str, scope: Scope) -> list[str]:
         """Return the typology and its version, the instrument, and the account where there is one."""
@@ -276,9 +276,7 @@ class _Judge:
                 history=running.history,
             ),
             provenance=msgspec.structs.replace(
-                self._made(self._provenance),
-                config=self._config(scope[0]),
-                trace=arrival.trace if arrival else "",
+                self._made(self._decided(scope[0])), trace=arrival.trace if arrival else ""
             ),
             quality=Quality(ladder=LEVELS[self.level], late_events=kept.late),
         )

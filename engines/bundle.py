@@ -9,6 +9,7 @@
 | fusion.onnx, fusion.json | the fusion model, and which modalities it fuses |
 | chart.onnx, chart.json | the chart encoder and its calibration, both or neither |
 | voice.onnx, voice.json | the voice encoder and its calibration, both or neither |
+| credit.onnx, credit.json | the model of default with its calibration, and its currency, both or neither |
 | MODEL_CARD.md | for people |
 
 Nothing in it is unpickled, and nothing outside of it is read.

@@ -1,14 +1,18 @@
 """What a borrower's statements and payment history tell of a default to come, for the two tables that are known.
 
-Sex, marital status, age and citizenship are no features: a bank may not refuse anybody for them.
+Sex, marital status, age and citizenship are no features: a bank may not refuse anybody for them. What the daemon hears
+of a counterparty is less again (`STATEMENT`): nothing but its credit, its bills and how it paid them.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+
+from schemas.records import Statement
 
 Floats = npt.NDArray[np.float64]
 
@@ -18,6 +22,10 @@ TAIWAN_DELAYS = ("PAY_0", "PAY_2", "PAY_3", "PAY_4", "PAY_5", "PAY_6")
 TAIWAN_BILLS = tuple(f"BILL_AMT{month}" for month in range(1, 7))
 TAIWAN_PAYMENTS = tuple(f"PAY_AMT{month}" for month in range(1, 7))
 TAIWAN = ("LIMIT_BAL", "EDUCATION", *TAIWAN_DELAYS, *TAIWAN_BILLS, *TAIWAN_PAYMENTS)
+#: What a `schemas.records.Statement` says, by the names of Taiwan's columns.
+STATEMENT = ("LIMIT_BAL", *TAIWAN_DELAYS, *TAIWAN_BILLS, *TAIWAN_PAYMENTS)
+#: One borrower of so many is kept from what learns the model that ships.
+KEPT_BACK = 5
 #: A bill below this does not divide: what was paid of nearly nothing says nothing.
 LEAST_BILL = 1_000.0
 
@@ -48,6 +56,16 @@ GERMAN = (*GERMAN_CODES, *GERMAN_NUMBERS)
 def taiwan(columns: Mapping[str, Floats]) -> Floats:
     """Return the features (n, F) of card holders: `TAIWAN`'s columns, each (n,), as in UCI's "Default of Credit Cards".
 
+    They are those of their statements, and their schooling. NaN where a column has it.
+    """
+    schooling = np.stack([columns["EDUCATION"] == code for code in (1, 2, 3)], 1)
+    limit, rest = np.split(statements(columns), [1], 1)
+    return np.hstack([limit, schooling, rest])
+
+
+def statements(columns: Mapping[str, Floats]) -> Floats:
+    """Return the features (n, F) of statements: `STATEMENT`'s columns, each (n,).
+
     Beside the columns themselves: the limit in use, what was paid of the bill before, what was newly spent, and how
     delays add up. NaN where a column has it.
     """
@@ -77,7 +95,6 @@ def taiwan(columns: Mapping[str, Floats]) -> Floats:
     return np.hstack(
         [
             _squeezed(limit),
-            np.stack([columns["EDUCATION"] == code for code in (1, 2, 3)], 1),
             delays,
             *((delays == code) for code in (-1, 0, 1, 2)),
             _squeezed(bills),
@@ -90,6 +107,25 @@ def taiwan(columns: Mapping[str, Floats]) -> Floats:
             np.stack(sums, 1),
         ]
     ).astype(np.float64)
+
+
+def columns_of(statement: Statement) -> dict[str, Floats]:
+    """Return a statement as `STATEMENT`'s columns, each (1,)."""
+    values = (statement.limit, *statement.delays, *statement.billed, *statement.paid)
+    return {name: np.array([value], np.float64) for name, value in zip(STATEMENT, values, strict=True)}
+
+
+def rounded(features: Floats) -> Floats:
+    """Return features (n, F) to tenths, in which near copies are the same: a tenth is 10 % of an amount."""
+    return np.asarray(np.round(np.nan_to_num(features), 1) + 0.0, np.float64)  # no -0.0, whose bytes are others
+
+
+def kept_back(features: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which of the borrowers (n,) the model that ships has not learnt: by what their features (n, F) are.
+
+    Near copies are on one side together.
+    """
+    return np.array([zlib.crc32(row.tobytes()) % KEPT_BACK == 0 for row in rounded(features)], np.bool_)
 
 
 def german(columns: Mapping[str, Floats]) -> Floats:

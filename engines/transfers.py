@@ -89,7 +89,7 @@ class TransferEngine:
         payer_id, payee_id, ts = transfer.account, transfer.counterparty, transfer.ts_event
         if payer_id == payee_id:
             return TransferUpdate({}, refused="to_itself")
-        payer, payee = look(payer_id) or self._new(payer_id), look(payee_id) or self._new(payee_id)
+        payer, payee = look(payer_id) or self.new(payer_id), look(payee_id) or self.new(payee_id)
         key = EVERYONE + transfer.currency
         everyone = look(key) or Account(first_ns=ts)
         touched = {payer_id: payer, payee_id: payee}
@@ -108,7 +108,8 @@ class TransferEngine:
         heard = tuple((account, track) for account, track in tracks if track.score[0] >= LEAST_SCORE)
         return TransferUpdate(touched | {key: everyone}, heard)
 
-    def _new(self, account: str) -> Account:
+    def new(self, account: str) -> Account:
+        """Return an account that was never heard of, with what the names say of it."""
         match = self._names.matches.get(account)
         near = Near(0, 0, match.similarity, match.listed, (account,)) if match else None
         return Account(newest_ns=self._names.last_ns.get(account, 0), near=near)

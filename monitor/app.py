@@ -2,7 +2,7 @@
 
 frames, orders, news, transcripts, audio, charts ─► instrument stage ─► alerts, scores, signals, dead letters
                                                             └─► market ─► market stage ─► alerts
-transfers ─► account stage ─► alerts, dead letters
+transfers, statements ─► account stage ─► alerts, dead letters
                         (one lane a stage and partition, see `monitor.lane`)
 """
 

@@ -27,7 +27,7 @@ from schemas.records import Document, News
 from schemas.topics import BY_NAME
 
 #: Topics that are fed; what else a recording may hold (journal, scores, alerts, …) the monitor writes itself.
-INPUTS = ("ticks", "documents", "frames", "orders", "news", "transcripts", "audio", "charts", "transfers")
+INPUTS = ("ticks", "documents", "frames", "orders", "news", "transcripts", "audio", "charts", "transfers", "statements")
 #: What feeds send → what the gateway makes of it. A recording that holds both is fed one of the two.
 _PACKED = {"ticks": "frames", "documents": "news"}
 _IN_FLIGHT = 20_000

@@ -2,7 +2,7 @@
 
 As little is replayed as rebuilds it to the letter: the messages of its instrument and the clock, from the beginning of
 what is there to the moment at which the alert was available. An alert of the market needs every instrument up to then;
-by the market's own journal, the openings that it heard. One of an account needs the transfers of all.
+by the market's own journal, the openings that it heard. One of an account needs what all accounts moved and stated.
 """
 
 from __future__ import annotations
@@ -207,11 +207,11 @@ async def by_recording(
             rebuilt.look(message.topic, message.partition, message.offset, message.value)
             yield message
 
-    if by == "account":
-        await accounts_of(looked_at(), Replayed(rebuilt, clock_ns=at_ns), stages, end_ns=at_ns + 1)
-        return rebuilt.proof(inputs, from_ns)
     # A replay of history stays at one level.
     level = level if by == "market" else LEVELS.index(theirs.quality.ladder)
+    if by == "account":
+        await accounts_of(looked_at(), Replayed(rebuilt, clock_ns=at_ns), stages, end_ns=at_ns + 1, level=level)
+        return rebuilt.proof(inputs, from_ns)
     course = Course(end_ns=at_ns + 1, until_ns=at_ns, level=level)
     await by_history(looked_at(), stages, course, sink=rebuilt, market=by == "market")
     return rebuilt.proof(inputs, from_ns)

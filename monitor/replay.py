@@ -455,7 +455,7 @@ async def by_history(
     heard = _putting_aside(messages, stages.account.topics, transfers) if market else messages
     await instruments(heard, stages, replayed, course)
     if market:
-        await accounts_of(transfers, replayed, stages, end_ns=course.end_ns)
+        await accounts_of(transfers, replayed, stages, end_ns=course.end_ns, level=course.level)
         await market_of(replayed, stages)
     return replayed
 
@@ -483,10 +483,12 @@ async def instruments(messages: Iterable[Message], stages: Stages, replayed: Rep
     return await _history(messages, stages.instrument, replayed, stages.specs, stages.rulebook, course)
 
 
-async def accounts_of(messages: Iterable[Message], replayed: Replayed, stages: Stages, *, end_ns: int = 0) -> None:
-    """Have the account stage hear transfers, time going on to where it is, and add what comes of it."""
+async def accounts_of(
+    messages: Iterable[Message], replayed: Replayed, stages: Stages, *, end_ns: int = 0, level: int = 0
+) -> None:
+    """Have the account stage hear its inputs, time going on to where it is, and add what comes of it."""
     found = Replayed(replayed.sink)
-    course = Course(end_ns=end_ns, until_ns=replayed.clock_ns)
+    course = Course(end_ns=end_ns, until_ns=replayed.clock_ns, level=level)
     await _history(messages, stages.account, found, stages.specs, stages.rulebook, course)
     replayed.add(found)
 

@@ -131,7 +131,7 @@ async def history(
     if not wanted.instruments:
         transfers = recording.messages(stages.account.topics, wanted.start_ns or None, wanted.to_ns or None)
         transfers = wanted.within_offsets(transfers) if wanted.offsets else transfers
-        await accounts_of(transfers, replayed, stages, end_ns=wanted.to_ns)
+        await accounts_of(transfers, replayed, stages, end_ns=wanted.to_ns, level=level)
     return replayed
 
 

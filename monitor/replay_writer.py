@@ -17,12 +17,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from agents.accounts import SPECS as ACCOUNT_SPECS
 from agents.flow import Scored, Ticked
 from agents.fusion import SCORES
 from agents.triage import PATIENCE_NS
 from engines.thinning import SECOND_NS, Moment, Thinner, floor_of
 from engines.tracks import Track
-from engines.transfers import SPECS as ACCOUNT_SPECS
 from engines.typologies import TypologySpec
 from monitor.folders import Folder, Sink, settle
 from monitor.replay_format import FLAT, LAYOUT, LINES, MANIFEST, TABLES, FileEntry, Manifest, Metric, ReplayError, Told

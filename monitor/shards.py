@@ -327,7 +327,7 @@ def replay(
     if not job.wanted.instruments:
         wanted, account = job.wanted, loaded.stages.account
         transfers = recording.messages(account.topics, wanted.start_ns or None, wanted.to_ns or None)
-        asyncio.run(accounts_of(transfers, whole, loaded.stages, end_ns=wanted.to_ns))
+        asyncio.run(accounts_of(transfers, whole, loaded.stages, end_ns=wanted.to_ns, level=job.level))
         asyncio.run(market_of(whole, loaded.stages))
     return whole
 

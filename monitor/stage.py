@@ -17,7 +17,7 @@ from agents.flow import Item
 from agents.instrument import Engines, instrument
 from agents.market import market
 from agents.state import AccountState, InstrumentState, MarketState
-from engines import anomaly, lexicon, order_findings, transfers, words
+from engines import anomaly, credit_model, lexicon, order_findings, statements, transfers, words
 from engines import names as resembling
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
 from engines.fusion import FusionModel
@@ -27,10 +27,12 @@ from engines.order_findings import OrderConfig
 from engines.orders import OrderEngine
 from engines.rules import LABEL_PREFIX, NONE, RuleFile, configured, overridden
 from engines.signals import SignalConfig
+from engines.statements import StatementEngine
 from engines.thresholds import PumpFile, read_pump
 from engines.ticks import TickConfig, TickEngine
 from engines.transfers import TransferConfig, TransferEngine
 from engines.typologies import TypologySpec, adverse_text, elevated_risk, market_wide, pump_and_dump
+from engines.typologies.counterparty_default import CounterpartyConfig
 from engines.typologies.market_wide import CrowdConfig
 from engines.typologies.pump_and_dump import PumpConfig
 from engines.windows import BarSpec
@@ -63,7 +65,7 @@ SPECS: dict[str, TypologySpec] = {
     "elevated_risk": elevated_risk.SPEC,
     **words.SPECS,
 }
-ACCOUNT_SPECS = transfers.SPECS
+ACCOUNT_SPECS = accounts.SPECS
 MARKET_SPECS: dict[str, TypologySpec] = {"market_wide": market_wide.SPEC}
 
 
@@ -131,7 +133,7 @@ def load_stages(
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
         labels = load_labels(settings.labels, bundle, settings.precision)
-        fusion = FusionModel(bundle)
+        fusion, credit = FusionModel(bundle), credit_model.of(bundle)
         members = load_members(
             bundle, fused=fusion.modalities, cache=settings.cache, precision=settings.precision, fell=fallen
         )
@@ -164,7 +166,10 @@ def load_stages(
     order_decides = identity(order_config.digest(), _digest(dict(order_findings.SPECS)))
     stage_decides = identity(decides, order_decides)
     flows = TransferConfig()
-    account_decides = identity(flows.digest(known), _digest(ACCOUNT_SPECS), FORGET_ACCOUNTS_NS)
+    # Alerts on transfers stand on no bundle, those on statements on its model of default.
+    counterparties = CounterpartyConfig()
+    account_decides = identity(flows.digest(known), _digest(transfers.SPECS), FORGET_ACCOUNTS_NS)
+    credit_decides = identity(StatementEngine(counterparties, credit).digest(), FORGET_ACCOUNTS_NS)
     crowd = CrowdConfig()
     market_decides = identity(_digest(crowd), _digest(MARKET_SPECS))
     provenance = Provenance(
@@ -245,12 +250,22 @@ def load_stages(
         # No model of the bundle has a say in it.
         return msgspec.structs.replace(provenance, config=config, bundle="", engine="", backend="", precision="")
 
-    def account_decided(config: str, rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
+    def by_credit(config: str) -> Provenance:
+        if credit is None:
+            return by_rules(config)
+        told = credit.session.serving
+        return msgspec.structs.replace(
+            provenance, config=config, engine=told.version, backend=told.backend, precision=told.precision
+        )
+
+    def account_decided(configs: tuple[str, str], rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
         mine = accounts.Engines(
             transfers=TransferEngine(configured(flows, rules), known),
+            statements=StatementEngine(configured(counterparties, rules), credit),
             specs={head: overridden(spec, rules) for head, spec in ACCOUNT_SPECS.items()},
             subject=lambda key: Subject(instrument=ACCOUNTS, account=key),
-            provenance=by_rules(config),
+            provenance=by_rules(configs[0]),
+            provenances=dict.fromkeys(statements.SPECS, by_credit(configs[1])),
             count=count,
             forget_ns=FORGET_ACCOUNTS_NS,
         )
@@ -263,7 +278,8 @@ def load_stages(
             topics=ACCOUNT_INPUTS,
             journal="accounts.journal",
             checkpoints="accounts.checkpoints",
-            decides=Decides("", config),
+            decides=Decides(bundle.id if credit else "", identity(*configs)),
+            configs=configs,
             agent=agent,
             unpack=AccountState.unpack,
             ruled=ruled,
@@ -272,7 +288,9 @@ def load_stages(
     @lru_cache(RULED)
     def account_ruled(told: Rules) -> Stage:
         rules = rules_of(told)
-        return account_decided(identity(account_decides, rules.digest), rules, _once)
+        return account_decided(
+            (identity(account_decides, rules.digest), identity(credit_decides, rules.digest)), rules, _once
+        )
 
     def market_decided(config: str, rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
         told, mine = by_rules(config), configured(crowd, rules)
@@ -309,7 +327,7 @@ def load_stages(
     about |= {
         "bundle": bundle.id,
         "backend": session.backend,
-        "members": sorted(members.encoders),
+        "members": sorted([*members.encoders, *(["credit"] if credit else [])]),
         "config": config_told,
         "rules": rules_of(base).version,
         "labels": [label.file.name for label in labels],
@@ -317,7 +335,7 @@ def load_stages(
     }
     return Stages(
         instrument=served,
-        account=account_decided(account_decides, NONE, account_ruled),
+        account=account_decided((account_decides, credit_decides), NONE, account_ruled),
         market=market_decided(market_decides, NONE, market_ruled),
         about=about,
         specs=rules_of(base).specs(specs)

@@ -33,6 +33,7 @@ from schemas.records import (
     Record,
     Score,
     Signal,
+    Statement,
     Tick,
     TranscriptSegment,
     Transfer,
@@ -71,6 +72,7 @@ Value = (
     | AudioSegment
     | ChartSnapshot
     | Transfer
+    | Statement
     | Score
     | Signal
     | Opening
@@ -91,6 +93,7 @@ _TYPES: dict[str, Any] = {
     "audio": AudioSegment,
     "charts": ChartSnapshot,
     "transfers": Transfer,
+    "statements": Statement,
     "scores": Score,
     "signals": Signal,
     "market": Opening,
@@ -115,6 +118,7 @@ _KEYS = {
     "audio": "instrument",
     "charts": "instrument",
     "transfers": "account",
+    "statements": "account",
     "scores": "instrument",
     "signals": "instrument",
     "deadletters": "topic",

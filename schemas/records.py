@@ -212,6 +212,28 @@ class Transfer(Record, frozen=True, kw_only=True):
     currency: Annotated[str, Meta(min_length=3, max_length=10)]
 
 
+MONTHS = 6
+Delay = Annotated[int, Meta(ge=-2, le=1_200)]
+Money = Annotated[float, Meta(ge=-1e18, le=1e18)]
+
+
+class Statement(Record, frozen=True, kw_only=True):
+    """Six months of a counterparty's credit, the newest first; ``ts_event`` is the end of the newest.
+
+    ``limit`` is the credit given. ``billed`` is what stood on each month's bill (negative where too much was paid),
+    ``paid`` what was paid in each month, ``delays`` by how many months payment was late then: 0 the least that was due
+    was paid, -1 all of it, -2 there was nothing to pay. Amounts are in ``currency``.
+    """
+
+    statement_id: Id
+    account: Id
+    currency: Annotated[str, Meta(min_length=3, max_length=10)]
+    limit: Annotated[float, Meta(gt=0, le=1e18)]
+    billed: Annotated[list[Money], Meta(min_length=MONTHS, max_length=MONTHS)]
+    paid: Annotated[list[Annotated[float, Meta(ge=0, le=1e18)]], Meta(min_length=MONTHS, max_length=MONTHS)]
+    delays: Annotated[list[Delay], Meta(min_length=MONTHS, max_length=MONTHS)]
+
+
 # What the monitor itself says.
 
 

@@ -127,6 +127,17 @@ TOPICS: tuple[Topic, ...] = (
         doc="Payments between accounts, keyed by the payer: one graph, in one order.",
     ),
     Topic(
+        name="statements",
+        key="account",
+        records=(records.Statement,),
+        codec="json",
+        scope="account",
+        retention_ms=30 * DAY_MS,
+        copartitioned=False,
+        partitions=1,
+        doc="Six months of a counterparty's limit, bills, payments and delays.",
+    ),
+    Topic(
         name="accounts.journal",
         key="partition",
         records=(journal.Entry, journal.Claim),
@@ -260,7 +271,7 @@ FRAMED = frozenset(topic.name for topic in TOPICS if topic.codec in ("arrow", "j
 #: Inputs of the instrument stage in the order that breaks ties of ``ts_available``.
 INSTRUMENT_INPUTS: tuple[str, ...] = ("frames", "orders", "news", "transcripts", "audio", "charts")
 #: Inputs of the account stage.
-ACCOUNT_INPUTS: tuple[str, ...] = ("transfers",)
+ACCOUNT_INPUTS: tuple[str, ...] = ("transfers", "statements")
 #: What feeds send and stages read: all that a history is replayed from.
 HISTORY_INPUTS = (*INSTRUMENT_INPUTS, *ACCOUNT_INPUTS)
 #: What alerts of accounts name in an instrument's place.

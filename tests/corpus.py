@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
 Spoilt = tuple[tuple[str, ...], bytes | None, bytes | None]
 _STRUCTURE = ("not_json", "wrong_type", "not_utf8", "bad_frame", "bad_media", "missing_field", "wrong_key")
-_NUMBERS = ("price", "size", "bid", "ask", "bid_size", "ask_size", "original_price", "original_size", "amount")
+_NUMBERS = ("price", "size", "bid", "ask", "bid_size", "ask_size", "original_price", "original_size", "amount", "limit")
 
 
 def _is_json(topic: str) -> bool:
@@ -122,8 +122,10 @@ def not_an_object(rng: random.Random, topic: str, key: bytes, value: bytes) -> S
 def wrong_type(rng: random.Random, topic: str, key: bytes, value: bytes) -> Spoilt | None:
     if topic == "frames":
         return None
-    field = rng.choice(list(_header_of(topic, value)[0]))
-    return ("wrong_type",), key, _edit(topic, value, **{field: rng.choice(([1], {"a": 1}, None, True, [[]]))})
+    field, was = rng.choice(list(_header_of(topic, value)[0].items()))
+    # Of a list its length is looked at first.
+    reasons = ("wrong_type", "out_of_range") if isinstance(was, list) else ("wrong_type",)
+    return reasons, key, _edit(topic, value, **{field: rng.choice(([1], {"a": 1}, None, True, [[]]))})
 
 
 def missing_field(rng: random.Random, topic: str, key: bytes, value: bytes) -> Spoilt | None:

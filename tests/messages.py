@@ -11,7 +11,7 @@ import numpy as np
 
 from schemas import codec, frames, records
 
-INPUTS = ("ticks", "documents", "frames", "orders", "news", "transcripts", "audio", "charts", "transfers")
+INPUTS = ("ticks", "documents", "frames", "orders", "news", "transcripts", "audio", "charts", "transfers", "statements")
 NOW_NS = 1_750_000_000 * 10**9
 DAY_NS = 86_400 * 10**9
 Message = tuple[str, bytes | None, bytes | None, int]
@@ -142,11 +142,22 @@ def good_record(rng: random.Random, topic: str) -> Any:
             return records.Transfer(
                 **when, transfer_id="t1", account="a1", counterparty="a2", amount=price, currency="USD"
             )
+        case "statements":
+            return records.Statement(
+                **when,
+                statement_id="s1",
+                account="a1",
+                currency="TWD",
+                limit=price,
+                billed=[rng.uniform(-1, 1) * price for _ in range(6)],
+                paid=[rng.random() * price for _ in range(6)],
+                delays=[rng.randint(-2, 3) for _ in range(6)],
+            )
     raise KeyError(topic)
 
 
 def good(rng: random.Random, topic: str) -> Message:
     """Return a message that the codec takes."""
     record = good_record(rng, topic)
-    key = {"documents": b"", "transfers": b"a1"}.get(topic, b"ACME.XTOC")
+    key = {"documents": b"", "transfers": b"a1", "statements": b"a1"}.get(topic, b"ACME.XTOC")
     return topic, key, codec.encode(record), NOW_NS // 10**6 + 2_000

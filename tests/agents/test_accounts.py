@@ -6,16 +6,19 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 
-from agents.accounts import Engines, accounts
+from agents.accounts import SPECS, Engines, accounts
 from agents.flow import Arrival, Item
 from agents.state import AccountState
 from engines.accounts import DAY_NS, HOUR_NS
-from engines.transfers import EVERYONE, SPECS, TransferConfig, TransferEngine
+from engines.statements import HEAD, StatementEngine
+from engines.transfers import EVERYONE, TransferConfig, TransferEngine
+from engines.typologies.counterparty_default import CounterpartyConfig
 from monitor.state import StateTable
 from schemas.alerts import Alert, Provenance, Subject, digest
-from schemas.journal import Clock
-from schemas.records import Transfer
+from schemas.journal import RULES_ONLY, Clock, Ladder
+from schemas.records import Statement, Transfer
 from tests.payments import T0, background, names, pattern, transfer
+from tests.statements import OWES, PAYS, model, statement
 
 S = 1_000_000_000
 COUNTS: Counter[str] = Counter()
@@ -24,24 +27,27 @@ COUNTS: Counter[str] = Counter()
 def engines(forget_ns: int = 0) -> Engines:
     return Engines(
         transfers=TransferEngine(TransferConfig(), names()),
+        statements=StatementEngine(CounterpartyConfig(), model()),
         specs=SPECS,
         subject=lambda key: Subject(instrument="accounts", account=key),
         provenance=Provenance(code_version="test", config="c"),
+        provenances={HEAD: Provenance(code_version="test", config="d", bundle="b")},
         count=COUNTS.update,
         forget_ns=forget_ns,
     )
 
 
-def arrivals(transfers: Iterable[Transfer]) -> list[Item]:
-    """Return transfers as they arrive, the clock told before each second's first."""
+def arrivals(records: Iterable[Transfer | Statement]) -> list[Item]:
+    """Return transfers and statements as they arrive, the clock told before each second's first."""
     items: list[Item] = []
     clock_ns = 0
-    for offset, one in enumerate(sorted(transfers, key=lambda one: one.ts_available)):
+    for offset, one in enumerate(sorted(records, key=lambda one: one.ts_available)):
         at = one.ts_available
         if (second_ns := at - at % S) > clock_ns:
             clock_ns = second_ns
             items.append(Clock(clock_ns))
-        items.append(Arrival("transfers", 0, offset, one.account, at, offset, one, offset.to_bytes(32, "big")))
+        topic = "transfers" if isinstance(one, Transfer) else "statements"
+        items.append(Arrival(topic, 0, offset, one.account, at, offset, one, offset.to_bytes(32, "big")))
     return items
 
 
@@ -93,8 +99,36 @@ def test_what_cannot_be_judged_is_counted_and_told_on_the_alert() -> None:
     assert [(a.activity, a.quality.late_events) for a in found] == [("create", 0), ("update", 1)]
 
 
+def test_a_statement_alerts_of_its_account_by_the_bundle_that_scored_it_and_closes_when_none_confirms_it() -> None:
+    stated = [statement(0, PAYS), statement(1, OWES)]
+    hold_ns = SPECS[HEAD].hold_ns
+    opened, closed = run([*arrivals(stated), Clock(stated[1].ts_event + hold_ns + 3 * S)], {})
+    assert (opened.activity, closed.activity) == ("create", "close")
+    assert opened.finding.typology == "counterparty_default@1"
+    assert opened.subject == Subject(instrument="accounts", account="C1")
+    assert [(one.topic, one.offset) for one in opened.evidence.inputs] == [("statements", 1)]
+    assert (opened.provenance.config, opened.provenance.bundle) == ("d", "b")
+    assert closed.times.event_end == stated[1].ts_event + hold_ns
+
+
+def test_under_rules_only_no_statement_is_scored_and_each_is_counted() -> None:
+    COUNTS.clear()
+    stated = arrivals([statement(0, OWES), statement(1, OWES)])
+    assert run([Ladder(RULES_ONLY, "slow"), *stated], {}) == []
+    assert COUNTS == {"rules_only: counterparty_default": 2}
+    assert len(run([Ladder(RULES_ONLY, "slow"), stated[0], stated[1], Ladder(0, "well"), *stated[2:]], {})) == 1
+
+
+def test_an_account_that_a_statement_named_first_is_as_near_to_a_list_as_any() -> None:
+    paid = pattern("sanctions_proximity")
+    named = statement(0, PAYS, account="L")
+    found = run(arrivals([*background(), named, *paid]), {})
+    assert [a.subject.account for a in found if a.activity == "create"] == ["L", "P6", "P7"]
+
+
 def test_a_state_that_was_packed_goes_on_as_if_it_had_not_been() -> None:
-    items = arrivals([*background(2), *(one for name in ("structuring", "round_trip") for one in pattern(name))])
+    paid = [*background(2), *(one for name in ("structuring", "round_trip") for one in pattern(name))]
+    items = arrivals([*paid, statement(0, PAYS, account="P5"), statement(1, OWES, account="P5")])
     whole: dict[str, AccountState] = {}
     expected = run(items, whole)
     assert expected

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from agents.accounts import transfers
+from agents.accounts import SPECS, statements, transfers
 from agents.flow import Arrival
 from agents.fusion import fusion
 from agents.instrument import instrument, openings
@@ -29,9 +29,11 @@ from agents.triage import triage
 from engines.order_findings import OrderConfig
 from engines.order_state import OrderState
 from engines.orders import OrderEngine
+from engines.statements import StatementEngine
 from engines.tracks import OrderUpdate, Track
-from engines.transfers import SPECS, TransferConfig, TransferEngine
+from engines.transfers import TransferConfig, TransferEngine
 from engines.typologies import market_wide
+from engines.typologies.counterparty_default import CounterpartyConfig
 from engines.typologies.market_wide import CrowdConfig
 from monitor.state import StateTable
 from schemas.alerts import Alert, Explanation
@@ -43,6 +45,7 @@ from tests.agents.streams import BEGIN, KEY, S
 from tests.agents.test_accounts import arrivals
 from tests.agents.test_market import T0, opening
 from tests.payments import background, names, pattern
+from tests.statements import OWES, PAYS, model, statement
 
 State = MutableMapping[str, Any]
 Agent = Callable[[AsyncIterator[Any], State], AsyncIterator[Any]]
@@ -103,8 +106,10 @@ MARKET: dict[str, Agent] = {
     ),
 }
 PAYMENTS = TransferEngine(TransferConfig(), names())
+RATED = StatementEngine(CounterpartyConfig(), model())
 ACCOUNTS: dict[str, Agent] = {
     "transfers": lambda items, state: transfers(items, state, engine=PAYMENTS, count=lambda _: None),
+    "statements": lambda items, state: statements(items, state, engine=RATED, new=PAYMENTS.new, count=lambda _: None),
     "triage of accounts": lambda items, state: triage(
         items, state, specs=SPECS, subject=MADE.subject, provenance=MADE.provenance
     ),
@@ -143,7 +148,8 @@ def market_day() -> tuple[Any, ...]:
 @cache
 def account_day() -> tuple[Any, ...]:
     """Return a quiet day, patterns weeks later, the days in which they close, and what not every agent knows."""
-    paid = arrivals([*background(1), *(one for name in ("structuring", "round_trip") for one in pattern(name))])
+    moved = [*background(1), *(one for name in ("structuring", "round_trip") for one in pattern(name))]
+    paid = arrivals([*moved, statement(0, PAYS), statement(1, OWES), statement(1, OWES, account="P5")])
     last_ns = max(item.now_ns for item in paid if isinstance(item, Clock))
     clocks = [Clock(last_ns + hours * 3_600 * S) for hours in range(1, 40, 5)]
     return (

@@ -244,6 +244,21 @@ EXAMPLES: tuple[Example, ...] = (
         records.Transfer(**_AT, transfer_id="t1", account="a1", counterparty="a2", amount=9_900.0, currency="EUR"),
     ),
     Example(
+        "statement",
+        "statements",
+        b"a1",
+        records.Statement(
+            **_AT,
+            statement_id="a1_2023-11",
+            account="a1",
+            currency="TWD",
+            limit=150_000.0,
+            billed=[40_000.0, 38_000.0, 35_000.0, 0.0, -120.0, 900.5],
+            paid=[2_000.0, 1_500.0, 0.0, 0.0, 1_020.5, 900.5],
+            delays=[2, 0, 0, -2, -1, -1],
+        ),
+    ),
+    Example(
         "journal_entry",
         "journal",
         b"3",

@@ -19,6 +19,7 @@ from schemas.alerts import digest
 from tests.integration.daemon import stages
 from tests.monitor.live import live
 from tests.payments import payments
+from tests.statements import stated
 
 JOURNALS = ("journal", "accounts.journal", "market.journal")
 
@@ -34,6 +35,38 @@ def test_what_a_daemon_said_of_accounts_is_said_again_by_its_journal_and_proved(
         proof = asyncio.run(by_log(recorded(recording), Loaded(stages()), alert))
         assert proof.difference is None
         assert proof.inputs == len(alert.evidence.inputs)
+
+
+def test_statements_among_payments_are_said_again_by_the_journal_and_in_canonical_order(tmp_path: Path) -> None:
+    sent = [*payments(), *stated()]
+    found = live(stages(), sent, 2, seed=4)
+    rung = [a for a in found.alerts if a.finding.typology == "counterparty_default@1"]
+    assert [(a.subject.account, a.activity) for a in rung] == [("P5", "create"), ("C1", "create")]
+    assert {a.provenance.bundle for a in rung} == {stages().about["bundle"]}
+    assert not any(a.provenance.bundle for a in found.alerts if a not in rung)
+    recording = Recording.open(found.record(tmp_path / "capture"))
+    replayed = asyncio.run(journals(recorded(recording), recording.partitions("journal"), Loaded(stages()), Range()))
+    assert digest(replayed.alerts) == digest(found.alerts)
+    (letter,) = replayed.dead_letters
+    assert (letter.topic, letter.reason, letter.offset) == ("statements", "out_of_range", 2)
+    for alert in rung:
+        proof = asyncio.run(by_log(recorded(recording), Loaded(stages()), alert))
+        assert (proof.difference, proof.inputs) == (None, 1)
+    plain = Recording.open(found.record(tmp_path / "history", without=(*JOURNALS, "alerts")))
+    again = asyncio.run(history(plain, stages(), Range()))
+    # Payments were overtaken by a statement: when an episode of theirs closed is the journal's own.
+    assert digest(a for a in again.alerts if a.finding.typology == "counterparty_default@1") == digest(rung)
+
+
+def test_at_rules_only_a_replay_scores_no_statement_and_counts_each(tmp_path: Path) -> None:
+    found = live(stages(), stated(), 1)
+    path = found.record(tmp_path / "history", without=(*JOURNALS, "alerts"))
+    result = CliRunner().invoke(app, ["replay", str(path), "--level", "rules", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    replay = Replay.open(tmp_path / "out")
+    assert not list(replay.alerts())
+    counted = {one.labels: one.value for one in replay.metrics() if one.name == "tocsin_rows_set_aside_total"}
+    assert counted == {'reason="rules_only: counterparty_default"': 3}
 
 
 def test_history_says_the_same_and_of_some_instruments_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from monitor.recordings import Recording
 from schemas import codec, frames, order_frames
 from schemas.frames import Frame, Kind, frame_of
 from schemas.order_frames import Action, of_events, order_frame_of
-from schemas.records import News, Trade, TranscriptSegment
+from schemas.records import News, Statement, Trade, TranscriptSegment
 
 SECOND_NS = 10**9
 
@@ -243,9 +243,32 @@ def test_a_folder_that_is_no_such_set_is_refused(tmp_path: Path) -> None:
         ("stocknet", "tweets.parquet"),
         ("maec", "calls_text.parquet"),
         ("crypto_l2_ticks", "*.gz"),
+        ("taiwan_credit", "taiwan_default.parquet"),
     ):
         with pytest.raises(StartupError, match=re.escape(name)):
             convert(kind, tmp_path, tmp_path / "r")
+
+
+# taiwan_credit.
+
+
+def test_taiwans_statements_are_those_that_the_model_has_not_learnt(data_dir: Path, tmp_path: Path) -> None:
+    table = pq.read_table(data_dir / "credit" / "taiwan_default.parquet")
+    report = convert("taiwan_credit", data_dir / "credit", tmp_path / "r")
+    recording = Recording.open(tmp_path / "r")
+    assert check_every_message(recording) == report.kept
+    assert (report.read, report.kept + report.aside["which the bundle's model has learnt"]) == (23_977, 23_977)
+    assert 0.19 < report.kept / report.read < 0.21
+    labels = {label.accounts[0] for label in recording.labels()}
+    known = table["default.payment.next.month"].to_pylist()
+    for message in recording.messages(["statements"]):
+        told = codec.decode("statements", message.key, message.value, message.timestamp_ms)
+        assert isinstance(told, Statement)
+        row = table.slice(int(told.account.removeprefix("TW")), 1).to_pylist()[0]
+        assert (told.limit, told.billed[5], told.paid[0]) == (row["LIMIT_BAL"], row["BILL_AMT6"], row["PAY_AMT1"])
+        assert (told.delays[0], told.delays[5]) == (row["PAY_0"], row["PAY_6"])
+        assert (told.account in labels) == known[int(told.account.removeprefix("TW"))]
+    assert recording.first_ns == ns("2005-09-30 16:00")
 
 
 # stocknet.

@@ -103,6 +103,41 @@ def test_a_payer_is_the_key_of_a_transfer() -> None:
     assert refused("transfers", value, b"a2").reason == "wrong_key"
 
 
+STATEMENT: dict[str, Any] = {
+    "ts_event": T,
+    "statement_id": "s",
+    "account": "a1",
+    "currency": "TWD",
+    "limit": 1e5,
+    "billed": [9e3, -20.0, 0.0, 0.0, 1.0, 2.0],
+    "paid": [0.0] * 6,
+    "delays": [2, 1, 0, -1, -2, 0],
+}
+
+
+def test_a_statement_is_keyed_by_its_account_and_holds_six_months() -> None:
+    found = codec.decode("statements", b"a1", json.dumps(STATEMENT).encode(), MS)
+    assert isinstance(found, records.Statement)
+    assert found.billed[:2] == [9e3, -20.0]
+    assert refused("statements", STATEMENT, b"a2").reason == "wrong_key"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"limit": 0.0}, "out_of_range"),
+        ({"billed": [1.0] * 5}, "out_of_range"),
+        ({"delays": [0] * 7}, "out_of_range"),
+        ({"delays": [-3] + [0] * 5}, "out_of_range"),
+        ({"delays": [0.5] + [0] * 5}, "wrong_type"),
+        ({"paid": [-1.0] + [0.0] * 5}, "out_of_range"),
+        ({"paid": None}, "wrong_type"),
+    ],
+)
+def test_a_statement_that_no_ledger_gives_is_refused(changes: dict[str, Any], reason: str) -> None:
+    assert refused("statements", STATEMENT | changes, b"a1").reason == reason
+
+
 def test_unknown_fields_pass_so_that_producers_may_be_newer() -> None:
     assert trade(venue_flags=["x"]).price == 5.0
 

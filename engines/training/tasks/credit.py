@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from engines.bundle import Metric
-from engines.credit import GERMAN, TAIWAN, german, taiwan
+from engines.credit import GERMAN, TAIWAN, german, rounded, taiwan
 from engines.training import leaks
 from engines.training.measures import BINARY, Measure, calibration_error, gain, judge
 from engines.training.stacking import Learner, grouped_folds, pair, stacked
@@ -107,10 +107,21 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
 def read(folder: Path, book: Book) -> Borrowers | None:
     """Return the rows of a folder's table with ``book``'s columns, None where there is no such table."""
     try:
-        table = read_table(folder, *book.columns)
+        return borrowers(columns(folder, book), book, book.features)
     except FolderError:
         return None
-    numbers = {
+
+
+def columns(folder: Path, book: Book) -> dict[str, Floats]:
+    """Return the columns (n,) of a folder's table that ``book`` knows, NaN where a value is none.
+
+    Raises
+    ------
+    FolderError
+        There is no such table.
+    """
+    table = read_table(folder, *book.columns)
+    return {
         name: table[name]
         .cast(pl.String)
         .str.strip_prefix("A")
@@ -120,9 +131,13 @@ def read(folder: Path, book: Book) -> Borrowers | None:
         for name in table.columns
         if name in (*book.columns, *book.barred, book.label)
     }
+
+
+def borrowers(numbers: Mapping[str, Floats], book: Book, made: Callable[[Mapping[str, Floats]], Floats]) -> Borrowers:
+    """Return the rows of a table's columns (n,), with the features (n, F) that are ``made`` of them."""
     with np.errstate(divide="ignore", invalid="ignore"):  # of what is 0 or unknown nothing is known
-        features = book.features(numbers)
-    unknown = np.full(len(table), np.nan)
+        features = made(numbers)
+    unknown = np.full(len(features), np.nan)
     barred = {name: numbers.get(name, unknown) for name in book.barred}
     label = numbers.get(book.label, unknown)
     age = barred["AGE"]
@@ -167,8 +182,7 @@ def predict(book: Book, known: Borrowers, asked: Borrowers, progress: Progress) 
 
 def near_copies(features: Floats) -> Ints:
     """Return the group (n,) of each row: near copies have the same features once these are rounded to tenths."""
-    rounded = np.round(np.nan_to_num(features), 1)  # a tenth is 10 % of an amount
-    return np.asarray(np.unique(rounded, axis=0, return_inverse=True)[1], np.int64).ravel()
+    return np.asarray(np.unique(rounded(features), axis=0, return_inverse=True)[1], np.int64).ravel()
 
 
 def measure(asked: Borrowers, told: Mapping[str, Floats]) -> dict[str, Metric]:
