@@ -5,10 +5,10 @@ months of a counterparty's limit, bills, payments and delays (`engines.credit`; 
 citizenship are no inputs), reaches a level, and a multiple of what it was at first. Both must hold, the weaker decides;
 where it never was below the level, the level alone does. It is a measure of risk, not a pattern of misconduct.
 
-Regulation. Regulation (EU) 575/2013 (CRR) Art. 178 and EBA/GL/2016/07: default of an obligor, which is 90 days past due
-or unlikely to pay, and what indicates that (sections 4 and 5); Basel Committee, CRE36.68 to 36.82, the same; IFRS 9
-5.5.3 and 5.5.9: a significant increase in credit risk since initial recognition; Delegated Regulation (EU) 2017/589
-Art. 17: credit risk is watched continuously after trading. What rings here foretells a default and is none.
+Regulation. Regulation (EU) 575/2013 (CRR) Art. 178 and EBA/GL/2016/07 on its application: default of an obligor, who is
+unlikely to pay or more than 90 days past due; Basel Committee, CRE36, the same; IFRS 9 5.5.3 and 5.5.9: a significant
+increase in credit risk since initial recognition; Delegated Regulation (EU) 2017/589 Art. 17: credit risk is watched
+continuously after trading. What rings here foretells a default and is none.
 
 A statement speaks for the month after it: the hold is that, and ten days for the next one to come.
 """
