@@ -27,7 +27,7 @@ _HALVINGS = 512
 DEPTHS, DEPTH_NS = 90, 20 * SECOND_NS
 #: Time of a burst of messages.
 BURST_NS = 10 * SECOND_NS
-#: Bins of messages a minute, two an octave.
+#: Bins of messages a minute, four an octave.
 BINS = 64
 _MEMORY_MINUTES = 240
 #: So long without a fill, and an account begins anew.
@@ -76,7 +76,8 @@ class Link(msgspec.Struct, array_like=True, gc=False):
 class Run(msgspec.Struct, array_like=True, gc=False):
     """Fills of one account on one side without one on the other, and without a pause.
 
-    ``units`` are all of them, ``took`` the aggressive ones. ``price_before`` is the last price before the first of
+    ``units`` are all of them, ``took`` the aggressive ones, ``taken`` what all accounts took from the first of them to
+    the newest, beyond the ``taken_before`` that ever were. ``price_before`` is the last price before the first of
     them, ``price_after`` that of the newest.
     """
 
@@ -87,6 +88,8 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     took: float = 0.0
     price_before: float = 0.0
     price_after: float = 0.0
+    taken_before: float = 0.0
+    taken: float = 0.0
 
 
 class Stake(msgspec.Struct, array_like=True, gc=False):
@@ -113,8 +116,8 @@ class Account(msgspec.Struct, array_like=True):
     of the current minute, ``peak`` is its largest burst; ``burst``, ``burst_short`` (withdrawn within a second) and
     ``burst_fills`` are counts since ``burst_ns``. ``run`` is of its newest fills, ``before`` of those before it.
     ``stake`` is what it has traded since it was silent. ``sold_to`` are its last buyers, the newest at the end;
-    ``marked`` is what it took in the stretch that began at
-    ``marked_ns``, the last of it at ``marked_price``; ``traded_before`` is what it had traded in the hour before.
+    ``marked`` is what it took in the stretch that began at ``marked_ns``, ``furthest`` the lowest and the highest price
+    of that; ``traded_before`` is what it had traded in the hour before.
     """
 
     number: int
@@ -145,7 +148,7 @@ class Account(msgspec.Struct, array_like=True):
     sold_to: dict[int, Link] = {}
     marked_ns: int = 0
     marked: list[float] = _units()
-    marked_price: float = 0.0
+    furthest: list[float] = _units()
     traded_before: float = 0.0
     trader: str = ""
 
@@ -208,7 +211,8 @@ class OrderState(msgspec.Struct, array_like=True):
     ``counts``. These four are infinite while unknown, so that nothing is large beside them.
 
     ``messages`` are of the current minute, ``active`` the accounts that did anything in it. ``traded`` is what was
-    taken of late, fading by half each hour. ``stretch`` is of the opening or close that is on or comes next, ``opened``
+    taken of late, fading by half each hour, ``taken`` all that ever was; ``price_before`` is the last price before the
+    trade ``last_trade``. ``stretch`` is of the opening or close that is on or comes next, ``opened``
     an opening that is still to be judged. ``halves`` are trades of which one side was told: account, side, trader.
     ``desks`` are accounts by trader. The next impact of news is measured at ``due_ns``, by the clock at
     ``deadline_ns`` if no event comes (0: none). Before ``next_ns`` a row has nothing to do but to be taken.
@@ -224,7 +228,10 @@ class OrderState(msgspec.Struct, array_like=True):
     next_account: int = 0
     messages: int = 0
     active: list[int] = []
+    last_trade: int = 0
+    price_before: float = 0.0
     last_price: float = 0.0
+    taken: float = 0.0
     minute_price: float = 0.0
     priced_minute: int = 0
     moves: list[float] = []
@@ -329,7 +336,7 @@ class OrderState(msgspec.Struct, array_like=True):
         above = list(accumulate(reversed(self.rates)))
         if above[-1] < _LEAST_MINUTES:
             return math.inf
-        return math.exp2(0.5 * (BINS - bisect_left(above, share * above[-1])))
+        return math.exp2(0.25 * (BINS - bisect_left(above, share * above[-1])))
 
     def pack(self) -> bytes:
         """Return the state as bytes."""
@@ -353,4 +360,4 @@ class OrderState(msgspec.Struct, array_like=True):
 
 
 def _bin(messages: int) -> int:
-    return min(BINS - 1, int(2.0 * math.log2(messages)))
+    return min(BINS - 1, int(4.0 * math.log2(messages)))

@@ -47,14 +47,14 @@ class Trades:
         account.traded[side] += faded
         quick = state.newest_ns - order.touched_ns <= self.config.taker_ns
         took = size if quick or not order.price else 0.0
-        before = state.last_price or price
-        state.last_price = price
-        self._run_on(state, account, side, size, took, before)
+        if not trade or trade != state.last_trade:  # its two sides come one after the other
+            state.last_trade, state.price_before, state.last_price = trade, state.last_price or price, price
+        self._run_on(state, account, side, size, took)
         _stake(state, account, side, size)
         if took:
             state.traded += faded
             if run.session is not None:
-                self._watch_stretch(run, run.session, account, side, took, before)
+                self._watch_stretch(run, run.session, account, side, took)
         if trade:
             self._match(run, account, side, trade, size)
         out, built = account.run, account.before
@@ -74,15 +74,17 @@ class Trades:
                 run.find("influencing_the_open", account, opened.start_ns, found)
         state.opened = Stretch()
 
-    def _run_on(self, state: OrderState, account: Account, side: int, size: float, took: float, before: float) -> None:
+    def _run_on(self, state: OrderState, account: Account, side: int, size: float, took: float) -> None:
         now_ns, ran = state.newest_ns, account.run
         if ran.side != side or now_ns - ran.last_ns > _RUN_NS:
             if ran.units:
                 account.before = ran
-            account.run = ran = Run(side, now_ns, now_ns, 0.0, 0.0, before, before)
+            account.run = ran = Run(side, now_ns, price_before=state.price_before, taken_before=state.taken)
         ran.last_ns, ran.price_after = now_ns, state.last_price
         ran.units += size
         ran.took += took
+        state.taken += took
+        ran.taken = state.taken - ran.taken_before
 
     def _judge_out(self, run: Pass, account: Account) -> None:
         """Ask what a run was for that is being traded out."""
@@ -125,9 +127,7 @@ class Trades:
             if found:
                 run.find("circular_trading", seller, state.newest_ns - 60 * MINUTE_NS, found)
 
-    def _watch_stretch(
-        self, run: Pass, session: Session, account: Account, side: int, took: float, before: float
-    ) -> None:
+    def _watch_stretch(self, run: Pass, session: Session, account: Account, side: int, took: float) -> None:
         """Add what was taken to the opening or close that is on."""
         state, config, now_ns = run.state, self.config, run.state.newest_ns
         stretch = state.stretch
@@ -138,12 +138,13 @@ class Trades:
             stretch = state.stretch = stretch_at(session, now_ns, opening_ns, closing_ns)
         if now_ns < stretch.start_ns:
             return
-        stretch.price = stretch.price or (before if stretch.closing else state.last_price)
+        stretch.price = stretch.price or (state.price_before if stretch.closing else state.last_price)
         if account.marked_ns != stretch.start_ns:
             account.marked_ns, account.marked = stretch.start_ns, [0.0, 0.0]
+            account.furthest = [state.last_price, state.last_price]
             account.traded_before = max(0.0, sum(account.traded) / state.hourly.weight - took)
         account.marked[side] += took
-        account.marked_price = state.last_price
+        account.furthest = [min(account.furthest[0], state.last_price), max(account.furthest[1], state.last_price)]
         stretch.took[side] += took
         if sum(account.marked) < self._least_marked * state.depth or state.minute_sd == np.inf:
             return

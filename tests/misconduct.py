@@ -47,7 +47,11 @@ def nearly(name: str, why: str) -> Callable[[Act], Act]:
 @cache
 def market(name: str, why: str = "") -> Market:
     """Return twenty minutes of quiet, the example of a typology or what is nearly one, then five or eleven more."""
-    act = NEARLY[name][why] if why else ACTS[name][0]
+    return played(NEARLY[name][why] if why else ACTS[name][0], name)
+
+
+def played(act: Act, name: str) -> Market:
+    """Return a day like that of a typology's example, with another act in it."""
     begins_s = BEGINS_S.get(name, OPEN_NS // S % DAY_S)
     made = Market(start_ns=OPEN_NS - OPEN_NS % (DAY_S * S) + begins_s * S)
     made.quiet(AT)
@@ -203,12 +207,28 @@ def _(market: Market, mid: float) -> None:
     _ring(market, mid, rounds=4, members=3, closes=False)
 
 
-def _ring(market: Market, mid: float, *, rounds: int, members: int, closes: bool = True) -> None:
+@nearly("circular_trading", "to and fro")
+def _(market: Market, mid: float) -> None:
+    _ring(market, mid, rounds=4, members=3, back=True)
+
+
+@nearly("circular_trading", "hardly any of what they trade")
+def _(market: Market, mid: float) -> None:
+    for k in range(3):
+        _unload(market, mid, f"ring-{k}", steps=25, begin=AT - 150.0 + 0.1 * k)
+        _push(market, mid, f"ring-{k}", steps=25, cents=0, begin=AT - 80.0 + 0.1 * k)
+    _ring(market, mid, rounds=4, members=3)
+
+
+def _ring(market: Market, mid: float, *, rounds: int, members: int, closes: bool = True, back: bool = False) -> None:
     for k in range(rounds * members):
         seller, buyer = k % members, (k + 1) % members
         name = f"ring-{buyer}" if closes or buyer else f"other-{k}"
         offer = market.place(AT + 10.0 * k, f"ring-{seller}", -1, mid, DEPTH)
         market.take(AT + 10.0 * k + 0.1, name, offer, DEPTH)
+        if back:
+            bid = market.place(AT + 10.0 * k + 2, f"ring-{seller}", +1, mid, DEPTH)
+            market.take(AT + 10.0 * k + 2.1, name, bid, DEPTH)
 
 
 @misconduct("fat_finger", "fat")
@@ -262,6 +282,22 @@ def _(market: Market, mid: float) -> None:
     _push(market, mid, "igniter", steps=10, cents=0)
     _push(market, mid, "follower", steps=6, cents=0, begin=AT + 20)
     _unload(market, mid, "igniter", steps=10, begin=AT + 40)
+
+
+@nearly("momentum_ignition", "it runs to and fro all hour")
+def _(market: Market, mid: float) -> None:
+    for k in range(4):
+        _push(market, mid, "igniter", steps=6, cents=0, begin=AT - 1_100.0 + 240 * k)
+        _unload(market, mid, "igniter", steps=6, begin=AT - 980.0 + 240 * k)
+    momentum_ignition(market, mid)
+
+
+@nearly("momentum_ignition", "others take more")
+def _(market: Market, mid: float) -> None:
+    top = _push(market, mid, "igniter", steps=10, cents=10)
+    for k in range(3):
+        _push(market, top, f"rival-{k}", steps=10, cents=0, begin=AT + 0.3 * k)
+    _unload(market, top, "igniter", steps=10, begin=AT + 40)
 
 
 def _run_ahead(market: Market, mid: float, *, desk: str, lead: float) -> None:
@@ -319,6 +355,28 @@ def influencing_the_open(market: Market, mid: float) -> None:
 @nearly("influencing_the_open", "the price went the other way")
 def _(market: Market, mid: float) -> None:
     _push(market, mid, "opener", steps=30, cents=-2)
+
+
+def pressed_back(market: Market, mid: float) -> None:
+    """As `influencing_the_open`, but others sell all the while, and it ends where it began."""
+    _push(market, mid, "opener", steps=30, cents=5)
+    for k in range(30):
+        _unload(market, mid, f"rival-{k}", steps=1, begin=AT + 1 + 2.0 * k)
+
+
+def met_by_strangers(market: Market, mid: float) -> None:
+    """As `circular_trading`, but strangers buy twice as much of what the members offer."""
+    for k in range(24):
+        offer = market.place(AT + 4.0 * k + 0.5, f"ring-{k % 3}", -1, mid, DEPTH)
+        market.take(AT + 4.0 * k + 0.6, f"stranger-{k}", offer, DEPTH)
+    _ring(market, mid, rounds=4, members=3)
+
+
+@nearly("influencing_the_open", "others as much")
+def _(market: Market, mid: float) -> None:
+    for k in range(3):
+        _push(market, mid, f"rival-{k}", steps=30, cents=5, begin=AT + 0.3 * k)
+    influencing_the_open(market, mid)
 
 
 @nearly("influencing_the_open", "little")

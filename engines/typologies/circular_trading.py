@@ -1,9 +1,10 @@
 """Circular trading: a position goes round a small ring of accounts, back to where it began.
 
-Definition. Accounts A, B, C, ... sell to one another in a ring: each sells mostly to the next and buys mostly from the
-one before (within the hour), several times, in all more than is quoted, and none keeps much of what it got. In an
-anonymous book nobody meets the same few accounts like that: a maker is many takers' main counterparty, but no taker is
-the maker's.
+Definition. Accounts A, B, C, ... sell to one another in a ring: each sells more to the next than to anybody else
+(within the hour), several times, about as much on every link and little of it back, and these trades are a fair share
+of all that the members trade. They meet several times as often as chance would have it: in an anonymous book a seller
+meets each buyer by the buyer's share of all that is traded, makers often and takers hardly ever. What strangers took
+of it on the way does not hide the rest.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a); Delegated Regulation (EU) 2016/522 Annex II Section 1, points 3(a), risk or
 benefit passed between parties that act in concert, and 3(c), "improper matched orders"; Securities Exchange Act Section
@@ -15,6 +16,8 @@ Sources. Palshikar, Apte (2008), *Collusion set detection using graph clustering
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from engines.order_state import Account, Link, OrderState
@@ -23,7 +26,7 @@ from engines.typologies.conditions import Condition, Conditions
 
 SPEC = TypologySpec(
     name="circular_trading",
-    version="1",
+    version="2",
     title="Suspected circular trading",
     regulation=(
         "MAR Art. 12(1)(a)",
@@ -48,16 +51,18 @@ class CircularTradingConfig(msgspec.Struct, frozen=True, kw_only=True):
     |---|---|---|
     | rounds | count | trades on the ring's weakest link |
     | size | median depths | traded on that link |
+    | even | share | of what is traded on the strongest link that the weakest has |
     | reverse | share | of what goes round: at most so much goes the other way on a link |
-    | elsewhere | share | of what a member bought and sold: at most so much outside the ring |
-    | kept | share | of what a member bought and sold: at most so much is net |
+    | within | share | of all that the members bought and sold that goes round |
+    | chance | multiple | of what chance lets a seller and a buyer trade with one another, on any link |
     """
 
     rounds: float = 2.0
-    size: float = 0.5
-    reverse: float = 0.3
-    elsewhere: float = 0.65
-    kept: float = 0.6
+    size: float = 0.3
+    even: float = 0.4
+    reverse: float = 0.4
+    within: float = 0.2
+    chance: float = 2.0
 
 
 def measure(config: CircularTradingConfig, state: OrderState, account: Account) -> Conditions:
@@ -75,22 +80,24 @@ def measure(config: CircularTradingConfig, state: OrderState, account: Account) 
         if member is None or not link.units or len(ring) == _RING or any(member is one for one in ring):
             return ()
         ring.append(member)
-    weight = state.hourly.weight
-    elsewhere = kept = reverse = 0.0
-    for k, member in enumerate(ring):
-        traded = member.traded[0] + member.traded[1]
+    reverse, chance = 0.0, math.inf
+    for seller, taker, link in zip(ring, (*ring[1:], account), links, strict=True):
+        back = taker.sold_to.get(seller.number)
+        reverse = max(reverse, back.units / link.units if back else 0.0)
         # A trade counts for both sides once its second side is told: the newest may be short of one.
-        elsewhere = max(elsewhere, 1.0 - (links[k].units + links[k - 1].units) / traded)
-        back = ring[(k + 1) % len(ring)].sold_to.get(member.number)
-        reverse = max(reverse, back.units / links[k].units if back else 0.0)
-        kept = max(kept, abs(member.traded[1] - member.traded[0]) / traded)
-    rounds, units = min(link.trades for link in links), min(link.units for link in links)
+        chance = min(chance, link.units * state.traded / max(seller.traded[0] * taker.traded[1], link.units**2))
+    weight, units = state.hourly.weight, min(link.units for link in links)
+    round_it = sum(link.units for link in links)
+    rounds = min(link.trades for link in links) / weight
+    even = units / max(link.units for link in links)
+    within = min(1.0, 2.0 * round_it / sum(member.traded[0] + member.traded[1] for member in ring))
     return (
-        Condition(f"trades on the weakest of {len(ring)} links", rounds / weight, config.rounds, "trades"),
+        Condition(f"trades on the weakest of {len(ring)} links", rounds, config.rounds, "trades"),
         Condition("size on the weakest link", units / weight / state.depth, config.size, "median depths"),
+        Condition("weakest link beside the strongest", even, config.even, "share"),
         Condition("sold back on a link", reverse, config.reverse, "share", at_most=True),
-        Condition("traded outside the ring", max(0.0, elsewhere), config.elsewhere, "share", at_most=True),
-        Condition("kept by a member", kept, config.kept, "share", at_most=True),
+        Condition("traded within the ring", within, config.within, "share"),
+        Condition("trades with one another", chance, config.chance, "times what chance gives"),
     )
 
 

@@ -48,7 +48,7 @@ class ExcessiveMessagesConfig(msgspec.Struct, frozen=True, kw_only=True):
     | share | share | of all accounts' messages of this minute |
     """
 
-    messages: float = 3.0
+    messages: float = 2.25
     fills: float = 0.01
     burst: float = 0.3
     share: float = 0.15

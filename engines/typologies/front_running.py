@@ -52,10 +52,10 @@ class FrontRunningConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     own: float = 1.0
-    client: float = 4.0
+    client: float = 3.0
     lead_ns: int = 60_000_000_000
     late: float = 0.3
-    out: float = 0.5
+    out: float = 0.4
     wait_ns: int = 60_000_000_000
 
 

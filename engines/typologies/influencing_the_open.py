@@ -1,8 +1,9 @@
 """Influencing the open: an account trades in the first minutes to set the price that the day begins with.
 
 Definition. In the first ``opening_ns`` one account takes a large share of all that is taken, on one side, in all
-several times what is quoted, and the price moves that way by more than it usually does in such a time. Where nothing
-is usual yet, on an instrument's first day, it is judged as soon as something is.
+several times what is quoted, and its trades reach a price that is well that way of where the day began, though others
+may press against it and bring it back. Where nothing is usual yet, on an instrument's first day, it is judged as soon
+as something is.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a), and 12(2)(b), which names the opening beside the close; Annex I A(g);
 Delegated Regulation (EU) 2016/522 Annex II Section 1, whose "marking the close" is of the opening too; FINRA 5210.
@@ -23,7 +24,7 @@ from engines.typologies.marking_the_close import Limits, influence
 
 SPEC = TypologySpec(
     name="influencing_the_open",
-    version="1",
+    version="2",
     title="Suspected influence on the open",
     regulation=(
         "MAR Art. 12(1)(a)",
@@ -48,12 +49,12 @@ class InfluencingTheOpenConfig(msgspec.Struct, frozen=True, kw_only=True):
     | share | share | of all that is taken in that time |
     | size | median depths | that the account takes |
     | other_side | share | of what it takes: at most so much on the other side |
-    | move | standard deviations of such a time | of the price, its way |
+    | move | standard deviations of such a time | of the price, its way, where its trades took it furthest |
     """
 
     opening_ns: int = 180_000_000_000
     share: float = 0.45
-    size: float = 12.0
+    size: float = 6.0
     other_side: float = 0.2
     move: float = 0.5
 

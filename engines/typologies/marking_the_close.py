@@ -1,8 +1,9 @@
 """Marking the close: an account trades in the last minutes to set the price that the day is settled at.
 
 Definition. In the last ``closing_ns`` before the close one account takes a large share of all that is taken, on one
-side, in all several times what is quoted, and the price moves that way by more than it usually does in such a time. It
-had hardly traded in the hour before: who works a large order trades before and in these minutes alike.
+side, in all several times what is quoted, and its trades reach a price that is further that way than it usually moves
+in such a time; it need not stay there, for others may press against it. The account had hardly traded in the hour
+before: who works a large order trades before and in these minutes alike.
 
 Regulation. MAR (EU) 596/2014 Art. 12(2)(b): buying or selling at the close with the effect of misleading investors who
 act on closing prices; Annex I A(g); Delegated Regulation (EU) 2016/522 Annex II Section 1, "marking the close" by name;
@@ -22,7 +23,7 @@ from engines.typologies.conditions import Condition, Conditions
 
 SPEC = TypologySpec(
     name="marking_the_close",
-    version="1",
+    version="2",
     title="Suspected marking of the close",
     regulation=(
         "MAR Art. 12(2)(b)",
@@ -47,13 +48,13 @@ class MarkingTheCloseConfig(msgspec.Struct, frozen=True, kw_only=True):
     | share | share | of all that is taken in that time |
     | size | median depths | that the account takes |
     | other_side | share | of what it takes: at most so much on the other side |
-    | move | standard deviations of such a time | of the price, its way |
+    | move | standard deviations of such a time | of the price, its way, where its trades took it furthest |
     | before | multiple | of what it takes: at most so much was traded in the hour before |
     """
 
     closing_ns: int = 300_000_000_000
-    share: float = 0.35
-    size: float = 6.0
+    share: float = 0.3
+    size: float = 5.0
     other_side: float = 0.2
     move: float = 0.8
     before: float = 0.5
@@ -79,10 +80,10 @@ def measure(config: MarkingTheCloseConfig, state: OrderState, account: Account) 
 
 
 def influence(limits: Limits, state: OrderState, account: Account, stretch: Stretch, until_ns: int) -> Conditions:
-    """Return what an account took in a stretch until ``until_ns``, and how far the price went its way by its last."""
+    """Return what an account took in a stretch until ``until_ns``, and how far its way it traded."""
     sold, bought = account.marked
     marked, side = sold + bought, 1 if bought > sold else -1
-    move = side * (account.marked_price / stretch.price - 1.0) / state.sd(until_ns - stretch.start_ns)
+    move = side * (account.furthest[side > 0] / stretch.price - 1.0) / state.sd(until_ns - stretch.start_ns)
     return (
         Condition("share of what was taken", marked / (stretch.took[0] + stretch.took[1]), limits.share, "share"),
         Condition("taken", marked / state.depth, limits.size, "median depths"),

@@ -1,8 +1,9 @@
 """Momentum ignition: an account drives the price for others to follow, and trades out to them.
 
-Definition. A run of aggressive orders of one account on one side, large beside what is quoted, moves the price by
-several of its usual moves; within minutes the account trades much of it out on the other side. Whether others did
-follow is not asked: the attempt is enough.
+Definition. A run of aggressive orders of one account on one side, larger than what is quoted and much of all that is
+taken in that time, moves the price by several of its usual moves; within a minute or so the account begins to trade it
+out on the other side. It hardly traded otherwise in the hour: who keeps two venues together or makes a market runs to
+and fro all day. Whether others did follow is not asked, nor whether they let it out: the attempt is enough.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c)(iii): entering orders to initiate or exacerbate a trend;
 Delegated Regulation (EU) 2016/522 Annex II Section 1, point 4(e), by name; FINRA 5210.
@@ -22,7 +23,7 @@ from engines.typologies.conditions import Condition, Conditions
 
 SPEC = TypologySpec(
     name="momentum_ignition",
-    version="1",
+    version="2",
     title="Suspected momentum ignition",
     regulation=(
         "MAR Art. 12(1)(a)",
@@ -45,16 +46,20 @@ class MomentumIgnitionConfig(msgspec.Struct, frozen=True, kw_only=True):
     |---|---|---|
     | size | median depths | taken in the run |
     | passive | share | of the run that was not taken, at most |
+    | share | share | of all that was taken from the run's first to its last |
     | move | standard deviations of such a time | of the price over the run, its way |
     | out | share | of the run that is traded out |
+    | hour | share | of what the account traded in the hour, its way out aside, that the run is |
     | wait_ns | ns | from the run's end to the way out, at most |
     """
 
-    size: float = 4.0
-    passive: float = 0.3
-    move: float = 2.5
-    out: float = 0.4
-    wait_ns: int = 180_000_000_000
+    size: float = 2.0
+    passive: float = 0.4
+    share: float = 0.5
+    move: float = 3.0
+    out: float = 0.2
+    hour: float = 0.5
+    wait_ns: int = 70_000_000_000
 
 
 def measure(config: MomentumIgnitionConfig, state: OrderState, account: Account) -> Conditions:
@@ -62,11 +67,14 @@ def measure(config: MomentumIgnitionConfig, state: OrderState, account: Account)
     run, out = account.before, account.run
     sign = 2 * run.side - 1
     move = sign * (run.price_after / run.price_before - 1.0) / state.sd(run.last_ns - run.start_ns)
+    hour = sum(account.traded) / state.hourly.weight - out.units
     wait_ns = out.start_ns - run.last_ns
     return (
         Condition("taken in the run", run.took / state.depth, config.size, "median depths"),
         Condition("not taken of the run", 1.0 - run.took / run.units, config.passive, "share", at_most=True),
+        Condition("share of what was taken", run.took / run.taken if run.taken else 0.0, config.share, "share"),
         Condition("move of the price its way", move, config.move, "standard deviations"),
         Condition("traded out", out.units / run.units, config.out, "share"),
+        Condition("share of its hour", run.units / max(run.units, hour), config.hour, "share"),
         Condition("wait for the way out", wait_ns / SECOND_NS, config.wait_ns / SECOND_NS, "s", at_most=True),
     )

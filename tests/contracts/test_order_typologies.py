@@ -19,7 +19,7 @@ from engines.typologies import conditions
 from schemas.frames import Frame
 from schemas.order_frames import Action, OrderFrame
 from schemas.records import News
-from tests.misconduct import ACTS, AT, NEARLY, market
+from tests.misconduct import ACTS, AT, NEARLY, Act, market, met_by_strangers, played, pressed_back
 from tests.order_flow import Market
 
 DAY_NS = 86_400_000_000_000
@@ -84,6 +84,14 @@ def test_the_example_is_found_and_the_quiet_is_not(name: str) -> None:
 @pytest.mark.parametrize(("name", "why"), CASES)
 def test_what_lacks_a_condition_is_not_found(name: str, why: str) -> None:
     assert not [one for one in of(market(name, why)) if one.head == name and one.score >= SPECS[name].open]
+
+
+@pytest.mark.parametrize(
+    ("name", "act"), [("influencing_the_open", pressed_back), ("circular_trading", met_by_strangers)]
+)
+def test_what_others_do_against_it_does_not_hide_it(name: str, act: Act) -> None:
+    found = of(played(act, name))
+    assert {one.account for one in found if one.head == name and one.score >= SPECS[name].open} == ACTS[name][1]
 
 
 @pytest.mark.parametrize("name", SPECS)
