@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 
 from agents.flow import Arrival, Item, Scored, Settled
-from agents.state import InstrumentState
+from agents.state import INPUTS_KEPT, InstrumentState, seen_of
 from engines import scenarios as engine
 from engines.instruments import Listing
 from engines.rules import RuleFile, Scenario
 from engines.scenarios import Judged, Moment
-from engines.tracks import Track
+from engines.tracks import Seen, Track
 from schemas.journal import Clock
 
 
@@ -74,16 +74,18 @@ class _Judges:
     ) -> Iterator[Scored]:
         """Yield the tracks of the instrument's scenarios."""
         applying = self.of(key)
-        moments = sorted(_moments(gathered, names), key=lambda moment: moment.available)
+        moments = sorted(_moments(kept, gathered, names), key=lambda moment: moment.available)
         for scenario, judged in zip(applying, engine.judge(applying, kept.peaks, moments), strict=True):
             for account in dict.fromkeys(one.account for one in judged):
                 found = [one for one in judged if one.account == account]
                 yield Scored(key, _track(scenario, found, account), gathered[-1].arrival)
 
 
-def _moments(gathered: list[Scored], names: Mapping[str, str]) -> Iterator[Moment]:
+def _moments(kept: InstrumentState, gathered: list[Scored], names: Mapping[str, str]) -> Iterator[Moment]:
     for scored in gathered:
         track = scored.track
+        # What the passing of time completes stands on what came last.
+        last = (seen_of(scored.arrival),) if scored.arrival else tuple(kept.inputs[-1:])
         for i in np.flatnonzero(track.score > 0.0).tolist():
             yield Moment(
                 track.ts_event.item(i),
@@ -91,6 +93,7 @@ def _moments(gathered: list[Scored], names: Mapping[str, str]) -> Iterator[Momen
                 track.account,
                 track.score.item(i),
                 track.ts_available.item(i),
+                tuple(dict.fromkeys([*kept.sources_of(track.weights(i)), *last])),
             )
 
 
@@ -103,5 +106,13 @@ def _track(scenario: Scenario, judged: list[Judged], account: str) -> Track:
         score=np.array([one.score for one in judged], np.float64),
         window_start=ts - scenario.within_ns,
         explain=lambda i: engine.explain(scenario, judged[i]),
+        inputs=lambda i: _shared(judged[i]),
         account=account,
     )
+
+
+def _shared(judged: Judged) -> list[Seen]:
+    """Return what the peaks stand on, as many inputs of each typology as there is room for, one at least."""
+    carrying = [inputs for inputs in judged.inputs if inputs]
+    each = max(1, INPUTS_KEPT // max(1, len(carrying)))
+    return [seen for inputs in carrying for seen in inputs[-each:]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ from engines.scenarios import Kept as Peaks
 from engines.signals import SignalState
 from engines.state import TickState
 from engines.statements import Rating
-from engines.tracks import Embedding
+from engines.tracks import Embedding, Seen
 from engines.typologies.market_wide import Crowd
 from schemas.alerts import Modality
 
@@ -24,16 +25,6 @@ INPUTS_KEPT = 16
 #: Documents whose ids are remembered, so that one that was sent twice is heard once.
 DOCUMENTS_KEPT = 256
 HISTORY_KEPT = 32
-
-
-class Seen(NamedTuple):
-    """An input as evidence names it."""
-
-    topic: str
-    partition: int
-    offset: int
-    ts_available: int
-    sha256: bytes
 
 
 def seen_of(item: Arrival) -> Seen:
@@ -78,14 +69,18 @@ class Watched(ABC):
         self.inputs_count = 0
 
     def remember(self, seen: Seen, again: bool = False) -> None:
-        """Keep an input as possible evidence; one that comes ``again``, with another part, takes its own place."""
+        """Keep an input as possible evidence; one that comes ``again``, with another part, takes its own place.
+
+        Of too many the oldest goes of the topic that has most: many ticks do not push out the text beside them.
+        """
         if again:
             self.inputs = [one for one in self.inputs if one[:3] != seen[:3]]
             self.inputs_count -= 1
         self.inputs.append(seen)
         self.inputs_count += 1
         if len(self.inputs) > self.inputs_kept:
-            del self.inputs[0]
+            topics = [one.topic for one in self.inputs]
+            del self.inputs[topics.index(max(topics, key=topics.count))]
 
     @property
     @abstractmethod
@@ -106,9 +101,9 @@ class Watched(ABC):
         """Return what stood beside ``bar`` at ``now_ns``, by modality; ``model`` is the bundle."""
         return {}
 
-    def source(self, modality: str) -> Seen | None:
-        """Return the input that is kept of a modality, None where there is none."""
-        return None
+    def sources_of(self, weights: Mapping[str, float]) -> list[Seen]:
+        """Return the inputs that are kept of the modalities that have a share in a score."""
+        return []
 
 
 class Mortal(Watched):
@@ -206,9 +201,9 @@ class InstrumentState(Mortal):
             self.kept[modality] = embedding
             self.sources[modality] = source
 
-    def source(self, modality: str) -> Seen | None:
-        """Return the input that is kept of a modality, None where there is none."""
-        return self.sources.get(modality)
+    def sources_of(self, weights: Mapping[str, float]) -> list[Seen]:
+        """Return the inputs that are kept of the modalities that have a share in a score."""
+        return [self.sources[name] for name, share in weights.items() if share and name in self.sources]
 
     def first_time(self, document: int) -> bool:
         """Note a document; False where it was noted before."""

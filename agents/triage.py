@@ -6,7 +6,7 @@ the instrument, the account where it concerns one, the window and the decision c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from agents.state import HISTORY_KEPT, Bar, OpenEpisode, Scope, Watched, seen_of
 from agents.ticks import note
 from engines import episodes
 from engines.episodes import Episode, Transition
-from engines.tracks import Track
+from engines.tracks import Seen, Track
 from engines.typologies import TypologySpec
 from schemas.alerts import (
     Alert,
@@ -107,6 +107,30 @@ def _p_value(track: Track, transition: Transition) -> float | None:
     return float(track.p_value[transition.index])
 
 
+def _evidence(
+    kept: Watched, stands_on: Sequence[Seen], arrival: Arrival | None, window_start: int, available_at: int
+) -> list[Seen]:
+    """Return the inputs that an alert names, newest last.
+
+    Always what completed it and what it is known to stand on, which may be older than its window and than all that is
+    remembered in order; then of what is remembered of the window as many of the latest as there is room for.
+    """
+    named = {seen[:3]: seen for seen in stands_on}
+    must = {*named, *([seen_of(arrival)[:3]] if arrival else [])}
+    # Of what came with orders and ticks before a frame's last row, the moment may have been earlier than all.
+    latest = [
+        seen
+        for seen in kept.inputs
+        if seen[:3] in must
+        or (seen.ts_available >= window_start and (not kept.framed or seen.ts_available <= available_at))
+    ]
+    others = [seen for seen in latest if seen[:3] not in must]
+    left_out = others[: max(0, len(others) + len(must) - kept.inputs_kept)]
+    places = {seen[:3] for seen in latest}
+    older = [seen for place, seen in named.items() if place not in places]
+    return [*older, *(seen for seen in latest if seen not in left_out)] or kept.inputs[-1:]
+
+
 class _Judge:
     """What stands for all instruments, and the ladder's level of the moment."""
 
@@ -174,6 +198,7 @@ class _Judge:
                     Explanation() if transition.activity == "close" else track.explain(transition.index),
                     weights,
                     _p_value(track, transition),
+                    track.inputs(transition.index),
                 )
             )
         if not running.episode.firing:
@@ -225,23 +250,15 @@ class _Judge:
         explanation: Explanation,
         weights: Mapping[str, float],
         p_value: float | None = None,
+        stands_on: Sequence[Seen] = (),
     ) -> Alert:
         spec, concerns = self._spec(scope[0]), self._concerns(key, scope)
         subject = self._subject(key)
         if account := scope[1]:
             subject = msgspec.structs.replace(subject, account=account)
         running.history = [*running.history, (transition.ts, transition.score)][-HISTORY_KEPT:]
-        # Of what came with orders and ticks before a frame's last row, the moment may have been earlier than all.
-        own = seen_of(arrival)[:3] if arrival else None
-        inputs = [
-            seen
-            for seen in kept.inputs
-            if seen.ts_available >= running.window_start
-            and (not kept.framed or seen.ts_available <= available_at or seen[:3] == own)
-        ] or kept.inputs[-1:]
-        # What it stands on may be older than the window, and than all that is remembered in order.
-        older = [seen for name, share in weights.items() if share and (seen := kept.source(name)) is not None]
-        inputs = [*(seen for seen in older if seen not in inputs), *inputs]
+        stands_on = [*kept.sources_of(weights), *stands_on]
+        inputs = _evidence(kept, stands_on, arrival, running.window_start, available_at)
         return Alert(
             alert_id=identity(running.episode_id, transition.revision),
             episode_id=running.episode_id,

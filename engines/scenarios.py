@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from engines.rules import Scenario
+from engines.tracks import Seen
 from schemas.alerts import Explanation, RuleResult
 
 #: Falling scores that are remembered of one typology; the lowest of more are forgotten.
@@ -25,47 +26,63 @@ ACCOUNTS = 64
 
 
 class Moment(NamedTuple):
-    """A typology's score above 0 at a time (ns), of an account or ("") of the instrument as a whole."""
+    """A typology's score above 0 at a time (ns), of an account or ("") of the instrument as a whole.
+
+    ``inputs`` are those that it stands on.
+    """
 
     ts: int
     typology: str
     account: str
     score: float
     available: int = 0
+    inputs: tuple[Seen, ...] = ()
+
+
+class Step(NamedTuple):
+    """A score at a time (ns), and the inputs that it stands on."""
+
+    ts: int
+    score: float
+    inputs: tuple[Seen, ...] = ()
+
+
+#: There is none.
+NOTHING = Step(0, 0.0)
 
 
 class Peaks(msgspec.Struct):
-    """The scores of one instrument or account that may still be its highest: (ts ns, score), falling, by typology."""
+    """The scores of one instrument or account that may still be its highest, falling, by typology."""
 
     newest_ns: int = -(2**63)
-    steps: dict[str, list[tuple[int, float]]] = {}
+    steps: dict[str, list[Step]] = {}
 
-    def add(self, ts: int, typology: str, score: float) -> None:
+    def add(self, ts: int, typology: str, score: float, inputs: tuple[Seen, ...] = ()) -> None:
         """Take a score in."""
         self.newest_ns = max(self.newest_ns, ts)
         steps = self.steps.get(typology)
         if steps is None:
-            self.steps[typology] = [(ts, score)]
+            self.steps[typology] = [Step(ts, score, inputs)]
             return
-        while steps and steps[-1][1] <= score:
+        while steps and steps[-1].score <= score:
             steps.pop()
-        steps.append((max(ts, steps[-1][0]) if steps else ts, score))
+        steps.append(Step(max(ts, steps[-1].ts) if steps else ts, score, inputs))
         del steps[STEPS:]
 
     def forget(self, before_ns: int) -> None:
         """Let go of what is as old as ``before_ns``, or older."""
         for typology, steps in list(self.steps.items()):
-            while steps and steps[0][0] <= before_ns:
+            while steps and steps[0].ts <= before_ns:
                 del steps[0]
             if not steps:
                 del self.steps[typology]
 
-    def peak(self, typology: str, after_ns: int) -> float:
-        """Return the highest score of a typology after a time, 0 where there is none."""
-        for ts, score in self.steps.get(typology, ()):
-            if ts > after_ns:
-                return score
-        return 0.0
+    def peak(self, typology: str, after_ns: int) -> Step:
+        """Return the highest score of a typology after a time, `NOTHING` where there is none."""
+        for step in self.steps.get(typology, ()):
+            if step.ts > after_ns:
+                return step
+        return NOTHING
 
 
 #: What is kept of an instrument: its own under "", its accounts' under their names.
@@ -73,13 +90,17 @@ Kept = dict[str, Peaks]
 
 
 class Judged(NamedTuple):
-    """A scenario's score at a time (ns), for an account or (""), and the peaks that it is made of."""
+    """A scenario's score at a time (ns), for an account or (""), and the peaks that it is made of.
+
+    ``inputs`` are those that the peaks stand on, by typology.
+    """
 
     ts: int
     account: str
     score: float
     peaks: tuple[float, ...]
     available: int = 0
+    inputs: tuple[tuple[Seen, ...], ...] = ()
 
 
 def score(weights: Sequence[float], peaks: Sequence[float]) -> float:
@@ -104,19 +125,21 @@ def judge(scenarios: Sequence[Scenario], kept: Kept, moments: Sequence[Moment]) 
     weighed = [(s.within_ns, tuple(s.weights), tuple(s.weights.values())) for s in scenarios]
     longest_ns = max((s.within_ns for s in scenarios), default=0)
     found: list[list[Judged]] = [[] for _ in scenarios]
-    for ts, typology, account, value, available in moments:
+    for ts, typology, account, value, available, inputs in moments:
         own = kept.get(account)
         if own is None:
             own = kept[account] = Peaks()
-        own.add(ts, typology, value)
+        own.add(ts, typology, value, inputs)
         now_ns = own.newest_ns
         # What the instrument as a whole shows concerns each of its accounts.
         for of in (account,) if account else tuple(kept):
             for (within_ns, names, weights), said in zip(weighed, found, strict=True):
                 if typology in names:
-                    peaks = _peaks(kept, of, names, now_ns - within_ns)
-                    if peaks:
-                        said.append(Judged(now_ns, of, score(weights, peaks), peaks, available))
+                    found_of = _peaks(kept, of, names, now_ns - within_ns)
+                    if found_of:
+                        peaks = tuple([step.score for step in found_of])
+                        named = tuple([step.inputs for step in found_of])
+                        said.append(Judged(now_ns, of, score(weights, peaks), peaks, available, named))
         if len(kept) > ACCOUNTS + 1:
             del kept[min((one.newest_ns, name) for name, one in kept.items() if name)[1]]
     for account, one in list(kept.items()):
@@ -156,12 +179,13 @@ def _without(scenario: Scenario, judged: Judged, name: str) -> float:
     return left
 
 
-def _peaks(kept: Mapping[str, Peaks], account: str, names: Sequence[str], after_ns: int) -> tuple[float, ...]:
+def _peaks(kept: Mapping[str, Peaks], account: str, names: Sequence[str], after_ns: int) -> tuple[Step, ...]:
     """Return the peaks that count for an account, its own and the instrument's; none where it has none of its own."""
     own, whole = kept[account], kept.get("")
     peaks = tuple([own.peak(name, after_ns) for name in names])
-    if not any(peaks):
+    if not any(peak.score for peak in peaks):
         return ()
     if not account or whole is None:
         return peaks
-    return tuple([max(peak, whole.peak(name, after_ns)) for name, peak in zip(names, peaks, strict=True)])
+    both = ((peak, whole.peak(name, after_ns)) for name, peak in zip(names, peaks, strict=True))
+    return tuple([mine if mine.score >= other.score else other for mine, other in both])

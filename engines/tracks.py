@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,14 +12,24 @@ import numpy.typing as npt
 from schemas.alerts import Explanation
 
 
+class Seen(NamedTuple):
+    """An input as evidence names it."""
+
+    topic: str
+    partition: int
+    offset: int
+    ts_available: int
+    sha256: bytes
+
+
 class Track(msgspec.Struct, frozen=True, eq=False):
     """Scores of one head for one instrument, or for one ``account`` that trades in it, at consecutive moments.
 
     Arrays have shape (n,): ``ts_event`` and ``ts_available`` (int64 ns) of the tick, bar's end or text that completed
     the score, ``score`` (float64, calibrated, in [0, 1]), ``window_start`` (int64 ns) of the window it speaks of.
     ``explain(i)`` tells why moment i scored more than 0; where ``silent``, none did. ``weights(i)`` tells which
-    modalities the score stands on, shares that add up to 1. ``p_value`` (float64) is there where the score was made of
-    one.
+    modalities the score stands on, shares that add up to 1; ``inputs(i)`` are those that it stands on beside the one
+    that completed it, where they are known. ``p_value`` (float64) is there where the score was made of one.
     """
 
     head: str
@@ -28,6 +39,7 @@ class Track(msgspec.Struct, frozen=True, eq=False):
     window_start: npt.NDArray[np.int64]
     explain: Callable[[int], Explanation]
     weights: Callable[[int], Mapping[str, float]] = lambda _: {}
+    inputs: Callable[[int], Sequence[Seen]] = lambda _: ()
     silent: bool = False
     p_value: npt.NDArray[np.float64] | None = None
     account: str = ""

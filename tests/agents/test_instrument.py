@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from agents.flow import Arrival, Item
 from agents.instrument import Engines, instrument
-from agents.state import DOCUMENTS_KEPT, INPUTS_KEPT, InstrumentState, Seen
+from agents.state import DOCUMENTS_KEPT, INPUTS_KEPT, InstrumentState
 from engines.anomaly import AnomalyConfig
 from engines.bundle import Bundle
 from engines.fusion import FusionModel
 from engines.ticks import TickConfig, TickEngine
-from engines.tracks import Embedding
+from engines.tracks import Embedding, Seen
 from engines.typologies import TypologySpec
 from engines.typologies.pump_and_dump import PumpConfig
 from monitor.state import StateTable

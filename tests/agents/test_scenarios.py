@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from agents.flow import Item
-from agents.state import InstrumentState
+from agents.state import INPUTS_KEPT, InstrumentState
 from engines.instruments import Listing
 from engines.rules import Override, RuleFile, Scenario, When
 from schemas.alerts import Alert, digest
@@ -82,4 +82,24 @@ def test_what_is_remembered_is_kept_in_a_checkpoint() -> None:
     made = dataclasses.replace(engines(), rules=RULES)
     run(arrivals((), WORDS), state, made)
     kept = InstrumentState.unpack(state[KEY].pack())
-    assert kept.peaks[""].steps["adverse_text"] == [(WORDS[0][0].ts_event, pytest.approx(0.9))]
+    assert kept.peaks[""].steps == state[KEY].peaks[""].steps
+    (step,) = kept.peaks[""].steps["adverse_text"]
+    assert (step.ts, step.score, step.inputs) == (WORDS[0][0].ts_event, pytest.approx(0.9), (kept.inputs[-1],))
+
+
+def test_evidence_is_of_all_that_carry_it_however_much_came_since() -> None:
+    """Between the words and the pump lie 200 seconds of a frame each: more than is remembered in order."""
+    first = of(said(RULES, sizes=(1,)), "scenario_pump_with_words@7")[0]
+    named = [(one.topic, one.offset) for one in first.evidence.inputs]
+    assert named[0][0] == "news"
+    completed = max(offset for _, offset in named)
+    assert named[-1] == ("frames", completed)
+    # What came with the next message is remembered by then, and no evidence.
+    assert len(named) == len(set(named)) == INPUTS_KEPT - 1
+
+
+def test_many_ticks_do_not_push_out_the_text_beside_them() -> None:
+    state: dict[str, InstrumentState] = {}
+    run(arrivals(cut(pump()[:100], (1,)), [(news(60), 0.1)]), state)
+    topics = [seen.topic for seen in state[KEY].inputs]
+    assert topics == ["news"] + ["frames"] * (INPUTS_KEPT - 1)

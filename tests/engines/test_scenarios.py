@@ -83,7 +83,7 @@ def test_a_peak_is_the_highest_of_its_window(rows: list[tuple[int, float]]) -> N
     for ts, value in sorted(rows, key=lambda row: row[0]):
         peaks.add(ts, "a", value)
     for after in range(-1, 101):
-        assert peaks.peak("a", after) == max((value for ts, value in rows if ts > after), default=0.0)
+        assert peaks.peak("a", after).score == max((value for ts, value in rows if ts > after), default=0.0)
 
 
 def test_state_is_bounded() -> None:
