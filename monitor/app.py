@@ -143,7 +143,11 @@ async def serve(settings: Settings) -> None:
                 live=lambda: stuck(workers, pulse, interval_s=settings.checkpoint_interval_s),
                 ready=lambda: unready(workers, pulse),
                 expose=metrics.expose,
-                about=lambda: swaps.serving.about | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}},
+                about=lambda: (
+                    swaps.serving.about
+                    | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}}
+                    | {"rules": {w.stage.name: w.rules() for w in workers}}
+                ),
             ) as address:
                 background.append(vital("watching the clients", _watch(source, producer)))
                 background.append(vital("the broker's pulse", pulse.keep()))

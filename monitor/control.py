@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from engines.rule_text import RulesError
 from monitor import kafka
 from monitor.errors import StartupError
+from monitor.recordings import Recording
 from monitor.rulebook import Rulebook
 from monitor.rules import rules_of
 from monitor.settings import Settings
@@ -53,23 +54,28 @@ async def published(settings: Settings, consumer: AIOKafkaConsumer, start: int) 
     topic = kafka.full_name(settings.prefix, TOPIC)
     end = (await kafka.end_offsets(consumer, topic, [PARTITION]))[PARTITION]
     async for record in kafka.read_partition(consumer, topic, PARTITION, start, end):
-        if record.value is None:
-            continue
-        try:
-            yield Published(record.offset, control.decode(record.value))
-        except msgspec.DecodeError as error:
-            yield Published(record.offset, None, f"it is no record of the control topic ({error})")
+        if record.value is not None:
+            yield _published(record.offset, record.value)
 
 
-async def read(settings: Settings) -> list[Published]:
+def _published(offset: int, value: bytes) -> Published:
+    try:
+        return Published(offset, control.decode(value))
+    except msgspec.DecodeError as error:
+        return Published(offset, None, f"it is no record of the control topic ({error})")
+
+
+async def read(settings: Settings, *, required: bool = True) -> list[Published]:
     """Return all that stands in the control topic.
 
     Raises
     ------
     StartupError
-        There is no such topic, or no broker.
+        There is no such topic, unless it is not ``required``, or no broker.
     """
     if problems := await kafka.check_topics(settings, (TOPIC,)):
+        if not required:
+            return []
         raise StartupError(" ".join(problems))
     async with kafka.reader(settings) as consumer:
         return [found async for found in published(settings, consumer, 0)]
@@ -85,6 +91,37 @@ async def publish(settings: Settings, change: RuleChange) -> int:
         return int(sent.offset)
     finally:
         await producer.stop()
+
+
+def refusal(found: Published, texts: Mapping[str, str]) -> str:
+    """Return why what was published is no rules, "" where it is; ``texts`` are those of the versions before it."""
+    change = found.change
+    if change is None:
+        return found.reason
+    if texts.get(change.version, change.text) != change.text:
+        return f"version {change.version} was published with another text; publish it under a new version"
+    try:
+        if (version := rules_of(found.rules).version) != change.version:
+            return f"its text is of version {version}, not {change.version}; publish it with `tocsin rules publish`"
+    except RulesError as error:
+        return f"its text has mistakes: {error}"
+    return ""
+
+
+def judged(found: Iterable[Published]) -> Iterator[tuple[Published, str]]:
+    """Yield what was published, each with the reason why no worker follows it, "" where they do."""
+    texts: dict[str, str] = {}
+    for one in found:
+        reason = refusal(one, texts)
+        if not reason and one.change is not None:
+            texts[one.change.version] = one.change.text
+        yield one, reason
+
+
+def recorded(recording: Recording) -> Iterator[Published]:
+    """Yield what a recording's control topic holds."""
+    for message in recording.partition(TOPIC, PARTITION) if TOPIC in recording.topics else ():
+        yield _published(message.offset, message.value)
 
 
 class Follower:
@@ -122,7 +159,7 @@ class Follower:
                 await asyncio.sleep(EVERY_S)
 
     def _take(self, found: Published) -> None:
-        if reason := found.reason or self._refusal(found):
+        if reason := refusal(found, self._texts) or self._unfit(found):
             log.error("a change of rules is refused, those before stay in effect", offset=found.offset, reason=reason)
             return
         assert found.change is not None
@@ -132,17 +169,9 @@ class Follower:
         log.info("rules published", offset=found.offset, **{name: told[name] for name in told if name != "text"})
         self._changed()
 
-    def _refusal(self, found: Published) -> str:
-        change = found.change
-        assert change is not None
-        if self._texts.get(change.version, change.text) != change.text:
-            return f"version {change.version} was published with another text; publish it under a new version"
+    def _unfit(self, found: Published) -> str:
         try:
-            if (version := rules_of(found.rules).version) != change.version:
-                return f"its text is of version {version}, not {change.version}; publish it with `tocsin rules publish`"
             self._check(found.rules)
-        except RulesError as error:
-            return f"its text has mistakes: {error}"
         except ValueError as error:
             return f"it cannot be followed here: {error}"
         return ""

@@ -254,6 +254,11 @@ class Lane:
         return self._applied
 
     @property
+    def rules(self) -> Rules:
+        """The rules that are in effect here."""
+        return self._rules
+
+    @property
     def behind(self) -> bool:
         """Whether messages were applied that no checkpoint includes yet."""
         return self._ordinal > self._checkpoint_ordinal

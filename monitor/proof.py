@@ -21,13 +21,25 @@ from monitor.agreement import Difference, farthest, first_difference
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.recordings import Message, Recording
-from monitor.replay import Course, Log, Read, Replayed, accounts_of, alerts_on_broker, by_history, by_journal
+from monitor.replay import (
+    Course,
+    Log,
+    Read,
+    Replayed,
+    accounts_of,
+    alerts_on_broker,
+    by_history,
+    by_journal,
+    steps_of,
+    under,
+)
 from monitor.replay_run import Loaded, warm_up
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
 from monitor.stage import MARKET_SPECS, Stages
 from monitor.worker import Stage
 from schemas.alerts import Alert, AlertEvent, Input
+from schemas.journal import Rules
 from schemas.records import DeadLetter
 from schemas.topics import ACCOUNTS, MARKET_INPUTS
 
@@ -96,10 +108,36 @@ def _stages(alert: Alert, loaded: Loaded) -> list[Stage]:
     return [getattr(one, name) for one in (loaded.stages, *loaded.others)]
 
 
-def require_configuration(alert: Alert, loaded: Loaded) -> None:
-    """Raise `StartupError` where none of the stages is of the configuration that decided an alert."""
-    made, all_, stages = alert.provenance, (loaded.stages, *loaded.others), _stages(alert, loaded)
-    ruled = [stage.under(one.rulebook.base) for one, stage in zip(all_, stages, strict=True)]
+def _partition(alert: Alert) -> int:
+    """Return which partition of its stage raised an alert.
+
+    Raises
+    ------
+    StartupError
+        The alert names no input.
+    """
+    if not alert.evidence.inputs:
+        raise StartupError(f"Alert {alert.alert_id} names no input, so nobody knows which partition raised it.")
+    return alert.evidence.inputs[0].partition if raised_by(alert) == "instrument" else 0
+
+
+async def journalled(log: Log, loaded: Loaded, alert: Alert) -> list[Rules]:
+    """Return the rules that were in effect where an alert was raised, as the journal there holds them."""
+    (stage, *_), partition = _stages(alert, loaded), _partition(alert)
+    try:
+        steps = await steps_of(log, stage, partition)
+    except JournalMismatchError as error:
+        raise StartupError(
+            f"Alert {alert.alert_id} cannot be rebuilt from the beginning of partition {partition}, for retention has"
+            f" deleted a part of its journal ({error}): prove it from a recording."
+        ) from error
+    return [step for step in steps if isinstance(step, Rules)]
+
+
+def require_configuration(alert: Alert, loaded: Loaded, rules: Sequence[Rules]) -> None:
+    """Raise `StartupError` where none of the stages, under any of the rules, is of the configuration that decided."""
+    made, stages = alert.provenance, _stages(alert, loaded)
+    ruled = [under(stage, one) for stage in stages for one in dict.fromkeys(rules)]
     configs = [config for one in (*stages, *ruled) for config in one.configs or (one.decides.config,)]
     if made.config in configs:
         return
@@ -241,9 +279,7 @@ async def by_log(log: Log, loaded: Loaded, theirs: Alert, from_ns: int = 0) -> P
     alone = raised_by(theirs) == "instrument"
     inputs = theirs.evidence.inputs
     rebuilt = _Stopping(theirs, seen={(one.topic, one.partition, one.offset): "" for one in inputs})
-    if not inputs:
-        raise StartupError(f"Alert {theirs.alert_id} names no input, so nobody knows which partition raised it.")
-    partition = inputs[0].partition if alone else 0
+    partition = _partition(theirs)
     key = theirs.subject.instrument
 
     async def looked_at(topic: str, number: int) -> AsyncGenerator[Read, None]:

@@ -249,8 +249,7 @@ async def by_journal(
         async def opened(topic: str) -> AsyncGenerator[Read, None]:
             return await stack.enter_async_context(aclosing(log(topic, partition)))
 
-        written = await read_journal(_whole(stage.journal, await opened(stage.journal)), -1)
-        steps: Sequence[Step] = [step for entry in written for step in entry.steps]
+        steps: Sequence[Step] = await steps_of(log, stage, partition)
         if until_ns:
             steps = _until(steps, until_ns, await _last_before(log, stage.topics, partition, until_ns, wanted))
         stretches = _stretches(steps, stage, others)
@@ -295,6 +294,35 @@ async def by_journal(
         for deciding, stretch in stretches:
             await _drive(deciding, items(deciding, stretch), replayed, until_ns)
         return replayed
+
+
+async def steps_of(log: Log, stage: Stage, partition: int) -> list[Step]:
+    """Return all that the journal of a stage's partition says.
+
+    Raises
+    ------
+    JournalMismatchError
+        The journal has lost its beginning, or entries.
+    """
+    async with aclosing(log(stage.journal, partition)) as journal:
+        return [step for entry in await read_journal(_whole(stage.journal, journal), -1) for step in entry.steps]
+
+
+def under(stage: Stage, rules: Rules) -> Stage:
+    """Return a stage as it decides under rules that were in effect.
+
+    Raises
+    ------
+    StartupError
+        They cannot be followed here.
+    """
+    try:
+        return stage.under(rules)
+    except ValueError as error:
+        raise StartupError(
+            f"Rules that were in effect in the {stage.name} stage cannot be followed here ({error}): set labels as they"
+            " were, or use the version that made the alerts."
+        ) from error
 
 
 async def _whole(topic: str, journal: AsyncIterator[Read]) -> AsyncIterator[tuple[int, bytes]]:
@@ -360,7 +388,7 @@ def _stretches(steps: Iterable[Step], stage: Stage, others: Sequence[Stage]) -> 
             f"The journal of the {stage.name} stage says that bundle {', '.join(missing)} decided part of it, given is"
             f" {', '.join(sorted(known))}: name the folder of each bundle by a --bundle of its own."
         )
-    return [(known[bundle].under(rules), found) for bundle, rules, found in cut]
+    return [(under(known[bundle], rules), found) for bundle, rules, found in cut]
 
 
 class Partitioned(Protocol):

@@ -14,16 +14,19 @@ from pathlib import Path
 import msgspec
 
 from engines.lineage import knows
+from monitor import control
 from monitor.errors import StartupError
 from monitor.recording_format import code_version
 from monitor.recordings import Recording
 from monitor.replay import Beat, Course, Log, Replayed, Sink, accounts_of, breathe, by_history, by_journal
 from monitor.replay_format import Counts, Metric, Origin, Told
 from monitor.replay_range import Range, span_of
+from monitor.rules import rules_of
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
 from schemas.alerts import Alert, digest
+from schemas.journal import Rules
 from schemas.topics import MARKET
 
 #: Texts, charts and sounds under way at a time: enough for batches of texts of one length to fill.
@@ -48,8 +51,30 @@ def brought(settings: Settings, recording: Recording | None) -> Settings:
     return settings.model_copy(update=files)
 
 
-def load(settings: Settings, others: Sequence[Path] = ()) -> Loaded:
-    """Return the stages for a replay, and those of ``others``, bundles that decided a part of it."""
+async def published(settings: Settings, recording: Recording | None) -> list[Rules]:
+    """Return the rules that a recording's control topic holds, or (None) the broker's; none where settings name some.
+
+    What workers refused is not among them.
+    """
+    if settings.rules is not None:
+        return []
+    there = control.recorded(recording) if recording is not None else await control.read(settings, required=False)
+    return [one.rules for one, reason in control.judged(there) if not reason]
+
+
+def load(settings: Settings, others: Sequence[Path] = (), rules: Sequence[Rules] = ()) -> Loaded:
+    """Return the stages for a replay, and those of ``others``, bundles that decided a part of it.
+
+    Parameters
+    ----------
+    rules
+        What was published: in effect from their times on where history is replayed; a journal says itself what was.
+
+    Raises
+    ------
+    StartupError
+        What stages are made of cannot be read, or rules that were published cannot be followed here.
+    """
     set_aside: Counter[str] = Counter()
     shed: Counter[str] = Counter()
 
@@ -61,6 +86,16 @@ def load(settings: Settings, others: Sequence[Path] = ()) -> Loaded:
         return load_stages(of_bundle, set_aside.update, skipped=skipped, mode="replay", before=before)
 
     first = stages(settings.bundle, None)
+    for one in rules:
+        try:
+            for stage in first:
+                stage.under(one)
+        except ValueError as error:
+            raise StartupError(
+                f"Rules of version {rules_of(one).version}, which were published, cannot be followed here ({error}):"
+                " name what they need as the daemon has it, or other rules by --rules."
+            ) from error
+        first.rulebook.add(one)
     return Loaded(first, [stages(other, first) for other in others], set_aside, shed)
 
 

@@ -14,7 +14,7 @@ from monitor.replay import Replayed, Sink, breathe, market_of, recorded
 from monitor.replay_format import Origin
 from monitor.replay_output import Replay
 from monitor.replay_range import Range, offsets_of
-from monitor.replay_run import Watch, brought, history, journals, load, marked, metrics
+from monitor.replay_run import Watch, brought, history, journals, load, marked, metrics, published
 from monitor.replay_writer import ReplayWriter
 from monitor.settings import Settings
 from monitor.stage import Stages
@@ -51,7 +51,8 @@ def rerun(
         ``out`` exists.
     """
     told = whole.manifest
-    watch, loaded = Watch(), load(brought(settings, recording), others)
+    watch, rules = Watch(), asyncio.run(published(settings, recording))
+    loaded = load(brought(settings, recording), others, rules)
     about = loaded.stages.about
     for name, now, then in (("bundle", about["bundle"], told.bundle), ("configuration", about["config"], told.config)):
         if now != then:

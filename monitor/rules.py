@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
+
 from engines.instruments import SymbolMaster
 from engines.library import library
 from engines.rule_text import RulesError, duration, read, written
@@ -59,6 +61,33 @@ def rules_of(told: Rules) -> RuleFile:
         This release cannot read them.
     """
     return read(told.text) if told.text else NONE
+
+
+class InEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules as /readyz and `tocsin rules show` tell of them.
+
+    ``digest`` is the one that alert ids hash; ``since`` is event time, "" from the beginning.
+    """
+
+    version: str
+    digest: str
+    since: str
+
+
+def in_effect(told: Rules) -> InEffect:
+    """Return what is told of rules that a journal or the control topic holds.
+
+    Example
+    -------
+    >>> in_effect(Rules(12_000_000_000, 0, "version: a")).since
+    '1970-01-01T00:00:12Z'
+    """
+    rules, since_ns = rules_of(told), told.effective_ns
+    return InEffect(
+        version=rules.version,
+        digest=rules.digest if told.text else "",
+        since=clock(since_ns, "%Y-%m-%dT%H:%M:%SZ") if since_ns else "",
+    )
 
 
 def mistakes(path: Path, error: RulesError) -> list[str]:

@@ -39,7 +39,7 @@ from monitor.recording_writer import DAY_NS, day_of
 from monitor.recordings import Damaged, Recording
 from monitor.replay import Course, Replayed, accounts_of, instruments, market_of
 from monitor.replay_range import Range, span_of
-from monitor.replay_run import Loaded, brought, load
+from monitor.replay_run import Loaded, brought, load, published
 from monitor.replay_writer import Pieces, ReplayWriter
 from monitor.settings import Settings
 from monitor.state import State, StateTable
@@ -248,7 +248,8 @@ def _opened(job: Job) -> tuple[Recording, Loaded]:
                 f"{job.recording} has the digest {recording.digest[:12]}… at a worker and {job.digest[:12]}… here:"
                 " name a place that all workers share."
             )
-        loaded = load(brought(job.settings, recording))
+        rules = asyncio.run(published(job.settings, recording))
+        loaded = load(brought(job.settings, recording), rules=rules)
         if (decides := _decides(loaded)) != job.decides:
             raise StartupError(
                 f"Bundle {decides.bundle} decides by {decides.config[:12]}… at a worker, {job.decides.bundle} by"

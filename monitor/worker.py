@@ -31,6 +31,7 @@ from monitor.lane import Agent, Lane, LaneConfig
 from monitor.metrics import Metrics
 from monitor.outbox import Outbox, source_of, sources_of
 from monitor.rulebook import Rulebook
+from monitor.rules import InEffect, in_effect
 from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.state import State
@@ -278,6 +279,10 @@ class Worker:
             start()
         found.ready = lambda: started is None or started.done()
         found.embedding, found.drop = start, drop
+
+    def rules(self) -> dict[int, InEffect]:
+        """Return which rules are in effect, by partition."""
+        return {partition: in_effect(lane.rules) for partition, lane in sorted(self.lanes.items())}
 
     def wake(self) -> None:
         """Have every lane look at the rulebook again."""

@@ -182,7 +182,7 @@ def replay(
                 raise StartupError("--check-lookahead needs history: name a recording, or say --history.")
             from monitor.commands.replay_checks import look_ahead
 
-            look_ahead(settings, recording, wanted, cuts, seed)
+            look_ahead(settings, recording, wanted, cuts, seed, on_broker=source is None)
             return
         journals = recording is None or (not by_history and "journal" in recording.topics)
         if not journals and bundles[1:]:

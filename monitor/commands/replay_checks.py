@@ -13,13 +13,22 @@ from monitor.agreement import TOLERANCE
 from monitor.commands.replay_job import captured, progress
 from monitor.errors import StartupError
 from monitor.lookahead import check
-from monitor.proof import Proof, by_log, by_recording, chosen, of_recording, on_broker, require_configuration
+from monitor.proof import (
+    Proof,
+    by_log,
+    by_recording,
+    chosen,
+    journalled,
+    of_recording,
+    on_broker,
+    require_configuration,
+)
 from monitor.recordings import Damaged, Message, Recording
 from monitor.render import clock
 from monitor.replay import broker, recorded
 from monitor.replay_output import Replay, is_replay
 from monitor.replay_range import Range, require_some, span_of
-from monitor.replay_run import brought, load
+from monitor.replay_run import brought, load, published
 from monitor.settings import Settings
 
 
@@ -71,20 +80,28 @@ def _proved(settings: Settings, source: str | None, alert_id: str, others: Seque
     with ExitStack() as stack:
         if recording is not None:
             require_some(recording, Range(), recording.path)
-        elif by_history:
+        rules = asyncio.run(published(settings, recording))
+        if recording is None and by_history:
             recording = stack.enter_context(captured(settings, Range()))
         stack.enter_context(progress("rebuilding"))
-        loaded = load(brought(settings, recording), others)
-        require_configuration(theirs, loaded)
+        loaded = load(brought(settings, recording), others, rules)
         if recording is not None and by_history:
+            require_configuration(theirs, loaded, loaded.stages.rulebook.known)
             return asyncio.run(by_recording(recording, loaded.stages, theirs, start_ns, from_ns, level))
         log = broker(settings) if recording is None else recorded(recording)
+        require_configuration(theirs, loaded, asyncio.run(journalled(log, loaded, theirs)))
         return asyncio.run(by_log(log, loaded, theirs, from_ns))
 
 
-def look_ahead(settings: Settings, recording: Recording, wanted: Range, cuts: int, seed: int) -> None:
-    """Scramble what follows several moments of a recording, and print whether anything before them changed."""
-    stages = load(brought(settings, recording)).stages
+def look_ahead(
+    settings: Settings, recording: Recording, wanted: Range, cuts: int, seed: int, *, on_broker: bool
+) -> None:
+    """Scramble what follows several moments of a recording, and print whether anything before them changed.
+
+    ``on_broker`` says that the recording is a copy of what is there.
+    """
+    rules = asyncio.run(published(settings, None if on_broker else recording))
+    stages = load(brought(settings, recording), rules=rules).stages
     topics = (*stages.instrument.topics, *(() if wanted.instruments else stages.account.topics))
     first_ns, last_ns = span_of(recording, topics)
     begin_ns, end_ns = max(first_ns, wanted.start_ns), min(last_ns + 1, wanted.to_ns or last_ns + 1)

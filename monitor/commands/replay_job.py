@@ -36,6 +36,7 @@ from monitor.replay_run import (
     load,
     marked,
     metrics,
+    published,
 )
 from monitor.replay_writer import ReplayWriter
 from monitor.republish import Republisher, republishing
@@ -114,7 +115,8 @@ class Job:
     async def run(self) -> bool:
         """Replay, write, print; False where the alerts that are there are others."""
         watch = Watch()
-        loaded = load(brought(self.settings, self.recording), self.others)
+        rules = await published(self.settings, self.recording if self.source else None)
+        loaded = load(brought(self.settings, self.recording), self.others, rules)
         stamps = self._stamps(loaded)
         async with AsyncExitStack() as stack:
             sinks: list[Sink] = []

@@ -186,38 +186,46 @@ def show(
 ) -> None:
     """List the rules that were published, and which are in effect for events of now; print those of a version.
 
-    Rules that a worker was started with (TOCSIN_RULES) are in effect before the first of these.
+    Rules that workers are started with (TOCSIN_RULES) are in effect before the first of these, and are listed where
+    this environment names them. A worker that has not come to now may still follow earlier ones: its `/readyz` names
+    version, digest and time of those in effect in each of its partitions, as they stand here.
 
     Example: `tocsin rules show`
     """
     from rich.console import Console
     from rich.table import Table
 
-    from monitor.control import read
+    from monitor.control import judged, read
     from monitor.render import clock, plain
     from monitor.rulebook import Rulebook
+    from monitor.rules import in_effect, load_rules
 
-    found = [one for one in asyncio.run(read(load(bootstrap=bootstrap, prefix=prefix))) if one.change is not None]
+    settings = load(bootstrap=bootstrap, prefix=prefix)
+    there = list(judged(asyncio.run(read(settings))))
+    found = [one for one, reason in there if not reason]
     if version is not None:
         texts = {one.change.version: one.change.text for one in found if one.change is not None}
         if version not in texts:
             raise StartupError(f"version: expected one of {', '.join(texts) or 'none'}, found {version!r}.")
         typer.echo(texts[version], nl=False)
         return
-    book, now_ns = Rulebook(), time.time_ns()
+    book, now_ns = Rulebook(load_rules(settings.rules)), time.time_ns()
     for one in found:
         book.add(one.rules)
-    serves = book.at(now_ns).offset
-    table = Table("", "version", "in effect from (UTC)", "author", "reason", "published", box=None, pad_edge=False)
-    for one in found:
-        change = one.change
-        assert change is not None
-        later = change.effective_ns > now_ns
-        mark = "[green]in effect" if one.offset == serves else "[yellow]to come" if later else "[dim]over"
-        times = clock(change.effective_ns), clock(change.published_ns)
-        table.add_row(mark, plain(change.version), times[0], plain(change.author), plain(change.reason), times[1])
+    serves = book.at(now_ns)
+    about = {one.rules: one.change for one in found if one.change is not None}
+    table = Table("", "version", "since (event time)", "digest", "author", "reason", "published", box=None)
+    for rules in (*((book.base,) if book.base.text else ()), *about):
+        other = "[yellow]to come" if rules.effective_ns > now_ns else "[dim]over"
+        mark = "[green]in effect" if rules == serves else other
+        told, change = in_effect(rules), about.get(rules)
+        who = (change.author, change.reason, clock(change.published_ns)) if change else ("", "TOCSIN_RULES", "")
+        table.add_row(mark, *map(plain, (told.version, told.since or "the beginning", told.digest, *who)))
     console = Console(soft_wrap=True)
-    console.print(table if found else "none were published")
+    console.print(table if table.row_count else "none were published")
+    for one, reason in there:
+        if reason:
+            console.print("[red]✗[/]", plain(f"what stands at offset {one.offset} is refused: {reason}"))
 
 
 def _typology(rules: RuleFile, name: str) -> Table:

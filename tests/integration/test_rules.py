@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from monitor.cli import app
 from monitor.control import change_of, publish
 from monitor.render import clock
 from monitor.replay import alerts_on_broker
+from monitor.replay_output import Replay
 from monitor.settings import Settings
 from schemas.alerts import Alert
 from tests.integration.daemon import Feed, Watch, Worker, account, day, until
@@ -34,12 +36,16 @@ scenarios:
 """
 
 
-def rules(settings: Settings, *arguments: str) -> tuple[int, str]:
+def called(settings: Settings, *arguments: str) -> tuple[int, str]:
     where = {"TOCSIN_BOOTSTRAP": settings.bootstrap, "TOCSIN_PREFIX": settings.prefix, "COLUMNS": "200"}
-    result = CliRunner(env=where).invoke(app, ["rules", *arguments])
+    result = CliRunner(env=where).invoke(app, [*arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output
+
+
+def rules(settings: Settings, *arguments: str) -> tuple[int, str]:
+    return called(settings, "rules", *arguments)
 
 
 def iso(ns: int) -> str:
@@ -81,6 +87,12 @@ def test_rules_take_effect_while_the_daemon_works_and_a_killed_worker_goes_on_wi
         code, listed = rules(settings, "show")
         assert (code, "in effect" in listed, "a test" in listed) == (0, True, True)
         assert rules(settings, "show", "second") == (0, path.read_text())
+        told = json.loads(worker.get("/readyz")[1])["rules"]
+        assert set(told) == {"instrument", "account", "market"}
+        followed = [one for one in told["instrument"].values() if one["version"] == "second"]
+        assert followed
+        assert all(one["since"] == iso(effective_ns) for one in followed)
+        assert all(part in listed for part in followed[0].values())
         assert worker.drain() == 0
     # The journal's replay says the same: rules are in it.
     account(settings).check(messages=len(part), alerts=3)
@@ -94,6 +106,14 @@ def test_rules_take_effect_while_the_daemon_works_and_a_killed_worker_goes_on_wi
     scenarios = [a for a in found if a.finding.typology == "scenario_moves_and_words@second"]
     assert scenarios
     assert all(a.times.available_at >= effective_ns for a in scenarios)
+
+    # Proved and replayed with no rules of one's own: the journal and the control topic hold them.
+    code, proof = called(settings, "replay", "--alert", scenarios[0].alert_id)
+    assert (code, "MATCH: scenario_moves_and_words@second create" in proof) == (0, True), proof
+    code, replayed = called(settings, "replay", "--history", "--out", str(tmp_path / "history"))
+    assert code == 0, replayed
+    history = Replay.open(tmp_path / "history").alerts()
+    assert scenarios[0].finding.typology in {a.finding.typology for a in history}
 
 
 def test_what_is_no_rules_is_refused_by_the_daemon_too(

@@ -119,18 +119,18 @@ def test_who_made_it_on_what_is_said_and_is_no_difference() -> None:
 
 def test_an_alert_of_another_configuration_is_told_with_what_is_needed() -> None:
     alert, loaded = alerts()[0], Loaded(stages())
-    require_configuration(alert, loaded)
+    require_configuration(alert, loaded, ())
     with pytest.raises(StartupError, match=r"decided by bundle other .*: name the folder of that bundle by --bundle"):
-        require_configuration(changed(alert, "provenance", config="c", bundle="other"), loaded)
+        require_configuration(changed(alert, "provenance", config="c", bundle="other"), loaded, ())
     with pytest.raises(StartupError, match=r"decided by configuration c of version 7, here is .*--config FILE"):
-        require_configuration(changed(alert, "provenance", config="c", code_version="7"), loaded)
+        require_configuration(changed(alert, "provenance", config="c", code_version="7"), loaded, ())
     with pytest.raises(StartupError) as told:
-        require_configuration(changed(alert, "provenance", config="c"), loaded)
+        require_configuration(changed(alert, "provenance", config="c"), loaded, ())
     assert str(told.value).count(alert.provenance.config) == 1
     other = dataclasses.replace(
         stages(), instrument=dataclasses.replace(stages().instrument, decides=Decides("other", "x"), configs=("c",))
     )
-    require_configuration(changed(alert, "provenance", config="c", bundle="other"), Loaded(stages(), [other]))
+    require_configuration(changed(alert, "provenance", config="c", bundle="other"), Loaded(stages(), [other]), ())
 
 
 def test_an_alert_is_named_by_the_beginning_of_its_id() -> None:

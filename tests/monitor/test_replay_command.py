@@ -19,8 +19,10 @@ from engines.text import TextEncoder
 from monitor.agreement import TOLERANCE, alike, farthest
 from monitor.cli import app
 from monitor.recording_writer import RecordingWriter
-from monitor.recordings import Recording
+from monitor.recordings import Message, Recording
 from monitor.replay_output import Replay
+from schemas import control
+from schemas.control import RuleChange
 from tests.golden.day import RECORDING
 
 STRETCH = ["--from", "2025-03-03T14:45", "--to", "2025-03-03T15:05", "--warm-up", "10m"]
@@ -156,3 +158,40 @@ def test_a_damaged_recording_is_used_when_that_is_said_and_the_result_shows_it(t
     )
     assert all(f"Note: {stamp}" in told for stamp in (changed, left_out))
     assert "news" not in Replay.open(out).manifest.counts.messages
+
+
+RULES = """
+version: "7"
+typologies: {pump_and_dump: {severity: info}}
+scenarios: [{name: moves, title: Moves, weights: {market_anomaly: 0.9, pump_and_dump: 0.9}, open: 0.4}]
+"""
+
+
+def test_published_rules_are_in_effect_where_history_is_replayed_and_alerts_under_them_are_proved(
+    tmp_path: Path,
+) -> None:
+    whole = Recording.open(RECORDING)
+    at_ns = next(m.ts_available for m in whole.messages() if m.ts_available) // 10**9 * 10**9 + 1_800 * 10**9
+    told = [
+        RuleChange(version="7", effective_ns=at_ns, published_ns=at_ns, author="a", reason="b", text=RULES),
+        RuleChange(version="7", effective_ns=at_ns + 1, published_ns=at_ns, author="a", reason="b", text="version: 8"),
+    ]
+    with RecordingWriter(tmp_path / "day", source="a test") as writer:
+        for number, change in enumerate(told):
+            value = control.encode(change)
+            writer.append(Message("control", b"rules/7", value, at_ns, at_ns, at_ns // 10**6, offset=number))
+        for message in whole.messages():
+            writer.append(message)
+    call(str(tmp_path / "day"), "--level", "rules", "--out", str(tmp_path / "out"))
+    alerts = Replay.open(tmp_path / "out").alerts()
+    scenarios = [alert for alert in alerts if alert.finding.typology == "scenario_moves@7"]
+    assert scenarios
+    assert all(alert.times.available_at >= at_ns for alert in scenarios)
+    proof = call(str(tmp_path / "out"), "--alert", scenarios[0].alert_id).stdout
+    assert proof.startswith("MATCH: scenario_moves@7 create of")
+    # Rules of one's own are asked alone.
+    (tmp_path / "own.yaml").write_text("version: own")
+    call(str(tmp_path / "day"), "--level", "rules", "--rules", str(tmp_path / "own.yaml"), "--out", str(tmp_path / "b"))
+    other = Replay.open(tmp_path / "b").alerts()
+    assert other
+    assert not [alert for alert in other if alert.finding.typology.startswith("scenario")]
