@@ -27,9 +27,9 @@ SPECS: dict[str, TypologySpec] = {**OF_TRANSFERS, **OF_STATEMENTS}
 class Engines:
     """What the agents are closed over.
 
-    ``specs`` maps a track's head to its typology, ``provenances`` to what its alerts name where something else decides
-    on it than on all others; ``count`` takes what could not be judged, by reason. An account is forgotten ``forget_ns``
-    after it was last heard of (0: never).
+    ``specs`` maps a track's head to its typology, in effect ``since_ns``, ``provenances`` to what its alerts name where
+    something else decides on it than on all others; ``count`` takes what could not be judged, by reason. An account is
+    forgotten ``forget_ns`` after it was last heard of (0: never).
     """
 
     transfers: TransferEngine
@@ -40,6 +40,7 @@ class Engines:
     provenances: Mapping[str, Provenance]
     count: Callable[[dict[str, int]], None]
     forget_ns: int = 0
+    since_ns: int = 0
 
 
 def accounts(
@@ -56,6 +57,7 @@ def accounts(
         subject=engines.subject,
         provenance=engines.provenance,
         provenances=engines.provenances,
+        since_ns=engines.since_ns,
     )
 
 

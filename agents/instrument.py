@@ -93,6 +93,7 @@ def instrument(
             head: msgspec.structs.replace(engines.provenance, config=config) for head, config in engines.configs.items()
         },
         made=engines.made,
+        since_ns=rules.effective_ns,
     )
     return openings(judged)
 

@@ -10,7 +10,7 @@ import numpy as np
 from agents.flow import Arrival, Item, Scored, first_clock
 from agents.state import MarketState, seen_of
 from agents.triage import triage
-from engines.rules import NONE, RuleFile, overridden
+from engines.rules import NONE, RuleFile
 from engines.tracks import Track
 from engines.typologies import TypologySpec, market_wide
 from engines.typologies.market_wide import Crowd, CrowdConfig
@@ -34,17 +34,14 @@ def market(
 ) -> AsyncIterator[Item | Alert]:
     """Crowds of openings, then triage; where the rules silence what crowds are judged by, crowds are kept alone."""
     crowded = crowds(arrivals, state, config=config)
-    if any(spec.name in rules.silent for spec in specs.values()):
-        crowded = unscored(crowded)
-    ruled = {head: overridden(spec, rules) for head, spec in specs.items() if spec.name not in rules.silent}
-    return triage(crowded, state, specs=ruled, subject=subject, provenance=provenance)
-
-
-async def unscored(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    """Let all pass but tracks."""
-    async for item in items:
-        if not isinstance(item, Scored):
-            yield item
+    return triage(
+        crowded,
+        state,
+        specs=rules.heard(specs),
+        subject=subject,
+        provenance=provenance,
+        since_ns=rules.effective_ns,
+    )
 
 
 async def crowds(

@@ -24,7 +24,9 @@ async def orders(
     engine: OrderEngine,
     count: Callable[[dict[str, int]], None],
 ) -> AsyncIterator[Item]:
-    """Apply order frames, news and the passing of time; rows that could not be used go to ``count``, by reason.
+    """Apply order frames, news and the passing of time; events that could not be used go to ``count``, by reason.
+
+    What the engine could not use of ticks has been counted with them.
 
     An instrument's orders are watched from its first order event on, with its ticks and its news. These are rules that
     ask no model: they run at every level of the ladder.
@@ -42,6 +44,9 @@ async def orders(
             watched, update = kept.orders, OrderUpdate()
             if isinstance(value, OrderFrame):
                 update = engine.apply(watched, value)
+                kept.lack(update.counts)
+                if update.counts:
+                    count(update.counts)
             elif isinstance(value, Frame):
                 update = _observed(engine, watched, value)
             elif isinstance(value, News) and not known:
@@ -50,8 +55,6 @@ async def orders(
                 continue
             state[item.key] = kept
             note(deadlines, item.key, watched.deadline_ns)
-            if update.counts:
-                count(update.counts)
             for track in update.tracks:
                 yield Scored(item.key, track, item)
         elif isinstance(item, Clock):

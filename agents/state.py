@@ -18,13 +18,15 @@ from engines.state import TickState
 from engines.statements import Rating
 from engines.tracks import Embedding, Seen
 from engines.typologies.market_wide import Crowd
-from schemas.alerts import Modality
+from schemas.alerts import Missing, Modality
 
 #: Inputs that an alert can name as evidence; older ones are counted.
 INPUTS_KEPT = 16
 #: Documents whose ids are remembered, so that one that was sent twice is heard once.
 DOCUMENTS_KEPT = 256
 HISTORY_KEPT = 32
+#: How reasons begin by which the order engine counts what a typology could not judge: "no_account: spoofing".
+LACKS = "no_"
 
 
 def seen_of(item: Arrival) -> Seen:
@@ -93,6 +95,11 @@ class Watched(ABC):
         """How much came too late."""
 
     @property
+    def missing(self) -> list[Missing]:
+        """Which fields were missing, of how much, and for whom."""
+        return []
+
+    @property
     def newest_bar(self) -> Bar:
         """The last closed bar."""
         return Bar(0, 0, 0.0)
@@ -129,11 +136,13 @@ class InstrumentState(Mortal):
     """One instrument: its ticks, the embeddings kept by modality and their inputs, its episodes, its latest inputs.
 
     ``bar`` holds the features of the last closed bar (float32, little-endian), empty before the first; ``orders`` is
-    there from the first order event on.
+    there from the first order event on. ``unjudged`` counts order events that a typology could not judge for want of a
+    field, by "no_FIELD: TYPOLOGY".
     """
 
     __slots__ = (
         *("bar", "bar_anomaly", "bar_end", "documents", "kept", "orders", "peaks", "signals", "sources", "ticks"),
+        "unjudged",
     )
     framed = True
 
@@ -149,6 +158,7 @@ class InstrumentState(Mortal):
         self.signals = SignalState()
         self.orders: OrderState | None = None
         self.peaks: Peaks = {}
+        self.unjudged: dict[str, int] = {}
 
     @property
     def deadlines_ns(self) -> tuple[int, int]:
@@ -174,6 +184,24 @@ class InstrumentState(Mortal):
     def late(self) -> int:
         """How many ticks came after their bar had closed."""
         return self.ticks.late
+
+    def lack(self, counts: Mapping[str, int]) -> None:
+        """Add what the order engine could not judge."""
+        for reason, events in counts.items():
+            if reason.startswith(LACKS) and ": " in reason:
+                self.unjudged[reason] = self.unjudged.get(reason, 0) + events
+
+    @property
+    def missing(self) -> list[Missing]:
+        """Which fields order events lacked, of how many, and the typologies that could not judge those."""
+        fields: dict[str, list[tuple[int, str]]] = {}
+        for reason, events in sorted(self.unjudged.items()):
+            field, _, typology = reason.removeprefix(LACKS).partition(": ")
+            fields.setdefault(field, []).append((events, typology))
+        return [
+            Missing(field=field, events=max(found)[0], typologies=[name for _, name in found])
+            for field, found in fields.items()
+        ]
 
     @property
     def newest_bar(self) -> Bar:
@@ -233,6 +261,7 @@ class InstrumentState(Mortal):
                 self.orders.pack() if self.orders else b"",
                 [(*scope, running) for scope, running in self.episodes.items() if scope[1]],
                 self.peaks,
+                self.unjudged,
             )
         )
 
@@ -255,6 +284,7 @@ class InstrumentState(Mortal):
         state.bar, state.bar_end, state.bar_anomaly = packed.bar, packed.bar_end, packed.bar_anomaly
         state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
         state.signals, state.sources, state.peaks = packed.signals, packed.sources, packed.peaks
+        state.unjudged = packed.unjudged
         return state
 
 
@@ -380,6 +410,7 @@ class _Packed(msgspec.Struct, array_like=True):
     orders: bytes = b""  # nor this
     accounts: list[tuple[str, str, OpenEpisode]] = []  # nor this: head, account and episode
     peaks: Peaks = msgspec.field(default_factory=dict)  # nor this
+    unjudged: dict[str, int] = msgspec.field(default_factory=dict)  # nor this
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 
+import numpy as np
+
 from agents.flow import Arrival, Item, Lapsed, Scored, Ticked, first_clock
 from agents.state import InstrumentState, seen_of
 from engines.ticks import TickEngine
 from schemas.frames import Frame
 from schemas.journal import Clock
+from schemas.order_frames import AnyFrame
 
 
 async def ticks(
@@ -18,7 +21,7 @@ async def ticks(
     engine: TickEngine,
     count: Callable[[dict[str, int]], None],
 ) -> AsyncIterator[Item]:
-    """Apply frames and the passing of time; what cleaning set aside goes to ``count``.
+    """Apply frames and the passing of time; what cleaning set aside goes to ``count``, and whose clock is ahead.
 
     Every arrival is kept as possible evidence of its instrument, whatever it is, and passed on.
     """
@@ -28,6 +31,8 @@ async def ticks(
             kept = state.get(item.key) or InstrumentState(engine.new_state())
             kept.remember(seen_of(item), again=item.again)
             state[item.key] = kept
+            if isinstance(item.value, AnyFrame):
+                _count_ahead(item.key, item.value, count)
             yield item  # only now: a first text finds its state, and is evidence of its own alert
             if isinstance(item.value, Frame):
                 update = engine.apply(kept.ticks, item.value)
@@ -51,6 +56,13 @@ async def ticks(
                     yield Lapsed(tuple(map(Ticked, keys, updates)))
         else:
             yield item
+
+
+def _count_ahead(key: str, frame: AnyFrame, count: Callable[[dict[str, int]], None]) -> None:
+    """Count, by venue, the rows that claim to have happened after they were known."""
+    if ahead := int(np.count_nonzero(frame.ts_event > frame.ts_available)):
+        _, _, venue = key.rpartition(".") if "." in key else ("", "", "no venue")
+        count({f"clock_ahead: {venue}": ahead})
 
 
 def moments(deadlines: Mapping[str, int], now_ns: int) -> Iterator[int]:

@@ -50,8 +50,11 @@ async def triage(
     provenance: Provenance,
     provenances: Mapping[str, Provenance] = MappingProxyType({}),
     made: Callable[[Provenance], Provenance] = lambda told: told,
+    since_ns: int = 0,
 ) -> AsyncIterator[Item | Alert]:
     """Open, update and close episodes; one that nothing judges any more closes with the first clock.
+
+    Tracks of heads without a typology are passed over.
 
     Parameters
     ----------
@@ -61,8 +64,10 @@ async def triage(
         A head → what its alerts name in the place of ``provenance``, where something else decides on it.
     made
         Brings a provenance up to date for an alert: another back end may serve by then.
+    since_ns
+        When the typologies took effect: what only they let the clock close was not known before.
     """
-    judge = _Judge(specs, subject, provenance, provenances, made)
+    judge = _Judge(specs, subject, provenance, provenances, made, since_ns)
     for kept in state.values():
         judge.take_over(kept)
     due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
@@ -88,7 +93,7 @@ async def triage(
         elif isinstance(item, Clock):
             for key in [key for key, at in due.items() if at <= item.now_ns]:
                 kept = state[key]
-                for alert in judge.expire(key, kept, item.now_ns - PATIENCE_NS):
+                for alert in judge.expire(key, kept, item.now_ns):
                     yield alert
                 state[key] = kept
                 note(due, key, judge.deadline(kept))
@@ -141,12 +146,14 @@ class _Judge:
         provenance: Provenance,
         provenances: Mapping[str, Provenance],
         made: Callable[[Provenance], Provenance],
+        since_ns: int,
     ) -> None:
         self._specs = specs
         self._subject = subject
         self._provenance = provenance
         self._provenances = provenances
         self._made = made
+        self._since_ns = since_ns
         self.level = 0
 
     def take_over(self, kept: Watched) -> None:
@@ -167,8 +174,11 @@ class _Judge:
 
     def concerned(self, kept: Watched, track: Track) -> bool:
         """Tell whether a track can change anything: most open no episode, and none of theirs is running."""
+        spec = self._specs.get(track.head)
+        if spec is None:
+            return False
         running = (track.head, track.account) in kept.episodes
-        return running or bool((track.score >= self._specs[track.head].open).any())
+        return running or bool((track.score >= spec.open).any())
 
     def track(self, key: str, kept: Watched, track: Track, arrival: Arrival | None, bars: list[Bar]) -> list[Alert]:
         """Feed a track to its episode; ``arrival`` is the message that completed it.
@@ -206,13 +216,15 @@ class _Judge:
         return alerts
 
     def expire(self, key: str, kept: Watched, now_ns: int) -> list[Alert]:
-        """Close the episodes that have been calm for long enough."""
+        """Close the episodes that have been calm for long enough by a clock (ns), or that nothing judges any more."""
         alerts = []
         for scope, running in list(kept.episodes.items()):
-            transition = episodes.expire(self._spec(scope[0]), running.episode, now_ns)
+            transition = episodes.expire(self._spec(scope[0]), running.episode, now_ns - PATIENCE_NS)
             if transition is not None:
-                # Known with the first whole second of the clock after the patience, however far the clock leaps.
-                available_at = first_clock(transition.ts + PATIENCE_NS)
+                # Known with the first whole second of the clock after the patience, however far the clock leaps; where
+                # a change of what decides lets it close, not before that.
+                least_ns = self._since_ns if scope[0] in self._specs else max(self._since_ns, now_ns)
+                available_at = max(first_clock(transition.ts + PATIENCE_NS), least_ns)
                 bar = kept.newest_bar
                 alerts.append(
                     self._alert(key, kept, running, scope, transition, available_at, bar, None, Explanation(), {})
@@ -295,7 +307,7 @@ class _Judge:
             provenance=msgspec.structs.replace(
                 self._made(self._decided(scope[0])), trace=arrival.trace if arrival else ""
             ),
-            quality=Quality(ladder=LEVELS[self.level], late_events=kept.late),
+            quality=Quality(ladder=LEVELS[self.level], late_events=kept.late, missing=kept.missing),
         )
 
     def _modalities(self, kept: Watched, bar: Bar, now_ns: int, weights: Mapping[str, float]) -> dict[str, Modality]:

@@ -191,10 +191,13 @@ class RuleFile(Part, frozen=True, kw_only=True):
         """Return the scenarios that are for an instrument."""
         return tuple(scenario for scenario in self.scenarios if scenario.enabled and scenario.when.holds(listing))
 
+    def heard(self, specs: Mapping[str, TypologySpec]) -> dict[str, TypologySpec]:
+        """Return the typologies by head as these rules have them, silent ones left out."""
+        return {head: overridden(spec, self) for head, spec in specs.items() if spec.name not in self.silent}
+
     def specs(self, specs: Mapping[str, TypologySpec]) -> dict[str, TypologySpec]:
         """Return the typologies by head as these rules have them, silent ones left out, scenarios among them."""
-        own = {head: overridden(spec, self) for head, spec in specs.items() if spec.name not in self.silent}
-        return own | {one.head: one.spec(self.version) for one in self.scenarios if one.enabled}
+        return self.heard(specs) | {one.head: one.spec(self.version) for one in self.scenarios if one.enabled}
 
 
 NONE = RuleFile(version="none")

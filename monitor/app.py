@@ -32,6 +32,7 @@ from monitor.fence import Fence, end_process, vital
 from monitor.intake import Intake, faust_app
 from monitor.liveness import Pulse, stuck, unready
 from monitor.metrics import Metrics
+from monitor.set_aside import once
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
 from monitor.swap import Swaps
@@ -84,7 +85,7 @@ async def serve(settings: Settings) -> None:
                 for worker in workers:
                     loop.call_soon_threadsafe(worker.note, fallback)
 
-        made = load_stages(settings, metrics.set_aside, skipped=metrics.shed, fell=fell, before=before)
+        made = load_stages(settings, once(metrics.set_aside), skipped=metrics.shed, fell=fell, before=before)
         decides.append(made.instrument.decides)
         return made
 

@@ -55,7 +55,7 @@ class Metrics:
         )
         for result in get_args(Swapped):
             self._swaps.labels(result)
-        self._rows = counter("rows_set_aside", "Ticks and orders set aside, mended or found late.", "reason")
+        self._rows = counter("rows_set_aside", "Ticks, orders, transfers set aside, late or not judged.", "reason")
         stage = Histogram("tocsin_stage_seconds", "Latency by stage.", ["stage"], buckets=_LATENCY_S, registry=registry)
         self._stages = {name: stage.labels(name) for name in ("buffer", "apply", "journal", "turn")}
         self._lanes = gauge("lanes", "Partitions that this worker owns.", "stage")

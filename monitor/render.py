@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from schemas.alerts import Activity, Alert, Modality, RuleResult, Severity
+from schemas.alerts import Activity, Alert, Missing, Modality, RuleResult, Severity
 
 STYLES: dict[Severity, str] = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 MARKS: dict[Severity, str] = {"info": "·", "warning": "▲", "critical": "■"}
@@ -127,12 +127,18 @@ def alert_card(alert: Alert) -> RenderableType:
                 ("ladder", quality.ladder),
                 ("late events", str(quality.late_events or "")),
                 ("gaps", str(quality.gaps or "")),
+                ("not judged", "; ".join(map(lacking, quality.missing))),
                 ("warm-up", "not over" if quality.warm_up else ""),
             ]
         ),
     ]
     title = Text(f"{MARKS[finding.severity]} {finding.title}", style=STYLES[finding.severity])
     return Panel(Group(*parts), title=title, title_align="left", border_style=STYLES[finding.severity])
+
+
+def lacking(missing: Missing) -> str:
+    """Say which typologies could not judge order events for want of a field."""
+    return f"{missing.events:,} order events without {missing.field}, by {', '.join(missing.typologies)}"
 
 
 def _subject(alert: Alert) -> tuple[str, ...]:

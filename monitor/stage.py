@@ -230,7 +230,7 @@ def load_stages(
 
     @lru_cache(RULED)
     def ruled(told: Rules) -> Stage:
-        rules = rules_of(told)
+        rules = msgspec.structs.replace(rules_of(told), effective_ns=told.effective_ns)
         weighed = {name for scenario in rules.scenarios for name in scenario.weights if name.startswith(LABEL_PREFIX)}
         if missing := sorted(weighed - specs.keys()):
             raise ValueError(f"a scenario weighs {', '.join(missing)}, of which there is no label in TOCSIN_LABELS")
@@ -262,12 +262,13 @@ def load_stages(
         mine = accounts.Engines(
             transfers=TransferEngine(configured(flows, rules), known),
             statements=StatementEngine(configured(counterparties, rules), credit),
-            specs={head: overridden(spec, rules) for head, spec in ACCOUNT_SPECS.items()},
+            specs=rules.heard(ACCOUNT_SPECS),
             subject=lambda key: Subject(instrument=ACCOUNTS, account=key),
             provenance=by_rules(configs[0]),
             provenances=dict.fromkeys(statements.SPECS, by_credit(configs[1])),
             count=count,
             forget_ns=FORGET_ACCOUNTS_NS,
+            since_ns=rules.effective_ns,
         )
 
         def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
@@ -287,7 +288,7 @@ def load_stages(
 
     @lru_cache(RULED)
     def account_ruled(told: Rules) -> Stage:
-        rules = rules_of(told)
+        rules = msgspec.structs.replace(rules_of(told), effective_ns=told.effective_ns)
         return account_decided(
             (identity(account_decides, rules.digest), identity(credit_decides, rules.digest)), rules, _once
         )
@@ -313,7 +314,7 @@ def load_stages(
 
     @lru_cache(RULED)
     def market_ruled(told: Rules) -> Stage:
-        rules = rules_of(told)
+        rules = msgspec.structs.replace(rules_of(told), effective_ns=told.effective_ns)
         return market_decided(identity(market_decides, rules.digest), rules, _once)
 
     rulebook = before.rulebook if before else Rulebook(load_rules(settings.rules))

@@ -129,13 +129,22 @@ class Provenance(Part, frozen=True, kw_only=True):
     trace: str = ""
 
 
+class Missing(Part, frozen=True, kw_only=True):
+    """A ``field`` that order events of the instrument lacked, and the ``typologies`` that could not judge those."""
+
+    field: str
+    events: int
+    typologies: list[str]
+
+
 class Quality(Part, frozen=True, kw_only=True):
-    """What the data lacked: the ladder's level, late events and gaps of the instrument so far."""
+    """What the data lacked: the ladder's level, late events, gaps and missing fields of the instrument so far."""
 
     ladder: Level
     late_events: int = 0
     gaps: int = 0
     warm_up: bool = False
+    missing: list[Missing] = []
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -179,7 +188,7 @@ UNDIGESTED: dict[str, tuple[str, ...]] = {
     "times": ("detected_at", "watermark"),
     "provenance": ("mode", "run_id", "trace", "backend", "engine", "precision"),
     "evidence": ("inputs", "count"),
-    "quality": ("late_events", "gaps"),
+    "quality": ("late_events", "gaps", "missing"),
 }
 
 
@@ -188,7 +197,7 @@ def digest(alerts: Iterable[Alert]) -> str:
 
     Left out is what may differ between two runs that found the same: processing times, mode, run id, back end, engine
     digest, precision, and what depends on how ticks were framed: the inputs, their number, the watermark and the
-    counts of late events and gaps as they stood at the end of the frame.
+    counts of late events, gaps and missing fields as they stood at the end of the frame.
     """
     sha = hashlib.sha256()
     for alert in sorted(alerts, key=lambda a: (a.times.available_at, a.alert_id)):

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ from monitor.replay_run import (
 )
 from monitor.replay_writer import ReplayWriter
 from monitor.republish import Republisher, republishing
+from monitor.set_aside import sentences
 from monitor.settings import Settings
 from schemas.alerts import digest
 from schemas.records import DeadLetter
@@ -153,7 +154,7 @@ class Job:
             )
             if writer is not None:
                 writer.finish(replayed.alerts, told, metrics(loaded, replayed, told))
-        _report(replayed, told)
+        _report(replayed, told, loaded.set_aside)
         return await self._compared(replayed) if self.by_journals else True
 
     def _origin(self) -> Origin:
@@ -309,7 +310,7 @@ def paced(speed: float, from_ns: int, republisher: Republisher | None) -> Beat:
     return beat
 
 
-def _report(replayed: Replayed, told: Told) -> None:
+def _report(replayed: Replayed, told: Told, set_aside: Mapping[str, int]) -> None:
     opened = Counter(a.finding.typology for a in replayed.alerts if a.activity == "create" and not a.quality.warm_up)
     for typology, count in sorted(opened.items()):
         typer.echo(f"{count:6,}  episodes of {typology}")
@@ -320,6 +321,8 @@ def _report(replayed: Replayed, told: Told) -> None:
         f" {counts.signals:,} signals, {counts.alerts:,} alerts{warm}, {counts.dead_letters:,} dead letters,"
         f" {told.cpu_s:.1f} s of CPU in {told.seconds:.1f} s"
     )
+    for sentence in sentences(set_aside):
+        typer.echo(f"Set aside: {sentence}")
     for stamp in told.stamps:
         typer.echo(f"Note: {stamp}")
     typer.echo(f"digest {told.digest}")

@@ -13,7 +13,7 @@ from engines import book_replay
 from engines.book_replay import Book
 from monitor.numbers import duration
 from monitor.recordings import Recording
-from monitor.render import clock
+from monitor.render import clock, lacking
 from monitor.report import book, conditions, exhibits, figures, inks
 from monitor.report.page import Block, Cell, Facts, Note, Page, Plot, Section, Table, write
 from monitor.report.sources import Evidence, Place, State, Tape, Window, usable
@@ -372,6 +372,7 @@ def _made(case: Case, name: str) -> Section:
                     ("Ladder", quality.ladder),
                     ("Late events so far", str(quality.late_events)),
                     ("Gaps so far", str(quality.gaps)),
+                    ("Not judged so far", "; ".join(map(lacking, quality.missing)) or "nothing"),
                     ("Warm-up", "not over" if quality.warm_up else "over"),
                 ]
             )

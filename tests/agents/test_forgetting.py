@@ -83,7 +83,7 @@ def test_a_document_out_of_an_archive_does_not_make_an_instrument_old() -> None:
 
 def test_a_state_of_before_newest_time_and_signals_were_kept_goes_by_its_inputs() -> None:
     kept = after([ticks(10), text(20, age_s=9 * HOUR_S)])["A"]
-    *fields, newest_ns, _, _, _, _, _ = msgspec.msgpack.decode(kept.pack())
+    *fields, newest_ns, _, _, _, _, _, _ = msgspec.msgpack.decode(kept.pack())
     assert newest_ns == kept.latest_ns == ticks(10).ts_available
     old = InstrumentState.unpack(msgspec.msgpack.encode(fields))
     assert old.latest_ns == newest_ns

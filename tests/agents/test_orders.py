@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 import pytest
 
 from agents.flow import Arrival, Item
 from agents.state import InstrumentState
 from schemas.alerts import Alert
-from schemas.frames import Frame
+from schemas.frames import Frame, frame_of
 from schemas.journal import Clock, Ladder
 from schemas.order_frames import OrderFrame, order_frame_of
 from tests import misconduct
@@ -23,7 +24,11 @@ KEY = "ACME.XTOC"
 
 def stream(market: Market, *more: OrderFrame) -> list[Item]:
     """Return a market's orders and quotes in frames of a second each, and the clock between them."""
-    parts: list[OrderFrame | Frame] = [*_seconds(market.orders()), *_seconds(market.ticks()), *more]
+    return _told(market.orders(), market.ticks(), *more)
+
+
+def _told(orders: OrderFrame, ticks: Frame, *more: OrderFrame) -> list[Item]:
+    parts: list[OrderFrame | Frame] = [*_seconds(orders), *_seconds(ticks), *more]
     items: list[Item] = [Ladder(0, "as it was")]
     clock_ns = 0
     for n, part in enumerate(sorted(parts, key=lambda one: int(one.ts_available[-1]))):
@@ -116,6 +121,45 @@ def test_what_cannot_be_used_is_counted_by_reason() -> None:
     streams.run([Arrival("orders", 0, 0, KEY, 2 * S, 0, frame, bytes(32))], {}, streams.engines(counts))
     assert counts["unknown_order"] == 1
     assert counts["no_account: spoofing"] == 2
+
+
+def test_alerts_of_an_instrument_say_which_typologies_could_not_judge_its_orders() -> None:
+    market = spoofed()
+    orders, ticks = market.orders(), market.ticks()
+    for field, lacks in (("account", {"spoofing", "wash_trading"}), ("trade", {"wash_trading", "circular_trading"})):
+        # Of every tenth event the field is missing: the others are judged.
+        column = np.where(np.arange(len(orders)) % 10 == 0, -1 if field == "account" else 0, getattr(orders, field))
+        frame = msgspec.structs.replace(orders, **{field: column.astype(getattr(orders, field).dtype)})
+        counts: dict[str, int] = {}
+        alerts = streams.run(_told(frame, ticks), {}, streams.engines(counts))
+        alert = next(a for a in alerts if a.finding.typology.startswith("spoofing"))
+        missing = next(one for one in alert.quality.missing if one.field == field)
+        assert lacks <= set(missing.typologies)
+        assert 0 < missing.events <= counts[f"no_{field}: wash_trading"]
+        last = alerts[-1].quality.missing
+        assert {one.field: one.events for one in last}[field] == counts[f"no_{field}: wash_trading"]
+
+
+def test_events_that_claim_to_be_of_later_than_they_were_known_are_counted_by_venue() -> None:
+    """One venue's clock is three seconds ahead of the receiver's, another's is right."""
+    counts: dict[str, int] = {}
+    items: list[Item] = []
+    for number, (key, ahead_ns) in enumerate((("ACME.XTOC", 3 * S), ("ACME.XALT", 0))):
+        columns = {"ts_event": [9 * S + ahead_ns], "ts_available": [9 * S], "action": [0], "side": [1], "size": [1.0]}
+        frame = order_frame_of(key, {**columns, "order": [5], "price": [9.0]})
+        items.append(Arrival("orders", 0, number, key, 9 * S, number, frame, bytes(32)))
+        ticks = frame_of(key, {"ts_event": [9 * S + ahead_ns], "ts_available": [9 * S], "price": [9.0], "size": [1.0]})
+        items.append(Arrival("frames", 0, number, key, 9 * S, number, ticks, bytes(32)))
+    streams.run(items, {}, streams.engines(counts))
+    assert {reason: n for reason, n in counts.items() if "clock" in reason} == {"clock_ahead: XTOC": 2}
+
+
+def test_a_crossed_quote_is_counted_once_where_there_are_orders_too() -> None:
+    market = spoofed()
+    market.quotes.append((market.ns(1_350), 100.1, 100.0, 5.0))
+    counts: dict[str, int] = {}
+    streams.run(stream(market), {}, streams.engines(counts))
+    assert counts["crossed_quote"] == 1
 
 
 def test_no_order_no_state_of_orders() -> None:

@@ -11,7 +11,7 @@ import pytest
 from agents.flow import Item
 from agents.state import INPUTS_KEPT, InstrumentState
 from engines.instruments import Listing
-from engines.rules import Override, RuleFile, Scenario, When
+from engines.rules import Override, RuleFile, Scenario, When, overridden
 from schemas.alerts import Alert, digest
 from schemas.journal import Clock
 from tests.agents.streams import BEGIN, KEY, S, arrivals, cut, engines, news, pump, run
@@ -103,3 +103,24 @@ def test_many_ticks_do_not_push_out_the_text_beside_them() -> None:
     run(arrivals(cut(pump()[:100], (1,)), [(news(60), 0.1)]), state)
     topics = [seen.topic for seen in state[KEY].inputs]
     assert topics == ["news"] + ["frames"] * (INPUTS_KEPT - 1)
+
+
+def test_what_rules_let_close_was_not_known_before_they_took_effect() -> None:
+    """A silent typology's open episode, and one whose hold is shorter now, close at the change, not in the past."""
+    state: dict[str, InstrumentState] = {}
+    opened = run(arrivals(cut(pump(), (500,))), state)
+    assert {alert.finding.typology for alert in opened} == {"pump_and_dump@1", "market_anomaly@1"}
+    since_ns = BEGIN + 7_600 * S
+    rules = RuleFile(
+        version="8",
+        effective_ns=since_ns,
+        typologies={"pump_and_dump": Override(enabled=False), "market_anomaly": Override(hold_ns=60 * S)},
+    )
+    made = engines()
+    specs = {head: overridden(spec, rules) for head, spec in made.specs.items()}
+    made = dataclasses.replace(made, rules=rules, specs=specs)
+    found = run([Clock(since_ns)], state, made)
+    assert {a.finding.typology: (a.activity, a.times.available_at) for a in found} == {
+        "pump_and_dump@1": ("close", since_ns),
+        "market_anomaly@1": ("close", since_ns),
+    }

@@ -17,6 +17,7 @@ from monitor.stage import Stages, load_stages
 from schemas.alerts import Alert, digest
 from schemas.journal import RULES_ONLY, Rules
 from tests.golden.day import RECORDING
+from tests.payments import payments
 
 S = 1_000_000_000
 RULES = """
@@ -98,6 +99,13 @@ def test_one_stage_is_made_for_all_lanes_and_without_rules_it_is_the_stage_itsel
     assert made.instrument.under(rules) is made.instrument.under(rules)
     assert made.instrument.under(Rules()) is made.instrument
     assert made.market.under(rules).decides != made.market.decides
+
+
+def test_a_silent_typology_of_money_raises_no_alert(tmp_path: Path) -> None:
+    made = stages(written(tmp_path / "rules.yaml", "version: a\ntypologies: {structuring: {enabled: false}}"))
+    found = {a.finding.typology for a in asyncio.run(by_history(payments(), made)).alerts}
+    assert "fan_out@1" in found
+    assert "structuring@1" not in found
 
 
 def _iso(ns: int) -> str:

@@ -56,7 +56,7 @@ def job(**others: object) -> Job:
 @pytest.fixture(autouse=True)
 def encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let parts that run here share the stages of other tests, which encode each text once."""
-    monkeypatch.setattr(shards, "load", lambda settings: Loaded(stages()))
+    monkeypatch.setattr(shards, "load", lambda settings, rules: Loaded(stages()))
     monkeypatch.setattr(shards, "_here", None)
 
 
