@@ -17,6 +17,7 @@ import msgspec
 
 from engines.rules import Scenario
 from engines.tracks import Seen
+from engines.typologies.conditions import clearing
 from schemas.alerts import Explanation, RuleResult
 
 #: Falling scores that are remembered of one typology; the lowest of more are forgotten.
@@ -165,7 +166,7 @@ def _clears(scenario: Scenario, judged: Judged) -> str:
         others = _without(scenario, judged, name)
         least = (1.0 - (1.0 - scenario.open) / others) / weight if others > 0.0 else -1.0
         if 0.0 < least <= peak:
-            options.append((peak - least, f"{name} below {least:.4g}"))
+            options.append((peak - least, f"{name} below {clearing(least)}"))
     if options:
         return min(options)[1]
     return f"all of {', '.join(scenario.weights)} lower: no single one of them is enough"

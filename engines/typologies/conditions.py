@@ -6,6 +6,7 @@ much: then it can be met by far, as sizes and rates can.
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import NamedTuple
 
 from schemas.alerts import Explanation, RuleResult
@@ -55,10 +56,22 @@ def score(conditions: Conditions) -> float:
 def explain(conditions: Conditions) -> Explanation:
     """Return each condition's value and threshold, and the smallest change that would have cleared the alert."""
     binding = min(conditions, key=lambda condition: condition.met)
-    where = "above" if binding.at_most else "below"
+    bound = ("above " if binding.at_most else "below ") + clearing(binding.threshold, at_most=binding.at_most)
     return Explanation(
         rules=[
             RuleResult(name=one.name, value=one.value, threshold=one.threshold, unit=one.unit) for one in conditions
         ],
-        clears=f"{binding.name} {where} {binding.threshold:.4g} ({binding.unit}; it was {binding.value:.4g})",
+        clears=f"{binding.name} {bound} ({binding.unit}; it was {binding.value:.4g})",
     )
+
+
+def clearing(bound: float, *, at_most: bool = False) -> str:
+    """Return a bound with four digits, rounded to the side on which what lies beyond it clears an alert.
+
+    Example
+    -------
+    >>> clearing(1.23456), clearing(1.23456, at_most=True), clearing(3.5)
+    ('1.234', '1.235', '3.5')
+    """
+    rounded = Context(prec=4, rounding=ROUND_CEILING if at_most else ROUND_FLOOR).create_decimal(repr(bound))
+    return f"{float(rounded):.4g}"
