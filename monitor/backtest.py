@@ -141,9 +141,15 @@ def labels_of(replay: Replay, recording: Recording | None, given: Path | None) -
 def gaps_of(recording: Recording | None) -> list[Span]:
     """Return what of a recording was not used."""
     return [
-        Span(from_ns=one.first_ns, to_ns=one.last_ns, what=f"{one.topic}: {one.reason}")
+        Span(from_ns=one.first_ns, to_ns=one.last_ns, what=str(one))
         for one in (recording.damage if recording is not None else [])
     ]
+
+
+def left_out(tested: Tested) -> list[str]:
+    """Return a sentence on each gap of what was tested; a replay that met them has said so in its stamps."""
+    said = " ".join(tested.stamps)
+    return [f"Left out: {gap.what}." for gap in tested.gaps if gap.what not in said]
 
 
 class Judges(NamedTuple):

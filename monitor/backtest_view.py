@@ -11,6 +11,7 @@ from rich.text import Text
 from engines.backtest.comparison import Comparison
 from engines.backtest.results import Backtest, Contender, CostCurve, Opened
 from engines.backtest.whatif import Priced
+from monitor.backtest import left_out
 from monitor.numbers import duration, interval, money, number, plural, rate
 from monitor.render import clock
 
@@ -69,7 +70,7 @@ def show(console: Console, found: Backtest) -> None:
 
 def _warnings(found: Backtest) -> list[str]:
     tested = found.tested
-    told = [*tested.stamps, *found.notes, *(f"Left out: {gap.what}." for gap in tested.gaps)]
+    told = [*tested.stamps, *found.notes, *left_out(tested)]
     if tested.unknown_instruments:
         names = plural(len(tested.unknown_instruments), "instrument")
         skipped = plural(tested.labels_skipped, "label")

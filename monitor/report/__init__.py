@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.backtest.results import Backtest
+from monitor.backtest import left_out
 from monitor.numbers import duration, plural
 from monitor.recordings import Recording
 from monitor.render import clock
@@ -76,7 +77,7 @@ def compose(material: Material) -> Page:
                 ("Code", f"tocsin {tested.code_version}"),
             ]
         ),
-        warnings=[*tested.stamps, *(_gap(gap.from_ns, gap.to_ns, gap.what) for gap in tested.gaps)],
+        warnings=[*tested.stamps, *left_out(tested)],
         sections=[made for make in SECTIONS if (made := make(material)).blocks],
         foot=f"Written by tocsin {tested.code_version} of alerts with digest {tested.alert_digest}.",
     )
@@ -84,7 +85,3 @@ def compose(material: Material) -> Page:
 
 def _digest(text: str) -> Cell:
     return Cell(text=text if len(text) <= 16 else f"{text[:16]}…", code=True, title=text)
-
-
-def _gap(from_ns: int, to_ns: int, what: str) -> str:
-    return f"Gap {clock(from_ns)} to {clock(to_ns)} UTC: {what}"
