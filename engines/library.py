@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from functools import cache
 from types import MappingProxyType, ModuleType
@@ -60,6 +61,22 @@ def _known(module: ModuleType) -> Known:
         getattr(module, "SCOPE", "instrument"),
         " ".join((module.__doc__ or "").split("\n\n")[0].split()),
     )
+
+
+def meanings(config: type[msgspec.Struct]) -> dict[str, tuple[str, str]]:
+    """Return the unit and the meaning of a Config's fields, as far as the table in its docstring tells them.
+
+    Example
+    -------
+    >>> meanings(library()["spoofing"].config)["size"][0]
+    'median depths'
+    """
+    told: dict[str, tuple[str, str]] = {}
+    for line in (inspect.getdoc(config) or "").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and len(cells) == 3:
+            told.update({name.strip(): (cells[1], cells[2]) for name in cells[0].split(",")})
+    return told
 
 
 def defaults(config: type[msgspec.Struct]) -> dict[str, Any]:

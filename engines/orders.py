@@ -177,7 +177,7 @@ class OrderEngine:
             and account.number != NOBODY
         ]
         holders.sort(key=lambda one: (-abs(one.stake.bought - one.stake.sold), one.account))
-        news_at = Pending(now_ns, now_ns + config.impact_ns, price, price, price, traded, holders[:_HOLDERS])
+        news_at = Pending(now_ns, now_ns + config.after_ns, price, price, price, traded, holders[:_HOLDERS])
         state.pending.append(news_at)
         state.pending.sort(key=lambda one: one.due_ns)
         del state.pending[:-_NEWS]

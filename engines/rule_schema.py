@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from engines.library import defaults, library
-from engines.rule_text import duration, written
+from engines.library import defaults, library, meanings
+from engines.rule_text import MOST, duration, written
 from engines.rules import DURATION_PATTERN, LABEL_PREFIX, RuleFile
 
 
@@ -71,12 +71,12 @@ def _parameters(config: type[msgspec.Struct] | None, parts: dict[str, Any]) -> d
     if config is None:
         return {"type": "object", "additionalProperties": False, "properties": {}}
     _, found = msgspec.json.schema_components([config], ref_template="#/$defs/{name}")
-    given, usual = found.pop(config.__name__)["properties"], defaults(config)
+    given, usual, units = found.pop(config.__name__)["properties"], defaults(config), meanings(config)
     parts.update(found)
     properties = {
         written(name, 0)[0]: {"type": "string", "pattern": DURATION_PATTERN, "default": duration(usual[name])}
         if name.endswith("_ns")
-        else schema
+        else schema | ({"maximum": MOST[unit]} if (unit := units.get(name, ("", ""))[0]) in MOST else {})
         for name, schema in given.items()
     }
     told = " ".join((config.__doc__ or "").split())

@@ -18,7 +18,7 @@ import msgspec
 import yaml
 from msgspec import inspect
 
-from engines.library import defaults, library
+from engines.library import defaults, library, meanings
 from engines.rules import DURATION, DURATION_PATTERN, LABEL_PREFIX, TIME, Override, RuleFile, Scenario, overridden
 
 #: Longer texts are no rules.
@@ -33,6 +33,8 @@ _UNITS_NS = {
     "ns": 1,
 }
 _LONGEST_NS = 36_500 * _UNITS_NS["d"]
+#: Units of parameters that have an end: what lies beyond it is always so, or never.
+MOST = {"share": 1.0, "0 to 100": 100.0}
 _DURATION = inspect.type_info(Override).fields[4].type  # type: ignore[attr-defined]
 
 
@@ -190,15 +192,17 @@ class _Reader:
             self._wrong(node, where, f"expected none, for {name} has no parameters, found some; remove them")
             return {}
         fields = {written(field.name, 0)[0]: field for field in _struct(config).fields}
-        usual, values = defaults(config), dict[str, Any]()
+        usual, units, values = defaults(config), meanings(config), dict[str, Any]()
         for given, (_, value) in self._entries(node, where, fields, "parameter").items():
             field = fields[given]
             here = _within(where, given)
             known = len(self.problems)
             found = self._value(value, _DURATION if field.name.endswith("_ns") else field.type, here)
-            if len(self.problems) == known and _out_of_range(found, usual[field.name]):
+            unit, _ = units.get(field.name, ("", ""))
+            if len(self.problems) == known and _out_of_range(found, usual[field.name], unit):
                 least = "above 0" if usual[field.name] > 0 else "of at least 0"
-                self._wrong(value, here, f"expected a number {least}, found {found}; give one in range")
+                most = f" and at most {MOST[unit]:g}" if unit in MOST else ""
+                self._wrong(value, here, f"expected a number {least}{most}, found {found}; give one in range")
             values[field.name] = found
         if not self.problems:
             try:
@@ -351,10 +355,12 @@ def _time(text: str) -> int:
     return int(found.timestamp()) * _UNITS_NS["s"]
 
 
-def _out_of_range(found: object, usual: object) -> bool:
-    """Tell whether a number is not on the side of 0 on which the default of its parameter is."""
+def _out_of_range(found: object, usual: object, unit: str) -> bool:
+    """Tell whether a number is beyond what its unit allows, or not on the side of 0 on which its default is."""
     if isinstance(found, bool) or not isinstance(found, int | float) or not isinstance(usual, int | float):
         return False
+    if found > MOST.get(unit, math.inf):
+        return True
     return found <= 0 if usual > 0 else usual == 0 and found < 0
 
 

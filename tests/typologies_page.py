@@ -14,6 +14,7 @@ from types import ModuleType
 import msgspec
 
 from engines import typologies
+from engines.library import meanings
 from engines.typologies import TypologySpec
 
 HEAD = """# Typologies
@@ -63,14 +64,10 @@ def _configs(module: ModuleType) -> Iterator[type[msgspec.Struct]]:
 
 def _parameters(config: type[msgspec.Struct]) -> str:
     """Return the table of a configuration's parameters: name, default, and what its docstring says of each."""
-    said = {}
-    for line in (inspect.getdoc(config) or "").splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("|") and len(cells) == 3:
-            said.update({name.strip(): cells[1:] for name in cells[0].split(",")})
+    said = meanings(config)
     lines = ["", "| parameter | default | unit | meaning |", "|---|---|---|---|"]
     for field in msgspec.structs.fields(config):
-        unit, meaning = said.get(field.name, ["", ""])
+        unit, meaning = said.get(field.name, ("", ""))
         default = f"{field.default:,}" if isinstance(field.default, int) else f"{field.default}"
         lines.append(f"| {field.name} | {default} | {unit} | {meaning} |")
     return "\n".join([*lines, ""])

@@ -2,7 +2,7 @@
 
 Definition. When news comes, the accounts are noted that began to trade within ``began_ns`` before it, after an hour
 without a trade and with little in all time before: a position on one side, taken at many moments over many minutes,
-a noticeable part of all that was traded. ``impact_ns`` later those are told to whose position the price moved, by many
+a noticeable part of all that was traded. ``after_ns`` later those are told to whose position the price moved, by many
 of the instrument's usual moves, and who still hold it: who leaves at once rode a move, by whomever it was made. It is a
 reason to ask, no proof: some are right by chance.
 
@@ -38,7 +38,7 @@ class InsiderDealingConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     | field | unit | meaning |
     |---|---|---|
-    | impact_ns | ns | after the news, in which its impact is looked for |
+    | after_ns | ns | after the news, in which its impact is looked for |
     | impact | standard deviations of such a time | the farthest that the price went the position's way |
     | share | share | of all that was traded in the hour, that the position is |
     | other_side | share | of what the account traded: at most so much on the other side |
@@ -49,7 +49,7 @@ class InsiderDealingConfig(msgspec.Struct, frozen=True, kw_only=True):
     | out | share | of it that is traded out when the impact is known, at most |
     """
 
-    impact_ns: int = 600_000_000_000
+    after_ns: int = 600_000_000_000
     impact: float = 5.0
     share: float = 0.04
     other_side: float = 0.05
@@ -73,7 +73,7 @@ def measure(
     built_min = (stake.last_ns - stake.start_ns) / MINUTE_NS
     return (
         Condition(
-            "impact of the news, its way", move / state.sd(config.impact_ns), config.impact, "standard deviations"
+            "impact of the news, its way", move / state.sd(config.after_ns), config.impact, "standard deviations"
         ),
         Condition("position over what was traded", units / news.traded, config.share, "share"),
         Condition(

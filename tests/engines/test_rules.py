@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import pytest
 
 from engines.instruments import Listing
-from engines.library import library
-from engines.rules import NONE, Override, RuleFile, Scenario, When, configured, overridden
+from engines.library import defaults, library
+from engines.order_findings import OrderConfig
+from engines.rule_text import RulesError, read, written
+from engines.rules import NONE, Override, RuleFile, Scenario, When, configured, overridden, parameters
 from engines.ticks import TickConfig
+from engines.transfers import TransferConfig
+from engines.typologies.counterparty_default import CounterpartyConfig
+from engines.typologies.market_wide import CrowdConfig
+from engines.words import WordsConfig
 
 LISTING = Listing(instrument="ACME.XTOC", symbol="ACME", venue="XTOC", desk="equities", asset_class="equity")
 
@@ -67,3 +75,37 @@ def test_the_digest_is_of_what_is_decided_not_of_when() -> None:
     assert now.digest == later.digest
     assert now.digest != RuleFile(version="2").digest
     assert now.digest != RuleFile(version="1", typologies={"adverse_text": Override(open=0.9)}).digest
+
+
+ASKED = (TickConfig(), OrderConfig(), WordsConfig(), TransferConfig(), CounterpartyConfig(), CrowdConfig())
+
+
+@pytest.mark.parametrize("name", [name for name, known in library().items() if known.config])
+def test_every_parameter_of_every_typology_can_be_named_and_reaches_what_asks_it(name: str) -> None:
+    config = library()[name].config
+    assert config is not None
+    usual = dict(written(field, value) for field, value in defaults(config).items())
+    rules = read(f"version: 1\ntypologies: {{{name}: {{parameters: {{{_flow(usual)}}}}}}}")
+    assert rules.typologies[name].parameters == defaults(config)
+    # The first number of each is changed, within its range.
+    field, value = next((field, value) for field, value in defaults(config).items() if isinstance(value, int | float))
+    other = RuleFile(version="2", typologies={name: Override(parameters={field: type(value)(value / 2)})})
+    assert [type(one).__name__ for one in ASKED if configured(one, other) != one] != []
+    assert [mine for mine in parameters(other, name) if mine[1] != mine[2]] == [(field, type(value)(value / 2), value)]
+
+
+def _flow(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in values.items())
+
+
+@pytest.mark.parametrize(
+    ("typology", "given", "found"),
+    [
+        ("spoofing", "other_side: 35", "expected a number above 0 and at most 1, found 35.0"),
+        ("sanctions_proximity", "similarity: 101", "expected a number above 0 and at most 100, found 101.0"),
+        ("layering", "levels: 0", "expected a number above 0, found 0.0"),
+    ],
+)
+def test_a_share_beyond_the_whole_is_refused(typology: str, given: str, found: str) -> None:
+    with pytest.raises(RulesError, match=f"{found}; give one in range"):
+        read(f"version: 1\ntypologies: {{{typology}: {{parameters: {{{given}}}}}}}")

@@ -95,14 +95,14 @@ def test_state_is_bounded() -> None:
     assert all(len(steps) <= STEPS for peaks in kept.values() for steps in peaks.steps.values())
 
 
-@pytest.mark.parametrize(("pump", "words", "clears"), [(0.8, 0.6, "adverse_text below 0.4167"), (0.9, 1.0, "all of")])
+@pytest.mark.parametrize(("pump", "words", "clears"), [(0.8, 0.6, "adverse_text below 0.4166"), (0.9, 1.0, "all of")])
 def test_the_smallest_change_that_clears_it_is_told(pump: float, words: float, clears: str) -> None:
     found = said((0, "pump_and_dump", pump), (1, "adverse_text", words))[-1]
     told = explain(PAIR, found)
     if clears != "all of":
         assert told.clears == clears
         least = float(clears.rpartition(" ")[2])
-        assert score((0.5, 0.8), (pump, least)) == pytest.approx(PAIR.open, abs=1e-4)
+        assert PAIR.open - 1e-3 < score((0.5, 0.8), (pump, least)) < PAIR.open
     assert [(rule.name, rule.value, rule.weight) for rule in told.rules[1:]] == [
         ("pump_and_dump", pump, 0.5), ("adverse_text", words, 0.8),
     ]  # fmt: skip
