@@ -12,7 +12,8 @@ from agents.state import MarketState, seen_of
 from agents.triage import triage
 from engines.rules import NONE, RuleFile
 from engines.tracks import Track
-from engines.typologies import TypologySpec, market_wide
+from engines.typologies import TypologySpec, conditions, cross_product, market_wide
+from engines.typologies.cross_product import CrossProductConfig, Kept, Pair
 from engines.typologies.market_wide import Crowd, CrowdConfig
 from schemas.alerts import Alert, Provenance, Subject
 from schemas.journal import Clock
@@ -26,22 +27,66 @@ def market(
     arrivals: AsyncIterator[Item],
     state: MutableMapping[str, MarketState],
     *,
-    config: CrowdConfig,
+    crowd: CrowdConfig,
+    crossing: CrossProductConfig,
+    product: Callable[[str], str],
     specs: Mapping[str, TypologySpec],
     subject: Callable[[str], Subject],
     provenance: Provenance,
     rules: RuleFile = NONE,
 ) -> AsyncIterator[Item | Alert]:
-    """Crowds of openings, then triage; where the rules silence what crowds are judged by, crowds are kept alone."""
-    crowded = crowds(arrivals, state, config=config)
+    """Crowds of openings, pairs of halves, then triage; what the rules silence is kept, and not judged.
+
+    ``product`` names what an instrument and others are one of.
+    """
+    crowded = crowds(arrivals, state, config=crowd)
+    paired = pairs(crowded, state, config=crossing, product=product)
     return triage(
-        crowded,
+        paired,
         state,
         specs=rules.heard(specs),
         subject=subject,
         provenance=provenance,
         since_ns=rules.effective_ns,
     )
+
+
+async def pairs(
+    items: AsyncIterator[Item],
+    state: MutableMapping[str, MarketState],
+    *,
+    config: CrossProductConfig,
+    product: Callable[[str], str],
+) -> AsyncIterator[Item]:
+    """Score what one account did in two instruments of a product, for the one in which its orders rested."""
+    async for item in items:
+        yield item
+        if not (isinstance(item, Arrival) and isinstance(item.value, Opening)) or item.value.half is None:
+            continue
+        kept = state[item.key] = state.get(item.key) or MarketState()
+        told = Kept(item.value.instrument, item.value.half, seen_of(item))
+        for pair in cross_product.join(config, kept.halves, told, product):
+            key = pair.rested.instrument
+            own = state[key] = state.get(key) or MarketState()
+            own.newest_ns = max(own.newest_ns, cross_product.end_ns(pair))
+            for half in sorted((pair.rested, pair.pushed), key=lambda one: one.seen[:3]):
+                if half.seen not in own.inputs:
+                    own.remember(half.seen)
+            yield _paired(config, pair, item)
+
+
+def _paired(config: CrossProductConfig, pair: Pair, item: Arrival) -> Scored:
+    found = cross_product.measure(config, pair)
+    track = Track(
+        head=cross_product.SPEC.name,
+        ts_event=np.array([cross_product.end_ns(pair)], np.int64),
+        ts_available=np.array([item.ts_available], np.int64),
+        score=np.array([conditions.score(found)]),
+        window_start=np.array([cross_product.start_ns(pair)], np.int64),
+        explain=lambda _: conditions.explain(found),
+        account=pair.rested.half.account,
+    )
+    return Scored(pair.rested.instrument, track, item)
 
 
 async def crowds(

@@ -11,10 +11,12 @@ from agents.ticks import moments, note
 from engines.order_state import MINUTE_NS, OrderState
 from engines.orders import OrderEngine
 from engines.tracks import OrderUpdate
+from engines.typologies import cross_product
+from schemas.alerts import identity
 from schemas.frames import Frame
 from schemas.journal import Clock
 from schemas.order_frames import OrderFrame
-from schemas.records import News
+from schemas.records import Half, News, Opening
 
 
 async def orders(
@@ -57,6 +59,8 @@ async def orders(
             note(deadlines, item.key, watched.deadline_ns)
             for track in update.tracks:
                 yield Scored(item.key, track, item)
+            for available_ns, half in update.halves:
+                yield _opening(item.key, available_ns, half)
         elif isinstance(item, Clock):
             for at_ns in moments(deadlines, item.now_ns):
                 yield Clock(at_ns)
@@ -70,6 +74,20 @@ async def orders(
                         yield Scored(key, track, None)
         else:
             yield item
+
+
+def _opening(key: str, available_ns: int, half: Half) -> Opening:
+    """Return what the market's scope is told of a half."""
+    return Opening(
+        ts_event=half.end_ns,
+        ts_available=available_ns,
+        instrument=key,
+        typology=f"{cross_product.SPEC.name}@{cross_product.SPEC.version}",
+        episode_id=identity(key, half.account, half.act, half.start_ns, half.end_ns),
+        severity="info",
+        score=0.0,
+        half=half,
+    )
 
 
 def _observed(engine: OrderEngine, watched: OrderState, frame: Frame) -> OrderUpdate:

@@ -17,6 +17,7 @@ from engines.signals import SignalState
 from engines.state import TickState
 from engines.statements import Rating
 from engines.tracks import Embedding, Seen
+from engines.typologies.cross_product import Kept
 from engines.typologies.market_wide import Crowd
 from schemas.alerts import Missing, Modality
 
@@ -289,20 +290,26 @@ class InstrumentState(Mortal):
 
 
 class MarketState(Watched):
-    """The market: the instruments where something began, and the market's own episodes."""
+    """The market: the instruments where something began, the halves told of them, and the market's own episodes.
 
-    __slots__ = ("crowd",)
+    What was done in several instruments is an episode of one of them, with a state of its own: ``newest_ns`` is then
+    the newest moment of it.
+    """
+
+    __slots__ = ("crowd", "halves", "newest_ns")
     #: A crowd is its own evidence.
     inputs_kept = 4 * INPUTS_KEPT
 
     def __init__(self) -> None:
         super().__init__()
         self.crowd = Crowd()
+        self.halves: list[Kept] = []
+        self.newest_ns = 0
 
     @property
     def watermark_ns(self) -> int:
         """The newest opening, ns: each instrument has a watermark of its own."""
-        return self.crowd.newest_ns
+        return max(self.crowd.newest_ns, self.newest_ns)
 
     @property
     def late(self) -> int:
@@ -311,8 +318,11 @@ class MarketState(Watched):
 
     def pack(self) -> bytes:
         """Return the state as bytes."""
-        episodes = {head: running for (head, _), running in self.episodes.items()}
-        return _encode(_PackedMarket(self.crowd, episodes, self.inputs, self.inputs_count))
+        crowds = {head: running for (head, account), running in self.episodes.items() if not account}
+        others = [(*scope, running) for scope, running in self.episodes.items() if scope[1]]
+        return _encode(
+            _PackedMarket(self.crowd, crowds, self.inputs, self.inputs_count, others, self.halves, self.newest_ns)
+        )
 
     @staticmethod
     def unpack(data: bytes) -> MarketState:
@@ -327,7 +337,8 @@ class MarketState(Watched):
         state = MarketState()
         state.crowd, state.inputs = packed.crowd, packed.inputs
         state.episodes = {(head, ""): running for head, running in packed.episodes.items()}
-        state.inputs_count = packed.inputs_count
+        state.episodes |= {(head, account): running for head, account, running in packed.accounts}
+        state.inputs_count, state.halves, state.newest_ns = packed.inputs_count, packed.halves, packed.newest_ns
         return state
 
 
@@ -392,6 +403,9 @@ class _PackedMarket(msgspec.Struct, array_like=True):
     episodes: dict[str, OpenEpisode]
     inputs: list[Seen]
     inputs_count: int
+    accounts: list[tuple[str, str, OpenEpisode]] = []  # 0.1.0 did not write it
+    halves: list[Kept] = []  # nor this
+    newest_ns: int = 0  # nor this
 
 
 class _Packed(msgspec.Struct, array_like=True):

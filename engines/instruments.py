@@ -87,6 +87,7 @@ class SymbolMaster:
 
     def __init__(self, listings: Iterable[Listing]) -> None:
         self.listings: dict[str, Listing] = {listing.instrument: listing for listing in listings}
+        self._isins = {listing.symbol: listing.isin for listing in self.listings.values() if listing.isin}
         self._exact: dict[str, list[str]] = {}  # what resolve() takes, in lower case
         self._phrases: dict[str, list[tuple[tuple[str, ...], list[str]]]] = {}  # by first word, longest first
         for listing in self.listings.values():
@@ -181,6 +182,18 @@ class SymbolMaster:
         return Subject(
             instrument=instrument, symbol=listing.symbol, mic=listing.venue, isin=listing.isin, figi=listing.figi
         )
+
+    def product(self, instrument: str) -> str:
+        """Return what all instruments of one product share: the ISIN of their symbol's listings, else the symbol.
+
+        Example
+        -------
+        >>> master = SymbolMaster.load()
+        >>> master.product("ACME.XTOD") == master.product("ACME.XTOC"), master.product("OTHER.XNYS")
+        (True, 'OTHER')
+        """
+        listing = self.listing(instrument)
+        return listing.isin or self._isins.get(listing.symbol, listing.symbol)
 
     def sector(self, instrument: str) -> str:
         """Return an instrument's sector, "" where it is not known."""

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,6 +32,7 @@ from engines.typologies import (
 )
 from engines.typologies.circular_trading import CircularTradingConfig
 from engines.typologies.conditions import LEAST_SCORE, Conditions
+from engines.typologies.cross_product import CrossProductConfig
 from engines.typologies.excessive_messages import ExcessiveMessagesConfig
 from engines.typologies.fat_finger import FatFingerConfig
 from engines.typologies.front_running import FrontRunningConfig
@@ -44,6 +45,7 @@ from engines.typologies.quote_stuffing import QuoteStuffingConfig
 from engines.typologies.spoofing import SpoofingConfig
 from engines.typologies.wash_trading import WashTradingConfig
 from schemas.alerts import Explanation
+from schemas.records import Half
 
 #: What is looked for in order events.
 SPECS: Mapping[str, TypologySpec] = MappingProxyType(
@@ -65,6 +67,8 @@ SPECS: Mapping[str, TypologySpec] = MappingProxyType(
         )
     }
 )
+#: A side of an order as records have it.
+SIDES: tuple[Literal[-1], Literal[1]] = (-1, 1)
 #: Whose events name no account.
 NOBODY = -1
 
@@ -72,7 +76,8 @@ NOBODY = -1
 class OrderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """All that can change a decision on orders.
 
-    ``sessions`` are the hours of venues, by MIC; the default is the simulator's. ``late_ns`` (ns): an event that is
+    ``cross_product`` says what the market's scope is told of, which judges it. ``sessions`` are the hours of venues, by
+    MIC; the default is the simulator's. ``late_ns`` (ns): an event that is
     older than the newest by more is set aside. ``taker_ns`` (ns): a fill so soon after its order came or changed is
     aggressive. ``accounts`` and ``orders`` are how many are remembered of an instrument; beyond them a quarter is
     forgotten, the longest silent first.
@@ -90,8 +95,9 @@ class OrderConfig(msgspec.Struct, frozen=True, kw_only=True):
     momentum_ignition: MomentumIgnitionConfig = MomentumIgnitionConfig()
     front_running: FrontRunningConfig = FrontRunningConfig()
     insider_dealing: InsiderDealingConfig = InsiderDealingConfig()
+    cross_product: CrossProductConfig = CrossProductConfig()
     sessions: dict[str, Session] = msgspec.field(
-        default_factory=lambda: {"XTOC": Session(open_s=52_200, close_s=75_600)}
+        default_factory=lambda: dict.fromkeys(("XTOC", "XTOD"), Session(open_s=52_200, close_s=75_600))
     )
     late_ns: int = 5_000_000_000
     taker_ns: int = 1_000_000
@@ -118,13 +124,14 @@ class Finding(NamedTuple):
 class Pass:
     """What one call gathers; ``available_ns`` is of the row that is being taken."""
 
-    __slots__ = ("available_ns", "counts", "findings", "session", "state")
+    __slots__ = ("available_ns", "counts", "findings", "halves", "session", "state")
 
     def __init__(self, state: OrderState, session: Session | None = None) -> None:
         self.state = state
         self.session = session
         self.findings: list[Finding] = []
         self.counts: dict[str, int] = {}
+        self.halves: list[tuple[int, Half]] = []
         self.available_ns = 0
 
     def count(self, reason: str, rows: int = 1) -> None:
@@ -138,8 +145,11 @@ class Pass:
             self.findings.append(Finding(head, account.name, at_ns, self.available_ns, start_ns, found, score))
         return score
 
+    def tell(self, half: Half) -> None:
+        self.halves.append((self.available_ns, half))
+
     def update(self) -> OrderUpdate:
-        return OrderUpdate(tuple(_tracks(self.findings)), self.counts)
+        return OrderUpdate(tuple(_tracks(self.findings)), self.counts, tuple(self.halves))
 
 
 def _tracks(findings: list[Finding]) -> Iterator[Track]:

@@ -78,7 +78,8 @@ class Run(msgspec.Struct, array_like=True, gc=False):
 
     ``units`` are all of them, ``took`` the aggressive ones, ``taken`` what all accounts took from the first of them to
     the newest, beyond the ``taken_before`` that ever were. ``price_before`` is the last price before the first of
-    them, ``price_after`` that of the newest.
+    them, ``price_after`` that of the newest; ``told`` is how far it had moved the price when the market's scope was
+    told of it, in standard deviations.
     """
 
     side: int = 0
@@ -90,6 +91,7 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     price_after: float = 0.0
     taken_before: float = 0.0
     taken: float = 0.0
+    told: float = 0.0
 
 
 class Stake(msgspec.Struct, array_like=True, gc=False):

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from engines.order_findings import NOBODY, OrderConfig, Pass
+from engines.order_findings import NOBODY, SIDES, OrderConfig, Pass
 from engines.order_state import MINUTE_NS, SILENCE_NS, Account, Link, Order, OrderState, Run, Stake
 from engines.sessions import SECOND_NS, Session, Stretch, stretch_at
 from engines.typologies import (
@@ -20,6 +20,8 @@ from engines.typologies import (
     wash_trading,
 )
 from engines.typologies.conditions import LEAST_MET
+from engines.typologies.cross_product import CrossProductConfig
+from schemas.records import Half
 
 #: A pause between fills that ends a run.
 _RUN_NS = 60 * SECOND_NS
@@ -50,6 +52,8 @@ class Trades:
         if not trade or trade != state.last_trade:  # its two sides come one after the other
             state.last_trade, state.price_before, state.last_price = trade, state.last_price or price, price
         self._run_on(state, account, side, size, took)
+        if account.run.took > self.config.cross_product.took * state.depth:
+            _push(self.config.cross_product, run, account)
         _stake(state, account, side, size)
         if took:
             state.traded += faded
@@ -154,6 +158,22 @@ class Trades:
         else:
             found = influencing_the_open.measure(config.influencing_the_open, state, account, stretch, now_ns)
             run.find("influencing_the_open", account, stretch.start_ns, found)
+
+
+def _push(config: CrossProductConfig, run: Pass, account: Account) -> None:
+    """Tell the market's scope how far an account's run has moved the price, again where it has moved on."""
+    ran, side = account.run, SIDES[account.run.side]
+    moved = side * (ran.price_after / ran.price_before - 1.0) / run.state.sd(ran.last_ns - ran.start_ns)
+    if moved < config.moved or moved < config.again * ran.told or account.number == NOBODY:
+        return
+    ran.told = moved
+    depths = ran.took / run.state.depth
+    run.tell(
+        Half(
+            account=account.name, act="pushed", side=side, start_ns=ran.start_ns, end_ns=ran.last_ns,
+            depths=depths, moved=moved,
+        )
+    )  # fmt: skip
 
 
 def _stake(state: OrderState, account: Account, side: int, size: float) -> None:

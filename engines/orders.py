@@ -12,7 +12,7 @@ from itertools import islice
 import msgspec
 import numpy as np
 
-from engines.order_findings import NOBODY, SPECS, OrderConfig, Pass
+from engines.order_findings import NOBODY, SIDES, SPECS, OrderConfig, Pass
 from engines.order_state import (
     BURST_NS,
     DEPTH_NS,
@@ -38,7 +38,7 @@ from engines.typologies import (
 from engines.typologies.conditions import LEAST_MET
 from schemas.frames import Frame, Kind
 from schemas.order_frames import Action, OrderFrame
-from schemas.records import News
+from schemas.records import Half, News
 
 #: As plain numbers: looking a member of an enum up takes longer than the comparison.
 NEW, AMEND, FILL = int(Action.NEW), int(Action.AMEND), int(Action.FILL)
@@ -281,6 +281,7 @@ class OrderEngine:
             if run.find("spoofing", account, order.placed_ns, found) >= spoofing.SPEC.open:
                 account.pulls += state.hourly.weight
             run.find("layering", account, order.placed_ns, layering.measure(config.layering, state, account, order))
+        self._end(run, account, order)
         _close(state, account, number)
         self._message(run, account)
         account.burst_short += state.newest_ns - order.placed_ns <= SECOND_NS
@@ -326,7 +327,28 @@ class OrderEngine:
         account.burst_fills += 1
         self._trades.take(run, account, order, price, size, trade)
         if order.left <= 1e-9 * order.size:
+            self._end(run, account, order)
             _close(state, account, number)
+
+    def _end(self, run: Pass, account: Account, order: Order) -> None:
+        """Tell the market's scope of much that rested on one side, with the order of it that is filled or withdrawn."""
+        state, config, side, ran = run.state, self.config.cross_product, order.side, account.run
+        interest = account.resting[side]
+        if ran.side == side and ran.last_ns >= order.placed_ns:
+            interest += ran.units - ran.took
+        if (
+            interest > config.rested * state.depth
+            and account.resting[1 - side] <= config.one_sided * interest
+            and self.config.taker_ns < state.newest_ns - order.touched_ns
+            and state.newest_ns - order.placed_ns <= config.span_ns
+            and account.number != NOBODY
+        ):
+            run.tell(
+                Half(
+                    account=account.name, act="rested", side=SIDES[side], start_ns=order.placed_ns,
+                    end_ns=state.newest_ns, depths=interest / state.depth,
+                )
+            )  # fmt: skip
 
 
 def _employ(state: OrderState, account: Account, trader: str) -> None:

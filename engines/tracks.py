@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.alerts import Explanation
+from schemas.records import Half
 
 
 class Seen(NamedTuple):
@@ -70,10 +71,14 @@ class TickUpdate(msgspec.Struct, frozen=True, eq=False):
 
 
 class OrderUpdate(msgspec.Struct, frozen=True, eq=False):
-    """What an order frame, ticks or the passing of time changed: tracks scored, rows that could not be used."""
+    """What an order frame, ticks or the passing of time changed: tracks scored, rows that could not be used.
+
+    ``halves`` are for the market's scope, each with when it could first be known (ns).
+    """
 
     tracks: tuple[Track, ...] = ()
     counts: dict[str, int] = {}
+    halves: tuple[tuple[int, Half], ...] = ()
 
 
 class Embedding(msgspec.Struct, frozen=True):

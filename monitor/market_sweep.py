@@ -13,6 +13,7 @@ from engines.backtest.matching import alarms
 from engines.backtest.sweep import Sweep
 from engines.backtest.whatif import Rung, rung
 from engines.typologies import TypologySpec
+from engines.typologies.cross_product import CrossProductConfig
 from engines.typologies.market_wide import CrowdConfig
 from schemas.alerts import Alert, Provenance, Subject
 from schemas.journal import Clock
@@ -52,7 +53,9 @@ async def _alerts(heard: AsyncIterator[Item], specs: Mapping[str, TypologySpec])
     told = market(
         heard,
         state,
-        config=CrowdConfig(),
+        crowd=CrowdConfig(),
+        crossing=CrossProductConfig(),
+        product=str,
         specs=specs,
         subject=lambda key: Subject(instrument=key),
         provenance=Provenance(code_version="", config=""),

@@ -31,7 +31,7 @@ from engines.statements import StatementEngine
 from engines.thresholds import PumpFile, read_pump
 from engines.ticks import TickConfig, TickEngine
 from engines.transfers import TransferConfig, TransferEngine
-from engines.typologies import TypologySpec, adverse_text, elevated_risk, market_wide, pump_and_dump
+from engines.typologies import TypologySpec, adverse_text, cross_product, elevated_risk, market_wide, pump_and_dump
 from engines.typologies.counterparty_default import CounterpartyConfig
 from engines.typologies.market_wide import CrowdConfig
 from engines.typologies.pump_and_dump import PumpConfig
@@ -66,7 +66,7 @@ SPECS: dict[str, TypologySpec] = {
     **words.SPECS,
 }
 ACCOUNT_SPECS = accounts.SPECS
-MARKET_SPECS: dict[str, TypologySpec] = {"market_wide": market_wide.SPEC}
+MARKET_SPECS: dict[str, TypologySpec] = {spec.name: spec for spec in (market_wide.SPEC, cross_product.SPEC)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ def load_stages(
     account_decides = identity(flows.digest(known), _digest(transfers.SPECS), FORGET_ACCOUNTS_NS)
     credit_decides = identity(StatementEngine(counterparties, credit).digest(), FORGET_ACCOUNTS_NS)
     crowd = CrowdConfig()
-    market_decides = identity(_digest(crowd), _digest(MARKET_SPECS))
+    market_decides = identity(_digest(crowd), _digest(order_config.cross_product), _digest(MARKET_SPECS))
     provenance = Provenance(
         code_version=code_version(),
         config=decides,
@@ -295,10 +295,19 @@ def load_stages(
 
     def market_decided(config: str, rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
         told, mine = by_rules(config), configured(crowd, rules)
+        pairing = configured(order_config, rules).cross_product
 
         def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
             return market(
-                items, table, config=mine, specs=MARKET_SPECS, subject=master.subject, provenance=told, rules=rules
+                items,
+                table,
+                crowd=mine,
+                crossing=pairing,
+                product=master.product,
+                specs=MARKET_SPECS,
+                subject=master.subject,
+                provenance=told,
+                rules=rules,
             )
 
         return Stage(

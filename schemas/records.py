@@ -314,10 +314,28 @@ class Signal(Record, frozen=True, kw_only=True):
     bundle: str = ""
 
 
+class Half(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an account did in one instrument, which may be half of something.
+
+    Its orders **rested** there, on ``side`` (+1 buy, -1 sell), until they were filled or withdrawn, or it took and so
+    **pushed** the price that way. ``depths`` is how much, in median quoted sizes, ``moved`` how far, in the
+    instrument's own standard deviations of such a time.
+    """
+
+    account: Id
+    act: Literal["pushed", "rested"]
+    side: Literal[-1, 1]
+    start_ns: Nanoseconds
+    end_ns: Nanoseconds
+    depths: Annotated[float, Meta(ge=0)]
+    moved: Annotated[float, Meta(ge=0)] = 0.0
+
+
 class Opening(Record, frozen=True, kw_only=True):
     """An episode opened at an instrument: what the market's scope is told of it, once or more often.
 
-    ``typology`` is name@version; ``episode_id`` tells one that is told again.
+    ``typology`` is name@version; ``episode_id`` tells one that is told again. With ``half`` it is no episode yet: the
+    market's scope looks for the other half.
     """
 
     instrument: Instrument
@@ -325,6 +343,7 @@ class Opening(Record, frozen=True, kw_only=True):
     episode_id: Id
     severity: Severity
     score: Annotated[float, Meta(ge=0, le=1)]
+    half: Half | None = None
 
 
 class DeadLetter(Record, frozen=True, kw_only=True):

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
+import msgspec
+
 from agents.flow import Arrival, Item
 from agents.market import market
 from agents.state import MarketState
-from engines.typologies import market_wide
+from engines.rules import NONE, Override, RuleFile
+from engines.typologies import cross_product, market_wide
+from engines.typologies.cross_product import CrossProductConfig
 from engines.typologies.market_wide import CrowdConfig
 from schemas.alerts import Alert, Provenance, Subject, digest
 from schemas.journal import Clock
-from schemas.records import Opening
+from schemas.records import Half, Opening
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
 
 
-def run(items: Iterable[Item], state: dict[str, MarketState]) -> list[Alert]:
+def run(items: Iterable[Item], state: dict[str, MarketState], rules: RuleFile = NONE) -> list[Alert]:
     async def feed() -> AsyncIterator[Item]:
         for item in items:
             yield item
@@ -27,10 +31,13 @@ def run(items: Iterable[Item], state: dict[str, MarketState]) -> list[Alert]:
         found = market(
             feed(),
             state,
-            config=CrowdConfig(),
-            specs={"market_wide": market_wide.SPEC},
+            crowd=CrowdConfig(),
+            crossing=CrossProductConfig(),
+            product=lambda instrument: instrument.partition(".")[0],
+            specs={spec.name: spec for spec in (market_wide.SPEC, cross_product.SPEC)},
             subject=lambda key: Subject(instrument=key),
             provenance=Provenance(code_version="test", config="c"),
+            rules=rules,
         )
         return [item async for item in found if isinstance(item, Alert)]
 
@@ -113,3 +120,51 @@ def test_a_state_that_was_packed_goes_on_as_if_it_had_not_been() -> None:
         state = {key: MarketState.unpack(kept.pack()) for key, kept in state.items()}
         assert [a.alert_id for a in found + run(items[cut:], state)] == [a.alert_id for a in expected]
         assert state["market"].pack() == whole["market"].pack()
+
+
+def half(second: float, instrument: str, offset: int, half: Half) -> Arrival:
+    whole = opening(second, instrument, offset, "cross_product@1")
+    assert isinstance(whole.value, Opening)
+    return msgspec.structs.replace(whole, value=msgspec.structs.replace(whole.value, half=half))
+
+
+def crossing() -> list[Item]:
+    """Return two halves of an account, half a minute apart, and half an hour of quiet."""
+    pushed = Half(account="a", act="pushed", side=1, start_ns=T0, end_ns=T0 + 9 * S, depths=3.0, moved=8.0)
+    rested = Half(account="a", act="rested", side=-1, start_ns=T0 - S, end_ns=T0 + 40 * S, depths=4.0)
+    told: list[Item] = [half(9, "ACME.XTOD", 0, pushed), half(40, "ACME.XTOC", 1, rested)]
+    return [*told, *(Clock(T0 + second * S) for second in range(60, 2_000, 100))]
+
+
+def test_two_halves_of_an_account_are_one_alert_that_names_both_instruments() -> None:
+    first, last = run(crossing(), {})
+    assert (first.activity, last.activity) == ("create", "close")
+    assert (first.finding.typology, first.finding.severity) == ("cross_product@1", "critical")
+    assert (first.subject.instrument, first.subject.account) == ("ACME.XTOC", "a")
+    assert [rule.name.rpartition(" ")[2] for rule in first.explanation.rules[:2]] == ["ACME.XTOC", "ACME.XTOD"]
+    assert first.explanation.clears.startswith("resting on ACME.XTOC below 2 ")
+    assert [seen.offset for seen in first.evidence.inputs] == [0, 1]
+    assert (first.times.event_start, first.times.event_end) == (T0 - S, T0 + 40 * S)
+    assert first.times.available_at == T0 + 41 * S
+
+
+def test_halves_that_are_told_twice_or_through_a_checkpoint_change_nothing() -> None:
+    items = crossing()
+    whole: dict[str, MarketState] = {}
+    expected = run(items, whole)
+    assert digest(run([*items[:2], *items], {})) == digest(expected)
+    for cut in (1, 2, 3):
+        state: dict[str, MarketState] = {}
+        alerts = run(items[:cut], state)
+        state = {key: MarketState.unpack(kept.pack()) for key, kept in state.items()}
+        assert [a.alert_id for a in alerts + run(items[cut:], state)] == [a.alert_id for a in expected]
+        assert {key: kept.pack() for key, kept in state.items()} == {key: kept.pack() for key, kept in whole.items()}
+
+
+def test_halves_are_no_crowd_and_what_is_silent_is_not_judged() -> None:
+    halves = [half(n, f"I{n}.XTOC", n, Half(account="a", act="rested", side=1, start_ns=T0, end_ns=T0, depths=4.0))
+              for n in range(20)]  # fmt: skip
+    assert run(halves, {}) == []
+    silent = RuleFile(version="1", typologies={"cross_product": Override(enabled=False)})
+    assert run(crossing(), {}, silent) == []
+    assert [one.activity for one in run(crowd(11), {}, silent)] == ["create", "close"]

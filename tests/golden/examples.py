@@ -361,6 +361,19 @@ EXAMPLES: tuple[Example, ...] = (
         ),
     ),
     Example(
+        "opening_half",
+        "market",
+        b"market",
+        records.Opening(
+            **_HERE,
+            typology="cross_product@1",
+            episode_id="1" * 32,
+            severity="info",
+            score=0.0,
+            half=records.Half(account="a", act="pushed", side=1, start_ns=T - 9, end_ns=T, depths=1.5, moved=3.25),
+        ),
+    ),
+    Example(
         "bar",
         "",
         _ACME,
