@@ -13,7 +13,7 @@ from engines import audio, charts
 from engines.labels import Label
 from engines.simulator import people, voices, words
 from engines.simulator.events import ALL, BENIGN, PLAN, Event, Happened, place
-from engines.simulator.flow import SECOND_NS, Floats, background, ticks_of
+from engines.simulator.flow import SECOND_NS, Floats, background, ticks_of, turmoil_after
 from engines.simulator.lob import plan as lob_plan
 from engines.simulator.lob import session
 from engines.simulator.words import Company, Text
@@ -113,7 +113,7 @@ def chosen(config: Config) -> tuple[str, ...]:
 
 
 def simulate(config: Config, companies: list[Company]) -> Iterator[Day]:
-    """Yield the days, weekends left out; each opens at the closes of the day before.
+    """Yield the days, weekends left out; each opens at the closes of the day before, the first is a usual one.
 
     The same configuration and companies give the same days, bit for bit, on the same version of numpy.
 
@@ -131,11 +131,12 @@ def simulate(config: Config, companies: list[Company]) -> Iterator[Day]:
     prices = np.asarray(np.round(np.exp(setup.normal(3.6, 0.7, len(companies))), 2), dtype=np.float64)
     activity = 1.0 / setup.permutation(np.arange(3, len(companies) + 3)) ** 0.7
     activity /= activity.sum()
-    day = config.start
+    day, turmoil = config.start, np.ones(len(companies))
     for number in range(config.days):
         while day.weekday() >= 5:
             day += timedelta(days=1)
-        made = _day(config, typologies, companies, day, number, prices, activity)
+        made = _day(config, typologies, companies, day, number, prices, activity, turmoil)
+        turmoil = turmoil_after(np.random.default_rng([config.seed, 1 + number, 2]), turmoil)
         prices = np.array([_close(frame, price) for frame, price in zip(made.ticks, prices, strict=False)])
         yield made
         day += timedelta(days=1)
@@ -154,6 +155,7 @@ def _day(
     number: int,
     opening: Floats,
     activity: Floats,
+    turmoil: Floats,
 ) -> Day:
     seconds = int(config.hours * 3600)
     open_ns = int(datetime.combine(day, config.open_utc, UTC).timestamp()) * SECOND_NS
@@ -161,10 +163,11 @@ def _day(
     market, plan, text, pictures, people_rng = (np.random.default_rng(s) for s in streams[:5])
     prefix = f"{day:%Y%m%d}"
 
-    base = background(market, opening, activity, seconds, config.ticks_a_second)
+    base = background(market, opening, activity, seconds, config.ticks_a_second, turmoil)
     articles = _background_words(text, config, companies, seconds, open_ns)
     orders: list[OrderEvent] = []
     order_frames: list[OrderFrame] = []
+    spoken: list[_Spoken] = []
     if config.model == "flow":
         events, effects = place(plan, typologies, activity, seconds, config.strength, config.disguise)
         ticks = [
@@ -176,13 +179,14 @@ def _day(
             mine = [(one.event, one.accounts) for one in happened if one.accounts and one.event.index == i]
             orders += people.orders_of(people_rng, frame, mine, open_ns, prefix)
     else:
+        spoken = _calls(text, config, companies, seconds, open_ns, prefix)
         played = session.play(
             config.model,
             np.random.SeedSequence([config.seed, 1 + number, 1]),
             base,
             companies,
             activity,
-            _headlines(articles, companies, open_ns),
+            _heard(articles, spoken, companies, open_ns),
             typologies,
             strength=config.strength,
             disguise=config.disguise,
@@ -197,7 +201,8 @@ def _day(
         articles += _words_about(aside if one.event.index == ALL else text, one.event, companies, open_ns)
     articles.sort(key=lambda article: article.ts_available)
     articles = [replace(article, document_id=f"{prefix}-{k:05d}") for k, article in enumerate(articles)]
-    spoken = _calls(text, config, companies, seconds, open_ns, prefix)
+    if config.model == "flow":  # whose prices hear nothing; drawn last
+        spoken = _calls(text, config, companies, seconds, open_ns, prefix)
     plots = [(one.event, one.accounts) for one in happened if one.event.typology == "pump_and_dump"]
     return Day(
         date=day,
@@ -235,18 +240,27 @@ def _as_planned(number: int, event: Event, companies: list[Company], open_ns: in
     return Happened(event, _concerned(event, companies), ring, *times)
 
 
-def _headlines(articles: list[Article], companies: list[Company], open_ns: int) -> list[session.Headline]:
-    """Return the news that moves a price: what is said of one company, or of the market."""
+def _heard(
+    articles: list[Article], spoken: list[_Spoken], companies: list[Company], open_ns: int
+) -> list[session.Heard]:
+    """Return the words that move a price: written of one company, in news of the market, in adverse calls."""
     index = {company.instrument: i for i, company in enumerate(companies)}
-    return [
-        session.Headline(
+    written = [
+        session.Heard(
             (article.ts_available - open_ns) // SECOND_NS,
             index[article.instruments[0]] if article.instruments else ALL,
             article.tone,
+            "post" if article.channel == "post" else "news",
         )
         for article in articles
-        if article.channel == "news" and article.tone != "neutral" and len(article.instruments) < 2
+        if article.tone != "neutral" and len(article.instruments) in ((1,) if article.channel == "post" else (0, 1))
     ]
+    said = [
+        session.Heard((segment.ts_available - open_ns) // SECOND_NS, index[segment.instrument], "bearish", "call")
+        for segment, _, adverse in spoken
+        if adverse
+    ]
+    return [*written, *said]
 
 
 def _concerned(event: Event, companies: list[Company]) -> list[str]:
@@ -301,8 +315,9 @@ def _background_words(
         made.append(_article(rng, companies, at_ns, "news", head, body, mood))
     for _ in range(round(config.posts_an_hour * config.hours)):
         at_ns = open_ns + int(rng.integers(0, seconds * SECOND_NS))
-        template = words.pick(rng, words.POSTS[words.tone(rng, 0.15, 0.25)])
-        made.append(_article(rng, companies, at_ns, "post", words.write(rng, template, companies, _cast(rng, n))))
+        mood = words.tone(rng, 0.15, 0.25)
+        head = words.write(rng, words.pick(rng, words.POSTS[mood]), companies, _cast(rng, n))
+        made.append(_article(rng, companies, at_ns, "post", head, tone=mood))
     return made
 
 
@@ -340,10 +355,12 @@ def _words_about(rng: np.random.Generator, event: Event, companies: list[Company
 
 
 class _Spoken(NamedTuple):
-    """A segment of a call, and the mean ``stress`` in [0, 1] with which such a thing is said in such a call."""
+    """A segment of a call, the mean ``stress`` in [0, 1] with which such a thing is said in such a call, and whether it
+    is ``adverse``: a sentence of it is."""
 
     segment: TranscriptSegment
     stress: float
+    adverse: bool
 
 
 def _calls(
@@ -375,7 +392,7 @@ def _calls(
                 speaker="chief executive" if segment % 3 else "chief financial officer",
                 role="management",
             )
-            made.append(_Spoken(heard, 0.2 + 1.2 * bearish + 0.3 * adverse / _SENTENCES))
+            made.append(_Spoken(heard, 0.2 + 1.2 * bearish + 0.3 * adverse / _SENTENCES, adverse > 0))
     return sorted(made, key=lambda part: (part.segment.ts_available, part.segment.instrument))
 
 
@@ -384,7 +401,7 @@ def _sound(rng: np.random.Generator, spoken: list[_Spoken]) -> list[AudioSegment
     lines: dict[str, voices.Line] = {}
     speakers: dict[tuple[str, str], voices.Speaker] = {}
     made = []
-    for segment, mean in spoken:
+    for segment, mean, _ in spoken:
         if segment.call_id not in lines:
             lines[segment.call_id] = voices.line(rng)
         if (person := (segment.call_id, segment.speaker)) not in speakers:

@@ -1,8 +1,8 @@
 """Background order flow of a day, and the ticks that it leaves: vectorised over seconds and instruments.
 
 Stylised facts that it carries: fat-tailed returns (Student t, 4 degrees of freedom), volatility clustering (log
-volatility is an AR(1) of minutes), a U-shaped day, a market factor, clustered arrivals (gamma-mixed Poisson),
-long runs of equally signed trades (Pareto lengths), spreads and depth that follow volatility.
+volatility is an AR(1) of minutes, and another of days), a U-shaped day, a market factor, clustered arrivals
+(gamma-mixed Poisson), long runs of equally signed trades (Pareto lengths), spreads and depth that follow volatility.
 See Cont (2001), "Empirical properties of asset returns: stylized facts and statistical issues".
 """
 
@@ -29,6 +29,7 @@ _AMENDED_SHARE = 0.00006
 _LEVELS = 5
 #: Arrivals come in clusters of this mean size, its members about 0.15 s behind the first.
 _CLUSTER = 3.0
+_TURMOIL, _TURMOIL_STAYS = 0.6, 0.98  # standard deviation of its log; what of that is left a day later
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +50,24 @@ def season(seconds: int) -> Floats:
     return np.asarray(shape / shape.mean(), dtype=np.float64)
 
 
+def turmoil_after(rng: np.random.Generator, before: Floats) -> Floats:
+    """Return the volatility of the next day, times the usual one, shape (n,); ``before`` is that of the day before.
+
+    Its log is an AR(1) of fifty days, half of whose variance all instruments share: quiet and restless days come in
+    spells, and returns of days have fat tails.
+    """
+    shocks = (rng.standard_normal(1) + rng.standard_normal(len(before))) / np.sqrt(2.0)
+    after = _TURMOIL_STAYS * np.log(before) + np.sqrt(1 - _TURMOIL_STAYS**2) * _TURMOIL * shocks
+    return np.asarray(np.exp(after), dtype=np.float64)
+
+
 def background(
-    rng: np.random.Generator, opening: Floats, activity: Floats, seconds: int, ticks_a_second: float
+    rng: np.random.Generator,
+    opening: Floats,
+    activity: Floats,
+    seconds: int,
+    ticks_a_second: float,
+    turmoil: Floats | float = 1.0,
 ) -> Background:
     """Draw a day of prices and rates for instruments that open at ``opening`` (currency), shape (n,)."""
     n = len(opening)
@@ -63,7 +80,7 @@ def background(
     grid = np.arange(seconds) / 60
     log_volatility = np.stack([np.interp(grid, np.arange(minutes), level[:, i]) for i in range(n)])
     day = season(seconds)
-    volatility = np.exp(log_volatility) * np.sqrt(day)
+    volatility = np.exp(log_volatility) * np.sqrt(day) * np.reshape(turmoil, (-1, 1))
 
     daily = rng.uniform(0.010, 0.022, n)[:, None] / np.sqrt(23_400)
     beta = rng.uniform(0.3, 0.7, n)[:, None]

@@ -3,7 +3,8 @@
 Makers believe in a fair price that drifts to the instrument's value, gives way to what is bought and sold, and leans to
 the heavier side of the book; their quotes lean against their own inventory. Investors are uninformed, informed (they
 take when the value is beyond the best price), or follow a trend; how many orders one splits into has a Pareto tail, so
-the signs of trades have a long memory. Patient clients leave orders at distances of a power law, and lose patience.
+the signs of trades have a long memory. Patient clients leave orders at distances of a power law, and lose patience; an
+order that the value has left far behind is taken by others.
 
 Sources: Avellaneda, Stoikov (2008), "High-frequency trading in a limit order book"; Lillo, Mike, Farmer (2005), "Theory
 for long memory in supply and demand"; Chiarella, Iori (2002), "A simulation analysis of the microstructure of double
@@ -19,25 +20,29 @@ from engines.simulator.lob.book import Book, Order
 from engines.simulator.lob.world import CLIENTS, MAKERS, Process, World
 
 #: Rows that an arrival leaves on average, measured; turns ticks a second into arrivals a second.
-ROWS_PER_ARRIVAL = 7.5
-_QUOTES_SHARE = 0.38  # of arrivals: a maker looks at its quotes
+ROWS_PER_ARRIVAL = 18.0
+_QUOTES_SHARE = 0.25  # of arrivals: a maker looks at its quotes
 _PATIENT_SHARE = 0.27  # a client leaves an order; the rest are investors that begin
 _LEVELS = 3
 _MAKERS_A_BOOK = 4
-_LEARN_NS = 60 * SECOND_NS  # in which two thirds of what value and fair price differ by are learnt
+_LEARN_NS = 30 * SECOND_NS  # in which two thirds of what value and fair price differ by are learnt
 _SHOCK = 0.01  # of the price; beyond it makers learn within seconds
 _SHOCK_NS = 2 * SECOND_NS
 _IMPACT = 0.30  # half spreads by which a lot taken moves the fair price
 _LEAN = 0.9  # half spreads by which a wholly one-sided book moves the quotes
 _INVENTORY = 0.08  # half spreads a lot of inventory
-_INFORMED, _TREND = 0.45, 0.08  # of investors
+_INFORMED, _TREND = 0.35, 0.08  # of investors
 _TREND_NS = 30 * SECOND_NS
-_TAIL = 1.5  # of the number of orders that an investor splits into
-_MOST_CHILDREN = 80
+_TAIL = 1.1  # of the number of orders that an investor splits into
+_MOST_CHILDREN = 300
+_CHILD_GAP = 0.5  # arrivals between an investor's orders
 _PASSIVE_SHARE = 0.25  # of an investor's orders
 _REACTS = 0.6  # probability that a trade makes a maker look at its quotes
 _REACTION_S = 0.03
 _LIFE_S = 90.0  # of a patient order at the best price
+_LOOKS = 6.0  # at the value, an arrival
+_NOTICED, _NOTICE_S = 2.0, 1.5  # half spreads (ticks at least) by which the value has moved when makers quote again
+_BARGAIN, _SNAPS = 2.5, 0.3  # half spreads (likewise) beyond the value; probability a look that somebody takes it
 
 
 class _Maker:
@@ -77,6 +82,7 @@ class Agents:
             self._quote(maker)
         for _ in range(12 * len(self.world.books)):
             self._leave()
+        self.world.start(0, self._watch())
 
     def arrive(self) -> None:
         """Let a maker look at its quotes, a client leave an order, or an investor begin."""
@@ -88,10 +94,36 @@ class Agents:
         else:
             self.world.start(0, self._invest())
 
+    def _watch(self) -> Process:
+        """Let makers look at their quotes whenever the value has moved, and clients take what it has left behind."""
+        world, conditions = self.world, self.world.conditions
+        seen, noticed = conditions.value[0], _NOTICED * max(1.0, conditions.half)
+        while True:
+            yield int(world.rng.expovariate((conditions.rate[world.second] + 0.01) * _LOOKS) * SECOND_NS)
+            value = conditions.value[world.second]
+            if abs(value - seen) > noticed:
+                seen = value
+                for maker in world.rng.sample(self.makers, 2):
+                    self._quote_after(world.rng.expovariate(1 / _NOTICE_S), maker)
+            for book in world.books:
+                self._snap_up(book, value)
+
+    def _snap_up(self, book: Book, value: float) -> None:
+        """Let a client take what stands far beyond the value: an order that was forgotten holds the price up."""
+        world, rng, half = self.world, self.rng, self.world.conditions.half
+        for side in (1, -1):
+            best = book.best(-side)
+            if best and side * (value - best) > _BARGAIN * max(1.0, half) and rng.random() < _SNAPS:
+                size = max(1, round(world.conditions.lot * exp(rng.gauss(0, 0.8))))
+                book.submit(world.now, world.client(), side, round(value - side * half), size, rests=False)
+
     def _react(self) -> None:
         if self.rng.random() < _REACTS:
             maker = self.makers[int(self.rng.random() * len(self.makers))]
-            self.world.after(self.rng.expovariate(1 / _REACTION_S) * SECOND_NS, lambda: self._quote(maker))
+            self._quote_after(self.rng.expovariate(1 / _REACTION_S), maker)
+
+    def _quote_after(self, delay_s: float, maker: _Maker) -> None:
+        self.world.after(delay_s * SECOND_NS, lambda: self._quote(maker))
 
     def _learn(self) -> None:
         """Bring the fair price up to date."""
@@ -115,7 +147,7 @@ class Agents:
         world, rng, book = self.world, self.rng, maker.book
         now, conditions = world.now, world.conditions
         usual = conditions.half
-        half = max(0.5, usual * maker.width * sqrt(conditions.calm[world.second]))
+        half = max(0.5, usual * maker.width * conditions.calm[world.second])
         heavy_bid, heavy_ask = book.bids.top(3), book.asks.top(3)
         lean = _LEAN * usual * (heavy_bid - heavy_ask) / (heavy_bid + heavy_ask) if heavy_bid and heavy_ask else 0.0
         held = self.inventory[maker.account] / conditions.lot
@@ -134,7 +166,7 @@ class Agents:
                     price = other - side  # makers do not take
                 price = max(1, price)
                 if order is not None and order.open:
-                    if abs(order.price - price) <= (0 if level == 0 else step / 2):
+                    if abs(order.price - price) <= (0 if level == 0 else step):
                         continue
                     if maker.amends:
                         book.amend(now, order, price, order.open)
@@ -190,5 +222,7 @@ class Agents:
                     limit = max(1, book.best(-side) + side * (rng.random() < 0.2))
                     book.submit(world.now, account, side, limit, size, rests=False)
             yield int(
-                rng.expovariate(1.0) * SECOND_NS * min(40.0, max(0.2, 2.5 / (conditions.rate[world.second] + 0.01)))
+                rng.expovariate(1.0)
+                * SECOND_NS
+                * min(40.0, max(0.2, _CHILD_GAP / (conditions.rate[world.second] + 0.01)))
             )

@@ -30,7 +30,7 @@ def _show_and_take(stage: Stage, depths: list[float]) -> Process:
         yield int(stage.rng.uniform(0.6, 1.2) * stage.minutes(10) / _CYCLES)
         meant = stage.send(account, -side, book.best(-side) or book.last, stage.depth)
         best = book.best(side) or book.last
-        first = 1 if len(depths) > 1 else stage.rng.randint(1, 3)
+        first = stage.rng.randint(1, 3)
         shown: list[Order] = []
         for level, multiple in enumerate(depths):
             price = best - side * (first + level)
@@ -42,7 +42,8 @@ def _show_and_take(stage: Stage, depths: list[float]) -> Process:
             yield 100_000_000
         if meant.open:
             stage.withdraw([meant])
-            stage.send(account, -side, book.best(side) or book.last, stage.depth - meant.filled, rests=False)
+            left = stage.depth - meant.filled
+            stage.send(account, -side, -side * (nearest - 1), left, rests=False)  # all that stands before what is shown
         yield stage.between(0.05, 0.4)
         stage.withdraw(shown)
 
@@ -92,7 +93,7 @@ def circular_trading(stage: Stage) -> Process:
     total = 0.5 * stage.strength * stage.units[0].volume * 1_200
     yield from _meetings(stage, pairs, total, stage.minutes(20))
     for account in ring:  # what strangers met
-        yield from stage.out(account, stage.minutes(1))
+        yield from stage.out(account, stage.minutes(3))
 
 
 def _meetings(stage: Stage, pairs: list[tuple[int, int]], total: float, span_ns: int) -> Process:
@@ -155,10 +156,9 @@ def front_running(stage: Stage) -> Process:
         lead_ns = stage.between(5, 20)
         stage.harm()
         wanted = 3 * stage.strength * depth + abs(stage.held(own))
-        for _ in range(8):
-            if (left := wanted - abs(stage.held(own))) <= 0:
-                break
-            yield from stage.take(own, side, min(left, wanted / 3))
+        latest_ns = stage.world.now + 20 * SECOND_NS
+        while (left := wanted - abs(stage.held(own))) > 0 and stage.world.now < latest_ns:
+            yield from stage.take(own, side, min(left, wanted / 3), through=10)
             yield lead_ns // 8
         work_ns, worked = stage.between(60, 90), 0.0
         end_ns = stage.world.now + work_ns

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import exp, sqrt
+from typing import Literal
 
 import numpy as np
 
@@ -28,17 +30,37 @@ MODELS: dict[str, tuple[Callable[[World], Model], float]] = {
 SECOND_VENUE_EVERY = 5
 SECOND_VENUE = "XTOD"
 _CLUSTER = 3.0
+_BURST_S, _BURST_STEP_S, _BURST = 40, 10, 0.65  # memory and grid of how lively the market is, deviation of its log
 _ACCOUNTS_A_DAY = 200
 _LEAST_NS = 60 * SECOND_NS  # of a label: an event of one order is still to be found once it is over
 
 
 @dataclass(frozen=True, slots=True)
-class Headline:
-    """News of the background that moves a price: of company ``index`` or `ALL`, in a second of the session."""
+class _Weight:
+    """How words move the value: by a share of it between two bounds, from some seconds after them, over some more."""
+
+    least: float
+    most: float
+    lag_s: tuple[int, int]
+    span_s: tuple[int, int]
+
+
+#: By what was written or said; a headline about the whole market moves each instrument by a quarter.
+_WEIGHTS = {
+    "news": _Weight(0.001, 0.006, (2, 20), (30, 120)),
+    "post": _Weight(0.0002, 0.001, (20, 90), (60, 240)),
+    "call": _Weight(0.0003, 0.0012, (5, 30), (30, 90)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Words of the background that move a price: about company ``index`` or `ALL`, in a second of the session."""
 
     second: int
     index: int
     tone: Tone
+    channel: Literal["news", "post", "call"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +80,7 @@ class _Company:
     instruments: list[str]
     arrivals: np.random.SeedSequence
     feed: np.random.SeedSequence
+    bursts: Floats  # how lively each second is, mean square 1
     seed: int
 
 
@@ -67,7 +90,7 @@ def play(
     base: Background,
     companies: Sequence[Company],
     activity: Floats,
-    headlines: Sequence[Headline],
+    heard: Sequence[Heard],
     typologies: tuple[str, ...],
     *,
     strength: float,
@@ -85,6 +108,7 @@ def play(
             [company.instrument, *([f"{company.symbol}.{SECOND_VENUE}"] if i % SECOND_VENUE_EVERY == 0 else [])],
             others[2 * i],
             others[2 * i + 1],
+            _bursts(np.random.default_rng(others[2 * i].spawn(1)[0]), seconds),
             int(others[2 * i].generate_state(1)[0]),
         )
         for i, company in enumerate(companies)
@@ -98,7 +122,7 @@ def play(
         strength,
     )
     quiet = [Effects.none(seconds) for _ in companies]
-    _hear(np.random.default_rng(news_seed), headlines, (quiet, effects))
+    _hear(np.random.default_rng(news_seed), heard, (quiet, effects))
     cast = _cast(np.random.default_rng(accounts_seed), planned, disguise, FIRST_OF_EVENTS + number * _ACCOUNTS_A_DAY)
     ticks: list[list[Frame]] = []
     orders: list[list[OrderFrame]] = []
@@ -135,17 +159,15 @@ def play(
     )
 
 
-def _hear(
-    rng: np.random.Generator, headlines: Sequence[Headline], heard_by: tuple[list[Effects], list[Effects]]
-) -> None:
-    """Let each headline move what it is about, by a tenth to six tenths of a percent within a minute or two."""
-    for headline in headlines:
-        side = {"bearish": -1, "neutral": 0, "bullish": 1}[headline.tone]
-        begin = headline.second + int(rng.integers(2, 20))
-        rise = side * rng.uniform(0.001, 0.006) * (0.25 if headline.index == ALL else 1.0)
-        end = begin + int(rng.integers(30, 120))
+def _hear(rng: np.random.Generator, words: Sequence[Heard], heard_by: tuple[list[Effects], list[Effects]]) -> None:
+    """Let words move what they are about, as `_WEIGHTS` says."""
+    for one in words:
+        weight, side = _WEIGHTS[one.channel], {"bearish": -1, "neutral": 0, "bullish": 1}[one.tone]
+        begin = one.second + int(rng.integers(*weight.lag_s))
+        rise = side * rng.uniform(weight.least, weight.most) * (0.25 if one.index == ALL else 1.0)
+        end = begin + int(rng.integers(*weight.span_s))
         for effects in heard_by:
-            for effect in effects if headline.index == ALL else [effects[headline.index]]:
+            for effect in effects if one.index == ALL else [effects[one.index]]:
                 ramp(effect, begin, end, rise, 3.0)
 
 
@@ -164,12 +186,26 @@ def _cast(rng: np.random.Generator, planned: Sequence[Planned], disguise: float,
     return cast
 
 
-def _conditions(base: Background, index: int, effects: Effects, rows_per_arrival: float) -> Conditions:
+def _bursts(rng: np.random.Generator, seconds: int) -> Floats:
+    """Return how lively each second is, mean square 1, shape (T,): its log is an AR(1)."""
+    steps = seconds // _BURST_STEP_S + 2
+    shocks, level = rng.standard_normal(steps) * _BURST, np.zeros(steps)
+    stays = exp(-_BURST_STEP_S / _BURST_S)
+    for k in range(1, steps):
+        level[k] = stays * level[k - 1] + sqrt(1 - stays**2) * shocks[k]
+    lively = np.exp(np.interp(np.arange(seconds), np.arange(steps) * _BURST_STEP_S, level))
+    return np.asarray(lively / np.sqrt(np.mean(lively**2)), dtype=np.float64)
+
+
+def _conditions(base: Background, company: _Company, effects: Effects, rows_per_arrival: float) -> Conditions:
+    index, lively = company.number, company.bursts
     opening = float(np.exp(base.log_price[index, 0]))
+    moves = np.diff(base.log_price[index], prepend=base.log_price[index, 0]) * lively
+    arrivals = base.arrivals[index] * ROWS_PER_ARRIVAL / rows_per_arrival
     return Conditions(
-        value=(np.exp(base.log_price[index] + effects.drift) / TICK).tolist(),
-        rate=(base.arrivals[index] * effects.rate * ROWS_PER_ARRIVAL / rows_per_arrival).tolist(),
-        calm=base.volatility[index].tolist(),
+        value=(opening * np.exp(np.cumsum(moves) + effects.drift) / TICK).tolist(),
+        rate=(arrivals * lively / lively.mean() * effects.rate).tolist(),
+        calm=(base.volatility[index] * lively).tolist(),
         pressure=effects.pressure.tolist(),
         half=opening * float(base.spread_bps[index]) * 0.5e-4 / TICK,
         lot=float(base.lot[index]),
@@ -190,7 +226,7 @@ def _world(
 ) -> World:
     """Return the company's world after its day, in which ``played`` happened on ``stages``, which it fills."""
     flow, rows_per_arrival = MODELS[model]
-    conditions = _conditions(base, company.number, effects, rows_per_arrival)
+    conditions = _conditions(base, company, effects, rows_per_arrival)
     seconds = len(conditions.value)
     world = World(company.seed, len(company.instruments), conditions, company.number)
     for k, (one, accounts, scheme) in enumerate(played):

@@ -152,42 +152,44 @@ class Stage:
         reached = 0
         while (gone_ns := self.world.now - begin_ns) < span_ns:
             share = min(1.0, 1.1 * gone_ns / span_ns + 0.02) if line else 1.0
-            goal = begin * exp(side * change * share)
-            short = side * (goal - book.mid())
+            there = begin * exp(side * change * share)
+            short = side * (there - book.mid())
             if short > 0.5:
                 near = 1.0 if line else min(1.0, 0.5 + gone_ns / (30 * SECOND_NS))
                 goal = book.mid() + side * near * short
                 self.harm()
-                holding = yield from self._push(account, side, goal, holding, venue)
+                holding = yield from self._push(account, side, goal, holding, 5.0 if line else 1.0, venue)
             elif not line and book.best(-side):  # a swept side says nothing yet
                 reached += 1
                 if reached == 2:
                     break
             self._seen()
-            yield self.between(1.5, 4.0) if line else self.between(0.4, 1.5)
+            on_line = line and side * (there - book.mid()) <= 0.5
+            yield self.between(1.5, 4.0) if on_line else self.between(0.4, 1.5)
         self.withdraw(holding, venue)
 
-    def _push(self, account: int, side: int, goal: float, holding: list[Order], venue: int) -> Sent:
-        """Take what stands before the goal, ticks, and let an order rest where it holds the mid there."""
+    def _push(self, account: int, side: int, goal: float, holding: list[Order], depths: float, venue: int) -> Sent:
+        """Take what stands before the goal, ticks, and let an order of ``depths`` rest where it holds the mid there."""
         levels = self.world.books[venue].side(-side)
         key = floor(side * goal)
         before = levels.ahead_of(key)
-        beyond = next((other for other in levels.keys if other > key), key + 1)
-        hold = side * min(round(2 * side * goal - beyond), beyond - 1)
-        if not before and any(order.open and order.price == hold for order in holding):
-            return holding
-        self.withdraw(holding, venue)
         if before:
             ample = before * (1 + 0.5 * self.disguise)  # slices vary, and what nobody offers expires
             yield from self._sliced(account, side, ample, lambda: side * key, rests=False, venue=venue)
-        return (yield from self.place(account, side, hold, self.units[venue].depth, venue=venue))
+        beyond = levels.keys[0] if levels.keys else key + 1
+        nearest = key - 4 * max(1, round(self.world.conditions.half))  # whoever comes between would undo it
+        hold = side * min(max(round(2 * side * goal - beyond), nearest), beyond - 1)
+        if not before and any(order.open and order.price == hold for order in holding):
+            return holding
+        self.withdraw(holding, venue)  # only now: while nobody is left on the other side, the last quote stands
+        return (yield from self.place(account, side, hold, depths * self.units[venue].depth, venue=venue))
 
     def out(self, account: int, span_ns: int) -> Process:
         """Sell what an account has bought, or buy back what it has sold, within the span."""
         end_ns = self.world.now + span_ns
         part = max(self.depth / 2, abs(self.held(account)) / 15)
         while (held := self.held(account)) and self.world.now < end_ns:
-            yield from self.take(account, -1 if held > 0 else 1, min(abs(held), part))
+            yield from self.take(account, -1 if held > 0 else 1, min(abs(held), part), through=10)
             yield int(self.rng.uniform(0.5, 1.5) * span_ns / 20)
 
     def ordinary(self, account: int) -> Process:

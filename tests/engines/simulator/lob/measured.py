@@ -36,6 +36,11 @@ class Scene:
         before, after = mids_of(self.ticks, np.array([start_ns - 1, end_ns]))
         return float(after - before)
 
+    def held(self, start_ns: int, end_ns: int) -> float:
+        """Change of the log mid from just before the start to where it is in most of the last ten seconds."""
+        mids = mids_of(self.ticks, np.append(start_ns - 1, np.arange(end_ns - 10 * SECOND_NS, end_ns, SECOND_NS // 10)))
+        return float(np.median(mids[1:]) - mids[0])
+
     def furthest(self, start_ns: int, end_ns: int) -> float:
         """Largest absolute change of the log mid from the start."""
         mids = mids_of(self.ticks, np.arange(start_ns - 1, end_ns, SECOND_NS // 10))
@@ -88,11 +93,11 @@ def round_the_ring(scene: Scene) -> float:
 
 
 def at_the_close(scene: Scene) -> float:
-    return abs(scene.move(scene.label.start_ns, scene.label.end_ns)) / scene.units.sigma(240)
+    return abs(scene.held(scene.label.start_ns, scene.label.end_ns)) / scene.units.sigma(240)
 
 
 def at_the_open(scene: Scene) -> float:
-    return abs(scene.move(scene.label.start_ns, scene.label.start_ns + 180 * SECOND_NS)) / scene.units.sigma(180)
+    return abs(scene.held(scene.label.start_ns, scene.label.start_ns + 180 * SECOND_NS)) / scene.units.sigma(180)
 
 
 def pumped(scene: Scene) -> float:

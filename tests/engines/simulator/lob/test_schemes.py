@@ -22,47 +22,61 @@ COMPANIES = [Company(x.instrument, x.symbol, x.name) for x in SymbolMaster.load(
 MODELS = ("agents", "queues")
 SECONDS = 23_400
 OPEN_NS = 1_741_012_200 * SECOND_NS  # 2025-03-03 14:30
-#: Typologies whose strength is a move of the price, which the market moves too.
+#: Typologies whose strength is a move of the price, in whole ticks and halves, which the market moves too.
 MOVES = {"momentum_ignition", "marking_the_close", "influencing_the_open", "pump_and_dump"}
 
 
 @cache
-def day_of(model: str, strength: float, disguise: float, quiet: bool = False) -> Day:
-    config = Config(model=model, strength=strength, disguise=disguise, typologies=() if quiet else None, calls=0)  # type: ignore[arg-type]
-    return next(simulate(config, COMPANIES))
+def day_of(model: str, strength: float, disguise: float, seed: int = 7, quiet: bool = False) -> Day:
+    return next(
+        simulate(
+            Config(
+                model=model,  # type: ignore[arg-type]
+                seed=seed,
+                strength=strength,
+                disguise=disguise,
+                typologies=() if quiet else None,
+                calls=0,
+            ),
+            COMPANIES,
+        )
+    )
 
 
 @cache
-def units_of(model: str) -> dict[str, Units]:
-    quiet = day_of(model, 1.0, 0.0, quiet=True)
+def units_of(model: str, seed: int) -> dict[str, Units]:
+    quiet = day_of(model, 1.0, 0.0, seed, quiet=True)
     return {
         ticks.instrument: measure(ticks, orders, OPEN_NS, SECONDS)
         for ticks, orders in zip(quiet.ticks, quiet.order_frames, strict=True)
     }
 
 
-def scenes(model: str, strength: float = 1.0, disguise: float = 0.0) -> dict[str, list[Scene]]:
-    day = day_of(model, strength, disguise)
+def scenes(model: str, strength: float = 1.0, disguise: float = 0.0, seed: int = 7) -> dict[str, list[Scene]]:
+    day = day_of(model, strength, disguise, seed)
     place = {frame.instrument: k for k, frame in enumerate(day.ticks)}
     found: dict[str, list[Scene]] = defaultdict(list)
     for label in day.labels:
         k = place[label.instruments[0]]
-        units = units_of(model)[label.instruments[0]]
+        units = units_of(model, seed)[label.instruments[0]]
         found[label.typology].append(Scene(label, day.ticks[k], day.order_frames[k], units))
     return found
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("strength", "disguise"), [(1.0, 0.0), (0.5, 0.0), (1.0, 1.0)])
-def test_each_event_comes_to_its_strength(model: str, strength: float, disguise: float) -> None:
-    found = scenes(model, strength, disguise)
+@pytest.mark.parametrize(
+    ("strength", "disguise", "seed"), [(1.0, 0.0, 7), (0.5, 0.0, 7), (1.0, 1.0, 7), (1.0, 0.0, 8), (1.0, 0.0, 9)]
+)
+def test_each_event_comes_to_its_strength(model: str, strength: float, disguise: float, seed: int) -> None:
+    found = scenes(model, strength, disguise, seed)
     assert set(MEASURES) <= set(found)
     for typology, (measured, (least, most)) in MEASURES.items():
         for scene in found[typology]:
             value = measured(scene)
-            if typology in MOVES:  # to within a tick and a half, and the market may help
+            if typology in MOVES:
                 ticks = 1.5 * TICK / float(np.exp(scene.units.mids[0])) / per_unit(scene)
-                assert value >= 0.85 * strength * least - ticks, (typology, scene.label.instruments, value)
+                low, high = 0.85 * strength * least - ticks, 1.15 * strength * most + ticks
+                assert low <= value <= high, (typology, scene.label.instruments, value)
             else:
                 low, high = (0.8, 1.3) if disguise else (0.9, 1.1)
                 assert low * strength * least <= value <= high * strength * most, (typology, value)
@@ -115,7 +129,8 @@ def test_an_order_of_a_fat_finger_goes_through_levels_and_the_price_comes_back(m
         jump = abs(float(np.log(trades.price[-1] / trades.price[0])))
         assert scene.mine(Action.NEW).size[0] == pytest.approx(40 * scene.units.depth, rel=0.02)
         assert abs(scene.mine(Action.NEW).price[0] / trades.price[0] - 1) == pytest.approx(0.02, rel=0.05)
-        assert len(np.unique(trades.price)) >= 3  # levels, of which the thin book of queues has few
+        all_there = scene.mine(Action.FILL).size.sum() < scene.mine(Action.NEW).size[0]  # of a side with few levels
+        assert len(np.unique(trades.price)) >= 3 or all_there
         assert abs(scene.move(onset, onset + 300 * SECOND_NS)) < 0.6 * jump
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from engines.instruments import SymbolMaster
 from engines.simulator.day import Config, Day, simulate
+from engines.simulator.flow import background
+from engines.simulator.lob import session
 from engines.simulator.words import Company
 from monitor.converters.messages import frame_messages
 from schemas import codec
@@ -97,6 +99,23 @@ def test_news_moves_the_price_and_the_book_follows() -> None:
     before = trades.price[trades.ts_event < label.onset_ns][-1]
     after = trades.price[trades.ts_event > label.end_ns][0]
     assert after < 0.98 * before
+
+
+@pytest.mark.parametrize(("channel", "least", "most"), [("post", 0.0002, 0.001), ("call", 0.0003, 0.0012)])
+def test_posts_and_adverse_calls_move_the_price_a_little(channel: str, least: float, most: float) -> None:
+    """By what docs/simulator.md says, each; twenty of them stand out of what the market does by itself."""
+    base = background(np.random.default_rng(3), np.array([40.0]), np.ones(1), 1_800, 3.0)
+    words = [session.Heard(300 + 30 * k, 0, "bearish", channel) for k in range(20)]  # type: ignore[arg-type]
+    last = []
+    for heard in ([], words):
+        seeds = np.random.SeedSequence(5)
+        played = session.play(
+            "agents", seeds, base, COMPANIES[:1], np.ones(1), heard, (),
+            strength=1.0, disguise=0.0, open_ns=0, number=0, first_order=0,
+        )  # fmt: skip
+        quotes = played.ticks[0][played.ticks[0].kind == Kind.QUOTE]
+        last.append(float(np.log(quotes.bid[-1])))
+    assert -20 * most - 0.003 < last[1] - last[0] < -20 * least + 0.003
 
 
 def test_typologies_of_a_book_are_known_to_books_alone() -> None:
