@@ -98,9 +98,15 @@ def mistakes(path: Path, error: RulesError) -> list[str]:
 
 
 def idle(rules: RuleFile, master: SymbolMaster) -> list[str]:
-    """Return a sentence on each scenario that is for no instrument of a symbol master."""
+    """Return a sentence on each scenario that is for no instrument of a symbol master, or weighs what none hears."""
     listings = [master.listing(name) for name in master.listings]
+    of_accounts = {name for name, known in library().items() if known.scope == "account"}
     return [
+        f"scenario {scenario.name} weighs {', '.join(sorted(of_accounts & scenario.weights.keys()))}, which judge"
+        " accounts apart from instruments: scenarios are of instruments, and hear nothing of them."
+        for scenario in rules.scenarios
+        if scenario.enabled and not of_accounts.isdisjoint(scenario.weights)
+    ] + [
         f"scenario {scenario.name} is for none of the {len(listings)} instruments of the symbol master: is every desk,"
         " venue, asset_class and instrument in its `when` written as there?"
         for scenario in rules.scenarios

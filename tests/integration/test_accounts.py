@@ -8,9 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from monitor.cli import app
+from monitor.outbox import rfc3339
 from monitor.proof import by_log
 from monitor.replay import broker, by_history
+from monitor.replay_output import Replay
 from monitor.replay_run import Loaded
 from monitor.settings import Settings
 from schemas.alerts import digest
@@ -57,3 +61,25 @@ def test_accounts_ring_and_a_killed_worker_goes_on(
         proof = asyncio.run(by_log(broker(settings), Loaded(stages()), alert))
         assert proof.difference is None
         assert proof.inputs == len(alert.evidence.inputs)
+
+
+def test_payments_on_a_broker_are_replayed_by_history(
+    embedded: str, settings_of: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """No daemon was there: `tocsin replay --history` reads what feeds sent, and says what a recording of it would."""
+    settings, sent = settings_of(embedded), payments()
+    with Feed(settings, sent) as feed:
+        feed.finish()
+    where = ["--bootstrap", settings.bootstrap, "--prefix", settings.prefix]
+    result = CliRunner().invoke(app, ["replay", "--history", *where, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    replay, expected = Replay.open(tmp_path / "out"), asyncio.run(by_history(sent, stages())).alerts
+    assert replay.manifest.counts.messages == {"transfers": len(sent)}
+    assert replay.manifest.digest == digest(expected)
+    assert {alert.finding.typology for alert in replay.alerts()} >= {"structuring@1", "fan_out@1", "round_trip@1"}
+    # A stretch of it, to before its last alerts.
+    end_ns = max(alert.times.available_at for alert in expected) // 10**6 * 10**6
+    told = CliRunner().invoke(app, ["replay", "--history", *where, "--to", rfc3339(end_ns)])
+    assert told.exit_code == 0, told.output
+    before = digest([alert for alert in expected if alert.times.available_at < end_ns])
+    assert told.stdout.splitlines()[-1] == f"digest {before}"

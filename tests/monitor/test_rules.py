@@ -54,6 +54,12 @@ def test_a_scenario_for_nobody_is_told(tmp_path: Path) -> None:
     assert "scenario pump_with_words is for none of the" in told
 
 
+def test_a_scenario_that_weighs_what_it_never_hears_is_told(tmp_path: Path) -> None:
+    code, told, _ = run("check", changed(tmp_path, ("adverse_text: ", "structuring: ")))
+    assert code == 0
+    assert "scenario pump_with_words weighs structuring, which judge accounts apart from instruments" in told
+
+
 def test_a_file_that_is_not_there_is_told() -> None:
     code, _, error = run("check", "no/such.yaml")
     assert code == 2

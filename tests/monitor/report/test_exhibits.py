@@ -159,7 +159,7 @@ def test_of_many_ticks_those_that_matter_are_kept() -> None:
 
 
 def test_orders_are_listed(shown: tuple[Alert, Evidence], tmp_path: Any) -> None:
-    pumped = next(a for a in day.stored().alerts if a.finding.typology.startswith("pump_and_dump"))
+    pumped = next(a for a in day.stored().alerts if any(one.topic == "orders" for one in a.evidence.inputs))
     recording = made.recording(tmp_path / "day")
     (table,) = exhibits.orders(pumped, Evidence.find(recording, [pumped]))
     assert isinstance(table, Table)
