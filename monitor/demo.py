@@ -48,6 +48,7 @@ STOP_S = 25.0
 _MAKERS = (
     "schemas",
     "engines/simulator",
+    "engines/simulator/lob",
     "monitor/converters",
     "monitor/recording_writer.py",
     "monitor/recordings.py",
@@ -55,6 +56,8 @@ _MAKERS = (
     "monitor/commands/convert.py",
     "monitor/commands/simulate.py",
 )
+#: The day that is simulated: as much of order books as goes through in a minute.
+_DAY = ("--model", "agents", "--hours", "3", "--instruments", "12", "--ticks-a-second", "6")
 _TOCSIN = (sys.executable, "-m", "monitor.cli")
 _APPLIED = re.compile(r"^tocsin_messages_total\{.*\} (\S+)$", re.MULTILINE)
 
@@ -127,8 +130,8 @@ def prepare(console: Console, data: Path | None, seed: int, work: Path, limit: i
     if data is not None and (data / MANIFEST).is_file():
         return data
     if data is None:
-        stem, command = f"day-{seed}", ["simulate", "--seed", str(seed)]
-        console.print(f"A simulated market day, seed {seed} (tocsin simulate --seed {seed})")
+        stem, command = f"day-{seed}", ["simulate", *_DAY, "--seed", str(seed)]
+        console.print(f"A simulated market of order books (tocsin {' '.join(command)})")
     elif data.is_dir():
         stem, command = f"{data.name}{f'-{limit}' if limit else ''}", ["convert", data.name, str(data)]
         command += ["--limit", str(limit)] if limit else []
