@@ -61,7 +61,7 @@ class CircularTradingConfig(msgspec.Struct, frozen=True, kw_only=True):
     size: float = 0.3
     even: float = 0.4
     reverse: float = 0.4
-    within: float = 0.2
+    within: float = 0.15
     chance: float = 2.0
 
 

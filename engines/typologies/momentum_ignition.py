@@ -56,7 +56,7 @@ class MomentumIgnitionConfig(msgspec.Struct, frozen=True, kw_only=True):
     size: float = 2.0
     passive: float = 0.4
     share: float = 0.5
-    move: float = 3.0
+    move: float = 2.25
     out: float = 0.2
     hour: float = 0.5
     wait_ns: int = 70_000_000_000
