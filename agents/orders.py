@@ -14,7 +14,7 @@ from engines.tracks import OrderUpdate
 from engines.typologies import cross_product
 from schemas.alerts import identity
 from schemas.frames import Frame
-from schemas.journal import Clock
+from schemas.journal import RULES_ONLY, Clock, Ladder
 from schemas.order_frames import OrderFrame
 from schemas.records import Half, News, Opening
 
@@ -30,9 +30,10 @@ async def orders(
 
     What the engine could not use of ticks has been counted with them.
 
-    An instrument's orders are watched from its first order event on, with its ticks and its news. These are rules that
-    ask no model: they run at every level of the ladder.
+    An instrument's orders are watched from its first order event on, with its ticks and its news. Rules run at every
+    level of the ladder; the engine's model, if it has one, is asked beside them but under the last.
     """
+    level = 0
     deadlines = {key: at_ns for key, kept in state.items() if (at_ns := kept.deadlines_ns[1])}
     async for item in items:
         if isinstance(item, Arrival):
@@ -45,7 +46,7 @@ async def orders(
                 kept.orders = engine.new_state()
             watched, update = kept.orders, OrderUpdate()
             if isinstance(value, OrderFrame):
-                update = engine.apply(watched, value)
+                update = engine.apply(watched, value, asking=level < RULES_ONLY)
                 kept.lack(update.counts)
                 if update.counts:
                     count(update.counts)
@@ -67,12 +68,14 @@ async def orders(
                 for key in [key for key, due_ns in deadlines.items() if due_ns <= at_ns]:
                     kept = state[key]
                     assert kept.orders is not None
-                    update = engine.advance(kept.orders, at_ns)
+                    update = engine.advance(kept.orders, at_ns, asking=level < RULES_ONLY)
                     note(deadlines, key, kept.orders.deadline_ns)
                     state[key] = kept
                     for track in update.tracks:
                         yield Scored(key, track, None)
         else:
+            if isinstance(item, Ladder):
+                level = item.level
             yield item
 
 

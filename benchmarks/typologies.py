@@ -9,7 +9,8 @@ hour are made once (`tests/order_flow.py`) and told again, half an hour later ea
 trades of their own, and every tenth time with names of accounts of their own. Frames have 500 rows; quotes come between
 them. Taken is the CPU of `engines.orders.OrderEngine` alone (`observe` and `apply`), user and system. What the state
 weighs is its bytes; the process's resident memory is taken when a fifth of the rows has been applied, and at the end:
-what has no bound would show between the two.
+what has no bound would show between the two. Then the same again, a tenth of the rows, with the bundle's order-flow
+model asked beside the rules.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ import msgspec
 import numpy as np
 
 from benchmarks import harness, misconduct
+from engines import order_flow
+from engines.bundle import DEFAULT, Bundle
 from engines.order_findings import SPECS, OrderConfig
+from engines.order_flow import OrderFlowModel
 from engines.orders import OrderEngine
 from schemas.frames import Frame
 from schemas.order_frames import OrderFrame
@@ -59,12 +63,12 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def cost(least_rows: int) -> dict[str, float]:
+def cost(least_rows: int, flow: OrderFlowModel | None = None) -> dict[str, float]:
     """Apply so many rows or a little more, print the table, return the closing figures."""
     market = Market()
     market.quiet(SECONDS, takers=TAKERS)
     orders, ticks = market.orders(), market.ticks()
-    engine = OrderEngine(OrderConfig())
+    engine = OrderEngine(OrderConfig(), flow)
     state = engine.new_state()
     cpu_s = early_mb = 0.0
     applied = findings = times = 0
@@ -96,7 +100,8 @@ def cost(least_rows: int) -> dict[str, float]:
         ("resident at the end, MB", resident_mb()),
         ("findings", findings),
     ]
-    harness.table(f"frames of {ROWS} rows", ("all typologies of order events", ""), rows)
+    what = "all typologies of order events" + (", and the order-flow model" if flow else "")
+    harness.table(f"frames of {ROWS} rows", (what, ""), rows)
     return {
         "cpu_us_per_tick": round(1e6 * cpu_s / applied, 3),
         "rows": applied,
@@ -114,6 +119,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that play them")
     arguments = parser.parse_args()
     spent = cost(arguments.rows)
+    both = cost(arguments.rows // 10, order_flow.of(Bundle.load(DEFAULT)))
+    spent["learned_us_per_tick"] = round(both["cpu_us_per_tick"] - spent["cpu_us_per_tick"], 3)
     days = misconduct.played(arguments.days, arguments.levels, arguments.workers)
     harness.close(benchmark="typologies", **misconduct.report(days), **spent)
 

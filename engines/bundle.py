@@ -8,6 +8,7 @@
 | text.json | labels, temperature, lengths, sentences for the parity gate |
 | fusion.onnx, fusion.json | the fusion model, and which modalities it fuses |
 | chart.onnx, chart.json | the chart encoder and its calibration, both or neither |
+| order_flow.onnx, order_flow.json | the order-flow model, its calibration and weights, both or neither |
 | voice.onnx, voice.json | the voice encoder and its calibration, both or neither |
 | credit.onnx, credit.json | the model of default with its calibration, and its currency, both or neither |
 | MODEL_CARD.md | for people |

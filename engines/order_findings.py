@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
+from engines import order_tail
 from engines.order_state import Account, OrderState
+from engines.order_tail import Ask
 from engines.sessions import Session
 from engines.tracks import OrderUpdate, Track
 from engines.typologies import (
@@ -110,7 +112,10 @@ class OrderConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(NamedTuple):
-    """A moment that a typology gives a score: times in ns."""
+    """A moment that a typology gives a score: times in ns.
+
+    ``ask`` numbers the moment at which a model is asked beside it, -1 none; ``explain`` tells more than the conditions.
+    """
 
     head: str
     account: str
@@ -119,15 +124,22 @@ class Finding(NamedTuple):
     window_start: int
     conditions: Conditions
     score: float
+    ask: int = -1
+    explain: Callable[[], Explanation] | None = None
 
 
 class Pass:
-    """What one call gathers; ``available_ns`` is of the row that is being taken."""
+    """What one call gathers; ``available_ns`` is of the row that is being taken.
 
-    __slots__ = ("available_ns", "counts", "findings", "halves", "session", "state")
+    ``asks`` are the moments at which a model is to be asked, where it is ``asking``.
+    """
 
-    def __init__(self, state: OrderState, session: Session | None = None) -> None:
+    __slots__ = ("asking", "asks", "available_ns", "counts", "findings", "halves", "session", "state")
+
+    def __init__(self, state: OrderState, session: Session | None = None, *, asking: bool = False) -> None:
         self.state = state
+        self.asking = asking
+        self.asks: list[Ask] = []
         self.session = session
         self.findings: list[Finding] = []
         self.counts: dict[str, int] = {}
@@ -141,15 +153,34 @@ class Pass:
     def find(self, head: str, account: Account, start_ns: int, found: Conditions, at_ns: int = 0) -> float:
         score = conditions.score(found)
         if score >= LEAST_SCORE and account.number != NOBODY:
-            at_ns = at_ns or self.state.newest_ns
-            self.findings.append(Finding(head, account.name, at_ns, self.available_ns, start_ns, found, score))
+            at_ns, ask = at_ns or self.state.newest_ns, self.ask(account)
+            self.findings.append(Finding(head, account.name, at_ns, self.available_ns, start_ns, found, score, ask))
         return score
 
     def tell(self, half: Half) -> None:
         self.halves.append((self.available_ns, half))
 
+    def ask(self, account: Account) -> int:
+        """Ask a model about an account's last events, once an event; return which moment that is, -1 none."""
+        if not self.asking or account.number == NOBODY:
+            return -1
+        if not self.asks or self.asks[-1].account is not account or self.asks[-1].number != account.told:
+            one = order_tail.ask(self.state, account, self.available_ns)
+            if one is None:
+                return -1
+            self.asks.append(one)
+        return len(self.asks) - 1
+
     def update(self) -> OrderUpdate:
         return OrderUpdate(tuple(_tracks(self.findings)), self.counts, tuple(self.halves))
+
+
+class Weigher(Protocol):
+    """What weighs a model's word with what rules found: `engines.order_flow.OrderFlowModel` is one."""
+
+    def weigh(self, run: Pass) -> None:
+        """Answer the asks of ``run`` and let that count in its findings, in place."""
+        ...
 
 
 def _tracks(findings: list[Finding]) -> Iterator[Track]:
@@ -170,4 +201,5 @@ def _tracks(findings: list[Finding]) -> Iterator[Track]:
 
 
 def _explain(group: list[Finding], i: int) -> Explanation:
-    return conditions.explain(group[i].conditions)
+    one = group[i]
+    return one.explain() if one.explain else conditions.explain(one.conditions)

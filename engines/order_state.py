@@ -11,10 +11,12 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
 from statistics import NormalDist, median
+from typing import NamedTuple
 
 import msgspec
 
 from engines.sessions import NEVER_NS, SECOND_NS, Stretch
+from engines.typologies.conditions import Conditions
 
 _MAGIC = b"ORDS\x02"
 MINUTE_NS = 60 * SECOND_NS
@@ -109,6 +111,14 @@ class Stake(msgspec.Struct, array_like=True, gc=False):
     before: float = 0.0
 
 
+class Ruled(NamedTuple):
+    """What a rule said last of an account, or said highest of late, at ``ts_event`` (ns)."""
+
+    ts_event: int
+    score: float
+    conditions: Conditions
+
+
 class Account(msgspec.Struct, array_like=True):
     """What one account does in one instrument; pairs are (sell, buy), sums in units.
 
@@ -120,6 +130,8 @@ class Account(msgspec.Struct, array_like=True):
     ``stake`` is what it has traded since it was silent. ``sold_to`` are its last buyers, the newest at the end;
     ``marked`` is what it took in the stretch that began at ``marked_ns``, ``furthest`` the lowest and the highest price
     of that; ``traded_before`` is what it had traded in the hour before.
+    ``tail`` are its last events (see `engines.order_tail`) of all that it ``told``; a model was asked at ``asked_ns``,
+    beside which counts what rules said, ``ruled``, by typology.
     """
 
     number: int
@@ -153,6 +165,10 @@ class Account(msgspec.Struct, array_like=True):
     furthest: list[float] = _units()
     traded_before: float = 0.0
     trader: str = ""
+    tail: bytearray = msgspec.field(default_factory=bytearray)
+    told: int = 0
+    asked_ns: int = 0
+    ruled: dict[str, Ruled] = {}
 
 
 class Holder(msgspec.Struct, array_like=True, gc=False):

@@ -12,7 +12,7 @@ from itertools import islice
 import msgspec
 import numpy as np
 
-from engines.order_findings import NOBODY, SIDES, SPECS, OrderConfig, Pass
+from engines.order_findings import NOBODY, SIDES, SPECS, OrderConfig, Pass, Weigher
 from engines.order_state import (
     BURST_NS,
     DEPTH_NS,
@@ -24,6 +24,7 @@ from engines.order_state import (
     OrderState,
     Pending,
 )
+from engines.order_tail import note
 from engines.order_trades import Trades
 from engines.sessions import NEVER_NS, SECOND_NS
 from engines.tracks import OrderUpdate
@@ -41,7 +42,7 @@ from schemas.order_frames import Action, OrderFrame
 from schemas.records import Half, News
 
 #: As plain numbers: looking a member of an enum up takes longer than the comparison.
-NEW, AMEND, FILL = int(Action.NEW), int(Action.AMEND), int(Action.FILL)
+NEW, AMEND, CANCEL, FILL = int(Action.NEW), int(Action.AMEND), int(Action.CANCEL), int(Action.FILL)
 _QUOTE = int(Kind.QUOTE)
 _SIZED = (NEW, FILL)
 #: Typologies that want to know what is usually quoted.
@@ -55,6 +56,8 @@ _HOLDERS, _NEWS = 64, 32
 class OrderEngine:
     """Applies order frames, ticks and the passing of time to the state of an instrument's orders.
 
+    ``flow`` is a model that is asked beside the rules, unless it is said that it is not to be (``asking``).
+
     Example
     -------
     >>> from schemas.order_frames import order_frame_of
@@ -66,8 +69,8 @@ class OrderEngine:
     ((), 1, 2)
     """
 
-    def __init__(self, config: OrderConfig) -> None:
-        self.config = config
+    def __init__(self, config: OrderConfig, flow: Weigher | None = None) -> None:
+        self.config, self._flow = config, flow
         self._least_pull = LEAST_MET * min(config.spoofing.size, config.layering.size)
         self._most_lag_ns = max(config.spoofing.lag_ns, config.layering.lag_ns) / LEAST_MET
         self._least_messages = LEAST_MET * config.excessive_messages.messages
@@ -100,7 +103,7 @@ class OrderEngine:
         rows = int(crossed.sum())
         return OrderUpdate(counts={"crossed_quote": rows} if rows else {})
 
-    def apply(self, state: OrderState, frame: OrderFrame) -> OrderUpdate:
+    def apply(self, state: OrderState, frame: OrderFrame, *, asking: bool = True) -> OrderUpdate:
         """Apply a frame to ``state``, in place, and return what it found.
 
         An event that is a little late counts as of the newest one before it.
@@ -108,7 +111,8 @@ class OrderEngine:
         if not len(frame):
             return OrderUpdate()
         state.begin(frame.ts_event.item(0))
-        run = Pass(state, self.config.sessions.get(frame.instrument.rpartition(".")[2]))
+        session = self.config.sessions.get(frame.instrument.rpartition(".")[2])
+        run = Pass(state, session, asking=asking and self._flow is not None)
         _count_missing(frame, run)
         accounts: list[Account | None] = [None] * len(frame.accounts)
         for ts, available, action, side, price, size, number, trade, place, trader in zip(
@@ -160,7 +164,7 @@ class OrderEngine:
                 self._amend(run, account, order, price, size)
             else:
                 self._withdraw(run, account, number, order)
-        return run.update()
+        return self._weighed(run)
 
     def hear(self, state: OrderState, news: News) -> None:
         """Note who holds what at the moment of news, until its impact is known."""
@@ -183,12 +187,17 @@ class OrderEngine:
         del state.pending[:-_NEWS]
         self._mark(state)
 
-    def advance(self, state: OrderState, now_ns: int) -> OrderUpdate:
+    def advance(self, state: OrderState, now_ns: int, *, asking: bool = True) -> OrderUpdate:
         """Do what the clock ``now_ns`` (int64 ns) makes due: measure the impact of news after which nothing came."""
-        run = Pass(state)
+        run = Pass(state, asking=asking and self._flow is not None)
         while state.deadline_ns and state.deadline_ns <= now_ns:
             run.available_ns = state.deadline_ns
             self._measure_impact(run)
+        return self._weighed(run)
+
+    def _weighed(self, run: Pass) -> OrderUpdate:
+        if self._flow is not None:
+            self._flow.weigh(run)
         return run.update()
 
     def _mark(self, state: OrderState) -> None:
@@ -251,6 +260,8 @@ class OrderEngine:
         against = account.filled[1 - side]
         order = Order(account.number, side, price, size, size, 0.0, now_ns, now_ns, against)
         state.orders[number] = order
+        if run.asking and note(state, account, NEW, order, price, size):
+            run.ask(account)
         account.resting[side] += size
         account.open[side] += 1
         account.placed[side] += size * state.minutely.weight
@@ -261,6 +272,8 @@ class OrderEngine:
         self._message(run, account)
 
     def _amend(self, run: Pass, account: Account, order: Order, price: float, size: float) -> None:
+        if run.asking and note(run.state, account, AMEND, order, price, size):
+            run.ask(account)
         more = size - order.left
         account.resting[order.side] += more
         if more > 0.0:
@@ -271,6 +284,8 @@ class OrderEngine:
 
     def _withdraw(self, run: Pass, account: Account, number: int, order: Order) -> None:
         state, config, side = run.state, self.config, order.side
+        if run.asking and note(state, account, CANCEL, order, order.price, order.left):
+            run.ask(account)
         if (
             state.newest_ns - account.filled_ns[1 - side] <= self._most_lag_ns
             and account.resting[side] > self._least_pull * state.depth
@@ -325,6 +340,8 @@ class OrderEngine:
             state.active.append(account.number)
         account.fills += 1
         account.burst_fills += 1
+        if run.asking and note(state, account, FILL, order, price, size):
+            run.ask(account)
         self._trades.take(run, account, order, price, size, trade)
         if order.left <= 1e-9 * order.size:
             self._end(run, account, order)

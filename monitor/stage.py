@@ -17,7 +17,7 @@ from agents.flow import Item
 from agents.instrument import Engines, instrument
 from agents.market import market
 from agents.state import AccountState, InstrumentState, MarketState
-from engines import anomaly, credit_model, lexicon, order_findings, statements, transfers, words
+from engines import anomaly, credit_model, lexicon, order_findings, order_flow, statements, transfers, words
 from engines import names as resembling
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
 from engines.fusion import FusionModel
@@ -133,7 +133,7 @@ def load_stages(
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
         labels = load_labels(settings.labels, bundle, settings.precision)
-        fusion, credit = FusionModel(bundle), credit_model.of(bundle)
+        fusion, credit, flow = FusionModel(bundle), credit_model.of(bundle), order_flow.of(bundle)
         members = load_members(
             bundle, fused=fusion.modalities, cache=settings.cache, precision=settings.precision, fell=fallen
         )
@@ -161,9 +161,10 @@ def load_stages(
     decides = identity(
         config.digest(), _digest(SPECS), bundle.id, forget_ns, *said, *(label.digest for label in labels)
     )
-    # Alerts on orders stand on no bundle, and others on nothing that decides on orders: ids of neither hang on both.
+    # Alerts on orders stand on one model of the bundle alone, others on nothing else that decides on orders.
     order_config = OrderConfig()
-    order_decides = identity(order_config.digest(), _digest(dict(order_findings.SPECS)))
+    judged = (flow.digest,) if flow else ()
+    order_decides = identity(order_config.digest(), _digest(dict(order_findings.SPECS)), *judged)
     stage_decides = identity(decides, order_decides)
     flows = TransferConfig()
     # Alerts on transfers stand on no bundle, those on statements on its model of default.
@@ -193,7 +194,7 @@ def load_stages(
 
     engines = Engines(
         ticks=TickEngine(config),
-        orders=OrderEngine(order_config),
+        orders=OrderEngine(order_config, flow),
         fusion=fusion,
         specs=specs,
         subject=master.subject,
@@ -237,7 +238,7 @@ def load_stages(
         mine = replace(
             engines,
             ticks=TickEngine(configured(config, rules)),
-            orders=OrderEngine(configured(order_config, rules)),
+            orders=OrderEngine(configured(order_config, rules), flow),
             words=configured(heard, rules),
             configs={head: identity(of, rules.digest) for head, of in engines.configs.items()},
             specs={head: overridden(spec, rules) for head, spec in specs.items()},

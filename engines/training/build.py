@@ -32,7 +32,7 @@ from engines.bundle import FORMAT, MANIFEST, Bundle, Entry, Manifest, Part, Sour
 from engines.inference import ORT_CPU
 from engines.text import LABELS, TextEncoder, TextSpec
 from engines.ticks import TickConfig
-from engines.training import card, chart, credit, fusion, text, voice
+from engines.training import card, chart, credit, fusion, order_flow, text, voice
 from engines.training.encoder import DIM, OPSET, Encoder, from_onnx, onnx_bytes
 from engines.training.loop import Schedule
 from engines.training.pretrained import minilm
@@ -88,7 +88,7 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
         stocks = data / "stocknet"
         voice_graph, voice_spec, voice_part = voice.train(SEED, progress)
         fused, parts = _of_days(stocks, fusion.load_days(stocks), encoder, tokenizer, progress)
-        rated = MEMBERS["credit"](data, progress)
+        apart = {name: member(data, progress) for name, member in MEMBERS.items()}
     text_spec = TextSpec(
         labels=list(LABELS),
         temperature=temperature,
@@ -104,18 +104,25 @@ def build(data: Path, out: Path, keep_text: bool) -> None:
         voice_encoder.MODEL: voice_graph,
         voice_encoder.SPEC: msgspec.json.format(msgspec.json.encode(voice_spec), indent=1),
         **fused,
-        **rated.files,
     }
     parts = {"text": text_part, "chart": parts["chart"], "voice": voice_part, "fusion": parts["fusion"]}
-    write(out, files, [*lineage(data), rated.source], parts | {"credit": rated.part}, encoder, tokenizer)
+    sources = lineage(data)
+    for name, member in apart.items():
+        files |= member.files
+        parts[name] = member.part
+        sources.append(member.source)
+    write(out, files, sources, parts, encoder, tokenizer)
 
 
 def renew(data: Path, out: Path, name: str) -> None:
     """Learn the member ``name`` on ``data`` and put the bundle at ``out`` with it in the place of the one it had."""
-    _require(data, *credit.FILES)
-    kept = Bundle.load(out)
     with Progress() as progress:
-        member = MEMBERS[name](data, progress)
+        put(out, name, MEMBERS[name](data, progress))
+
+
+def put(out: Path, name: str, member: Member) -> None:
+    """Put a member into the bundle at ``out``, in the place of the one that it may have; all else stays."""
+    kept = Bundle.load(out)
     files = {file: kept.read(file) for file in kept.manifest.files if file != CARD} | member.files
     sources = [one for one in kept.manifest.lineage if one.name != member.source.name]
     encoder, _, _ = _text_of(kept)
@@ -132,13 +139,18 @@ class Member(NamedTuple):
 
 
 def _of_credit(data: Path, progress: Progress) -> Member:
+    _require(data, *credit.FILES)
     graph, spec, part = credit.train(data / "credit", SEED, progress)
     files = {credit_model.GRAPH: graph, credit_model.SPEC: msgspec.json.format(msgspec.json.encode(spec), indent=1)}
     return Member(files, part, credit.source(data))
 
 
+def _of_order_flow(data: Path, progress: Progress) -> Member:
+    return Member(*order_flow.train(progress), order_flow.SOURCE)
+
+
 #: Members that neither read nor feed another.
-MEMBERS: Mapping[str, Callable[[Path, Progress], Member]] = {"credit": _of_credit}
+MEMBERS: Mapping[str, Callable[[Path, Progress], Member]] = {"credit": _of_credit, "order_flow": _of_order_flow}
 
 
 def _require(data: Path, *names: str) -> None:

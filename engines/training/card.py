@@ -19,6 +19,10 @@ Intervals are 95 % bootstraps. A score is a calibrated probability; calibrated o
 _SEEN = {
     "text": ("real posts and news", "learnt, on real days; what it adds stands below"),
     "chart": ("charts that we drew of real days", "learnt, on real days; what it adds stands below"),
+    "order_flow": (
+        "simulated order books: it never saw a real order",
+        "0: it counts beside the rules on orders, by the weights below",
+    ),
     "voice": ("simulated voices: it never saw real data", "0: it has no say, and is shown beside alerts"),
     "credit": ("card holders of one bank in Taiwan in 2005", "0: it speaks of accounts, by itself"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import msgspec
@@ -10,9 +11,11 @@ import pytest
 
 from agents.flow import Arrival, Item
 from agents.state import InstrumentState
-from schemas.alerts import Alert
+from engines.order_findings import Finding, OrderConfig, Pass
+from engines.orders import OrderEngine
+from schemas.alerts import Alert, Explanation
 from schemas.frames import Frame, frame_of
-from schemas.journal import Clock, Ladder
+from schemas.journal import RULES_ONLY, Clock, Ladder
 from schemas.order_frames import OrderFrame, order_frame_of
 from tests import misconduct
 from tests.agents import streams
@@ -97,6 +100,27 @@ def test_rules_on_orders_run_at_every_level_of_the_ladder(level: int) -> None:
     items = stream(spoofed())
     items[0] = Ladder(level, "slow")
     assert ("spoofing", "spoofer") in episodes(streams.run(items, {}))["create"]
+
+
+class Suspicious:
+    """A weigher that finds all moments at which it is asked suspect, as spoofing, to the same degree."""
+
+    def weigh(self, run: Pass) -> None:
+        for ask in run.asks:
+            moment = (ask.account.name, ask.ts_event, ask.ts_available, ask.ts_event)
+            run.findings.append(Finding("spoofing", *moment, (), 0.7, explain=Explanation))
+        run.findings.sort(key=lambda one: one.ts_event)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_model_is_asked_beside_the_rules_but_under_the_last_level(level: int) -> None:
+    items = stream(misconduct.market("fat_finger"))
+    items[0] = Ladder(level, "slow")
+    rules = episodes(streams.run(items, {}))["create"]
+    both = dataclasses.replace(streams.engines(), orders=OrderEngine(OrderConfig(), Suspicious()))
+    found = episodes(streams.run(items, {}, both))["create"]
+    assert rules <= found
+    assert (found == rules) == (level == RULES_ONLY)
 
 
 def test_an_open_episode_and_what_is_known_of_orders_outlive_a_checkpoint() -> None:

@@ -32,6 +32,7 @@ TASKS = {
     "kdd17_prices": "kdd17",
     "maec": "maec",
     "nab": "nab",
+    "order_flow": "order_flow",
     "sec_litigation": "litigation",
     "speech_fsdd": "speech",
     "stocknet": "stocknet",
