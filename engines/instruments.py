@@ -44,7 +44,8 @@ _CURRENCY = re.compile(r"[A-Z][A-Z0-9]{2,9}")
 class Listing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An instrument: ``symbol`` at ``venue`` (MIC). ``group`` is the issuer; listings of one issuer share it.
 
-    ``desk`` trades it, ``asset_class`` is what it is (equity, future, crypto); rules may ask for both.
+    ``desk`` trades it, ``asset_class`` is what it is (equity, future, crypto); rules may ask for both, and
+    shares (equity) have thresholds of their own in pump_and_dump.
     """
 
     instrument: str
@@ -62,6 +63,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 COLUMNS = Listing.__struct_fields__
+#: A share, as ``asset_class`` says it.
+EQUITY = "equity"
 
 
 def isin_check_digit(body: str) -> str:
@@ -175,6 +178,11 @@ class SymbolMaster:
             return known
         symbol, dot, venue = instrument.rpartition(".")
         return Listing(instrument=instrument, symbol=symbol, venue=venue if dot else "")
+
+    def asset_class(self, instrument: str) -> str:
+        """Return what an instrument is, empty where it is not known."""
+        known = self.listings.get(instrument)
+        return known.asset_class if known else ""
 
     def subject(self, instrument: str) -> Subject:
         """Return whom an alert on this instrument concerns; what is not known of it stays empty."""

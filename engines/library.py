@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal, cast
@@ -20,13 +21,15 @@ Scope = Literal["instrument", "account", "market"]
 class Known(msgspec.Struct, frozen=True):
     """A typology: its ``spec``, the type of its parameters (None where it has none), and the ``scope`` it speaks of.
 
-    ``definition`` is the first paragraph of its module's docstring.
+    ``definition`` is the first paragraph of its module's docstring; ``of_class`` has the parameters of asset classes
+    for which they are others than ``config()``.
     """
 
     spec: TypologySpec
     config: type[msgspec.Struct] | None
     scope: Scope
     definition: str
+    of_class: Mapping[str, msgspec.Struct]
 
 
 @cache
@@ -60,6 +63,7 @@ def _known(module: ModuleType) -> Known:
         cast(type[msgspec.Struct], own[0]) if own else None,
         getattr(module, "SCOPE", "instrument"),
         " ".join((module.__doc__ or "").split("\n\n")[0].split()),
+        getattr(module, "OF_CLASS", MappingProxyType({})),
     )
 
 

@@ -252,12 +252,12 @@ def configured(config: Config, rules: RuleFile) -> Config:
     return msgspec.structs.replace(config, **changes) if changes else config
 
 
-def parameters(rules: RuleFile, name: str) -> Iterator[tuple[str, object, object]]:
-    """Yield a typology's parameters as the rules have them: field, value, default."""
+def parameters(rules: RuleFile, name: str, asset_class: str = "") -> Iterator[tuple[str, object, object]]:
+    """Yield a typology's parameters as the rules have them for an asset class: field, value, default."""
     known = library()[name]
     if known.config is None:
         return
-    default = known.config()
+    default = known.of_class.get(asset_class) or known.config()
     mine = configured(default, rules)
     for field in known.config.__struct_fields__:
         yield field, getattr(mine, field), getattr(default, field)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ from engines.anomaly import AnomalyConfig
 from engines.clean import CleanConfig, Sieve, clean
 from engines.features import Scales
 from engines.halfspace import ForestConfig
+from engines.instruments import EQUITY
 from engines.state import MINUTE_NS, TickState
 from engines.tracks import ClosedBars, TickUpdate, Track
 from engines.typologies import pump_and_dump
@@ -60,6 +61,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 class TickConfig(msgspec.Struct, frozen=True, kw_only=True):
     """All that can change a decision on ticks.
 
+    ``pump_equity`` has the thresholds of shares, ``pump`` those of all others, and the times of both.
     ``baseline_half_life_ns`` (ns) is of trailing rates; ``memory_bars`` is how many bars a trailing scale remembers,
     `of_bars` what follows from a width of bars.
     """
@@ -68,6 +70,7 @@ class TickConfig(msgspec.Struct, frozen=True, kw_only=True):
     clean: CleanConfig = CleanConfig()
     anomaly: AnomalyConfig = AnomalyConfig()
     pump: PumpConfig = PumpConfig()
+    pump_equity: PumpConfig = pump_and_dump.OF_CLASS[EQUITY]
     forest: ForestConfig = ForestConfig()
     baseline_half_life_ns: int = 43_200_000_000_000
     memory_bars: int = 256
@@ -143,8 +146,9 @@ class TickEngine:
     (['anomaly', 'pump_and_dump'], [5000000000])
     """
 
-    def __init__(self, config: TickConfig) -> None:
+    def __init__(self, config: TickConfig, asset_class: Callable[[str], str] = lambda _: "") -> None:
         self.config = config
+        self._asset_class = asset_class
         self.forest = halfspace.grow(config.forest, len(features.NAMES))
 
     def new_state(self) -> TickState:
@@ -178,7 +182,7 @@ class TickEngine:
             part = frame if whole else frame[start:stop]
             self._run(state, part, None if halted is None else halted[start:stop], work, counts)
         ((bars, ranks),) = self._bars([(state, work)])
-        update = TickUpdate(bars, self._tracks(work, ranks), counts)
+        update = TickUpdate(bars, self._tracks(work, ranks, self._asset_class(frame.instrument)), counts)
         self._mark(state)
         return update
 
@@ -360,11 +364,12 @@ class TickEngine:
             said.append((ClosedBars(starts, ends, available, kept[own], np.array(ranks[1:]), prices[:, own]), ranks))
         return said
 
-    def _tracks(self, work: _Work, ranks: list[float]) -> tuple[Track, ...]:
+    def _tracks(self, work: _Work, ranks: list[float], asset_class: str) -> tuple[Track, ...]:
         """Score the ticks of a frame: the arrays that follow have shape (n,), trades in order of arrival."""
         if not work.trades:
             return ()
         config = self.config
+        pump = config.pump_equity if asset_class == EQUITY else config.pump
         ts, available = _joined(work.ts), _joined(work.available)
         surprise, pumped = np.zeros(work.trades), np.zeros(work.trades)
         jumps = [(jump, anomaly.rarity(config.anomaly, ranks[jump.bars_before])) for jump in work.jumps]
@@ -372,7 +377,7 @@ class TickEngine:
             found = anomaly.score(config.anomaly, jump.statistic, *jump.tail, rarity)
             surprise[jump.first : jump.first + len(found)] = found if jump.trading is None else found * jump.trading
         for rush in work.rushes:
-            found = pump_and_dump.score(config.pump, rush.evidence)
+            found = pump_and_dump.score(pump, rush.evidence)
             pumped[rush.first : rush.first + len(found)] = found if rush.trading is None else found * rush.trading
         starts = np.array(work.bar_starts, dtype=np.int64).repeat(work.lengths)
 
@@ -386,7 +391,7 @@ class TickEngine:
         def explain_rush(i: int) -> Explanation:
             for rush in work.rushes:
                 if 0 <= i - rush.first < len(rush.evidence.price):
-                    return pump_and_dump.explain(config.pump, rush.evidence, i - rush.first)
+                    return pump_and_dump.explain(pump, rush.evidence, i - rush.first)
             return Explanation()
 
         return (

@@ -130,10 +130,10 @@ def thresholds(spec: TypologySpec) -> dict[str, str]:
     }
 
 
-def typology(rules: RuleFile, name: str) -> dict[str, str]:
-    """Return all that rules can set of a typology, as they have it."""
+def typology(rules: RuleFile, name: str, asset_class: str = "") -> dict[str, str]:
+    """Return all that rules can set of a typology, as they have it for an asset class."""
     alerts = "no" if name in rules.silent else "yes"
-    own = dict(written(field, value) for field, value, _ in parameters(rules, name))
+    own = dict(written(field, value) for field, value, _ in parameters(rules, name, asset_class))
     return {"enabled": alerts} | thresholds(overridden(library()[name].spec, rules)) | own
 
 

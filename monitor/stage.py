@@ -193,7 +193,7 @@ def load_stages(
         )
 
     engines = Engines(
-        ticks=TickEngine(config),
+        ticks=TickEngine(config, master.asset_class),
         orders=OrderEngine(order_config, flow),
         fusion=fusion,
         specs=specs,
@@ -237,7 +237,7 @@ def load_stages(
             raise ValueError(f"a scenario weighs {', '.join(missing)}, of which there is no label in TOCSIN_LABELS")
         mine = replace(
             engines,
-            ticks=TickEngine(configured(config, rules)),
+            ticks=TickEngine(configured(config, rules), master.asset_class),
             orders=OrderEngine(configured(order_config, rules), flow),
             words=configured(heard, rules),
             configs={head: identity(of, rules.digest) for head, of in engines.configs.items()},

@@ -3,7 +3,8 @@
 Definition. Within ``window_ns`` buyers take far more than the instrument's usual notional, in far more aggressive
 orders than usual, and the price stands well above where it was before and above its high of hours. All must hold
 together; the weakest decides. Each tick is judged with what stood before it, so the alert leaves with the tick that
-completes the cause.
+completes the cause. The defaults are those of coins. A share moves and trades less by the minute: where the symbol
+master calls an instrument an ``equity``, rise is 0.02, breakout 0.015, buying 3.5, orders 20 and order_rate 8.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a): trades that give false or misleading signals, or secure a price at an
 abnormal or artificial level; Art. 12(2)(d): gain from an opinion voiced in the media after taking a position, without
@@ -14,10 +15,14 @@ Dumps in the Bitcoin Era*; Xu, Livshits (2019), *The Anatomy of a Cryptocurrency
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engines.instruments import EQUITY
 from engines.typologies import TypologySpec
 from schemas.alerts import Explanation, RuleResult
 
@@ -65,6 +70,12 @@ class PumpConfig(msgspec.Struct, frozen=True, kw_only=True):
     buying: float = 40.0
     orders: float = 150.0
     order_rate: float = 40.0
+
+
+#: Defaults by asset class, of what has others than the rest.
+OF_CLASS: Mapping[str, PumpConfig] = MappingProxyType(
+    {EQUITY: PumpConfig(rise=0.02, breakout=0.015, buying=3.5, orders=20.0, order_rate=8.0)}
+)
 
 
 class Evidence(msgspec.Struct, frozen=True, eq=False):

@@ -100,8 +100,10 @@ def explain(
     console.print(plain(f"version {rules.version}, in effect {effect(rules)}"))
     shown = list(rules.typologies) if typology is None else [typology]
     applying = list(rules.scenarios) if scenario is None else [names[scenario]]
+    asset_class = ""
     if instrument is not None:
         listing = _master(symbols).listing(instrument)
+        asset_class = listing.asset_class
         told = ", ".join(
             f"{name} {value}" for name in ("desk", "venue", "asset_class") if (value := getattr(listing, name))
         )
@@ -112,7 +114,7 @@ def explain(
         spec, definition = library()[name].spec, library()[name].definition.partition(": ")[2]
         serves = f" ({'; '.join(spec.regulation)})" if spec.regulation else ""
         console.print(plain(f"\n{spec.name}@{spec.version}: {definition}{serves}"), style="bold", soft_wrap=True)
-        console.print(_typology(rules, name))
+        console.print(_typology(rules, name, asset_class))
         if typology is not None and (config := library()[name].config) is not None:
             console.print(plain("\n" + cleandoc(config.__doc__ or "")), style="dim")
     for one in [] if typology is not None else applying:
@@ -228,15 +230,15 @@ def show(
             console.print("[red]✗[/]", plain(f"what stands at offset {one.offset} is refused: {reason}"))
 
 
-def _typology(rules: RuleFile, name: str) -> Table:
+def _typology(rules: RuleFile, name: str, asset_class: str) -> Table:
     from rich.table import Table
 
     from engines.rules import NONE
     from monitor.rules import typology
 
     table = Table("", "in effect", "default", box=None, pad_edge=False)
-    usual = typology(NONE, name)
-    for field, value in typology(rules, name).items():
+    usual = typology(NONE, name, asset_class)
+    for field, value in typology(rules, name, asset_class).items():
         changed = value != usual[field]
         table.add_row(field, f"[bold]{value}" if changed else value, usual[field] if changed else "[dim]it is")
     return table

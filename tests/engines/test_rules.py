@@ -41,8 +41,8 @@ def test_what_a_file_does_not_name_stays_as_it_is() -> None:
 def test_parameters_reach_a_configuration_however_deep() -> None:
     rules = RuleFile(version="1", typologies={"pump_and_dump": Override(parameters={"rise": 0.1})})
     made = configured(TickConfig(), rules)
-    assert made.pump.rise == 0.1
-    assert msgspec.structs.replace(made, pump=TickConfig().pump) == TickConfig()
+    assert made.pump.rise == made.pump_equity.rise == 0.1
+    assert msgspec.structs.replace(made, pump=TickConfig().pump, pump_equity=TickConfig().pump_equity) == TickConfig()
     assert configured(TickConfig(), NONE) == TickConfig()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -387,3 +388,17 @@ def test_days_have_a_tail_fitted_to_many_of_them() -> None:
     assert max(said[:-1]) == 0.0
     # A move of twelve, where not one of 198 days had more than six: with a memory of half a day it would be 0.67.
     assert said[-1] > 0.99
+
+
+def test_shares_are_judged_by_thresholds_of_their_own() -> None:
+    shares = msgspec.structs.replace(QUICK.pump, rise=2e-3, buying=0.1)
+    config, ticks = msgspec.structs.replace(QUICK, pump_equity=shares), stream(7, 3_000)
+
+    def pumped(config: TickConfig, asset_class: str) -> list[float]:
+        engine = TickEngine(config, {ticks.instrument: asset_class}.__getitem__)
+        _, track = engine.apply(engine.new_state(), ticks).tracks
+        return list(track.score)
+
+    assert pumped(config, "crypto") == pumped(QUICK, "")
+    assert pumped(config, "equity") == pumped(msgspec.structs.replace(QUICK, pump=shares), "")
+    assert pumped(config, "equity") != pumped(config, "crypto")

@@ -27,7 +27,7 @@ def test_the_golden_day_has_every_typology_and_what_opens_closes() -> None:
         "adverse_text",
         "elevated_risk",
     }
-    assert {alert.activity for alert in alerts} == {"create", "close"}
+    assert {alert.activity for alert in alerts} == {"create", "update", "close"}
 
 
 def scored(alert: Alert, by: float) -> Alert:
