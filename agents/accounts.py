@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from agents.flow import Arrival, Item, Scored
 from agents.forgetting import forgetting
+from agents.scenarios import scenarios
 from agents.state import AccountState, seen_of
 from agents.triage import triage
 from engines.accounts import Account
+from engines.rules import NONE, RuleFile
 from engines.statements import SPECS as OF_STATEMENTS
 from engines.statements import StatementEngine
 from engines.transfers import EVERYONE, TransferEngine
@@ -27,9 +29,9 @@ SPECS: dict[str, TypologySpec] = {**OF_TRANSFERS, **OF_STATEMENTS}
 class Engines:
     """What the agents are closed over.
 
-    ``specs`` maps a track's head to its typology, in effect ``since_ns``, ``provenances`` to what its alerts name where
-    something else decides on it than on all others; ``count`` takes what could not be judged, by reason. An account is
-    forgotten ``forget_ns`` after it was last heard of (0: never).
+    ``specs`` maps a track's head to its typology, ``provenances`` to what its alerts name where something else decides
+    on it than on all others; ``count`` takes what could not be judged, by reason. An account is forgotten ``forget_ns``
+    after it was last heard of (0: never). ``rules`` change and silence typologies and add scenarios.
     """
 
     transfers: TransferEngine
@@ -40,24 +42,28 @@ class Engines:
     provenances: Mapping[str, Provenance]
     count: Callable[[dict[str, int]], None]
     forget_ns: int = 0
-    since_ns: int = 0
+    rules: RuleFile = NONE
 
 
 def accounts(
     arrivals: AsyncIterator[Item], state: MutableMapping[str, AccountState], engines: Engines
 ) -> AsyncIterator[Item | Alert]:
-    """Transfers, statements, then triage."""
+    """Transfers, statements, then triage; where there are rules, scenarios before it."""
+    rules = engines.rules
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns, moved=_moved)
     judged = transfers(alive, state, engine=engines.transfers, count=engines.count)
     rated = statements(judged, state, engine=engines.statements, new=engines.transfers.new, count=engines.count)
+    if rules is not NONE:
+        names, asked = {head: spec.name for head, spec in engines.specs.items()}, rules.asked("account")
+        rated = scenarios(rated, state, names=names, silent=rules.silent, applying=lambda _: asked)
     return triage(
         rated,
         state,
-        specs=engines.specs,
+        specs=rules.specs(engines.specs, "account"),
         subject=engines.subject,
         provenance=engines.provenance,
         provenances=engines.provenances,
-        since_ns=engines.since_ns,
+        since_ns=rules.effective_ns,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import msgspec
 
@@ -81,8 +82,9 @@ def instrument(
     told = signals(fused, state, config=engines.signals, sector=engines.sector, bundle=engines.provenance.bundle)
     if rules is not NONE:
         names = {head: spec.name for head, spec in specs.items()}
-        told = scenarios(told, state, rules=rules, names=names, listing=engines.listing)
-        specs = rules.specs(specs)
+        applying = cache(lambda key: rules.applying(engines.listing(key)))
+        told = scenarios(told, state, names=names, silent=rules.silent, applying=applying)
+        specs = rules.specs(specs, "instrument")
     judged = triage(
         told,
         state,

@@ -1,29 +1,30 @@
-"""Scenarios: what the rules weigh together is judged at an instrument's moments, and silent typologies end here."""
+"""Scenarios: what the rules weigh together is judged at an instrument's or account's moments, and silence ends here."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
-from functools import cache
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from agents.flow import Arrival, Item, Scored, Settled
-from agents.state import INPUTS_KEPT, InstrumentState, seen_of
+from agents.state import INPUTS_KEPT, Mortal, seen_of
 from engines import scenarios as engine
-from engines.instruments import Listing
-from engines.rules import RuleFile, Scenario
+from engines.rules import Scenario
 from engines.scenarios import Judged, Moment
 from engines.tracks import Seen, Track
 from schemas.journal import Clock
 
+M = TypeVar("M", bound=Mortal)
+
 
 async def scenarios(
     items: AsyncIterator[Item],
-    state: MutableMapping[str, InstrumentState],
+    state: MutableMapping[str, M],
     *,
-    rules: RuleFile,
     names: Mapping[str, str],
-    listing: Callable[[str], Listing],
+    silent: Collection[str],
+    applying: Callable[[str], Sequence[Scenario]],
 ) -> AsyncIterator[Item]:
     """Let tracks pass, but of silent typologies, and add those of scenarios.
 
@@ -34,54 +35,44 @@ async def scenarios(
     ----------
     names
         A track's head → its typology.
-    listing
-        Says of an instrument what scenarios ask.
+    silent
+        The typologies that end here.
+    applying
+        Returns the scenarios of a state, by its key.
     """
-    judges = _Judges(rules, listing)
     gathered: dict[str, list[Scored]] = {}
     async for item in items:
         if isinstance(item, Scored):
             name = names[item.track.head]
-            if not item.track.silent and judges.hear(item.key, name):
+            if not item.track.silent and any(name in one.weights for one in applying(item.key)):
                 gathered.setdefault(item.key, []).append(item)
-            if name in rules.silent:
+            if name in silent:
                 continue
         elif gathered and isinstance(item, Arrival | Clock | Settled):
             for key, scored in gathered.items():
-                for one in judges.judge(key, state[key], scored, names):
+                for one in _judged(applying(key), state[key], scored, names):
                     yield one
                 state[key] = state[key]  # it has changed
             gathered = {}
         yield item
     for key, scored in gathered.items():
-        for one in judges.judge(key, state[key], scored, names):
+        for one in _judged(applying(key), state[key], scored, names):
             yield one
         state[key] = state[key]
 
 
-class _Judges:
-    """The scenarios of each instrument."""
-
-    def __init__(self, rules: RuleFile, listing: Callable[[str], Listing]) -> None:
-        self.of: Callable[[str], tuple[Scenario, ...]] = cache(lambda key: rules.applying(listing(key)))
-
-    def hear(self, key: str, name: str) -> bool:
-        """Tell whether a scenario of the instrument weighs a typology."""
-        return any(name in scenario.weights for scenario in self.of(key))
-
-    def judge(
-        self, key: str, kept: InstrumentState, gathered: list[Scored], names: Mapping[str, str]
-    ) -> Iterator[Scored]:
-        """Yield the tracks of the instrument's scenarios."""
-        applying = self.of(key)
-        moments = sorted(_moments(kept, gathered, names), key=lambda moment: moment.available)
-        for scenario, judged in zip(applying, engine.judge(applying, kept.peaks, moments), strict=True):
-            for account in dict.fromkeys(one.account for one in judged):
-                found = [one for one in judged if one.account == account]
-                yield Scored(key, _track(scenario, found, account), gathered[-1].arrival)
+def _judged(
+    applying: Sequence[Scenario], kept: Mortal, gathered: list[Scored], names: Mapping[str, str]
+) -> Iterator[Scored]:
+    """Yield the tracks of scenarios at what was gathered of one state."""
+    moments = sorted(_moments(kept, gathered, names), key=lambda moment: moment.available)
+    for scenario, judged in zip(applying, engine.judge(applying, kept.peaks, moments), strict=True):
+        for account in dict.fromkeys(one.account for one in judged):
+            found = [one for one in judged if one.account == account]
+            yield Scored(gathered[-1].key, _track(scenario, found, account), gathered[-1].arrival)
 
 
-def _moments(kept: InstrumentState, gathered: list[Scored], names: Mapping[str, str]) -> Iterator[Moment]:
+def _moments(kept: Mortal, gathered: list[Scored], names: Mapping[str, str]) -> Iterator[Moment]:
     for scored in gathered:
         track = scored.track
         # What the passing of time completes stands on what came last.

@@ -115,13 +115,17 @@ class Watched(ABC):
 
 
 class Mortal(Watched):
-    """What is forgotten when long silent; ``latest_ns`` is the greatest ``ts_available`` of what came."""
+    """What is forgotten when long silent, and what scenarios are judged at.
 
-    __slots__ = ("latest_ns",)
+    ``latest_ns`` is the greatest ``ts_available`` of what came; ``peaks`` are the scores that scenarios remember.
+    """
+
+    __slots__ = ("latest_ns", "peaks")
 
     def __init__(self) -> None:
         super().__init__()
         self.latest_ns = 0
+        self.peaks: Peaks = {}
 
     @property
     def waits(self) -> bool:
@@ -142,7 +146,7 @@ class InstrumentState(Mortal):
     """
 
     __slots__ = (
-        *("bar", "bar_anomaly", "bar_end", "documents", "kept", "orders", "peaks", "signals", "sources", "ticks"),
+        *("bar", "bar_anomaly", "bar_end", "documents", "kept", "orders", "signals", "sources", "ticks"),
         "unjudged",
     )
     framed = True
@@ -158,7 +162,6 @@ class InstrumentState(Mortal):
         self.bar_anomaly = 0.0
         self.signals = SignalState()
         self.orders: OrderState | None = None
-        self.peaks: Peaks = {}
         self.unjudged: dict[str, int] = {}
 
     @property
@@ -366,10 +369,12 @@ class AccountState(Mortal):
         return self.account.late + self.rating.late
 
     def pack(self) -> bytes:
-        """Return the state as bytes: some 2 kB, at most some 15 kB."""
+        """Return the state as bytes: some 2 kB, at most some 15 kB, and 12 more of what scenarios remember."""
         episodes = {head: running for (head, _), running in self.episodes.items()}
         return _encode(
-            _PackedAccount(self.account, episodes, self.inputs, self.inputs_count, self.latest_ns, self.rating)
+            _PackedAccount(
+                self.account, episodes, self.inputs, self.inputs_count, self.latest_ns, self.rating, self.peaks
+            )
         )
 
     @staticmethod
@@ -385,7 +390,7 @@ class AccountState(Mortal):
         state = AccountState(packed.account)
         state.episodes = {(head, ""): running for head, running in packed.episodes.items()}
         state.inputs, state.inputs_count, state.latest_ns = packed.inputs, packed.inputs_count, packed.latest_ns
-        state.rating = packed.rating
+        state.rating, state.peaks = packed.rating, packed.peaks
         return state
 
 
@@ -396,6 +401,7 @@ class _PackedAccount(msgspec.Struct, array_like=True):
     inputs_count: int
     latest_ns: int
     rating: Rating = msgspec.field(default_factory=Rating)  # 0.1.0 did not write it
+    peaks: Peaks = msgspec.field(default_factory=dict)  # nor this
 
 
 class _PackedMarket(msgspec.Struct, array_like=True):

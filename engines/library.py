@@ -50,6 +50,12 @@ def library() -> MappingProxyType[str, Known]:
     return MappingProxyType({one.spec.name: one for one in sorted(known, key=lambda one: one.spec.name)})
 
 
+@cache
+def of_accounts() -> frozenset[str]:
+    """Return the names of the typologies that judge accounts apart from instruments."""
+    return frozenset(name for name, known in library().items() if known.scope == "account")
+
+
 def _known(module: ModuleType) -> Known:
     own = [
         kind

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from engines.library import defaults, library, meanings
+from engines.library import defaults, library, meanings, of_accounts
 from engines.rule_text import MOST, duration, written
 from engines.rules import DURATION_PATTERN, LABEL_PREFIX, RuleFile
 
@@ -37,10 +37,11 @@ def json_schema() -> dict[str, Any]:
             "description": known.definition,
             "properties": own,
         }
-    heard = [name for name, known in library().items() if known.scope != "market"]
-    parts["Scenario"]["properties"]["weights"]["propertyNames"] = {
-        "anyOf": [{"enum": heard}, {"pattern": f"^{LABEL_PREFIX}"}]
-    }
+    heard = [name for name, known in library().items() if known.scope == "instrument"]
+    parts["Scenario"]["properties"]["weights"]["anyOf"] = [
+        {"propertyNames": {"anyOf": [{"enum": heard}, {"pattern": f"^{LABEL_PREFIX}"}]}},
+        {"propertyNames": {"enum": sorted(of_accounts())}},
+    ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tocsin rules",

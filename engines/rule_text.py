@@ -18,8 +18,8 @@ import msgspec
 import yaml
 from msgspec import inspect
 
-from engines.library import defaults, library, meanings
-from engines.rules import DURATION, DURATION_PATTERN, LABEL_PREFIX, TIME, Override, RuleFile, Scenario, overridden
+from engines.library import defaults, library, meanings, of_accounts
+from engines.rules import DURATION, DURATION_PATTERN, LABEL_PREFIX, TIME, Override, RuleFile, Scenario, When, overridden
 
 #: Longer texts are no rules.
 MOST_BYTES = 256 * 1024
@@ -146,7 +146,7 @@ class _Reader:
             return None
         made = kind(**values)
         if isinstance(made, Scenario):
-            self._scenario(node, given["weights"][1], made, where)
+            self._scenario(node, {name: value for name, (_, value) in given.items()}, made, where)
         elif isinstance(made, RuleFile):
             self._names(made, given)
         return made
@@ -211,20 +211,41 @@ class _Reader:
                 self._wrong(node, where, f"{error}; change what does not fit together")
         return values
 
-    def _scenario(self, node: yaml.Node, weights: yaml.Node, made: Scenario, where: str) -> None:
+    def _scenario(self, node: yaml.Node, given: Mapping[str, yaml.Node], made: Scenario, where: str) -> None:
         try:
             made.spec("checked")
         except ValueError as error:
             self._wrong(node, where, str(error).partition(": ")[2] + "; change weights or thresholds")
+        weights = given["weights"]
         heard = [name for name, known in library().items() if known.scope != "market"]
-        for key, _ in weights.value:
-            if key.value not in heard and not key.value.startswith(LABEL_PREFIX):
-                self._wrong(
-                    key,
-                    _within(where, "weights"),
-                    f"expected typologies of instruments or accounts, or {LABEL_PREFIX}NAME, found {key.value};"
-                    f" {_meant(key.value, heard)}",
-                )
+        unknown = {
+            key.value: key
+            for key, _ in weights.value
+            if key.value not in heard and not key.value.startswith(LABEL_PREFIX)
+        }
+        for name, key in unknown.items():
+            self._wrong(
+                key,
+                _within(where, "weights"),
+                f"expected typologies of instruments or accounts, or {LABEL_PREFIX}NAME, found {name};"
+                f" {_meant(name, heard)}",
+            )
+        known = made.weights.keys() - unknown.keys()
+        ours, others = sorted(known & of_accounts()), sorted(known - of_accounts())
+        if ours and others:
+            self._wrong(
+                weights,
+                _within(where, "weights"),
+                f"expected typologies of instruments alone or of accounts alone, found {', '.join(others)} of"
+                f" instruments and {', '.join(ours)} of accounts; make a scenario of each",
+            )
+        elif ours and made.when != When():
+            self._wrong(
+                given["when"],
+                _within(where, "when"),
+                f"expected none beside typologies of accounts ({', '.join(ours)}), found some; remove it, for no desk,"
+                " venue, asset class or instrument is known of an account",
+            )
 
     def _names(self, made: RuleFile, given: Mapping[str, tuple[yaml.Node, yaml.Node]]) -> None:
         seen: set[str] = set()

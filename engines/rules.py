@@ -1,7 +1,8 @@
 """Rules: what a compliance officer may change of how we judge, as typed values, and what follows from them.
 
 A rule file changes thresholds and parameters of typologies, and weighs typologies into **scenarios** for some desks,
-venues, classes of instruments or instruments. `engines.rule_text` reads one from YAML; here is what it means.
+venues, classes of instruments or instruments, or for accounts. `engines.rule_text` reads one from YAML; here is what it
+means.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from engines.instruments import Listing
-from engines.library import library
+from engines.library import Scope, library, of_accounts
 from engines.typologies import TypologySpec
 from schemas.alerts import Severity
 
@@ -111,9 +112,10 @@ class When(Part, frozen=True, kw_only=True):
 class Scenario(Part, frozen=True, kw_only=True):
     """Typologies that count together, each by its ``weights``: one alert where they add up.
 
-    The score is 1 - Π (1 - weight × score) over the highest score of each typology ``within`` the time before, of one
-    instrument, and of one account where typologies speak of accounts. Episodes open, turn critical and close as a
-    typology's do; ``hold`` runs from the last moment above ``close``.
+    The score is 1 - Π (1 - weight × score) over the highest score of each typology ``within`` the time before: of one
+    instrument, and of one account there where typologies tell accounts apart; or of one account, where all judge
+    payments and statements. Both kinds in one are refused, as is a ``when`` with the second. Episodes open, turn
+    critical and close as a typology's do; ``hold`` runs from the last moment above ``close``.
     """
 
     name: Name
@@ -133,6 +135,11 @@ class Scenario(Part, frozen=True, kw_only=True):
     def head(self) -> str:
         """What its track and typology are called."""
         return PREFIX + self.name
+
+    @property
+    def scope(self) -> Scope:
+        """What it is judged at."""
+        return "account" if self.weights.keys() <= of_accounts() else "instrument"
 
     def most(self) -> float:
         """Return the score when every typology's is 1."""
@@ -187,17 +194,21 @@ class RuleFile(Part, frozen=True, kw_only=True):
         """The typologies that raise no alert of their own."""
         return frozenset(name for name, override in self.typologies.items() if not override.enabled)
 
+    def asked(self, scope: Scope) -> tuple[Scenario, ...]:
+        """Return the scenarios that are judged at instruments, or at accounts."""
+        return tuple(scenario for scenario in self.scenarios if scenario.enabled and scenario.scope == scope)
+
     def applying(self, listing: Listing) -> tuple[Scenario, ...]:
         """Return the scenarios that are for an instrument."""
-        return tuple(scenario for scenario in self.scenarios if scenario.enabled and scenario.when.holds(listing))
+        return tuple(scenario for scenario in self.asked("instrument") if scenario.when.holds(listing))
 
     def heard(self, specs: Mapping[str, TypologySpec]) -> dict[str, TypologySpec]:
         """Return the typologies by head as these rules have them, silent ones left out."""
         return {head: overridden(spec, self) for head, spec in specs.items() if spec.name not in self.silent}
 
-    def specs(self, specs: Mapping[str, TypologySpec]) -> dict[str, TypologySpec]:
-        """Return the typologies by head as these rules have them, silent ones left out, scenarios among them."""
-        return self.heard(specs) | {one.head: one.spec(self.version) for one in self.scenarios if one.enabled}
+    def specs(self, specs: Mapping[str, TypologySpec], scope: Scope) -> dict[str, TypologySpec]:
+        """Return a scope's typologies by head as these rules have them, silent ones left out, scenarios among them."""
+        return self.heard(specs) | {one.head: one.spec(self.version) for one in self.asked(scope)}
 
 
 NONE = RuleFile(version="none")

@@ -1,4 +1,4 @@
-"""Scenarios: typologies that count together, at one instrument, and at one account of it where they speak of accounts.
+"""Scenarios: typologies that count together, at an instrument and at accounts in it, or at an account of payments.
 
     score = 1 - Π (1 - weight × peak)        over the typologies that the scenario weighs
 
@@ -86,7 +86,7 @@ class Peaks(msgspec.Struct):
         return NOTHING
 
 
-#: What is kept of an instrument: its own under "", its accounts' under their names.
+#: What is kept of an instrument, or of an account apart from any: its own under "", its accounts' under their names.
 Kept = dict[str, Peaks]
 
 

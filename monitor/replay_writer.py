@@ -17,7 +17,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agents.accounts import SPECS as ACCOUNT_SPECS
 from agents.flow import Scored, Ticked
 from agents.fusion import SCORES
 from agents.triage import PATIENCE_NS
@@ -29,7 +28,7 @@ from monitor.replay_format import FLAT, LAYOUT, LINES, MANIFEST, TABLES, FileEnt
 from schemas.alerts import Alert
 from schemas.journal import Clock
 from schemas.records import DeadLetter, Score, Signal
-from schemas.topics import ACCOUNTS
+from schemas.topics import ACCOUNT_INPUTS, ACCOUNTS
 
 _GROUP_ROWS = 16_384
 _DICTIONARY = frozenset(
@@ -258,12 +257,13 @@ class ReplayWriter:
             self._keep(ticked.key, track)
 
     def _take_scored(self, scored: Scored) -> None:
-        if not any(scored.track is track for track in self._ticked):
+        if scored.arrival is not None and scored.arrival.topic in ACCOUNT_INPUTS:
+            # Their stage is keyed by account, which alerts name as such.
+            self._keep(ACCOUNTS, msgspec.structs.replace(scored.track, account=scored.key))
+        elif not any(scored.track is track for track in self._ticked):
             self._keep(scored.key, scored.track)
 
     def _keep(self, key: str, track: Track) -> None:
-        if track.head in ACCOUNT_SPECS:  # their stage is keyed by account, which alerts name as such
-            key, track = ACCOUNTS, msgspec.structs.replace(track, account=key)
         if kept := self.thinner.feed(key, track, self._clock_ns):
             self._take_moments(kept)
 

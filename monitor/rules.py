@@ -98,19 +98,13 @@ def mistakes(path: Path, error: RulesError) -> list[str]:
 
 
 def idle(rules: RuleFile, master: SymbolMaster) -> list[str]:
-    """Return a sentence on each scenario that is for no instrument of a symbol master, or weighs what none hears."""
+    """Return a sentence on each scenario of instruments that is for none of a symbol master."""
     listings = [master.listing(name) for name in master.listings]
-    of_accounts = {name for name, known in library().items() if known.scope == "account"}
     return [
-        f"scenario {scenario.name} weighs {', '.join(sorted(of_accounts & scenario.weights.keys()))}, which judge"
-        " accounts apart from instruments: scenarios are of instruments, and hear nothing of them."
-        for scenario in rules.scenarios
-        if scenario.enabled and not of_accounts.isdisjoint(scenario.weights)
-    ] + [
         f"scenario {scenario.name} is for none of the {len(listings)} instruments of the symbol master: is every desk,"
         " venue, asset_class and instrument in its `when` written as there?"
-        for scenario in rules.scenarios
-        if scenario.enabled and not any(map(scenario.when.holds, listings))
+        for scenario in rules.asked("instrument")
+        if not any(map(scenario.when.holds, listings))
     ]
 
 
@@ -142,7 +136,7 @@ def scenario(one: Scenario) -> dict[str, str]:
     asked = {name: getattr(one.when, name) for name in one.when.__struct_fields__}
     return {
         "title": one.title,
-        "when": "; ".join(f"{name} {', '.join(any_)}" for name, any_ in asked.items() if any_) or "every instrument",
+        "when": "; ".join(f"{name} {', '.join(any_)}" for name, any_ in asked.items() if any_) or f"every {one.scope}",
         "weights": ", ".join(f"{name} × {weight:g}" for name, weight in one.weights.items()),
         "within": duration(one.within_ns),
         **thresholds(one.spec("any")),

@@ -260,16 +260,22 @@ def load_stages(
         )
 
     def account_decided(configs: tuple[str, str], rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
+        both = identity(*configs)
         mine = accounts.Engines(
             transfers=TransferEngine(configured(flows, rules), known),
             statements=StatementEngine(configured(counterparties, rules), credit),
-            specs=rules.heard(ACCOUNT_SPECS),
+            specs=ACCOUNT_SPECS,
             subject=lambda key: Subject(instrument=ACCOUNTS, account=key),
             provenance=by_rules(configs[0]),
-            provenances=dict.fromkeys(statements.SPECS, by_credit(configs[1])),
+            provenances=dict.fromkeys(statements.SPECS, by_credit(configs[1]))
+            | {
+                one.head: by_credit(both)
+                for one in rules.asked("account")
+                if not one.weights.keys().isdisjoint(statements.SPECS)
+            },
             count=count,
             forget_ns=FORGET_ACCOUNTS_NS,
-            since_ns=rules.effective_ns,
+            rules=rules,
         )
 
         def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
@@ -280,8 +286,8 @@ def load_stages(
             topics=ACCOUNT_INPUTS,
             journal="accounts.journal",
             checkpoints="accounts.checkpoints",
-            decides=Decides(bundle.id if credit else "", identity(*configs)),
-            configs=configs,
+            decides=Decides(bundle.id if credit else "", both),
+            configs=(*configs, both),
             agent=agent,
             unpack=AccountState.unpack,
             ruled=ruled,
@@ -349,7 +355,8 @@ def load_stages(
         account=account_decided((account_decides, credit_decides), NONE, account_ruled),
         market=market_decided(market_decides, NONE, market_ruled),
         about=about,
-        specs=rules_of(base).specs(specs)
+        specs=rules_of(base).specs(specs, "instrument")
+        | rules_of(base).specs(ACCOUNT_SPECS, "account")
         | {head: overridden(spec, rules_of(base)) for head, spec in (specs | ACCOUNT_SPECS | MARKET_SPECS).items()},
         lineage=[
             *bundle.manifest.lineage,

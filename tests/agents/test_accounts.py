@@ -6,15 +6,22 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 
+import msgspec
+import numpy as np
+import pytest
+
 from agents.accounts import SPECS, Engines, accounts
-from agents.flow import Arrival, Item
+from agents.flow import Arrival, Item, Scored
+from agents.scenarios import scenarios
 from agents.state import AccountState
-from engines.accounts import DAY_NS, HOUR_NS
+from engines.accounts import DAY_NS, HOUR_NS, Account
+from engines.rules import NONE, Override, RuleFile, Scenario
 from engines.statements import HEAD, StatementEngine
+from engines.tracks import Track
 from engines.transfers import EVERYONE, TransferConfig, TransferEngine
 from engines.typologies.counterparty_default import CounterpartyConfig
 from monitor.state import StateTable
-from schemas.alerts import Alert, Provenance, Subject, digest
+from schemas.alerts import Alert, Explanation, Provenance, Subject, digest
 from schemas.journal import RULES_ONLY, Clock, Ladder
 from schemas.records import Statement, Transfer
 from tests.payments import T0, background, names, pattern, transfer
@@ -22,9 +29,23 @@ from tests.statements import OWES, PAYS, model, statement
 
 S = 1_000_000_000
 COUNTS: Counter[str] = Counter()
+LAUNDERING = RuleFile(
+    version="7",
+    typologies={"rapid_movement": Override(enabled=False)},
+    scenarios=(
+        Scenario(
+            name="laundering",
+            title="Laundering",
+            weights={"structuring": 0.6, "rapid_movement": 0.6},
+            within_ns=DAY_NS,
+            open=0.65,
+            hold_ns=DAY_NS,
+        ),
+    ),
+)
 
 
-def engines(forget_ns: int = 0) -> Engines:
+def engines(forget_ns: int = 0, rules: RuleFile = NONE) -> Engines:
     return Engines(
         transfers=TransferEngine(TransferConfig(), names()),
         statements=StatementEngine(CounterpartyConfig(), model()),
@@ -34,6 +55,7 @@ def engines(forget_ns: int = 0) -> Engines:
         provenances={HEAD: Provenance(code_version="test", config="d", bundle="b")},
         count=COUNTS.update,
         forget_ns=forget_ns,
+        rules=rules,
     )
 
 
@@ -52,14 +74,17 @@ def arrivals(records: Iterable[Transfer | Statement]) -> list[Item]:
 
 
 def run(
-    items: Iterable[Item], state: dict[str, AccountState] | StateTable[AccountState], forget_ns: int = 0
+    items: Iterable[Item],
+    state: dict[str, AccountState] | StateTable[AccountState],
+    forget_ns: int = 0,
+    rules: RuleFile = NONE,
 ) -> list[Alert]:
     async def feed() -> AsyncIterator[Item]:
         for item in items:
             yield item
 
     async def collect() -> list[Alert]:
-        return [one async for one in accounts(feed(), state, engines(forget_ns)) if isinstance(one, Alert)]
+        return [one async for one in accounts(feed(), state, engines(forget_ns, rules)) if isinstance(one, Alert)]
 
     return asyncio.run(collect())
 
@@ -153,3 +178,87 @@ def test_who_moves_nothing_is_forgotten_unless_an_episode_runs() -> None:
         forget_ns=10 * DAY_NS,
     )
     assert set(state) == set()
+
+
+# Scenarios.
+
+
+def laundered() -> list[Item]:
+    """Return payments among which P1 lets money pass through, and then pays just below the threshold."""
+    at = T0 + 20 * DAY_NS - 4 * HOUR_NS
+    passed = [
+        transfer("in", at, "X9", "P1", 4_000.0),
+        transfer("out1", at + HOUR_NS, "P1", "X7", 2_000.0),
+        transfer("out2", at + 2 * HOUR_NS, "P1", "X8", 1_900.0),
+    ]
+    items = arrivals([*background(), *passed, *pattern("structuring")])
+    return [*items, Clock(T0 + 22 * DAY_NS)]
+
+
+def test_scenarios_weigh_what_each_account_did_and_the_silent_end_there() -> None:
+    (scenario,) = LAUNDERING.scenarios
+    state = {key: AccountState(Account()) for key in ("A", "B")}
+
+    async def scored() -> AsyncIterator[Item]:
+        for second, (key, head, score) in enumerate(
+            [("A", "structuring", 0.5), ("B", "rapid_movement", 0.7), ("A", "rapid_movement", 0.7)]
+        ):
+            (arrival,) = arrivals([transfer(second, T0 + second * S, key, "X", 1.0)])[1:]
+            assert isinstance(arrival, Arrival)
+            ts = np.array([T0 + second * S])
+            yield arrival
+            yield Scored(key, Track(head, ts, ts, np.array([score]), ts, lambda _: Explanation()), arrival)
+
+    async def collect() -> list[Scored]:
+        judged = scenarios(
+            scored(),
+            state,
+            names={head: head for head in SPECS},
+            silent=LAUNDERING.silent,
+            applying=lambda _: (scenario,),
+        )
+        return [one async for one in judged if isinstance(one, Scored)]
+
+    found = [(one.key, one.track.head, one.track.score.item(0)) for one in asyncio.run(collect())]
+    assert found == [
+        ("A", "structuring", 0.5),
+        ("A", "scenario_laundering", pytest.approx(0.6 * 0.5)),
+        ("B", "scenario_laundering", pytest.approx(0.6 * 0.7)),
+        ("A", "scenario_laundering", pytest.approx(1 - (1 - 0.6 * 0.5) * (1 - 0.6 * 0.7))),
+    ]
+
+
+def test_a_scenario_of_payments_alerts_of_the_account_with_each_part_where_one_alone_is_not_enough() -> None:
+    found = run(laundered(), {}, rules=LAUNDERING)
+    assert {a.finding.typology for a in found} == {"structuring@1", "scenario_laundering@7"}
+    told = [a for a in found if a.finding.typology == "scenario_laundering@7"]
+    assert {a.subject.account for a in told} == {"P1"}
+    assert (told[0].activity, told[-1].activity) == ("create", "close")
+    opened = told[0]
+    assert opened.subject.instrument == "accounts"
+    rules = {rule.name: rule for rule in opened.explanation.rules}
+    assert (rules["structuring"].weight, rules["rapid_movement"].weight) == (0.6, 0.6)
+    parts = [0.6 * rules[name].value for name in ("structuring", "rapid_movement")]
+    assert 0.0 < max(parts) < 0.65
+    assert opened.finding.score == pytest.approx(1 - (1 - parts[0]) * (1 - parts[1]))
+    offsets = {item.offset: item.value for item in laundered() if isinstance(item, Arrival)}
+    named = [offsets[one.offset] for one in opened.evidence.inputs]
+    paid = {one.transfer_id for one in named if isinstance(one, Transfer)}
+    assert "tout2" in paid
+    assert any(id_.startswith("tstructuring") for id_ in paid)
+
+
+def test_what_scenarios_remember_of_an_account_is_kept_in_a_checkpoint_and_older_ones_are_read() -> None:
+    items = laundered()
+    expected = run(items, {}, rules=LAUNDERING)
+    cut = next(
+        n for n, item in enumerate(items) if isinstance(item, Arrival) and item.value == pattern("structuring")[1]
+    )
+    state: dict[str, AccountState] = {}
+    found = run(items[:cut], state, rules=LAUNDERING)
+    state = {key: AccountState.unpack(kept.pack()) for key, kept in state.items()}
+    assert state["P1"].peaks[""].steps.keys() >= {"rapid_movement"}
+    found += run(items[cut:], state, rules=LAUNDERING)
+    assert digest(found) == digest(expected)
+    *older, _ = msgspec.msgpack.decode(state["P1"].pack())
+    assert AccountState.unpack(msgspec.msgpack.encode(older)).peaks == {}

@@ -19,6 +19,14 @@ from engines.rule_text import MOST_BYTES, RulesError, duration, read
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "rules.yaml").read_text()
 SCENARIO = "scenarios: [{{name: a, title: A, {}}}]"
 WEIGHTS = "weights: {pump_and_dump: 1}"
+MIXED = (
+    "scenarios[0].weights: expected typologies of instruments alone or of accounts alone, found spoofing of instruments"
+    " and fan_in of accounts; make a scenario of each"
+)
+OF_ACCOUNTS = (
+    "scenarios[0].when: expected none beside typologies of accounts (fan_in), found some; remove it, for no desk,"
+    " venue, asset class or instrument is known of an account"
+)
 
 
 def mistakes(text: str) -> list[tuple[int, int, str]]:
@@ -41,6 +49,7 @@ def test_the_example_is_read() -> None:
     assert not rules.typologies["adverse_text"].enabled
     assert rules.scenarios[0].when.venue == ("XTOC",)
     assert rules.scenarios[0].within_ns == 900_000_000_000
+    assert [one.scope for one in rules.scenarios] == ["instrument", "account"]
 
 
 def test_the_published_schema_takes_the_example_and_refuses_what_is_refused() -> None:
@@ -53,6 +62,7 @@ def test_the_published_schema_takes_the_example_and_refuses_what_is_refused() ->
         "version: '1'\ntypologies: {pump_and_dump: {parameters: {rize: 1}}}",
         "version: '1'\ntypologies: {pump_and_dump: {hold: 30}}",
         "version: '1'\nscenarios: [{name: a, title: A, weights: {no_such: 1}}]",
+        "version: '1'\nscenarios: [{name: a, title: A, weights: {spoofing: 1, structuring: 1}}]",
     ):
         assert not schema.is_valid(as_json(text))
         assert mistakes(text)
@@ -91,6 +101,8 @@ def test_a_version_is_text_as_it_is_written() -> None:
         ("version: a\n" + SCENARIO.format("weights: {}"), 2, 42, "expected at least one entry"),
         ("version: a\n" + SCENARIO.format("weights: {spofing: 1}"), 2, 43, "found spofing"),
         ("version: a\n" + SCENARIO.format("weights: {market_wide: 1}"), 2, 43, "found market_wide"),
+        ("version: a\n" + SCENARIO.format("weights: {spoofing: 1, fan_in: 1}"), 2, 42, MIXED),
+        ("version: a\n" + SCENARIO.format("weights: {fan_in: 1}, when: {venue: [XTOC]}"), 2, 61, OF_ACCOUNTS),
         ("version: a\n" + SCENARIO.format("weights: {pump_and_dump: 0}"), 2, 58, "expected a number above 0"),
         ("version: a\n" + SCENARIO.format("weights: {pump_and_dump: 0.3}"), 2, 13, "expected open <= 0.3"),
         ("version: a\n" + SCENARIO.format(WEIGHTS + ", when: {venue: XTOC}"), 2, 76, "expected a list, found XTOC"),

@@ -49,7 +49,19 @@ def test_parameters_reach_a_configuration_however_deep() -> None:
 def test_a_silent_typology_is_left_out_and_others_stay() -> None:
     rules = RuleFile(version="1", typologies={"adverse_text": Override(enabled=False)})
     specs = {"anomaly": library()["market_anomaly"].spec, "adverse_text": library()["adverse_text"].spec}
-    assert rules.specs(specs) == {"anomaly": specs["anomaly"]}
+    assert rules.specs(specs, "instrument") == {"anomaly": specs["anomaly"]}
+
+
+def test_a_scenario_is_judged_where_all_that_it_weighs_is() -> None:
+    def of(name: str) -> Scenario:
+        return Scenario(name=name, title="A", weights={name: 1.0})
+
+    one, other, label = of("spoofing"), of("structuring"), of("label_cyber")
+    off = msgspec.structs.replace(of("fan_in"), enabled=False)
+    rules = RuleFile(version="1", scenarios=(one, other, label, off))
+    assert rules.asked("instrument") == rules.applying(LISTING) == (one, label)
+    assert rules.asked("account") == (other,)
+    assert rules.specs({}, "account").keys() == {"scenario_structuring"}
 
 
 @pytest.mark.parametrize(

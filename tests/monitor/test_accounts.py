@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from engines.thinning import retrace
@@ -21,6 +22,11 @@ from tests.monitor.live import live
 from tests.payments import payments
 from tests.statements import stated
 
+RULES = """
+version: a
+typologies: {structuring: {enabled: false}}
+scenarios: [{name: moves, title: Moves, weights: {structuring: 0.9, round_trip: 0.9}, open: 0.4, hold: 1 d}]
+"""
 JOURNALS = ("journal", "accounts.journal", "market.journal")
 
 
@@ -85,10 +91,15 @@ def test_history_says_the_same_and_of_some_instruments_nothing(tmp_path: Path) -
     assert [a.alert_id for a in part.alerts] == [a.alert_id for a in replayed.alerts if a.times.available_at < half_ns]
 
 
-def test_the_moments_kept_of_accounts_name_them_as_alerts_do_and_give_their_episodes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rules", ["version: none", RULES])
+def test_the_moments_kept_of_accounts_name_them_as_alerts_do_and_give_their_episodes(
+    rules: str, tmp_path: Path
+) -> None:
+    (ruled := tmp_path / "rules.yaml").write_text(rules)
     found = live(stages(), payments(), 1)
     path = found.record(tmp_path / "history", without=(*JOURNALS, "alerts"))
-    result = CliRunner().invoke(app, ["replay", str(path), "--level", "rules", "--out", str(tmp_path / "out")])
+    arguments = ["replay", str(path), "--level", "rules", "--rules", str(ruled), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     replay = Replay.open(tmp_path / "out")
     told: dict[tuple[str, str, str], list[tuple[str, int]]] = {}
@@ -105,3 +116,4 @@ def test_the_moments_kept_of_accounts_name_them_as_alerts_do_and_give_their_epis
     }  # fmt: skip
     assert kept == told
     assert {instrument for instrument, _, _ in kept} == {"accounts"}
+    assert ("scenario_moves" in {head for _, head, _ in kept}) is (rules is RULES)

@@ -31,7 +31,7 @@ def test_the_example_is_in_order() -> None:
     code, told, _ = run("check", str(EXAMPLE))
     assert code == 0
     assert told == (
-        "✓ version 2026-12-01: typologies changed: 2, scenarios: 1, in effect from 2026-12-01 08:00:00 UTC of event"
+        "✓ version 2026-12-01: typologies changed: 2, scenarios: 2, in effect from 2026-12-01 08:00:00 UTC of event"
         " time\n"
     )
 
@@ -54,10 +54,27 @@ def test_a_scenario_for_nobody_is_told(tmp_path: Path) -> None:
     assert "scenario pump_with_words is for none of the" in told
 
 
-def test_a_scenario_that_weighs_what_it_never_hears_is_told(tmp_path: Path) -> None:
-    code, told, _ = run("check", changed(tmp_path, ("adverse_text: ", "structuring: ")))
+def test_a_scenario_that_no_stage_could_judge_is_refused_by_every_command(tmp_path: Path) -> None:
+    path = changed(tmp_path, ("adverse_text: ", "structuring: "))
+    code, told, _ = run("check", path)
+    assert code == 1
+    sentence = (
+        f"{path}:22:7: scenarios[0].weights: expected typologies of instruments alone or of accounts alone, found"
+        " market_anomaly, pump_and_dump of instruments and structuring of accounts; make a scenario of each."
+    )
+    assert told == f"✗ {sentence}\n"
+    for arguments in (("explain", path), ("diff", str(EXAMPLE), path), ("publish", path, "--reason", "x")):
+        code, _, error = run(*arguments)
+        assert code == 2
+        assert sentence in " ".join(error.split())
+
+
+def test_a_scenario_of_accounts_is_for_every_account_and_no_instrument(tmp_path: Path) -> None:
+    code, told, _ = run("explain", str(EXAMPLE), "--scenario", "laundering")
     assert code == 0
-    assert "scenario pump_with_words weighs structuring, which judge accounts apart from instruments" in told
+    assert "every account" in told
+    code, told, _ = run("explain", str(EXAMPLE), "--instrument", "ACME.XTOC")
+    assert "scenario_laundering" not in told
 
 
 def test_a_file_that_is_not_there_is_told() -> None:
