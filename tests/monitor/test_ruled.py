@@ -67,7 +67,8 @@ def test_ids_carry_the_rules_and_nothing_else_changes_by_an_empty_file(unruled: 
 
 
 def test_rules_take_effect_at_their_event_time_in_history_too(unruled: list[Alert], tmp_path: Path) -> None:
-    pump_ns = next(a.times.available_at for a in unruled if a.finding.typology == "pump_and_dump@1")
+    pumps = [a for a in unruled if (a.finding.typology, a.activity) == ("pump_and_dump@1", "create")]
+    pump_ns = max(a.times.available_at for a in pumps)  # before the first of them nothing is said
     at_ns = pump_ns // S * S - 60 * S
     when = f"effective_from: {_iso(at_ns)}"
     found = said(stages(written(tmp_path / "rules.yaml", RULES.format(when=when))))
