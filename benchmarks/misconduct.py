@@ -63,7 +63,7 @@ from schemas.journal import RULES_ONLY
 
 Model = Literal["agents", "queues"]
 MODELS: tuple[Model, ...] = ("agents", "queues")
-SEED = 8_101
+SEED = 9_101
 #: Strength and disguise.
 LEVELS = {"full": (1.0, 0.0), "half": (0.5, 0.0), "quarter": (0.25, 0.0), "disguised": (1.0, 0.5)}
 #: What somebody does; a news_shock is the market's own.

@@ -374,14 +374,14 @@ def met_by_strangers(market: Market, mid: float) -> None:
 
 @nearly("influencing_the_open", "others as much")
 def _(market: Market, mid: float) -> None:
-    for k in range(3):
+    for k in range(4):
         _push(market, mid, f"rival-{k}", steps=30, cents=5, begin=AT + 0.3 * k)
     influencing_the_open(market, mid)
 
 
 @nearly("influencing_the_open", "little")
 def _(market: Market, mid: float) -> None:
-    _push(market, mid, "opener", steps=4, cents=30)
+    _push(market, mid, "opener", steps=3, cents=30)
 
 
 def _know(

@@ -57,9 +57,9 @@ class CrossProductConfig(msgspec.Struct, frozen=True, kw_only=True):
     | again | multiple | of the move, after which the same push is told again |
     """
 
-    rested: float = 2.0
+    rested: float = 1.5
     one_sided: float = 0.25
-    took: float = 0.75
+    took: float = 0.4
     moved: float = 2.0
     span_ns: int = 300_000_000_000
     again: float = 1.25

@@ -47,9 +47,9 @@ class FatFingerConfig(msgspec.Struct, frozen=True, kw_only=True):
     | through | standard deviations of a minute | that the limit is through the last price |
     """
 
-    size: float = 11.0
-    own: float = 10.0
-    through: float = 4.0
+    size: float = 10.0
+    own: float = 8.0
+    through: float = 3.5
 
 
 def measure(config: FatFingerConfig, state: OrderState, account: Account, order: Order) -> Conditions:

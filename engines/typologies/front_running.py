@@ -51,12 +51,12 @@ class FrontRunningConfig(msgspec.Struct, frozen=True, kw_only=True):
     | wait_ns | ns | from the client's newest trade to the way out, at most |
     """
 
-    own: float = 1.0
-    client: float = 3.0
-    lead_ns: int = 60_000_000_000
+    own: float = 0.8
+    client: float = 2.5
+    lead_ns: int = 75_000_000_000
     late: float = 0.3
-    out: float = 0.4
-    wait_ns: int = 60_000_000_000
+    out: float = 0.3
+    wait_ns: int = 80_000_000_000
 
 
 def measure(config: FrontRunningConfig, state: OrderState, account: Account) -> Conditions:

@@ -53,10 +53,10 @@ class InfluencingTheOpenConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     opening_ns: int = 180_000_000_000
-    share: float = 0.4
-    size: float = 6.5
+    share: float = 0.3
+    size: float = 3.5
     other_side: float = 0.2
-    move: float = 0.4
+    move: float = 0.3
 
 
 def measure(

@@ -53,8 +53,8 @@ class MarkingTheCloseConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     closing_ns: int = 300_000_000_000
-    share: float = 0.35
-    size: float = 6.0
+    share: float = 0.3
+    size: float = 4.0
     other_side: float = 0.2
     move: float = 0.8
     before: float = 0.25

@@ -60,7 +60,7 @@ class SpoofingConfig(msgspec.Struct, frozen=True, kw_only=True):
     | other_side | share | of what it placed in the last minutes: at most so much on the other side |
     """
 
-    size: float = 3.5
+    size: float = 3.0
     others: float = 0.4
     met: float = 0.2
     filled: float = 0.1

@@ -52,8 +52,8 @@ class WashTradingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     trades: float = 3.0
-    size: float = 1.0
-    share: float = 0.3
+    size: float = 0.8
+    share: float = 0.2
 
 
 def measure(config: WashTradingConfig, state: OrderState, account: Account) -> Conditions:

@@ -142,7 +142,7 @@ def test_two_halves_of_an_account_are_one_alert_that_names_both_instruments() ->
     assert (first.finding.typology, first.finding.severity) == ("cross_product@1", "critical")
     assert (first.subject.instrument, first.subject.account) == ("ACME.XTOC", "a")
     assert [rule.name.rpartition(" ")[2] for rule in first.explanation.rules[:2]] == ["ACME.XTOC", "ACME.XTOD"]
-    assert first.explanation.clears.startswith("resting on ACME.XTOC below 2 ")
+    assert first.explanation.clears.startswith("resting on ACME.XTOC below 1.5 ")
     assert [seen.offset for seen in first.evidence.inputs] == [0, 1]
     assert (first.times.event_start, first.times.event_end) == (T0 - S, T0 + 40 * S)
     assert first.times.available_at == T0 + 41 * S
