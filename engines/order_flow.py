@@ -101,7 +101,7 @@ class OrderFlowModel:
         self._places = {name: (k, w) for k, (name, w) in enumerate(zip(heads, self.spec.weights, strict=True)) if w}
         self.session = open_session(graph, [], [ORT_CPU])
         try:
-            found: object = self._log_odds(*_empty(1)).shape
+            found: object = self.log_odds(*_empty(1)).shape
         except Exception as error:  # ONNX Runtime's own have no other base
             found = error
         if found != (1, len(heads)):
@@ -112,7 +112,7 @@ class OrderFlowModel:
 
     def probabilities(self, asks: Sequence[Ask]) -> Floats:
         """Return the calibrated probability of each typology, float64 (ask, typology); a row's bits are its own."""
-        return _sigmoid(self._log_odds(*seen(asks)))
+        return _sigmoid(self.log_odds(*seen(asks)))
 
     def weigh(self, run: Pass) -> None:
         """Let what the model says of the moments of ``run`` count beside what rules found at them, in place."""
@@ -145,11 +145,11 @@ class OrderFlowModel:
         """Return what typology ``k`` rests on: each of the rule's conditions, the model's part, and which events."""
         head, weight = self.spec.typologies[k], self.spec.weights[k]
         events, beside = seen([ask])
-        whole = self._log_odds(events, beside)[0, k]
+        whole = self.log_odds(events, beside)[0, k]
         without = np.repeat(events, BLOCK, axis=0)  # (BLOCK, event, feature)
         for row, (a, b) in zip(without, itertools.pairwise(_CUTS), strict=True):
             row[a:b] = 0.0
-        moved = whole - self._log_odds(without, np.repeat(beside, BLOCK, axis=0))[:, k]  # (BLOCK,)
+        moved = whole - self.log_odds(without, np.repeat(beside, BLOCK, axis=0))[:, k]  # (BLOCK,)
         learned, spec = float(_sigmoid(whole)), SPECS[head]
         told = conditions.explain(found) if found else Explanation()
         # What the model may say at most for the two together to stay below.
@@ -170,7 +170,7 @@ class OrderFlowModel:
             clears=clears,
         )
 
-    def _log_odds(self, events: Singles, beside: Singles) -> Floats:
+    def log_odds(self, events: Singles, beside: Singles) -> Floats:
         """Return calibrated log odds (row, typology) of events (row, event, feature) and what stands beside them."""
         n = len(events)
         rows = -(-n // BLOCK) * BLOCK

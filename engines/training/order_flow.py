@@ -77,11 +77,11 @@ _AFTER_NS = 600_000_000_000
 _EVERY = 4
 #: A frame has at most so many rows, and is of one minute.
 _ROWS, _MINUTE_NS = 500, 60_000_000_000
-_RINGS = 0.5
+RINGS = 0.5
 MEASURES: Mapping[str, Measure] = {
     "average_precision": BINARY["average_precision"],
-    "recall": lambda y, p: float(np.mean(p[y == 1, 1] >= _RINGS)) if y.any() else float("nan"),
-    "false_per_1000": lambda y, p: 1e3 * float(np.mean((y == 0) & (p[:, 1] >= _RINGS))),
+    "recall": lambda y, p: float(np.mean(p[y == 1, 1] >= RINGS)) if y.any() else float("nan"),
+    "false_per_1000": lambda y, p: 1e3 * float(np.mean((y == 0) & (p[:, 1] >= RINGS))),
 }
 
 
@@ -301,17 +301,17 @@ def weights_of(rows: Rows, probabilities: Floats) -> list[float]:
     for k in range(len(TYPOLOGIES)):
         gains = []
         for weight in grid:
-            rings = scores(rows, probabilities, k, weight) >= _RINGS
+            rings = scores(rows, probabilities[:, k], k, weight) >= RINGS
             gains.append(int(np.sum(rings & (rows.happened[:, k] == 1)) - np.sum(rings & (rows.happened[:, k] == 0))))
         best = np.flatnonzero(np.array(gains) == max(gains))
         weights.append(0.0 if gains[0] == max(gains) else float(grid[best[len(best) // 2]]))
     return weights
 
 
-def scores(rows: Rows, probabilities: Floats, k: int, weight: float) -> Floats:
-    """Return the highest score of each unit for typology ``k``: of rules, and of both together."""
+def scores(rows: Rows, probability: Floats, k: int, weight: float) -> Floats:
+    """Return the highest score of each unit for typology ``k``: of rules, and of both, given ``probability`` (row,)."""
     found = rows.ruled[:, k].copy()
-    both = 1.0 - (1.0 - rows.rules[:, k]) * (1.0 - weight * probabilities[:, k])
+    both = 1.0 - (1.0 - rows.rules[:, k]) * (1.0 - weight * probability)
     np.maximum.at(found, rows.unit, both)
     return found
 
@@ -335,7 +335,7 @@ def contenders(train: Rows, rows: Rows, learnt: Learnt) -> Said:
             fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
             plain = fitted.fit(before[known], train.labels[known, k]).predict_proba(now)[:, 1]
         said[name] = {
-            "tocsin": scores(rows, probabilities, k, learnt.spec.weights[k]),
+            "tocsin": scores(rows, probabilities[:, k], k, learnt.spec.weights[k]),
             "rules": rows.ruled[:, k],
             "network": highest(rows, probabilities[:, k]),
             "logistic": highest(rows, plain),

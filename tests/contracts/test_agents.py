@@ -71,12 +71,12 @@ def chained(
 class Finding(OrderEngine):
     """An order engine that finds something at each order event, and again a minute and a half later."""
 
-    def apply(self, state: OrderState, frame: OrderFrame) -> OrderUpdate:
-        update = super().apply(state, frame)
+    def apply(self, state: OrderState, frame: OrderFrame, *, asking: bool = True) -> OrderUpdate:
+        update = super().apply(state, frame, asking=asking)
         state.deadline_ns = frame.ts_event.item(-1) + 90 * S
         return msgspec.structs.replace(update, tracks=(self._found(frame.ts_event.item(-1)),))
 
-    def advance(self, state: OrderState, now_ns: int) -> OrderUpdate:
+    def advance(self, state: OrderState, now_ns: int, *, asking: bool = True) -> OrderUpdate:
         due_ns, state.deadline_ns = state.deadline_ns, 0
         return OrderUpdate((self._found(due_ns),))
 

@@ -110,7 +110,7 @@ def test_the_served_probabilities_are_the_networks(days: list[Played], tmp_path:
     build.put(tmp_path / "bundle", "order_flow", build.Member(learnt.files(), part, order_flow.SOURCE))
     model = of(Bundle.load(tmp_path / "bundle"))
     assert model is not None
-    served = model._log_odds(rows.events[:50].astype(np.float32), rows.beside[:50])
+    served = model.log_odds(rows.events[:50].astype(np.float32), rows.beside[:50])
     told = network.logits(learnt.model, rows.events[:50], rows.beside[:50])
     np.testing.assert_allclose(served, told * learnt.spec.slopes + learnt.spec.intercepts, atol=1e-4)
 
