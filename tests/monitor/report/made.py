@@ -102,7 +102,11 @@ def spoofing_alert() -> Alert:
 
 def labels() -> list[Label]:
     """Return labels of the golden day: one that was caught, one that was missed, a benign one."""
-    pumped = next(a for a in day.stored().alerts if a.finding.typology.startswith("pump_and_dump"))
+    pumped = next(
+        alert
+        for alert in day.stored().alerts
+        if alert.finding.typology.startswith("pump_and_dump") and alert.subject.instrument == "TERRACE.XTOC"
+    )
     onset = pumped.times.event_end - 30 * SECOND_NS
     return [
         _label("pump", "pump_and_dump", "TERRACE.XTOC", onset, public_ns=onset + 300 * SECOND_NS),
