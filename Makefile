@@ -20,7 +20,7 @@ lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-ur
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .PHONY: help demo test test-fast test-faults check lock backtest bundle schemas clean \
-	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies replay-digest venv venv-dev
+	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies bench-drift replay-digest venv venv-dev
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -86,6 +86,10 @@ bench-typologies: $(dev)/.ready ## misconduct found on simulated days, CPU and m
 
 bench-rules: $(dev)/.ready ## scenarios of the rule language judged a second of CPU
 	$(dev)/python -m benchmarks.rules $(ARGS)
+
+bench-drift: $(dev)/.ready ## drift detectors on splices of real streams, a forest that learns as it goes on Elec2
+	$(dev)/python -m benchmarks.progressive --data "$(TOCSIN_DATA)"
+	$(dev)/python -m benchmarks.drift --data "$(TOCSIN_DATA)" $(ARGS)
 
 replay-digest: $(dev)/.ready ## replay the golden recording; the last line is the digest of its alerts
 	@$(dev)/python -m tests.golden.replay_digest

@@ -1,0 +1,186 @@
+"""Detectors by their budget: the expected run time, how many updates lie between two false alarms on the average.
+
+What parameter that takes was found by simulation, on independent values (errors: one in five), and stands in
+engines/data/drift_run_times.json, which `python -m engines.drift.budget` writes anew. Run times between those in the
+table are interpolated, longer ones extrapolated. On streams whose values hang together alarms are more frequent than
+that: `calibrated` finds the parameter on streams of the kind instead.
+
+Of many detectors at once each gets its share of the budget (`shared`), or it is asked after the fact which of them
+moved (`moved`), by how rare a statistic is (`p_value`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.drift.families import FAMILIES, Detector, Family, Value
+
+TABLE = Path(__file__).parent.parent / "data" / "drift_run_times.json"
+RUN_TIMES = (100, 300, 1000, 3000, 10_000)
+SLOW = {"ranks": 1000, "hddm_a": 1000, "hddm_w": 1000, "kswin": 300}  # the longest that is simulated: updates take long
+ALARMS = 200
+STEPS = 12
+
+Floats = npt.NDArray[np.float64]
+
+
+class BudgetError(ValueError):
+    """A budget that cannot be held: the message says which ones can."""
+
+
+def calibrated(
+    family: Family[Value], streams: Callable[[], Iterator[Iterator[Value]]], asked: float, *, alarms: int = ALARMS
+) -> float:
+    """Return the parameter at which a family's detectors have the expected run time ``asked`` on streams like these.
+
+    Parameters
+    ----------
+    family
+        Its parameter is looked for between its two ends; the nearer end if it is beyond.
+    streams
+        Gives streams in which nothing changes, the same each time, more than will be used; each gets a new detector.
+    asked
+        The expected run time, in updates.
+    alarms
+        How many alarms a parameter is judged on at most; fewer where it is plain earlier.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        if _rings_too_often(partial(family.make, family.between(middle)), streams(), asked, alarms):
+            low = middle
+        else:
+            high = middle
+    return family.between((low + high) / 2)
+
+
+def _rings_too_often(
+    make: Callable[[], Detector[Value]], streams: Iterator[Iterator[Value]], asked: float, alarms: int
+) -> bool:
+    rang = seen = 0
+    for stream in streams:
+        detector = make()
+        for value in stream:
+            rang += detector.update(value)
+            seen += 1
+            expected = seen / asked
+            if expected >= alarms or abs(rang - expected) > 4 * math.sqrt(expected) + 4:  # plain: four deviations
+                return rang > expected
+    raise ValueError(f"expected streams of {alarms * asked:g} values in all, found {seen}")
+
+
+@cache
+def _table() -> dict[str, list[tuple[float, float]]]:
+    """Return by family the expected run times and their parameters, run times rising."""
+    return {name: [(row[0], row[1]) for row in rows] for name, rows in json.loads(TABLE.read_text()).items()}
+
+
+def parameter(name: str, asked: float) -> float:
+    """Return the parameter of a family's detector with the expected run time ``asked``, in updates.
+
+    Raises
+    ------
+    BudgetError
+        No such family, or the run time is too short for its detectors.
+    """
+    if name not in FAMILIES:
+        raise BudgetError(f"no detector {name!r}: there are {', '.join(FAMILIES)}")
+    times, parameters = np.log(_table()[name]).T
+    if not math.log(asked) >= times[0]:
+        raise BudgetError(f"{name}: expected a run time of {math.exp(times[0]):.0f} updates or more, found {asked:g}")
+    return math.exp(_line(math.log(asked), times, parameters))
+
+
+def time_of(name: str, value: float) -> float:
+    """Return the expected run time, in updates, of a family's detector with the parameter ``value``."""
+    times, parameters = np.log(_table()[name]).T
+    order = np.argsort(parameters)
+    return math.exp(_line(math.log(value), parameters[order], times[order]))
+
+
+def detector(name: str, asked: float) -> Detector[float]:
+    """Return a detector that rings about once in ``asked`` updates where nothing changes.
+
+    Example
+    -------
+    >>> watch = detector("ranks", 10_000)
+    >>> any(watch.update(float(i * i % 101)) for i in range(300))
+    False
+    """
+    found = parameter(name, asked)
+    return FAMILIES[name].make(found)
+
+
+def shared(asked: float, among: int) -> float:
+    """Return the run time of each of ``among`` detectors that together ring once in ``asked`` updates (or rarer)."""
+    return asked * among
+
+
+def p_value(run_time: float, updates: int) -> float:
+    """Return the probability that a detector with this expected run time rings within ``updates`` by chance."""
+    return -math.expm1(-updates / run_time)
+
+
+def moved(p_values: Sequence[float], rate: float) -> npt.NDArray[np.bool_]:
+    """Return which of the streams (n,) have moved, of which a share ``rate`` is expected not to have.
+
+    Y. Benjamini, Y. Hochberg (1995), Controlling the false discovery rate, JRSS B 57(1).
+
+    Example
+    -------
+    >>> moved([0.001, 0.6, 0.03, 0.04], 0.05).tolist()
+    [True, False, False, False]
+    """
+    values = np.asarray(p_values, np.float64)
+    ordered = np.sort(values)
+    passed = np.flatnonzero(ordered <= rate * np.arange(1, len(values) + 1) / len(values))
+    return values <= (ordered[passed[-1]] if len(passed) else -1.0)
+
+
+def normals(seed: int) -> Iterator[float]:
+    """Yield independent normal values without end."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from rng.standard_normal(4096).tolist()
+
+
+def errors(seed: int, rate: float = 0.2) -> Iterator[float]:
+    """Yield independent errors (1) and hits (0) without end."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from (rng.random(4096) < rate).astype(float).tolist()
+
+
+def _line(x: float, xs: Floats, ys: Floats) -> float:
+    """Return y at ``x`` on the line through points (n,), ``xs`` rising; beyond its ends it goes on as it ended."""
+    right = min(max(int(np.searchsorted(xs, x)), 1), len(xs) - 1)
+    share = (x - xs[right - 1]) / (xs[right] - xs[right - 1])
+    return float(ys[right - 1] + share * (ys[right] - ys[right - 1]))
+
+
+def main() -> None:
+    """Simulate, and write the table."""
+    parser = argparse.ArgumentParser(description="Find the parameters that give each detector its expected run times.")
+    parser.add_argument("--out", type=Path, default=TABLE)
+    parser.add_argument("--only", choices=sorted(FAMILIES), nargs="+", default=list(FAMILIES))
+    options = parser.parse_args()
+    found = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for name in options.only:
+        family = FAMILIES[name]
+        streams = (lambda: iter([errors(11)])) if family.errors else (lambda: iter([normals(11)]))
+        times = [time for time in RUN_TIMES if time <= SLOW.get(name, time)]
+        found[name] = [(time, float(f"{calibrated(family, streams, time):.5g}")) for time in times]
+        print(name, found[name], flush=True)
+        options.out.write_text(json.dumps({name: found[name] for name in FAMILIES if name in found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""What every detector of drift keeps, whoever wrote it: its budget, its eyes, its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from engines.drift.budget import detector, parameter
+from engines.drift.embeddings import EmbeddingShift
+from engines.drift.families import FAMILIES, Detector
+
+ASKED = 300
+EMBEDDINGS = "embeddings"
+SLOW = {"kswin", EMBEDDINGS}
+#: They look for more errors, and never for fewer.
+RISES_ONLY = {"ddm", "eddm", "fhddm"}
+
+every = pytest.mark.parametrize("name", [*FAMILIES, EMBEDDINGS])
+scalar = pytest.mark.parametrize("name", FAMILIES)
+of_numbers = pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if not family.errors])
+
+
+def made(name: str, asked: float = ASKED) -> Detector[Any]:
+    return EmbeddingShift(25.0) if name == EMBEDDINGS else detector(name, asked)
+
+
+def values(name: str, count: int, *, changed: bool = False, seed: int = 3) -> list[Any]:
+    """Return independent values such as the detector takes, of before a change or of after it."""
+    rng = np.random.default_rng([seed, changed])
+    if name == EMBEDDINGS:
+        return list(rng.normal(float(changed), size=(count, 16)).astype(np.float32))
+    if FAMILIES[name].errors:
+        return (rng.random(count) < (0.8 if changed else 0.2)).astype(float).tolist()
+    return rng.normal(3.0 * changed, size=count).tolist()
+
+
+def rung(watch: Detector[Any], stream: list[Any]) -> list[int]:
+    """Return at which of the values, from 0 on, it rings."""
+    return [index for index, value in enumerate(stream) if watch.update(value)]
+
+
+@scalar
+def test_it_rings_as_often_as_its_budget_allows_where_nothing_changes(name: str) -> None:
+    expected = 20 if name in SLOW else 100
+    alarms = len(rung(made(name), values(name, expected * ASKED)))
+    assert 0.6 * expected <= alarms <= 1.5 * expected
+
+
+@every
+def test_a_change_is_found(name: str) -> None:
+    watch = made(name, asked=10_000)
+    rung(watch, values(name, 400))
+    assert rung(watch, values(name, 150, changed=True))
+
+
+@every
+def test_after_an_alarm_the_new_is_the_usual(name: str) -> None:
+    watch = made(name, asked=10_000)
+    rung(watch, values(name, 400))
+    after = values(name, 800, changed=True)
+    assert len(rung(watch, after)) <= 3
+    assert not rung(watch, values(name, 200, changed=True, seed=4))
+
+
+@every
+def test_what_came_back_is_found_too(name: str) -> None:
+    if name in RISES_ONLY:
+        pytest.skip("looks for more errors only")
+    watch = made(name, asked=10_000)
+    rung(watch, values(name, 400))
+    rung(watch, values(name, 400, changed=True))
+    assert rung(watch, values(name, 200, seed=4))
+
+
+@every
+@pytest.mark.parametrize("cut", [0, 1, 47, 97, 333, 430])
+def test_a_packed_detector_goes_on_as_if_it_had_never_stopped(name: str, cut: int) -> None:
+    stream = values(name, 400) + values(name, 100, changed=True)
+    through, first, second = made(name), made(name), made(name)
+    told = rung(through, stream)
+    before = rung(first, stream[:cut])
+    second.restore(first.pack())
+    assert before + [cut + at for at in rung(second, stream[cut:])] == told
+    assert second.pack() == through.pack()
+
+
+@every
+def test_equal_streams_are_judged_alike(name: str) -> None:
+    stream = values(name, 300) + values(name, 100, changed=True)
+    assert rung(made(name), stream) == rung(made(name), stream)
+
+
+@of_numbers
+def test_units_do_not_matter(name: str) -> None:
+    stream = values(name, 300) + values(name, 100, changed=True)
+    assert rung(made(name), [8 * value for value in stream]) == rung(made(name), stream)
+
+
+@every
+def test_memory_is_bounded(name: str) -> None:
+    watch = made(name, asked=10_000)
+    sizes = []
+    for _ in range(3):
+        rung(watch, values(name, 1500))
+        sizes.append(len(watch.pack()))
+    assert max(sizes) < 250_000
+    assert sizes[2] < 1.5 * sizes[1] + 1000
+
+
+@every
+@pytest.mark.parametrize("data", [b"", b"nonsense of another kind", b"\x94\xc0\x00\x01\x81\xa1x\x01"])
+def test_other_bytes_are_refused(name: str, data: bytes) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        made(name).restore(data)
+
+
+def test_ranks_care_for_order_only() -> None:
+    stream = values("ranks", 500) + values("ranks", 60, changed=True)
+    assert rung(made("ranks"), np.exp(stream).tolist()) == rung(made("ranks"), stream)
+
+
+def test_ranks_hold_their_budget_where_values_are_equal_or_far_out() -> None:
+    for stream in (discrete(2), far_out(2)):
+        alarms = len(rung(made("ranks"), list(islice(stream, 100 * ASKED))))
+        assert 60 <= alarms <= 150
+
+
+def discrete(seed: int) -> Iterator[float]:
+    rng = np.random.default_rng(seed)
+    while True:
+        yield float(rng.poisson(0.3))
+
+
+def far_out(seed: int) -> Iterator[float]:
+    rng = np.random.default_rng(seed)
+    while True:
+        yield float(rng.standard_t(1.5))
+
+
+def test_ranks_find_a_change_of_spread() -> None:
+    watch, rng = made("ranks", 10_000), np.random.default_rng(1)
+    assert not rung(watch, rng.normal(size=400).tolist())
+    assert rung(watch, rng.normal(scale=3, size=100).tolist())
+
+
+def test_a_series_that_stood_still_does_not_ring_at_its_first_move() -> None:
+    watch = made("ranks", 10_000)
+    assert not rung(watch, [5.0] * 400 + [5.1])
+    assert rung(watch, [5.1] * 30)
+
+
+def test_vectors_that_stay_what_they_are_seldom_ring() -> None:
+    rng = np.random.default_rng(5)
+    mixed: npt.NDArray[np.float64] = rng.normal(size=(24, 24))
+    watch = EmbeddingShift(25.0)
+    assert len(rung(watch, list((rng.normal(size=(4000, 24)) @ mixed).astype(np.float32)))) <= 6
+
+
+def test_budgets_are_told_apart() -> None:
+    for name, family in FAMILIES.items():
+        rarer, more = parameter(name, 1000), parameter(name, 200)
+        assert (rarer > more) == (family.seldom > family.often), name
