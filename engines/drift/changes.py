@@ -48,7 +48,7 @@ def locate(values: Sequence[float]) -> Change:
     Example
     -------
     >>> locate([float(i % 5) for i in range(60)] + [float(i % 5 + 3) for i in range(20)])
-    Change(since=20, moved='level', before=2.0, after=5.0, above=0.92, spread=1.0)
+    Change(since=21, moved='level', before=2.0, after=5.0, above=0.9229217110573043, spread=1.0)
     """
     seen = np.asarray(values, np.float64)
     count = len(seen)
@@ -78,9 +78,10 @@ class Watch:
     Example
     -------
     >>> from engines.drift.budget import detector
-    >>> watch = Watch(detector("ranks", 10_000))
-    >>> changes = [watch.update(float(i * i % 101 + 60 * (i >= 300))) for i in range(330)]
-    >>> [(i, change.since, change.moved) for i, change in enumerate(changes) if change]
+    >>> watch, rng = Watch(detector("ranks", 1000)), np.random.default_rng(1)
+    >>> told = [watch.update(value + 5 * (i >= 300)) for i, value in enumerate(rng.normal(size=330).tolist())]
+    >>> [change.moved for change in told if change]
+    ['level']
     """
 
     __slots__ = ("_detector", "_values")

@@ -22,7 +22,7 @@ Vectors = npt.NDArray[np.float32]
 DIRECTIONS = 32  # of the test
 WATCHED = 4  # of those, by a detector each
 KEPT = 256  # vectors that the test sees
-LEAST = 4  # vectors of a window that is tested
+LEAST = 4  # vectors of a window that is tested; as many lie between two tests
 PERMUTATIONS = 199
 LEVEL = 0.02  # of the test
 MEMORY = 1024  # vectors over which their mean fades
@@ -38,7 +38,8 @@ class EmbeddingShift:
     Parameters
     ----------
     threshold
-        Of the rank detectors' statistic, from which on a window is tested.
+        Of the rank detectors' statistic, from which on a window is tested. No budget is known for it; since the window
+        is one that was suspected, and windows are tested again and again, `LEVEL` is no rate of false alarms either.
 
     Example
     -------
@@ -70,18 +71,23 @@ class EmbeddingShift:
         for channel, value in zip(self._channels, (*projected[:WATCHED], np.sqrt(apart @ apart)), strict=True):
             channel.update(float(value))
         suspect = max(self._channels, key=lambda channel: channel.statistic)
-        if suspect.statistic <= self._threshold or suspect.width < LEAST:
+        width = min(
+            suspect.width, len(self._kept) // 2
+        )  # so that as many as are suspected are there to compare them with
+        if suspect.statistic <= self._threshold or width < LEAST or self._count % LEAST:
             return False
         kept = np.array(self._kept)
-        if discrepant(kept[: -suspect.width], kept[-suspect.width :], self._count) > LEVEL:
+        if discrepant(kept[:-width], kept[-width:], self._count) > LEVEL:
             return False
-        self._begin_anew(suspect.width)
+        self._begin_anew(width)
         return True
 
     def _begin_anew(self, kept: int) -> None:
         self._kept = self._kept[-kept:]
-        for channel in self._channels:
+        self._count, self._mean = 0, None  # the distances to a mean of before would shrink for long
+        for channel in self._channels[:-1]:
             channel.begin_anew(kept)
+        self._channels[-1].begin_anew(0)
 
     def pack(self) -> bytes:
         """Return the state as bytes, at most 0.2 MB."""

@@ -53,11 +53,11 @@ class RankShift:
 
     Example
     -------
-    >>> detector = RankShift(threshold=16.0)
-    >>> any(detector.update(float(i * i % 101)) for i in range(300))
+    >>> detector, rng = RankShift(threshold=16.0), np.random.default_rng(1)
+    >>> any(detector.update(value) for value in rng.normal(size=300).tolist())
     False
-    >>> [detector.update(150.0) for _ in range(4)]
-    [False, False, True, False]
+    >>> any(detector.update(value) for value in rng.normal(5, size=20).tolist())
+    True
     """
 
     #: Of the last value; how many values, the last ones, speak most for a change.

@@ -5,20 +5,38 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engines.drift.budget import BudgetError, calibrated, detector, moved, normals, p_value, parameter, shared, time_of
+from engines.drift.budget import (
+    BUDGETED,
+    BudgetError,
+    calibrated,
+    detector,
+    errors,
+    moved,
+    normals,
+    p_value,
+    parameter,
+    shared,
+    time_of,
+)
 from engines.drift.families import FAMILIES
 
 
 def test_a_parameter_says_its_run_time() -> None:
-    for name in FAMILIES:
+    for name in BUDGETED:
         assert time_of(name, parameter(name, 500)) == pytest.approx(500, rel=1e-6)
 
 
 def test_a_run_time_that_no_detector_has_is_an_error() -> None:
-    with pytest.raises(BudgetError, match="expected a run time of 100 updates or more, found 2"):
+    with pytest.raises(BudgetError, match="expected a run time of 300 updates or more, found 2"):
         detector("ranks", 2)
     with pytest.raises(BudgetError, match="no detector 'rank': there are ranks, adwin"):
         detector("rank", 1000)
+
+
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - set(BUDGETED)))
+def test_a_detector_whose_run_times_are_not_known_has_no_budget(name: str) -> None:
+    with pytest.raises(BudgetError, match=f"{name} has no budget: its run times are not known; those of ranks, adwin"):
+        detector(name, 1000)
 
 
 def test_detectors_that_share_a_budget_keep_it_together() -> None:
@@ -31,8 +49,8 @@ def test_detectors_that_share_a_budget_keep_it_together() -> None:
 
 
 def test_a_parameter_is_found_on_the_streams_that_it_is_for() -> None:
-    found = calibrated(FAMILIES["page_hinkley"], lambda: iter([normals(1)]), 200, alarms=100)
-    watch, stream = FAMILIES["page_hinkley"].make(found), normals(2)
+    found = calibrated(FAMILIES["fhddm"], lambda: iter([errors(1)]), 200, alarms=100)
+    watch, stream = FAMILIES["fhddm"].make(found), errors(2)
     assert 70 <= sum(watch.update(next(stream)) for _ in range(20_000)) <= 135
 
 
