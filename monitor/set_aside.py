@@ -48,9 +48,9 @@ def sentences(counts: Mapping[str, int]) -> Iterator[str]:
 
     Example
     -------
-    >>> list(sentences({"no_trade: wash_trading": 3, "no_trade: circular_trading": 3, "unknown_order": 1}))
-    ["no_trade: 3 fills without the trade's number: not judged by circular_trading, wash_trading",
-     'unknown_order: 1 changes, fills and cancels of orders that nobody placed, or that are closed']
+    >>> print(*sentences({"no_trade: wash_trading": 3, "no_trade: circular_trading": 3, "unknown_order": 1}), sep="\\n")
+    no_trade: 3 fills without the trade's number: not judged by circular_trading, wash_trading
+    unknown_order: 1 changes, fills and cancels of orders that nobody placed, or that are closed
     """
     concerned: dict[str, list[str]] = {}
     most: dict[str, int] = {}

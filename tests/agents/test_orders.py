@@ -54,7 +54,7 @@ def _seconds(frame: Frame | OrderFrame) -> Iterator[Frame | OrderFrame]:
 
 def spoofed() -> Market:
 
-    return misconduct.market("spoofing")
+    return misconduct.played(misconduct.ACTS["spoofing"][0], "spoofing")
 
 
 def episodes(alerts: list[Alert]) -> dict[str, set[tuple[str, str]]]:

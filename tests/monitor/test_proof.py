@@ -44,14 +44,14 @@ def proved(alert: Alert, from_ns: int = 0) -> Proof:
     return asyncio.run(by_recording(golden(), stages(), alert, 0, from_ns))
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(14))
 def test_each_alert_of_a_day_is_rebuilt_from_its_instrument_alone(number: int) -> None:
     alert = alerts()[number]
     proof = proved(alert)
     assert (proof.difference, proof.farthest, proof.notes) == (None, None, ())
     assert proof.inputs == len(alert.evidence.inputs) > 0
     assert proof.messages < golden().rows(INSTRUMENT_INPUTS) / 1.5
-    assert len(alerts()) == 12
+    assert len(alerts()) == 14
 
 
 def changed(alert: Alert, group: str, **fields: Any) -> Alert:
@@ -138,7 +138,7 @@ def test_an_alert_is_named_by_the_beginning_of_its_id() -> None:
     assert chosen(alerts(), one.alert_id[:8], "x", "x/alerts.ndjson") is one
     with pytest.raises(StartupError, match=r"x holds no alert zz: x/alerts\.ndjson lists those that it holds"):
         chosen(alerts(), "zz", "x", "x/alerts.ndjson")
-    with pytest.raises(StartupError, match="12 alerts in x begin with '': name more"):
+    with pytest.raises(StartupError, match="14 alerts in x begin with '': name more"):
         chosen(alerts(), "", "x", "x/alerts.ndjson")
 
 
