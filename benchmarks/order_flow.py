@@ -33,7 +33,7 @@ def main() -> None:
         for k, name in enumerate(model.spec.typologies):
             column = TYPOLOGIES.index(name)
             guilty = rows.happened[:, column] == 1
-            probability = 0.5 + 0.5 * np.tanh(0.5 * odds[:, k])
+            probability = order_flow.sigmoid(odds[:, k])
             both = scores(rows, probability, column, model.spec.weights[k])
             rings = [score >= RINGS for score in (rows.ruled[:, column], both)]
             counts = [int(np.sum(of)) for ring in rings for of in (ring & guilty, ring & ~guilty)]

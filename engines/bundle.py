@@ -161,6 +161,13 @@ class Bundle:
         lines = (f"{n} {e.sha256}\n" for n, e in sorted(self.manifest.files.items()) if n not in _UNREAD)
         return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
 
+    def has_both(self, model: str, spec: str) -> bool:
+        """Tell whether a member's two files are there; raise `BundleError` if only one of them is."""
+        present = [name for name in (model, spec) if name in self.manifest.files]
+        if len(present) == 1:
+            raise BundleError(f"{self.path} has {present[0]} alone: expected {model} and {spec}, or neither")
+        return bool(present)
+
     def read(self, name: str) -> bytes:
         """Return the bytes of the file ``name``, checked again; raise `BundleError` if they are not the manifest's."""
         path = self.path / name

@@ -112,7 +112,7 @@ class OrderFlowModel:
 
     def probabilities(self, asks: Sequence[Ask]) -> Floats:
         """Return the calibrated probability of each typology, float64 (ask, typology); a row's bits are its own."""
-        return _sigmoid(self.log_odds(*seen(asks)))
+        return sigmoid(self.log_odds(*seen(asks)))
 
     def weigh(self, run: Pass) -> None:
         """Let what the model says of the moments of ``run`` count beside what rules found at them, in place."""
@@ -150,7 +150,7 @@ class OrderFlowModel:
         for row, (a, b) in zip(without, itertools.pairwise(_CUTS), strict=True):
             row[a:b] = 0.0
         moved = whole - self.log_odds(without, np.repeat(beside, BLOCK, axis=0))[:, k]  # (BLOCK,)
-        learned, spec = float(_sigmoid(whole)), SPECS[head]
+        learned, spec = float(sigmoid(whole)), SPECS[head]
         told = conditions.explain(found) if found else Explanation()
         # What the model may say at most for the two together to stay below.
         most = 1.0 - (1.0 - spec.open) / (1.0 - rule) if rule < spec.open else 0.0
@@ -190,10 +190,7 @@ def of(bundle: Bundle) -> OrderFlowModel | None:
     BundleError
         The bundle has one of the two files only, or they do not fit.
     """
-    present = [name for name in (MODEL, SPEC) if name in bundle.manifest.files]
-    if len(present) == 1:
-        raise BundleError(f"{bundle.path} has {present[0]} alone: expected {MODEL} and {SPEC}, or neither")
-    return OrderFlowModel(bundle) if present else None
+    return OrderFlowModel(bundle) if bundle.has_both(MODEL, SPEC) else None
 
 
 def moments(run: Pass) -> list[tuple[Ask, list[Finding]]]:
@@ -294,5 +291,6 @@ def _decades(seconds: npt.NDArray[np.floating]) -> Floats:
     return np.asarray(np.log10(1.0 + 1e3 * seconds) / 3.0, np.float64)
 
 
-def _sigmoid(log_odds: Floats) -> Floats:
+def sigmoid(log_odds: Floats) -> Floats:
+    """Return probabilities of log odds, both of any shape."""
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * log_odds), np.float64)  # without overflow

@@ -224,10 +224,8 @@ def of(
     BundleError
         The bundle has one of the two files only, or they do not fit.
     """
-    present = [name for name in (MODEL, SPEC) if name in bundle.manifest.files]
-    if len(present) == 1:
-        raise BundleError(f"{bundle.path} has {present[0]} alone: expected {MODEL} and {SPEC}, or neither")
-    return VoiceEncoder(bundle, prefer, plans=plans, fell=fell, precision=precision) if present else None
+    there = bundle.has_both(MODEL, SPEC)
+    return VoiceEncoder(bundle, prefer, plans=plans, fell=fell, precision=precision) if there else None
 
 
 def level(spectrogram: Floats, frames: int, decades: float) -> npt.NDArray[np.float32]:

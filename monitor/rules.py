@@ -53,14 +53,14 @@ def load_rules(path: Path | None) -> Rules:
 
 @lru_cache(16)
 def rules_of(told: Rules) -> RuleFile:
-    """Return what rules in a journal say.
+    """Return what rules in a journal say, in effect when it says so.
 
     Raises
     ------
     RulesError
         This release cannot read them.
     """
-    return read(told.text) if told.text else NONE
+    return msgspec.structs.replace(read(told.text) if told.text else NONE, effective_ns=told.effective_ns)
 
 
 class InEffect(msgspec.Struct, frozen=True, kw_only=True):

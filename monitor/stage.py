@@ -231,7 +231,7 @@ def load_stages(
 
     @lru_cache(RULED)
     def ruled(told: Rules) -> Stage:
-        rules = msgspec.structs.replace(rules_of(told), effective_ns=told.effective_ns)
+        rules = rules_of(told)
         weighed = {name for scenario in rules.scenarios for name in scenario.weights if name.startswith(LABEL_PREFIX)}
         if missing := sorted(weighed - specs.keys()):
             raise ValueError(f"a scenario weighs {', '.join(missing)}, of which there is no label in TOCSIN_LABELS")
@@ -295,14 +295,14 @@ def load_stages(
 
     @lru_cache(RULED)
     def account_ruled(told: Rules) -> Stage:
-        rules = msgspec.structs.replace(rules_of(told), effective_ns=told.effective_ns)
+        rules = rules_of(told)
         return account_decided(
             (identity(account_decides, rules.digest), identity(credit_decides, rules.digest)), rules, _once
         )
 
     def market_decided(config: str, rules: RuleFile, ruled: Callable[[Rules], Stage]) -> Stage:
         told, mine = by_rules(config), configured(crowd, rules)
-        pairing = configured(order_config, rules).cross_product
+        pairing = configured(order_config.cross_product, rules)
 
         def agent(items: AsyncIterator[Item], table: StateTable[Any]) -> AsyncIterator[Output]:
             return market(
@@ -330,7 +330,7 @@ def load_stages(
 
     @lru_cache(RULED)
     def market_ruled(told: Rules) -> Stage:
-        rules = msgspec.structs.replace(rules_of(told), effective_ns=told.effective_ns)
+        rules = rules_of(told)
         return market_decided(identity(market_decides, rules.digest), rules, _once)
 
     rulebook = before.rulebook if before else Rulebook(load_rules(settings.rules))
@@ -341,12 +341,13 @@ def load_stages(
         raise StartupError(
             f"{settings.rules} cannot be followed ({error}): change it, or unset TOCSIN_RULES."
         ) from error
+    ruling = rules_of(base)
     about |= {
         "bundle": bundle.id,
         "backend": session.backend,
         "members": sorted([*members.encoders, *(["credit"] if credit else [])]),
         "config": config_told,
-        "rules": rules_of(base).version,
+        "rules": ruling.version,
         "labels": [label.file.name for label in labels],
         "symbols": str(Path(settings.symbols or DEFAULT_SYMBOLS).name),
     }
@@ -355,9 +356,9 @@ def load_stages(
         account=account_decided((account_decides, credit_decides), NONE, account_ruled),
         market=market_decided(market_decides, NONE, market_ruled),
         about=about,
-        specs=rules_of(base).specs(specs, "instrument")
-        | rules_of(base).specs(ACCOUNT_SPECS, "account")
-        | {head: overridden(spec, rules_of(base)) for head, spec in (specs | ACCOUNT_SPECS | MARKET_SPECS).items()},
+        specs=ruling.specs(specs, "instrument")
+        | ruling.specs(ACCOUNT_SPECS, "account")
+        | {head: overridden(spec, ruling) for head, spec in (specs | ACCOUNT_SPECS | MARKET_SPECS).items()},
         lineage=[
             *bundle.manifest.lineage,
             *([pump.source] if pump else []),

@@ -266,7 +266,7 @@ class Learnt(NamedTuple):
     def probabilities(self, rows: Rows) -> Floats:
         """Return calibrated probabilities (row, typology)."""
         odds = network.logits(self.model, rows.events, rows.beside) * self.spec.slopes + self.spec.intercepts
-        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * odds), np.float64)
+        return order_flow.sigmoid(odds)
 
 
 def learn(train: Rows, validate: Rows, step: Callable[[], None]) -> Learnt:
