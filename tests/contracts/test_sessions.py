@@ -91,13 +91,19 @@ def test_an_encoder_agrees_with_the_reference_within_tolerance(encoder: TextEnco
         assert float(np.abs(want.logits - got.logits).max()) <= TOLERANCE
 
 
-def test_the_daemons_rooms_import_neither_torch_nor_transformers() -> None:
+def test_the_daemons_rooms_need_neither_torch_nor_transformers() -> None:
+    # refused as if not installed: River takes scikit-learn where it is, and does without where it is not
     code = """
 import importlib, pkgutil, sys, engines
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name in {"torch", "transformers", "onnx", "polars", "sklearn"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent)
 for module in pkgutil.walk_packages(engines.__path__, "engines."):
     if not module.name.startswith("engines.training"):
         importlib.import_module(module.name)
-print(sorted({name.split(".")[0] for name in sys.modules} & {"torch", "transformers", "onnx", "polars", "sklearn"}))
+print("imported")
 """
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (told.stdout.strip(), told.stderr) == ("imported", "")
