@@ -29,7 +29,7 @@ RUN_TIMES = (300, 1000, 3000)
 SLOW = {"ranks": 1000, "hddm_w": 1000}  # the longest that is simulated: updates take long
 #: The others have no budget. DDM, EDDM and HDDM_A ring soon after they began anew or hardly ever, so that a mean says
 #: nothing of the next stream; KSWIN takes too long to simulate.
-BUDGETED = ("ranks", "adwin", "page_hinkley", "hddm_w", "fhddm")
+BUDGETED = ("ranks", "short_ranks", "adwin", "page_hinkley", "hddm_w", "fhddm")
 ALARMS = 200
 ALARMS_A_STREAM = 10
 STEPS = 12

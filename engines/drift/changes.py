@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from array import array
 from collections.abc import Sequence
 from typing import Literal
 
@@ -73,7 +74,7 @@ def locate(values: Sequence[float]) -> Change:
 
 
 class Watch:
-    """A detector, and the last values of its stream to tell a change by.
+    """A detector, and the last values of its stream, ``kept`` of them, to tell a change by.
 
     Example
     -------
@@ -84,11 +85,11 @@ class Watch:
     ['level']
     """
 
-    __slots__ = ("_detector", "_values")
+    __slots__ = ("_detector", "_kept", "_values")
 
-    def __init__(self, detector: Detector[float]) -> None:
-        self._detector = detector
-        self._values: list[float] = []
+    def __init__(self, detector: Detector[float], kept: int = KEPT) -> None:
+        self._detector, self._kept = detector, kept
+        self._values = array("d")
 
     def update(self, value: float) -> Change | None:
         """Take the next value; return the change if it rings. What came since is kept, to tell the next one by.
@@ -100,7 +101,8 @@ class Watch:
         """
         if not math.isfinite(value):
             raise ValueError(f"expected a finite value to watch, found {value}: leave out what is missing")
-        self._values = [*self._values[1 - KEPT :], value]
+        self._values.append(value)
+        del self._values[: -self._kept]
         if not self._detector.update(value) or len(self._values) < 2 * LEAST:
             return None
         change = locate(self._values)
@@ -124,5 +126,5 @@ class Watch:
             raise ValueError(f"watch: expected bytes that begin with {_MAGIC!r}, found {data[:4]!r}")
         _, count = _HEADER.unpack_from(data)
         end = _HEADER.size + 8 * count
-        self._values = np.frombuffer(data[_HEADER.size : end], "<f8").tolist()
+        self._values = array("d", data[_HEADER.size : end])
         self._detector.restore(data[end:])

@@ -17,7 +17,8 @@ Annals of Statistics 22(2).
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
+from array import array
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -25,8 +26,6 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-#: A value, and what breaks ties.
-Item = tuple[float, float]
 
 REFERENCE = 1024
 RECENT = 256
@@ -38,9 +37,8 @@ LAGS = 16  # the last one of the autocovariances; none is counted from the first
 #: others are no news.
 EDGE = 0.01
 
-_HEADER = struct.Struct("<4sQ3H")
-_MAGIC = b"RNK1"
-_MASK = (1 << 64) - 1
+_HEADER = struct.Struct("<4sQ3H?")
+_MAGIC = b"RNK2"
 
 
 class RankShift:
@@ -50,6 +48,8 @@ class RankShift:
     ----------
     threshold
         Of the statistic. `engines.drift.budget` knows it for an expected run time.
+    reference, recent
+        How many values it compares with at most, and how many of the last it suspects, fewer by far than those.
 
     Example
     -------
@@ -63,34 +63,34 @@ class RankShift:
     #: Of the last value; how many values, the last ones, speak most for a change.
     statistic: float
     width: int
-    _reference: list[Item]  # in their order, as are the recent ones
-    _recent: list[Item]
-    _levels: list[float]  # sums of the scores up to each recent value, a zero first
-    _spreads: list[float]
-    _ordered: list[Item]  # the reference's, once it is long enough
+    _reference: array[float]  # in their order, as are the recent ones, which came next
+    _recent: array[float]
+    _levels: array[float]  # sums of the scores up to each recent value, a zero first
+    _spreads: array[float]
+    _ordered: array[float]  # the reference's, once it is long enough
+    _ties: array[float]  # what breaks ties of those
     _weights: list[tuple[int, float, float]]  # width, 1 / variance of a sum of so many levels, of spreads
     __slots__ = (
-        *("_count", "_levels", "_ordered", "_recent", "_reference", "_spreads", "_threshold", "_weights"),
-        *("statistic", "width"),
+        *("_count", "_levels", "_most", "_ordered", "_recent", "_reference", "_spreads", "_suspects", "_threshold"),
+        *("_ties", "_weights", "statistic", "width"),
     )
 
-    def __init__(self, threshold: float) -> None:
-        self._threshold = threshold
+    def __init__(self, threshold: float, *, reference: int = REFERENCE, recent: int = RECENT) -> None:
+        self._threshold, self._most, self._suspects = threshold, reference, recent
         self._count = 0
-        self._begin([])
+        self._begin(array("d"))
 
     def update(self, value: float) -> bool:
         """Take the next value, a finite one, and return whether the stream has changed."""
         self._count += 1
-        item = (value, _uniform(self._count))  # distinct, so ranks have no ties
         if not self._weights:
-            self._reference.append(item)
+            self._reference.append(value)
             if len(self._reference) >= FIRST:
                 self._learn()
             return False
-        rank = bisect_left(self._ordered, item)
+        rank = self._rank(value)
         levels, spreads = scores(len(self._ordered))
-        self._recent.append(item)
+        self._recent.append(value)
         self._levels.append(self._levels[-1] + levels[rank])
         self._spreads.append(self._spreads[-1] + spreads[rank])
         self._suspect()
@@ -98,11 +98,19 @@ class RankShift:
             self.begin_anew(self.width)
             return True
         # A young reference grows first: half as many values are suspected as there are to compare them with.
-        if len(self._recent) >= min(RECENT, len(self._reference) // 2) + STEP:
-            self._reference = (self._reference + self._recent[:STEP])[-REFERENCE:]
+        if len(self._recent) >= min(self._suspects, len(self._reference) // 2) + STEP:
+            self._reference = (self._reference + self._recent[:STEP])[-self._most :]
             del self._recent[:STEP], self._levels[:STEP], self._spreads[:STEP]
             self._learn()
         return False
+
+    def _rank(self, value: float) -> int:
+        """Return how many of the reference's are below the newest value, ties broken at random."""
+        first = bisect_left(self._ordered, value)
+        last = bisect_right(self._ordered, value, first)
+        if first == last:
+            return first
+        return bisect_left(self._ties, float(_uniform(np.array([self._count], np.uint64))[0]), first, last)
 
     def begin_anew(self, kept: int) -> None:
         """Forget all but the last ``kept`` of the recent values: they are what the stream is like from now on."""
@@ -119,28 +127,34 @@ class RankShift:
             if square > self.statistic:
                 self.statistic, self.width = square, width
 
-    def _begin(self, reference: list[Item]) -> None:
-        self._reference, self._recent = reference, []
+    def _begin(self, reference: array[float]) -> None:
+        self._reference, self._recent = reference, array("d")
         self.statistic, self.width = 0.0, 0
-        self._levels, self._spreads = [0.0], [0.0]
-        self._ordered, self._weights = [], []
+        self._levels, self._spreads = array("d", [0.0]), array("d", [0.0])
+        self._ordered, self._ties, self._weights = array("d"), array("d"), []
         if len(reference) >= FIRST:
             self._learn()
 
     def _learn(self) -> None:
         """Take the reference as it is now: its order, and how much the sums over its windows vary."""
-        count = len(self._reference)
-        self._ordered = sorted(self._reference)
+        values, count = np.array(self._reference), len(self._reference)
+        last = self._count - len(self._recent)
+        ties = _uniform(np.arange(last - count + 1, last + 1, dtype=np.uint64))
+        order = np.lexsort((ties, values))
+        self._ordered, self._ties = array("d", values[order].tobytes()), array("d", ties[order].tobytes())
         ranks = np.empty(count, np.intp)
-        ranks[sorted(range(count), key=self._reference.__getitem__)] = np.arange(count)
+        ranks[order] = np.arange(count)
         levels, spreads = (np.array(row)[ranks] for row in scores(count - 1))
         self._weights = list(zip(WIDTHS, _inverse(levels), _inverse(spreads), strict=True))
 
     def pack(self) -> bytes:
-        """Return the state as bytes, at most 26 kB."""
-        header = _HEADER.pack(_MAGIC, self._count, len(self._reference), len(self._recent), len(self._levels))
-        items = np.array(self._reference + self._recent, "<f8")
-        return b"".join((header, items.tobytes(), np.array(self._levels + self._spreads, "<f8").tobytes()))
+        """Return the state as bytes: at most 15 kB, or 10 kB where all values are of single precision."""
+        values = np.array(self._reference + self._recent, "<f8")
+        single = values.astype("<f4")
+        narrow = bool((single == values).all())
+        header = _HEADER.pack(_MAGIC, self._count, len(self._reference), len(self._recent), len(self._levels), narrow)
+        sums = np.array(self._levels + self._spreads, "<f8")
+        return b"".join((header, (single if narrow else values).tobytes(), sums.tobytes()))
 
     def restore(self, data: bytes) -> None:
         """Take the state that `pack` wrote.
@@ -152,20 +166,23 @@ class RankShift:
         """
         if data[:4] != _MAGIC:
             raise ValueError(f"rank detector: expected bytes that begin with {_MAGIC!r}, found {data[:4]!r}")
-        _, self._count, reference, recent, sums = _HEADER.unpack_from(data)
-        floats = np.frombuffer(data, "<f8", offset=_HEADER.size).tolist()
-        items = list(zip(*[iter(floats[: 2 * (reference + recent)])] * 2, strict=True))
-        self._begin(items[:reference])
-        self._recent = items[reference:]
-        self._levels, self._spreads = floats[-2 * sums : -sums], floats[-sums:]
+        _, count, reference, recent, sums, narrow = _HEADER.unpack_from(data)
+        kind = np.dtype("<f4" if narrow else "<f8")
+        values = np.frombuffer(data, kind, reference + recent, _HEADER.size)
+        told = array("d", values.astype(np.float64).tobytes())
+        floats = array("d", data[_HEADER.size + values.nbytes :])
+        self._count = count - recent  # as many as there were when the reference was taken
+        self._begin(told[:reference])
+        self._count, self._recent = count, told[reference:]
+        self._levels, self._spreads = floats[:sums], floats[sums:]
 
 
-def _uniform(count: int) -> float:
-    """Return a number in [0, 1) that follows from ``count`` alone (splitmix64)."""
-    mixed = count * 0x9E3779B97F4A7C15 & _MASK
-    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
-    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _MASK
-    return (mixed ^ mixed >> 31) / 2**64
+def _uniform(counts: npt.NDArray[np.uint64]) -> Floats:
+    """Return numbers in [0, 1) that follow from ``counts`` (n,) alone (splitmix64)."""
+    mixed = counts * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return np.asarray((mixed ^ mixed >> np.uint64(31)) / 2.0**64, np.float64)
 
 
 @lru_cache(2 * REFERENCE)
