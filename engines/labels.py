@@ -11,7 +11,8 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     ``start_ns`` to ``end_ns`` is the whole of it, preparation included; delays are counted from ``onset_ns``, when
     harm begins (the burst, the jump, the article). ``public_ns`` is when the public could first read of it, 0 never.
     ``strength`` is relative to the typology's usual size (1); ``disguise`` in [0, 1] is the share of it that was
-    hidden among ordinary flow.
+    hidden among ordinary flow. ``known_ns`` is when somebody found it, 0 where only a usual delay can be supposed;
+    ``weight`` is for how many such events it stands, more than 1 where it was found in a sample.
     """
 
     event_id: str
@@ -25,3 +26,5 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     disguise: float = 0.0
     public_ns: int = 0
     benign: bool = False
+    known_ns: int = 0
+    weight: float = 1.0

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "topics": "topics",
     "alerts": "alerts",
     "deadletters": "deadletters",
+    "disposition": "disposition",
     "train": "train",
     "evaluate": "evaluate",
     "engines": "engines",

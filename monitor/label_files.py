@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,25 @@ import pyarrow.parquet as pq
 from engines.labels import Label
 from monitor.errors import StartupError
 
+_STRINGS = pa.list_(pa.string())
+#: Labels as a recording holds them.
+RECORDED = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("typology", pa.string()),
+        ("start_ns", pa.int64()),
+        ("onset_ns", pa.int64()),
+        ("end_ns", pa.int64()),
+        ("instruments", _STRINGS),
+        ("accounts", _STRINGS),
+        ("strength", pa.float64()),
+        ("disguise", pa.float64()),
+        ("public_ns", pa.int64()),
+        ("benign", pa.bool_()),
+    ]
+)
+#: As somebody found them.
+FOUND = RECORDED.append(pa.field("known_ns", pa.int64())).append(pa.field("weight", pa.float64()))
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Label)}
 _REQUIRED = tuple(name for name, field in _FIELDS.items() if field.required)
 _LISTS = frozenset({"instruments", "accounts"})
@@ -38,6 +58,11 @@ class Labels:
     labels: tuple[Label, ...]
     where: str
     digest: str
+
+
+def table(labels: Sequence[Label], schema: pa.Schema) -> pa.Table:
+    """Return labels as a table of the columns of ``schema``, a row each."""
+    return pa.Table.from_pylist([msgspec.to_builtins(label) for label in labels], schema=schema)
 
 
 def read(path: Path) -> Labels:
@@ -61,7 +86,7 @@ def checked(labels: Sequence[Label], where: str, digest: str) -> Labels:
     Raises
     ------
     LabelError
-        One does not: its times are not in order, it names no instrument, or two share an event_id.
+        One does not: its times are not in order, it names no instrument, stands for none, or two share an event_id.
     """
     seen: dict[str, int] = {}
     for number, label in enumerate(labels, 1):
@@ -74,6 +99,8 @@ def checked(labels: Sequence[Label], where: str, digest: str) -> Labels:
             raise LabelError(
                 f"{where}, row {number}: expected one instrument or more (in CSV separated by spaces), found none."
             )
+        if not 1 <= label.weight < math.inf:
+            raise LabelError(f"{where}, row {number}: expected a weight of at least 1, found {label.weight:g}.")
         if (before := seen.setdefault(label.event_id, number)) != number:
             raise LabelError(
                 f"{where}, row {number}: event_id {label.event_id!r} is that of row {before} too: give each event its "

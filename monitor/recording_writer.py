@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.labels import Label
+from monitor import label_files
 from monitor.folders import Folder, Sink, settle
 from monitor.recording_format import (
     BROUGHT,
@@ -241,25 +242,8 @@ class RecordingWriter:
 
     def add_labels(self, labels: Sequence[Label]) -> None:
         """Add what is known to have happened."""
-        rows = [msgspec.to_builtins(label) for label in labels]
-        strings = pa.list_(pa.string())
-        schema = pa.schema(
-            [
-                ("event_id", pa.string()),
-                ("typology", pa.string()),
-                ("start_ns", pa.int64()),
-                ("onset_ns", pa.int64()),
-                ("end_ns", pa.int64()),
-                ("instruments", strings),
-                ("accounts", strings),
-                ("strength", pa.float64()),
-                ("disguise", pa.float64()),
-                ("public_ns", pa.int64()),
-                ("benign", pa.bool_()),
-            ]
-        )
         with self._folder.create(LABELS) as sink:
-            pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
+            pq.write_table(label_files.table(labels, label_files.RECORDED), sink, compression="zstd")
             sink.keep()
         self._entries[LABELS] = FileEntry(sha256=sink.sha256, size=sink.size)
 

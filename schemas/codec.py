@@ -26,11 +26,13 @@ from schemas.records import (
     AudioSegment,
     ChartSnapshot,
     DeadLetter,
+    Disposition,
     Document,
     News,
     Opening,
     OrderEvent,
     Record,
+    Review,
     Score,
     Signal,
     Statement,
@@ -75,6 +77,8 @@ Value = (
     | Statement
     | Score
     | Signal
+    | Review
+    | Disposition
     | Opening
     | DeadLetter
     | AlertEvent
@@ -96,6 +100,8 @@ _TYPES: dict[str, Any] = {
     "statements": Statement,
     "scores": Score,
     "signals": Signal,
+    "reviews": Review,
+    "dispositions": Disposition,
     "market": Opening,
     "deadletters": DeadLetter,
     "alerts": AlertEvent,
@@ -109,6 +115,7 @@ _WORDS = frozenset({"documents", "news", "transcripts"})
 #: What the monitor itself writes: its times are its own.
 _OWN = frozenset(
     {"scores", "signals", "market", "deadletters", "alerts", "journal", "market.journal", "accounts.journal", "control"}
+    | {"reviews", "dispositions"}
 )
 #: topic → the record's field that the message's key repeats; no entry: any key will do.
 _KEYS = {
@@ -121,6 +128,8 @@ _KEYS = {
     "statements": "account",
     "scores": "instrument",
     "signals": "instrument",
+    "reviews": "instrument",
+    "dispositions": "episode_id",
     "deadletters": "topic",
 }
 

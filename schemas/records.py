@@ -346,6 +346,52 @@ class Opening(Record, frozen=True, kw_only=True):
     half: Half | None = None
 
 
+#: What an analyst can find of an alert. Of a risk are the first two.
+Verdict = Literal["confirmed_risk", "valuable_alert", "false_positive", "duplicate", "data_error"]
+
+
+class Review(Record, frozen=True, kw_only=True):
+    """A window that stayed below the threshold and is to be looked at all the same: drawn by chance, to learn from.
+
+    ``typology`` is name@version, ``[window_start, window_end)`` the window, ``score`` its highest, which was less than
+    ``threshold``; ``account`` is whose it is, "" where none is named. ``propensity`` is with what probability a window
+    of that score is drawn: one that was drawn stands for 1 / propensity of them.
+    """
+
+    review_id: Id
+    instrument: Instrument
+    typology: Label
+    account: Label = ""
+    window_start: Nanoseconds
+    window_end: Nanoseconds
+    score: Probability
+    threshold: Probability
+    propensity: Annotated[float, Meta(gt=0, le=1)]
+    config: Label
+
+
+class Disposition(Record, frozen=True, kw_only=True):
+    """What an ``author`` found of an episode, or of a review, at ``ts_event``; of several the last one counts.
+
+    ``episode_id`` is the review's id where it is one, and ``alert_id`` then "". The rest is of the alert, so that what
+    was found can be learnt from without it: ``typology`` (name@version), whom it concerns, the event's time, ``score``,
+    and with what ``propensity`` it was looked at (an alert: 1).
+    """
+
+    episode_id: Id
+    alert_id: Label = ""
+    value: Verdict
+    author: Label
+    note: Annotated[str, Meta(max_length=4_096)] = ""
+    typology: Label
+    instrument: Instrument
+    account: Label = ""
+    event_start: Nanoseconds
+    event_end: Nanoseconds
+    score: Probability
+    propensity: Annotated[float, Meta(gt=0, le=1)] = 1.0
+
+
 class DeadLetter(Record, frozen=True, kw_only=True):
     """A message that could not be used: where it stood, why, and its bytes, so that it can be sent again.
 

@@ -84,7 +84,10 @@ def by_shares(
                 fallen=len(alarms) - len(kept),
                 leaning=sum(name in stand[one.alert_id].without for one in kept),
                 false=len(verdict.false),
-                recall=draw.ratio(draw.per_block(field.label_block, rung.caught), draw.per_block(field.label_block)),
+                recall=draw.ratio(
+                    draw.per_block(field.label_block, field.weight * rung.caught),
+                    draw.per_block(field.label_block, field.weight),
+                ),
                 precision=draw.ratio(draw.per_block(block, rung.hit), draw.per_block(block)),
                 lost=sorted(whole - caught),
             )

@@ -48,7 +48,8 @@ def row(
     draw, parameters = field.bootstrap, field.parameters
     alarm_block = field.block(rung.ts)
     alarms, hits = draw.per_block(alarm_block), draw.per_block(alarm_block, rung.hit)
-    labels, caught = draw.per_block(field.label_block), draw.per_block(field.label_block, rung.caught)
+    labels = draw.per_block(field.label_block, field.weight)
+    caught = draw.per_block(field.label_block, field.weight * rung.caught)
     looked = np.array([label.typology in typologies for label in field.labels], np.bool_)
     days, instrument_days = field.day_share
     at_instruments = draw.per_block(alarm_block, are_instruments(rung.instrument, field.number))
@@ -71,7 +72,8 @@ def row(
         informed=informed,
         recall=draw.ratio(caught, labels),
         own_recall=draw.ratio(
-            draw.per_block(field.label_block, rung.own & looked), draw.per_block(field.label_block, looked)
+            draw.per_block(field.label_block, field.weight * (rung.own & looked)),
+            draw.per_block(field.label_block, field.weight * looked),
         ),
         precision=draw.ratio(hits, alarms),
         alerts_per_day=draw.ratio(alarms, days),

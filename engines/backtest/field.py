@@ -47,11 +47,11 @@ def trading_day_ns(heard: Heard) -> int:
 
 
 def known_ns(label: Label, parameters: Parameters) -> int:
-    """Return when a label may be used: ``label_delay_ns`` after it is over and, where it ever is, public.
+    """Return when a label may be used: when it was found, or ``label_delay_ns`` after it is over and, if ever, public.
 
     Not before its window is over either: until then nobody knows whether an alarm will catch it.
     """
-    known = max(label.end_ns, label.public_ns) + parameters.label_delay_ns
+    known = label.known_ns or max(label.end_ns, label.public_ns) + parameters.label_delay_ns
     return max(known, label.end_ns + parameters.after_ns)
 
 
@@ -103,6 +103,7 @@ class Field:
         self.touched = joined(self.windows, self.aside)
         self.cells: Cells = cells(heard, self.touched, self.own, parameters.cell_ns)
         self.onset = np.array([label.onset_ns for label in self.labels], np.int64)
+        self.weight = np.array([label.weight for label in self.labels], np.float64)
         self.public = np.array([label.public_ns for label in self.labels], np.int64)
         self.known = np.array([known_ns(label, parameters) for label in self.labels], np.int64)
         length_ns = BLOCKS_NS[parameters.block]

@@ -149,10 +149,10 @@ class Contender(Part, frozen=True, kw_only=True):
     """A row of the table: Tocsin, one typology of it, or a detector that knows nothing.
 
     ``episodes`` are alarms, ``informed`` episodes that stayed below the asked severity; ``hits`` alarms that belong to
-    a label. ``recall`` is of harmful labels, ``own_recall`` of those whose typology is looked for, by that typology;
-    ``precision`` is of alarms. ``pr_auc`` (average precision; its floor is `Backtest.base_rate`), ``brier`` and ``ece``
-    are of cells. ``nab`` is 0 without alarms, 100 if perfect. A "random" row is the mean over many such detectors at
-    Tocsin's rate, its intervals are theirs.
+    a label. ``recall`` is of harmful labels, each by its weight, ``own_recall`` of those whose typology is looked for,
+    by that typology; ``precision`` is of alarms. ``pr_auc`` (average precision; its floor is `Backtest.base_rate`),
+    ``brier`` and ``ece`` are of cells. ``nab`` is 0 without alarms, 100 if perfect. A "random" row is the mean over
+    many such detectors at Tocsin's rate, its intervals are theirs.
     """
 
     name: str
