@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -42,10 +43,11 @@ class Played:
     """How far a feed has come.
 
     ``position`` counts the recording's messages up to the first that is not known to be delivered: feeding goes on
-    there. ``sent`` counts Kafka's messages. ``at_ns`` is the recording's time, int64 ns UTC of ``ts_available``.
+    there; ``total`` is 0 where nobody knows yet. ``sent`` counts Kafka's messages. ``at_ns`` is ``ts_available`` of
+    the latest as it was sent, int64 ns UTC.
     """
 
-    total: int
+    total: int = 0
     position: int = 0
     sent: int = 0
     at_ns: int = 0
@@ -197,8 +199,57 @@ async def play(
     """
     names = [topic for topic in topics_of(recording, raw) if topics is None or topic in topics]
     played = Played(total=recording.rows(names), position=start)
-    targets = list(dict.fromkeys(_target(name, raw) for name in names))
-    await kafka.require_topics(settings, targets)
+    numbered: Iterator[tuple[int, Message]] = islice(enumerate(recording.messages(names)), start, None)
+    if raw:
+        numbered = unpacked(numbered)
+    if restamp and (first := next(numbered, None)) is not None:
+        shift_ns = shift_to_now(first[1].ts_available, recording.last_ns, speed, time.time_ns())
+        numbered = ((number, shifted(message, shift_ns)) for number, message in chain([first], numbered))
+    try:
+        await send(
+            numbered,
+            settings,
+            dict.fromkeys(_target(name, raw) for name in names),
+            played,
+            speed=speed,
+            stop=stop,
+            flow=flow,
+            on_delivered=on_delivered,
+            on_progress=on_progress,
+        )
+    except FeedError as error:
+        raise FeedError(
+            f"{error} When it is well again, go on with --from {played.position} of {played.total}.", played
+        ) from error
+    if not played.stopped:
+        played.position = played.total
+    return played
+
+
+async def send(
+    numbered: Iterable[tuple[int, Message]],
+    settings: Settings,
+    topics: Collection[str],
+    played: Played,
+    *,
+    speed: float | None,
+    stop: asyncio.Event | None = None,
+    flow: asyncio.Event | None = None,
+    on_delivered: Delivered | None = None,
+    on_progress: Callable[[Played], None] | None = None,
+) -> None:
+    """Send messages of ``topics`` at their pace and note in ``played`` how far they came; see `play`.
+
+    Messages of one number follow one another, and are not parted by a stop.
+
+    Raises
+    ------
+    StartupError
+        No broker answers, or a topic is missing.
+    FeedError
+        The broker refused a message or went away for too long.
+    """
+    await kafka.require_topics(settings, topics)
     producer = AIOKafkaProducer(
         **kafka.client_options(settings),
         enable_idempotence=True,
@@ -209,16 +260,10 @@ async def play(
     await kafka.start(producer, settings.bootstrap)
     run = _Run(producer, settings.prefix, played, on_delivered, on_progress)
     stop = stop or asyncio.Event()
-    shift_ns: int | None = 0 if not restamp else None
-    begun_s, begun_ns = time.monotonic(), 0
+    begun_s, begun_ns, last = time.monotonic(), 0, -1
     try:
-        numbered = islice(enumerate(recording.messages(names)), start, None)
-        last = start - 1
-        for number, message in unpacked(numbered) if raw else numbered:
-            if not begun_ns:
-                begun_ns = message.ts_available
-            if shift_ns is None:
-                shift_ns = shift_to_now(begun_ns, recording.last_ns, speed, time.time_ns())
+        for number, message in numbered:
+            begun_ns = begun_ns or message.ts_available
             if speed is not None:
                 await _until(begun_s + (message.ts_available - begun_ns) / 1e9 / speed, stop)
             if stop.is_set() and number != last:  # not between the ticks of one frame
@@ -227,20 +272,25 @@ async def play(
             last = number
             if flow is not None:
                 await flow.wait()
-            await run.send(shifted(message, shift_ns) if shift_ns else message, number)
+            await run.send(message, number)
             played.at_ns = message.ts_available
         await run.finish()
-        if not played.stopped:
-            played.position = played.total
     except KafkaError as error:
         raise FeedError(
             f"The broker at {settings.bootstrap} did not take a message ({type(error).__name__}: {error}) after"
-            f" {played.position} of {played.total}; when it is well again, go on with --from {played.position}.",
+            f" {played.position} were delivered.",
             played,
         ) from error
     finally:
         await producer.stop()
-    return played
+
+
+def stopping() -> asyncio.Event:
+    """Return an event of the running loop that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 def _target(topic: str, raw: bool) -> str:

@@ -1,10 +1,14 @@
-"""A simulated market written as a recording."""
+"""A simulated market as messages, day after day, written as a recording or not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from engines.instruments import SymbolMaster
@@ -13,16 +17,28 @@ from engines.simulator import money
 from engines.simulator.day import Article, Config, Day, chosen, simulate
 from engines.simulator.words import Company
 from monitor.converters.messages import Input, frame_messages, merged, record_message, single_ticks
+from monitor.feed import Played, send, stopping
+from monitor.kafka import require_topics
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Message
+from monitor.settings import Settings
 from schemas.frames import Frame
 from schemas.records import Document, Transfer
+
+#: Of each day what was injected, and its messages.
+Made = Generator[tuple[list[Label], Iterator[Message]]]
 
 
 def companies_of(master: SymbolMaster, instruments: int | None = None) -> list[Company]:
     """Return the first ``instruments`` listings of a symbol master as companies that the simulator can write about."""
     listings = list(master.listings.values())[:instruments]
     return [Company(listing.instrument, listing.symbol, listing.name or listing.symbol) for listing in listings]
+
+
+def topics_of(*, single: bool) -> tuple[str, ...]:
+    """Return the topics of what is simulated, in the order in which messages of one time stand."""
+    ticks, words = ("ticks", "documents") if single else ("frames", "news")
+    return ticks, "orders", words, "transcripts", "audio", "charts", "transfers"
 
 
 def write(
@@ -34,11 +50,68 @@ def write(
     payments: Sequence[str] = (),
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[Label]:
-    """Simulate and write a recording of frames and news or, if ``single``, of single ticks and documents.
+    """Simulate and write a recording; see `days_of`. Returns what was injected."""
+    return write_all(days_of(config, companies, path=path, single=single, payments=payments, progress=progress))
 
-    Single ticks and documents are what feeds send and the gateway packs; frames and news are what it makes of them.
-    ``payments`` are the typologies of `engines.simulator.money` that are injected into the day's payments.
-    ``progress`` is told the share that is done, in [0, 1].
+
+def write_all(made: Made) -> list[Label]:
+    """Take all messages of some days, so that they are written; return what was injected."""
+    labels: list[Label] = []
+    for injected, messages in made:
+        labels += injected
+        deque(messages, maxlen=0)
+    return labels
+
+
+def send_all(
+    made: Made,
+    settings: Settings,
+    *,
+    single: bool = False,
+    speed: float | None = 1.0,
+    on_progress: Callable[[Played], None] | None = None,
+) -> Played:
+    """Send some days to Kafka, each as it is made, until SIGINT or SIGTERM; see `monitor.feed.play`.
+
+    The pace begins anew with each day: nobody waits for a night to pass. Nothing is on its way while a day is made.
+    """
+    topics, played = topics_of(single=single), Played()
+    asyncio.run(require_topics(settings, topics))
+
+    async def day(messages: Iterator[Message]) -> None:
+        numbered = enumerate(messages, played.position)
+        await send(numbered, settings, topics, played, speed=speed, stop=stopping(), on_progress=on_progress)
+
+    with closing(made):
+        for _, messages in made:
+            asyncio.run(day(messages))
+            if played.stopped:
+                break
+    return played
+
+
+def days_of(
+    config: Config,
+    companies: list[Company],
+    *,
+    path: Path | None = None,
+    single: bool = False,
+    payments: Sequence[str] = (),
+    progress: Callable[[float], None] = lambda share: None,
+) -> Made:
+    """Simulate day after day; of each, yield what was injected and the messages, in order of ``ts_available``.
+
+    Messages are frames and news or, if ``single``, single ticks and documents: what feeds send and the gateway packs.
+
+    Parameters
+    ----------
+    path
+        Folder of a recording, into which messages are written as they are taken; it is whole after the last. None
+        where nothing is to be written.
+    payments
+        Typologies of `engines.simulator.money` that are injected into the day's payments.
+    progress
+        Is told the share that was taken, in [0, 1].
 
     Raises
     ------
@@ -51,35 +124,38 @@ def write(
     parameters = {key: _plain(value) for key, value in asked.items()}
     people, opened = money.economy(config.seed), dict[str, str]()
     labels: list[Label] = []
-    with RecordingWriter(path, source="simulator", parameters=parameters) as writer:
+    with RecordingWriter(path, source="simulator", parameters=parameters) if path else nullcontext() as writer:
+
+        def taken(messages: Iterable[Message], number: int, open_ns: int) -> Iterator[Message]:
+            for message in messages:
+                if writer:
+                    writer.append(message)
+                yield message
+                progress((number + (message.ts_available - open_ns) / (config.hours * 3.6e12)) / config.days)
+
         for number, day in enumerate(simulate(config, companies)):
-            paid = _payments(config, people, day, number, payments)
-            labels += [*day.labels, *paid.labels]
+            open_ns = int(datetime.combine(day.date, config.open_utc, UTC).timestamp()) * 1_000_000_000
+            paid = _payments(config, people, day, number, open_ns, payments)
+            injected = [*day.labels, *paid.labels]
+            labels += injected
             opened |= paid.names
-            session_ns = config.hours * 3.6e12
-            opened_ns = min(int(frame.ts_available[0]) for frame in day.ticks if len(frame))
-            for message in merged([_singles(frame) if single else frame_messages(frame) for frame in day.ticks]):
-                writer.append(message)
-                progress((number + (message.ts_available - opened_ns) / session_ns) / config.days)
-            for message in merged([frame_messages(frame) for frame in day.order_frames]):
-                writer.append(message)
             transfers = sorted([*day.transfers, *paid.transfers], key=lambda transfer: transfer.ts_available)
-            for topic, records in _records(day, transfers, single):
-                for record in records:
-                    writer.append(record_message(topic, record))
-        writer.add_labels(labels)
-        writer.bring("accounts", people.accounts_csv(config.start, opened))
-        writer.bring("sanctions", people.listed_csv())
-    return labels
+            yield injected, taken(merged(_streams(day, transfers, single)), number, open_ns)
+        if writer:
+            writer.add_labels(labels)
+            writer.bring("accounts", people.accounts_csv(config.start, opened))
+            writer.bring("sanctions", people.listed_csv())
 
 
-def _payments(config: Config, people: money.Economy, day: Day, number: int, wanted: Sequence[str]) -> money.Paid:
+def _payments(
+    config: Config, people: money.Economy, day: Day, number: int, open_ns: int, wanted: Sequence[str]
+) -> money.Paid:
     return money.day(
         config.seed,
         people,
         day.date,
         number,
-        int(datetime.combine(day.date, config.open_utc, UTC).timestamp()) * 1_000_000_000,
+        open_ns,
         int(config.hours * 3_600),
         # Nobody is a stranger yet.
         typologies=[name for name in wanted if number >= money.STRANGE_FROM.get(name, 0)],
@@ -98,16 +174,17 @@ def _singles(frame: Frame) -> Iterator[Message]:
     return (record_message("ticks", tick) for tick in single_ticks(frame))
 
 
-def _records(day: Day, transfers: Sequence[Transfer], single: bool) -> Iterator[tuple[str, Iterable[Input]]]:
-    if single:
-        yield "documents", (_document(article) for article in day.articles)
-    else:
-        yield "news", (news for article in day.articles for news in article.news())
-    yield "transcripts", day.transcripts
-    yield "audio", day.audio
-    yield "charts", day.charts
-    yield "orders", day.orders
-    yield "transfers", transfers
+def _streams(day: Day, transfers: Sequence[Transfer], single: bool) -> list[Iterable[Message]]:
+    """Return the messages of a day, a topic after the other as `topics_of` has them."""
+    _, _, words, *others = topics_of(single=single)
+    written = [_document(a) for a in day.articles] if single else [n for a in day.articles for n in a.news()]
+    records: list[Sequence[Input]] = [written, day.transcripts, day.audio, day.charts, transfers]
+    return [
+        *(_singles(frame) if single else frame_messages(frame) for frame in day.ticks),
+        *(frame_messages(frame) for frame in day.order_frames),
+        (record_message("orders", order) for order in day.orders),
+        *(map(partial(record_message, topic), made) for topic, made in zip([words, *others], records, strict=True)),
+    ]
 
 
 def _document(article: Article) -> Document:

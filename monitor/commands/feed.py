@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from typing import Annotated
 
 import typer
 
-from monitor.commands.options import Bootstrap, Prefix, RecordingPlace, WhereDamaged
+from monitor.commands.options import Bootstrap, Prefix, RecordingPlace, WhereDamaged, pace_of
 
 app = typer.Typer()
 
@@ -43,12 +42,12 @@ def feed(
 
     from monitor.commands.tables import damage
     from monitor.errors import StartupError
-    from monitor.feed import Played, play, topics_of
+    from monitor.feed import Played, play, stopping, topics_of
     from monitor.recordings import Recording
     from monitor.render import clock
     from monitor.settings import load
 
-    pace = _pace(speed)
+    pace = pace_of(speed)
     opened = Recording.open(recording, damaged=damaged)
     damage(Console(stderr=True), opened)
     known = topics_of(opened, raw)
@@ -72,9 +71,6 @@ def feed(
         bar.update(task, total=played.total, completed=played.position, at=clock(played.at_ns), rate=rate)
 
     async def run() -> Played:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         return await play(
             opened,
             settings,
@@ -83,7 +79,7 @@ def feed(
             start=start,
             raw=raw,
             restamp=restamp,
-            stop=stop,
+            stop=stopping(),
             on_progress=show,
         )
 
@@ -92,25 +88,11 @@ def feed(
     took_s = time.monotonic() - begun_s
     if played.stopped:
         typer.echo(
-            f"Stopped after {played.position:,} of {played.total:,} messages, at {clock(played.at_ns)} UTC of the "
-            f"recording; all of them are delivered. Go on with: --from {played.position}"
+            f"Stopped after {played.position:,} of {played.total:,} messages, at {clock(played.at_ns)} UTC; "
+            f"all of them are delivered. Go on with: --from {played.position}"
         )
         raise typer.Exit(130)
     typer.echo(
         f"{played.sent:,} messages delivered in {took_s:.1f} s ({played.sent / took_s:,.0f}/s), "
         f"recording {clock(opened.first_ns)} to {clock(opened.last_ns)} UTC"
     )
-
-
-def _pace(speed: str) -> float | None:
-    from monitor.errors import StartupError
-
-    if speed == "max":
-        return None
-    try:
-        pace = float(speed.removesuffix("x"))
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace < float("inf"):
-        raise StartupError(f"--speed is {speed!r}; expected a number above 0, such as 1 or 60, or `max`.")
-    return pace

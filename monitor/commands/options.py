@@ -36,3 +36,18 @@ WhereDamaged = Annotated[
         "--damaged", help="Of a recording that is damaged or has a gap: `refuse` it, or `skip` what is not whole."
     ),
 ]
+
+
+def pace_of(speed: str) -> float | None:
+    """Return a `--speed` as a multiple of the data's own pace, None for `max`."""
+    from monitor.errors import StartupError
+
+    if speed == "max":
+        return None
+    try:
+        pace = float(speed.removesuffix("x"))
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < float("inf"):
+        raise StartupError(f"--speed is {speed!r}; expected a number above 0, such as 1 or 60, or `max`.")
+    return pace

@@ -1,13 +1,16 @@
-"""`tocsin simulate`: a seeded market day as a recording."""
+"""`tocsin simulate`: a seeded market day as a recording, into Kafka, or both."""
 
 from __future__ import annotations
 
 import enum
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from monitor.commands.options import Bootstrap, Prefix, pace_of
 
 app = typer.Typer()
 
@@ -22,7 +25,20 @@ class Model(enum.Enum):
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write a recording to; it must not exist.", show_default=False)
+    ] = None,
+    to_kafka: Annotated[
+        bool,
+        typer.Option(
+            "--to-kafka",
+            help="Send each day to Kafka as it is made, beside --out or instead. Times are the simulated ones: run the "
+            "daemon with TOCSIN_CLOCK=data.",
+        ),
+    ] = False,
+    speed: Annotated[
+        str | None, typer.Option(help="Of --to-kafka: multiple of the market's own pace, or `max`.", show_default="1")
+    ] = None,
     model: Annotated[
         Model,
         typer.Option(help="flow draws prices first; agents and queues are books in which orders meet and make them."),
@@ -50,8 +66,13 @@ def simulate(
     symbols: Annotated[
         Path | None, typer.Option(help="Symbol master [TOCSIN_SYMBOLS]", show_default="the one that ships")
     ] = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
 ) -> None:
-    """Write a market day: trades, quotes, book updates, news, posts, calls, charts, orders, transfers, and labels."""
+    """Make a market day: trades, quotes, book updates, news, posts, calls, charts, orders, transfers, and labels.
+
+    Ctrl-C says what was sent; a recording that is not whole is removed.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
@@ -60,10 +81,16 @@ def simulate(
     from engines.simulator.day import Config, chosen
     from monitor.commands.tables import contents
     from monitor.errors import StartupError
+    from monitor.feed import Played
     from monitor.recordings import Recording
+    from monitor.render import clock
     from monitor.settings import load
-    from monitor.simulation import companies_of, write
+    from monitor.simulation import companies_of, days_of, send_all, write_all
 
+    if out is None and not to_kafka:
+        raise StartupError("Nothing of it would be kept: name a folder (--out DIR), or --to-kafka, or both.")
+    if speed is not None and not to_kafka:
+        raise StartupError("--speed belongs to --to-kafka: a recording is written as fast as it is made.")
     # What a quiet day has is neither the market's nor the payments'.
     asked = (*chosen(Config(model=model.value)), *money.PLAN) if typology is None else tuple(typology)
     names = tuple(name for name in asked if name not in money.PLAN and name != "none")
@@ -78,21 +105,35 @@ def simulate(
         strength=strength,
         disguise=disguise,
     )
-    master_path = load(symbols=symbols).symbols or DEFAULT_SYMBOLS
-    console = Console(stderr=True)
-    try:
-        companies = companies_of(SymbolMaster.load(master_path), instruments)
-        with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("simulating", total=1.0)
-            payments = [name for name in money.PLAN if name in asked]
-            write(
-                out,
+    settings = load(bootstrap=bootstrap, prefix=prefix, symbols=symbols)
+    played, begun_s = Played(), time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating", total=1.0)
+
+        def sent(so_far: Played) -> None:
+            rate = so_far.sent / max(1e-9, time.monotonic() - begun_s)
+            bar.update(task, description=f"{clock(so_far.at_ns)} {rate:,.0f} messages/s")
+
+        try:
+            made = days_of(
                 config,
-                companies,
+                companies_of(SymbolMaster.load(settings.symbols or DEFAULT_SYMBOLS), instruments),
+                path=out,
                 single=single,
-                payments=payments,
+                payments=[name for name in money.PLAN if name in asked],
                 progress=lambda share: bar.update(task, completed=share),
             )
-    except (ValueError, OSError) as error:
-        raise StartupError(str(error)) from error
-    contents(Console(), Recording.open(out, verify=False))
+            if to_kafka:
+                played = send_all(made, settings, single=single, speed=pace_of(speed or "1"), on_progress=sent)
+            else:
+                write_all(made)
+        except (ValueError, OSError) as error:
+            raise StartupError(str(error)) from error
+    if played.sent:
+        took_s = time.monotonic() - begun_s
+        how = f"Stopped{', and nothing written' if out else ''}: " if played.stopped else ""
+        typer.echo(f"{how}{played.sent:,} messages delivered in {took_s:.1f} s, up to {clock(played.at_ns)} UTC")
+    if played.stopped:
+        raise typer.Exit(130)
+    if out is not None:
+        contents(Console(), Recording.open(out, verify=False))

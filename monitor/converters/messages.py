@@ -100,7 +100,7 @@ def record_message(topic: str, record: Input) -> Message:
 
 
 def merged(streams: Sequence[Iterable[Message]]) -> Iterator[Message]:
-    """Merge one topic's streams, each in order of ``ts_available``, into one in that order."""
+    """Merge streams, each in order of ``ts_available``, into one in that order, equal times in the streams'."""
     return heapq.merge(*streams, key=attrgetter("ts_available"))
 
 
