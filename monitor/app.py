@@ -27,7 +27,8 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from monitor import kafka, probes
-from monitor.control import Follower
+from monitor.champion import Champion
+from monitor.control import Follower, Promoted, promotions
 from monitor.fence import Fence, end_process, vital
 from monitor.intake import Intake, faust_app
 from monitor.liveness import Pulse, stuck, unready
@@ -59,7 +60,7 @@ TOPICS = (
 async def serve(settings: Settings) -> None:
     """Run the daemon until SIGTERM or SIGINT, then drain: finish turns, write checkpoints, acknowledge.
 
-    SIGHUP loads the bundle anew (see `monitor.swap`).
+    SIGHUP loads the bundle anew (see `monitor.swap`), as does a promotion where a registry is named.
 
     Raises
     ------
@@ -73,6 +74,9 @@ async def serve(settings: Settings) -> None:
     await kafka.require_topics(settings, TOPICS)
     metrics = Metrics()
     workers: list[Worker] = []
+    champion = Champion(settings, lambda: metrics.swapped("refused"))
+    for one in await promotions(settings) if settings.registry else ():
+        champion.take(one)
 
     def load(before: Stages | None = None) -> Stages:
         # Not the stages: they hold what tells of a fallback, and could not be let go at once.
@@ -85,7 +89,10 @@ async def serve(settings: Settings) -> None:
                 for worker in workers:
                     loop.call_soon_threadsafe(worker.note, fallback)
 
-        made = load_stages(settings, once(metrics.set_aside), skipped=metrics.shed, fell=fell, before=before)
+        def make(of: Settings) -> Stages:
+            return load_stages(of, once(metrics.set_aside), skipped=metrics.shed, fell=fell, before=before)
+
+        made = champion.load(make, before)
         decides.append(made.instrument.decides)
         return made
 
@@ -130,8 +137,12 @@ async def serve(settings: Settings) -> None:
             for worker in workers:
                 worker.wake()
 
+        def promoted(found: Promoted) -> None:
+            if champion.take(found):
+                asked.set()
+
         rules_read = asyncio.Event()
-        follower = Follower(settings, swaps.serving.rulebook, check, changed)
+        follower = Follower(settings, swaps.serving.rulebook, check, changed, promoted)
         background.append(vital("following the control topic", follower.keep(rules_read)))
         bind(app, workers)
         pulse = Pulse(producer.client.force_metadata_update)
@@ -146,6 +157,7 @@ async def serve(settings: Settings) -> None:
                 expose=metrics.expose,
                 about=lambda: (
                     swaps.serving.about
+                    | champion.about()
                     | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}}
                     | {"rules": {w.stage.name: w.rules() for w in workers}}
                 ),

@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "evaluate",
     "engines": "engines",
     "compile": "compile",
+    "models": "models",
     "labels": "labels",
     "rules": "rules",
     "check-config": "check_config",

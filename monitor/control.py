@@ -1,4 +1,4 @@
-"""The control topic: rules published to a running monitor, and read by every worker from its beginning."""
+"""The control topic: rules and promotions, published to a running monitor, and read whole by every worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monitor.rulebook import Rulebook
 from monitor.rules import rules_of
 from monitor.settings import Settings
 from schemas import control
-from schemas.control import RuleChange
+from schemas.control import Change, Promotion, RuleChange
 from schemas.journal import Rules
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ EVERY_S = 1.0
 
 
 class Published(NamedTuple):
-    """A change with its place in the topic, or (None) the reason why it is none."""
+    """A change of rules with its place in the topic, or (None) the reason why it is none."""
 
     offset: int
     change: RuleChange | None
@@ -44,12 +44,23 @@ class Published(NamedTuple):
         return Rules(effective_ns=self.change.effective_ns, offset=self.offset, text=self.change.text)
 
 
-def rules_key(version: str) -> bytes:
-    """Return the key of a version's message."""
-    return f"rules/{version}".encode()
+class Promoted(NamedTuple):
+    """A promotion with its place in the topic."""
+
+    offset: int
+    promotion: Promotion
 
 
-async def published(settings: Settings, consumer: AIOKafkaConsumer, start: int) -> AsyncIterator[Published]:
+def key_of(change: Change) -> bytes:
+    """Return the key of a change's message: of each, so that compaction takes none away."""
+    match change:
+        case RuleChange():
+            return f"rules/{change.version}".encode()
+        case Promotion():
+            return f"models/{change.model}/{change.published_ns}".encode()
+
+
+async def published(settings: Settings, consumer: AIOKafkaConsumer, start: int) -> AsyncIterator[Published | Promoted]:
     """Yield what stands in the topic from an offset on, as far as it goes now."""
     topic = kafka.full_name(settings.prefix, TOPIC)
     end = (await kafka.end_offsets(consumer, topic, [PARTITION]))[PARTITION]
@@ -58,21 +69,44 @@ async def published(settings: Settings, consumer: AIOKafkaConsumer, start: int) 
             yield _published(record.offset, record.value)
 
 
-def _published(offset: int, value: bytes) -> Published:
+def _published(offset: int, value: bytes) -> Published | Promoted:
     try:
-        return Published(offset, control.decode(value))
+        match control.decode(value):
+            case Promotion() as promotion:
+                return Promoted(offset, promotion)
+            case change:
+                return Published(offset, change)
     except msgspec.DecodeError as error:
         return Published(offset, None, f"it is no record of the control topic ({error})")
 
 
 async def read(settings: Settings, *, required: bool = True) -> list[Published]:
-    """Return all that stands in the control topic.
+    """Return all rules that stand in the control topic, and what is no record of it.
 
     Raises
     ------
     StartupError
         There is no such topic, unless it is not ``required``, or no broker.
     """
+    return _rules(await _read(settings, required=required))
+
+
+async def promotions(settings: Settings) -> list[Promoted]:
+    """Return all promotions that stand in the control topic, in their order.
+
+    Raises
+    ------
+    StartupError
+        There is no such topic, or no broker.
+    """
+    return [one for one in await _read(settings, required=True) if isinstance(one, Promoted)]
+
+
+def _rules(found: Iterable[Published | Promoted]) -> list[Published]:
+    return [one for one in found if isinstance(one, Published)]
+
+
+async def _read(settings: Settings, *, required: bool) -> list[Published | Promoted]:
     if problems := await kafka.check_topics(settings, (TOPIC,)):
         if not required:
             return []
@@ -81,13 +115,13 @@ async def read(settings: Settings, *, required: bool = True) -> list[Published]:
         return [found async for found in published(settings, consumer, 0)]
 
 
-async def publish(settings: Settings, change: RuleChange) -> int:
+async def publish(settings: Settings, change: Change) -> int:
     """Send a change, and return its offset once it stands there."""
     producer = AIOKafkaProducer(**kafka.client_options(settings), acks="all", enable_idempotence=True)
     await kafka.start(producer, settings.bootstrap)
     try:
         topic, value = kafka.full_name(settings.prefix, TOPIC), control.encode(change)
-        sent = await producer.send_and_wait(topic, value, key=rules_key(change.version), partition=PARTITION)
+        sent = await producer.send_and_wait(topic, value, key=key_of(change), partition=PARTITION)
         return int(sent.offset)
     finally:
         await producer.stop()
@@ -119,13 +153,13 @@ def judged(found: Iterable[Published]) -> Iterator[tuple[Published, str]]:
 
 
 def recorded(recording: Recording) -> Iterator[Published]:
-    """Yield what a recording's control topic holds."""
-    for message in recording.partition(TOPIC, PARTITION) if TOPIC in recording.topics else ():
-        yield _published(message.offset, message.value)
+    """Yield the rules that a recording's control topic holds, and what is no record of it."""
+    messages = recording.partition(TOPIC, PARTITION) if TOPIC in recording.topics else ()
+    yield from _rules(_published(message.offset, message.value) for message in messages)
 
 
 class Follower:
-    """Keeps a rulebook up to what is published.
+    """Keeps a rulebook up to what is published, and hands promotions on.
 
     Parameters
     ----------
@@ -133,15 +167,23 @@ class Follower:
         Raises a ValueError where the stages cannot follow rules.
     changed
         Is called when the rulebook has grown.
+    promoted
+        Takes each promotion, those that stood there before too.
     """
 
     def __init__(
-        self, settings: Settings, rulebook: Rulebook, check: Callable[[Rules], object], changed: Callable[[], None]
+        self,
+        settings: Settings,
+        rulebook: Rulebook,
+        check: Callable[[Rules], object],
+        changed: Callable[[], None],
+        promoted: Callable[[Promoted], None],
     ) -> None:
         self._settings = settings
         self._rulebook = rulebook
         self._check = check
         self._changed = changed
+        self._promoted = promoted
         self._next = 0
         self._texts: dict[str, str] = {}
 
@@ -152,7 +194,11 @@ class Follower:
                 try:
                     async for found in published(self._settings, consumer, self._next):
                         self._next = found.offset + 1
-                        self._take(found)
+                        match found:
+                            case Promoted():
+                                self._promoted(found)
+                            case Published():
+                                self._take(found)
                     caught_up.set()
                 except KafkaError as error:
                     log.warning("the control topic cannot be read now", reason=kafka.told(error))

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
         None,
         description="Folder of the model bundle, or a link to one, read anew at SIGHUP; default: the one that ships.",
     )
+    registry: str | None = Field(
+        None,
+        description="Folder of models, or its URL (s3://bucket/models): the worker serves which of them is promoted"
+        " (`tocsin models`); default: none, and it serves TOCSIN_BUNDLE.",
+    )
     precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
         "fp32", description="What encoders compute in, where a back end can and passes the parity gate; else fp32."
     )

@@ -1,6 +1,7 @@
 """Another bundle while the daemon serves: loaded and checked beside the one that serves, then swapped in each lane.
 
-SIGHUP asks for it. What is refused leaves all as it was; what is swapped is let go once every lane has gone on.
+SIGHUP asks for it, or a promotion. What is refused leaves all as it was; what is swapped is let go once every lane has
+gone on.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from concurrent.futures import Executor
 import structlog
 
 from monitor.errors import StartupError
+from monitor.folders import FolderError
 from monitor.metrics import Metrics
 from monitor.stage import Stages
 from monitor.worker import Worker
 
 log = structlog.get_logger(__name__)
 REMEDY = "mend the bundle, or point TOCSIN_BUNDLE's link back, and send SIGHUP again"
+#: After how long a registry that could not be reached is asked again, s.
+AGAIN_S = 10.0
 
 
 class Swaps:
@@ -29,7 +33,8 @@ class Swaps:
     serving
         What serves.
     load
-        Returns what is to serve next, given what serves; it takes seconds, and runs in ``thread``.
+        Returns what is to serve next, given what serves, and that itself where nothing else can and it has said so; it
+        takes seconds, and runs in ``thread``.
     """
 
     def __init__(
@@ -52,23 +57,32 @@ class Swaps:
         while True:
             await asked.wait()
             asked.clear()
-            await self.swap()
+            if not await self.swap():
+                asyncio.get_running_loop().call_later(AGAIN_S, asked.set)
 
-    async def swap(self) -> None:
-        """Load the bundle anew, and have it serve where it decides otherwise than the one that serves."""
+    async def swap(self) -> bool:
+        """Load the bundle anew, and have it serve where it decides otherwise than the one that serves.
+
+        Returns False where a registry cannot be reached, and is to be asked again.
+        """
         began_s, old = time.monotonic(), self.serving
         try:
             new = await asyncio.get_running_loop().run_in_executor(self._thread, self._load, old)
+        except FolderError as error:
+            log.error("the registry cannot be reached, the old bundle serves on", reason=str(error), again_in_s=AGAIN_S)
+            return False
         except Exception as error:  # whatever is wrong with it: nothing is wrong with the one that serves
             reason = str(error) if isinstance(error, StartupError) else f"{type(error).__name__}: {error}"
             log.error("bundle refused, the old one serves on", reason=reason, serves=old.about["bundle"], remedy=REMEDY)
             self._metrics.swapped("refused")
-            return
+            return True
         loaded_s = time.monotonic()
+        if new is old:
+            return True
         if [stage.decides for stage in new] == [stage.decides for stage in old]:
             log.info("bundle unchanged: what TOCSIN_BUNDLE names serves already", bundle=old.about["bundle"])
             self._metrics.swapped("unchanged")
-            return
+            return True
         for worker, stage in zip(self._workers, new, strict=True):
             await worker.swap(stage)
         self.serving = new
@@ -80,3 +94,4 @@ class Swaps:
             swapped_in_s=round(time.monotonic() - loaded_s, 3),
             **new.about,
         )
+        return True

@@ -17,7 +17,7 @@ import numpy as np
 
 from schemas import frames, journal, media, order_frames
 from schemas.alerts import AlertEvent
-from schemas.control import RuleChange
+from schemas.control import Change, Promotion, RuleChange
 from schemas.errors import REASONS as REASONS
 from schemas.errors import BadMessage as BadMessage
 from schemas.frames import Frame
@@ -85,6 +85,7 @@ Value = (
     | journal.Entry
     | journal.Claim
     | RuleChange
+    | Promotion
 )
 F = TypeVar("F", Frame, OrderFrame)
 
@@ -107,7 +108,7 @@ _TYPES: dict[str, Any] = {
     "alerts": AlertEvent,
     "journal": journal.Entry | journal.Claim,
     "market.journal": journal.Entry | journal.Claim,
-    "control": RuleChange,
+    "control": Change,
     "accounts.journal": journal.Entry | journal.Claim,
 }
 _DECODERS: dict[str, Callable[[bytes], Any]] = {topic: msgspec.json.Decoder(of).decode for topic, of in _TYPES.items()}

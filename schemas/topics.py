@@ -263,14 +263,14 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         name="control",
         key="name",
-        records=(control.RuleChange,),
+        records=(control.RuleChange, control.Promotion),
         codec="json",
         scope="none",
         retention_ms=-1,
         compacted=True,
         copartitioned=False,
         partitions=1,
-        doc="What people tell the running monitor: rules. Key: `rules/VERSION`.",
+        doc="What people tell the running monitor. Keys: `rules/VERSION` of rules, `models/ID/TIME` of promotions.",
     ),
     Topic(
         name="deadletters",

@@ -28,8 +28,8 @@ def check_config(
 ) -> None:
     """Print every setting, its value and where it comes from, and check what it names.
 
-    Checked are the model bundle's digests, the symbol master, the labels and the rules; with --online the broker and
-    its topics. Exit code 1 if something is wrong, with a sentence on each.
+    Checked are the model bundle's digests, the registry, the symbol master, the labels and the rules; with --online the
+    broker and its topics. Exit code 1 if something is wrong, with a sentence on each.
     """
     from rich.console import Console
     from rich.table import Table
@@ -75,6 +75,7 @@ def _files(settings: Settings) -> list[str]:
     from engines.bundle import DEFAULT, Bundle, BundleError
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
     from monitor.labels import load_labels
+    from monitor.registry import Registry
     from monitor.rules import load_rules
     from monitor.stage import load_names, load_pump
 
@@ -88,6 +89,12 @@ def _files(settings: Settings) -> list[str]:
             load_labels(settings.labels, bundle, settings.precision)
         except StartupError as error:
             problems.append(f"TOCSIN_LABELS: {error}")
+    try:
+        problems += (
+            [f"TOCSIN_REGISTRY: {one}" for one in Registry(settings.registry).broken()] if settings.registry else []
+        )
+    except StartupError as error:
+        problems.append(f"TOCSIN_REGISTRY: {error}")
     try:
         load_pump(settings.pump)
     except StartupError as error:

@@ -11,6 +11,10 @@ Bootstrap = Annotated[
     str | None, typer.Option(help="Kafka's bootstrap servers, HOST:PORT,… [TOCSIN_BOOTSTRAP]", show_default=False)
 ]
 Prefix = Annotated[str | None, typer.Option(help="Prefix of every topic's name [TOCSIN_PREFIX]", show_default=False)]
+RegistryPlace = Annotated[
+    str | None,
+    typer.Option("--registry", help="Folder of models, or its URL [TOCSIN_REGISTRY]", show_default=False),
+]
 Data = Annotated[
     Path,
     typer.Option(help="Folder that holds the tasks' folders [TOCSIN_DATA]", envvar="TOCSIN_DATA", show_envvar=False),

@@ -299,6 +299,21 @@ EXAMPLES: tuple[Example, ...] = (
             text="version: a\n",
         ),
     ),
+    Example(
+        "promotion",
+        "control",
+        b"models/0f3a/1",
+        control.Promotion(
+            model="0f3a",
+            name="2026-12",
+            change="promotion",
+            previous="9c1e",
+            published_ns=T - 10**9,
+            author="officer",
+            reason="fewer false alarms",
+            gate=[control.Check(name="recall", passed=True, told="0.91 [0.85, 0.96], the champion's 0.90")],
+        ),
+    ),
     Example("journal_claim", "journal", b"3", journal.Claim(owner="worker-1")),
     Example(
         "score",
