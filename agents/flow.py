@@ -13,6 +13,7 @@ from schemas.records import (
     ChartSnapshot,
     News,
     Opening,
+    Review,
     Score,
     Signal,
     Statement,
@@ -87,7 +88,9 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 _MODALITIES: dict[type, str] = {News: "text", TranscriptSegment: "calls", ChartSnapshot: "chart", AudioSegment: "audio"}
-Item = Arrival | Clock | Ladder | Fallback | Ticked | Lapsed | Heard | Scored | Score | Signal | Opening | Settled
+Item = (
+    Arrival | Clock | Ladder | Fallback | Ticked | Lapsed | Heard | Scored | Score | Signal | Review | Opening | Settled
+)
 
 
 def modality_of(value: Value) -> str:

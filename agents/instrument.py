@@ -13,12 +13,14 @@ from agents.forgetting import forgetting
 from agents.fusion import fusion
 from agents.media import media
 from agents.orders import orders
+from agents.reviews import reviews
 from agents.scenarios import scenarios
 from agents.signals import signals
 from agents.state import InstrumentState
 from agents.text import text
 from agents.ticks import ticks
 from agents.triage import triage
+from engines.exploration import Exploration
 from engines.fusion import FusionModel
 from engines.instruments import Listing, SymbolMaster
 from engines.order_findings import OrderConfig
@@ -42,7 +44,8 @@ class Engines:
     chart and sound that the ladder left out; ``sector`` names an instrument's; ``made`` brings an alert's provenance up
     to date. An instrument is forgotten ``forget_ns`` after it was last heard of (0: never). ``labels`` judge texts,
     each by its own typology, which stands in ``specs``; ``words`` are the parameters of the lexicon's. ``rules``
-    silence typologies and add scenarios, for instruments of which ``listing`` says what they ask.
+    silence typologies and add scenarios, for instruments of which ``listing`` says what they ask. ``exploration`` says
+    how much of what did not ring is sent to be looked at.
     """
 
     ticks: TickEngine
@@ -62,6 +65,7 @@ class Engines:
     words: WordsConfig = field(default_factory=WordsConfig)
     rules: RuleFile = NONE
     listing: Callable[[str], Listing] = SymbolMaster(()).listing
+    exploration: Exploration = field(default_factory=Exploration)
 
 
 def instrument(
@@ -69,7 +73,7 @@ def instrument(
 ) -> AsyncIterator[Item | Alert]:
     """Ticks, orders, words, media, fusion, signals, triage: what each has to say comes out, among what passed.
 
-    Where there are rules, scenarios come before triage.
+    Where there are rules, scenarios come before triage; reviews are drawn behind it where they are asked for.
     """
     rules, specs = engines.rules, engines.specs
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
@@ -97,6 +101,9 @@ def instrument(
         made=engines.made,
         since_ns=rules.effective_ns,
     )
+    if engines.exploration.rate:
+        decides = engines.provenance.config
+        judged = reviews(judged, state, specs=specs, config=engines.exploration, decides=decides)
     return openings(judged)
 
 

@@ -11,6 +11,7 @@ import msgspec
 from agents.flow import Arrival
 from engines.accounts import Account
 from engines.episodes import Episode
+from engines.exploration import Explored
 from engines.order_state import OrderState
 from engines.scenarios import Kept as Peaks
 from engines.signals import SignalState
@@ -146,7 +147,7 @@ class InstrumentState(Mortal):
     """
 
     __slots__ = (
-        *("bar", "bar_anomaly", "bar_end", "documents", "kept", "orders", "signals", "sources", "ticks"),
+        *("bar", "bar_anomaly", "bar_end", "documents", "explored", "kept", "orders", "signals", "sources", "ticks"),
         "unjudged",
     )
     framed = True
@@ -163,6 +164,7 @@ class InstrumentState(Mortal):
         self.signals = SignalState()
         self.orders: OrderState | None = None
         self.unjudged: dict[str, int] = {}
+        self.explored = Explored()
 
     @property
     def deadlines_ns(self) -> tuple[int, int]:
@@ -266,6 +268,7 @@ class InstrumentState(Mortal):
                 [(*scope, running) for scope, running in self.episodes.items() if scope[1]],
                 self.peaks,
                 self.unjudged,
+                self.explored,
             )
         )
 
@@ -288,7 +291,7 @@ class InstrumentState(Mortal):
         state.bar, state.bar_end, state.bar_anomaly = packed.bar, packed.bar_end, packed.bar_anomaly
         state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
         state.signals, state.sources, state.peaks = packed.signals, packed.sources, packed.peaks
-        state.unjudged = packed.unjudged
+        state.unjudged, state.explored = packed.unjudged, packed.explored
         return state
 
 
@@ -431,6 +434,7 @@ class _Packed(msgspec.Struct, array_like=True):
     accounts: list[tuple[str, str, OpenEpisode]] = []  # nor this: head, account and episode
     peaks: Peaks = msgspec.field(default_factory=dict)  # nor this
     unjudged: dict[str, int] = msgspec.field(default_factory=dict)  # nor this
+    explored: Explored = msgspec.field(default_factory=Explored)  # nor this
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -53,7 +53,7 @@ TOPICS = (
     *(*INSTRUMENT_INPUTS, "journal", "checkpoints"),
     *(*ACCOUNT_INPUTS, "accounts.journal", "accounts.checkpoints"),
     *(*MARKET_INPUTS, "market.journal", "market.checkpoints"),
-    *("scores", "signals", "alerts", "deadletters", "control"),
+    *("scores", "signals", "alerts", "reviews", "deadletters", "control"),
 )
 
 

@@ -40,7 +40,7 @@ from monitor.state import State, StateTable
 from schemas.alerts import Alert
 from schemas.errors import BadMessage
 from schemas.journal import RULES_ONLY, Clock, Decides, Entry, Fallback, Ladder, Rules, Run, Step
-from schemas.records import DeadLetter, Opening, Score, Signal
+from schemas.records import DeadLetter, Opening, Review, Score, Signal
 
 log = structlog.get_logger(__name__)
 TURN_MESSAGES = 64
@@ -571,6 +571,8 @@ class Lane:
                 effects.scores.append(output)
             elif isinstance(output, Signal):
                 effects.signals.append(output)
+            elif isinstance(output, Review):
+                effects.reviews.append(output)
             elif isinstance(output, Opening):
                 effects.openings.append(output)
             elif isinstance(output, DeadLetter):

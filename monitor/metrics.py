@@ -45,6 +45,7 @@ class Metrics:
         self._alerts = counter("alerts", "Alerts sent.", "typology", "severity", "activity")
         self._scores = counter("scores", "Score records sent.")
         self._signals = counter("signals", "Signal records sent.")
+        self._reviews = counter("reviews", "Windows below their threshold sent to be looked at.")
         self._dead_letters = counter("dead_letters", "Messages refused.", "topic", "reason")
         self._shed = counter("shed", "Texts, charts and sound that the ladder left out.", "modality")
         self._fallbacks = counter(
@@ -113,6 +114,10 @@ class Metrics:
     def signalled(self, count: int) -> None:
         """Count signal records that were sent."""
         self._signals.inc(count)
+
+    def reviewed(self, count: int) -> None:
+        """Count reviews that were sent."""
+        self._reviews.inc(count)
 
     def event_loop(self, fence: Fence) -> None:
         """Read how long the event loop has stood still at worst since this was last asked."""

@@ -1,4 +1,4 @@
-"""What leaves a lane: alerts, scores, signals, openings, dead letters and checkpoints, packed into batches by itself.
+"""What leaves a lane: alerts, scores, signals, reviews, openings, dead letters and checkpoints, in batches of its own.
 
 Building the record batch here costs a tenth of handing the producer one message at a time. Deliveries are awaited by
 the checkpoint that follows them, and a failed one ends the lane.
@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 
 from monitor.checkpoints import to_broker
 from schemas.alerts import Activity, Alert, AlertEvent
-from schemas.records import DeadLetter, Opening, Score, Signal
+from schemas.records import DeadLetter, Opening, Review, Score, Signal
 from schemas.topics import MARKET
 
 #: Batches that may be on their way before a lane waits for the oldest.
@@ -41,6 +41,7 @@ class Effects:
     alerts: list[Alert] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
     openings: list[Opening] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
@@ -98,6 +99,7 @@ class Outbox:
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
         on_scores: Callable[[int], None] | None = None,
         on_signals: Callable[[int], None] | None = None,
+        on_reviews: Callable[[int], None] | None = None,
     ) -> None:
         self._producer = producer
         self._prefix = prefix
@@ -109,6 +111,7 @@ class Outbox:
         self._on_dead_letter = on_dead_letter
         self._on_scores = on_scores
         self._on_signals = on_signals
+        self._on_reviews = on_reviews
         self._pending: list[asyncio.Future[object]] = []
         self.alerts_end = 0
 
@@ -134,6 +137,10 @@ class Outbox:
             await self._send("signals", [(s.instrument.encode(), _encode(s), _PLAIN) for s in effects.signals])
             if self._on_signals:
                 self._on_signals(len(effects.signals))
+        if effects.reviews:
+            await self._send("reviews", [(r.instrument.encode(), _encode(r), _PLAIN) for r in effects.reviews])
+            if self._on_reviews:
+                self._on_reviews(len(effects.reviews))
         if effects.openings:
             # One partition, whatever the lane's own: there they all meet.
             told = [(MARKET.encode(), _encode(opening), _PLAIN) for opening in effects.openings]

@@ -94,6 +94,14 @@ class Settings(BaseSettings):
     forget_days: int = Field(
         30, ge=0, le=36_500, description="Days after which an instrument that nothing came for is forgotten; 0: never."
     )
+    review_rate: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of hours below a threshold that is sent to be looked at, to learn what never rings: of each"
+        " instrument, typology and account up to this, by score; 0: none.",
+    )
+    reviews_a_day: int = Field(4, ge=1, description="Most that are sent of an instrument on a day.")
     session_timeout_ms: int = Field(6_000, ge=1_000, description="Kafka's session timeout of a worker.")
     checkpoint_interval_s: float = Field(5.0, gt=0, description="How often state is written and messages acknowledged.")
     drain_timeout_s: float = Field(20.0, gt=0, description="How long a worker may take to stop.")

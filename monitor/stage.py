@@ -20,6 +20,7 @@ from agents.state import AccountState, InstrumentState, MarketState
 from engines import anomaly, credit_model, lexicon, order_findings, order_flow, statements, transfers, words
 from engines import names as resembling
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
+from engines.exploration import Exploration
 from engines.fusion import FusionModel
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.names import Names
@@ -209,6 +210,7 @@ def load_stages(
         labels=labels,
         words=heard,
         listing=master.listing,
+        exploration=Exploration(rate=settings.review_rate, most_a_day=settings.reviews_a_day),
     )
 
     # Each of these refers to those above it only: what is let go must not wait for the collector of cycles.

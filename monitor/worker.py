@@ -360,6 +360,7 @@ class Worker:
                     on_dead_letter=self._metrics.dead_letter,
                     on_scores=self._metrics.scored,
                     on_signals=self._metrics.signalled,
+                    on_reviews=self._metrics.reviewed,
                 ),
                 agent=self.stage.agent,
                 on_turn=self._metrics.turn,

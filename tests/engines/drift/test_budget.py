@@ -35,7 +35,9 @@ def test_a_run_time_that_no_detector_has_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - set(BUDGETED)))
 def test_a_detector_whose_run_times_are_not_known_has_no_budget(name: str) -> None:
-    with pytest.raises(BudgetError, match=f"{name} has no budget: its run times are not known; those of ranks, short_ranks, adwin"):
+    with pytest.raises(
+        BudgetError, match=f"{name} has no budget: its run times are not known; those of ranks, short_ranks, adwin"
+    ):
         detector(name, 1000)
 
 
