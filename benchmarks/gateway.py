@@ -37,7 +37,7 @@ async def fill(settings: Settings, ticks: int, instruments: int, seed: int = 1) 
     topic = kafka.full_name(settings.prefix, "ticks")
     names = [f"SYM{number:04d}.XTOC" for number in range(instruments)]
     producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap, max_batch_size=512 * 1024, linger_ms=5)
-    await kafka.start(producer, settings.bootstrap)
+    await kafka.start(producer, settings)
     batches = {p: producer.create_batch() for p in range(settings.partitions)}
     now_ns = time.time_ns() - ticks * 1_000
     for number in range(ticks):

@@ -86,7 +86,7 @@ async def fill_frames(settings: Settings, instruments: int, count: int) -> int:
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.bootstrap, max_batch_size=1024 * 1024, max_request_size=kafka.MAX_MESSAGE_BYTES
     )
-    await kafka.start(producer, settings.bootstrap)
+    await kafka.start(producer, settings)
     topic = kafka.full_name(settings.prefix, "frames")
     rounds = max(1, count // instruments)
     sent = []
@@ -101,7 +101,7 @@ async def fill_frames(settings: Settings, instruments: int, count: int) -> int:
 async def fill_ticks(settings: Settings, instruments: int, count: int) -> None:
     """Write ``count`` single JSON trades, keyed, in order of time, to the topic of ticks."""
     producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap, max_batch_size=512 * 1024, linger_ms=5)
-    await kafka.start(producer, settings.bootstrap)
+    await kafka.start(producer, settings)
     topic = kafka.full_name(settings.prefix, "ticks")
     keys = names(instruments)
     begin_ns = time.time_ns() - 2 * HOUR_NS

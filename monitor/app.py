@@ -109,7 +109,7 @@ async def serve(settings: Settings) -> None:
         )
     )
     background = [vital("the fence", fence.keep())]
-    await kafka.start(producer, settings.bootstrap)
+    await kafka.start(producer, settings)
     with tempfile.TemporaryDirectory(prefix="tocsin-") as datadir:
         app = faust_app(settings, datadir)
         pool, source = ThreadPoolExecutor(ENCODERS, "encode", _step_back), Intake(app)

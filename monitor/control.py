@@ -118,7 +118,7 @@ async def _read(settings: Settings, *, required: bool) -> list[Published | Promo
 async def publish(settings: Settings, change: Change) -> int:
     """Send a change, and return its offset once it stands there."""
     producer = AIOKafkaProducer(**kafka.client_options(settings), acks="all", enable_idempotence=True)
-    await kafka.start(producer, settings.bootstrap)
+    await kafka.start(producer, settings)
     try:
         topic, value = kafka.full_name(settings.prefix, TOPIC), control.encode(change)
         sent = await producer.send_and_wait(topic, value, key=key_of(change), partition=PARTITION)

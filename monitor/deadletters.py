@@ -86,7 +86,7 @@ async def resend(settings: Settings, letters: Iterable[DeadLetter], sent: Callab
     producer = AIOKafkaProducer(
         **kafka.client_options(settings), acks="all", enable_idempotence=True, max_request_size=kafka.MAX_MESSAGE_BYTES
     )
-    await kafka.start(producer, settings.bootstrap)
+    await kafka.start(producer, settings)
     try:
         for letter in letters:
             headers = {name: value.encode() for name, value in letter.headers.items()}

@@ -257,7 +257,7 @@ async def send(
         max_batch_size=256 * 1024,
         max_request_size=kafka.MAX_MESSAGE_BYTES,
     )
-    await kafka.start(producer, settings.bootstrap)
+    await kafka.start(producer, settings)
     run = _Run(producer, settings.prefix, played, on_delivered, on_progress)
     stop = stop or asyncio.Event()
     begun_s, begun_ns, last = time.monotonic(), 0, -1

@@ -123,9 +123,9 @@ class Gateway(ConsumerRebalanceListener):
         """
         names = ("ticks", "documents", "frames", "news", "deadletters")
         self._partitions = await kafka.require_topics(self._settings, names)
-        await kafka.start(self._producer, self._settings.bootstrap)
+        await kafka.start(self._producer, self._settings)
         try:
-            await kafka.start(self._consumer, self._settings.bootstrap)
+            await kafka.start(self._consumer, self._settings)
             async with probes.serve(
                 self._settings.http_host,
                 self._settings.http_port,

@@ -21,7 +21,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from monitor import kafka
+from monitor import credentials, kafka
 
 #: How long a fetch waits for `FETCH_BYTES` to be there, ms; Faust's waits up to 1,500 for the first. A fetch costs this
 #: process and the broker more than what it brings, one for every few messages, so it waits a little for more. Not for
@@ -246,6 +246,7 @@ def faust_app(settings: Any, datadir: str) -> faust.App:
     app = faust.App(
         settings.group,
         broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
+        broker_credentials=credentials.of_faust(settings),
         store="memory://",
         datadir=datadir,
         autodiscover=False,

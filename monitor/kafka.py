@@ -23,6 +23,7 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
+from monitor import credentials
 from monitor.errors import StartupError
 from monitor.settings import Settings
 from schemas.topics import BY_NAME, TOPICS, Topic
@@ -57,7 +58,7 @@ def partition_for(key: str, partitions: int) -> int:
 
 def client_options(settings: Settings) -> dict[str, Any]:
     """Return what every aiokafka client of this process is built with."""
-    return {"bootstrap_servers": settings.bootstrap}
+    return {"bootstrap_servers": settings.bootstrap, **credentials.options(settings)}
 
 
 _write = AIOKafkaConnection.send
@@ -99,20 +100,18 @@ def told(error: BaseException) -> str:
     return str(error) or repr(error)
 
 
-async def start(client: _Client, bootstrap: str) -> None:
+async def start(client: _Client, settings: Settings) -> None:
     """Start an aiokafka client.
 
     Raises
     ------
     StartupError
-        No broker answers at ``bootstrap``.
+        No broker answers, or lets the client in; the sentence says which.
     """
     try:
         await client.start()
     except (KafkaConnectionError, OSError, TimeoutError) as error:
-        raise StartupError(
-            f"No Kafka broker answers at {bootstrap} ({error}): start it, or set TOCSIN_BOOTSTRAP to HOST:PORT of one."
-        ) from error
+        raise StartupError(await credentials.refusal(settings)) from error
 
 
 @asynccontextmanager
@@ -120,7 +119,7 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Yield a started admin client, and close it. Raises StartupError if no broker answers."""
     client = AIOKafkaAdminClient(**client_options(settings))
     try:
-        await start(client, settings.bootstrap)
+        await start(client, settings)
         yield client
     finally:
         await client.close()
@@ -133,7 +132,7 @@ async def reader(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaCo
         **client_options(settings), enable_auto_commit=False, **{"auto_offset_reset": "earliest", **options}
     )
     try:
-        await start(consumer, settings.bootstrap)
+        await start(consumer, settings)
         # Stopped before its tasks have run once, aiokafka's consumer takes their cancellation for its caller's.
         await asyncio.sleep(0)
         yield consumer
@@ -266,7 +265,7 @@ async def is_embedded(settings: Settings) -> bool:
 
 async def _touch(settings: Settings, names: Iterable[str]) -> None:
     producer = AIOKafkaProducer(**client_options(settings))
-    await start(producer, settings.bootstrap)
+    await start(producer, settings)
     try:
         for name in names:
             await producer.partitions_for(name)

@@ -99,7 +99,7 @@ async def republishing(settings: Settings, prefix: str, from_ns: int) -> AsyncIt
     producer = AIOKafkaProducer(
         **kafka.client_options(own), acks="all", enable_idempotence=True, max_request_size=kafka.MAX_MESSAGE_BYTES
     )
-    await kafka.start(producer, own.bootstrap)
+    await kafka.start(producer, own)
     try:
         made = Republisher(
             [

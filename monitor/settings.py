@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,6 +29,23 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TOCSIN_", frozen=True, extra="ignore", allow_inf_nan=False)
 
     bootstrap: str = Field("127.0.0.1:9092", min_length=1, description="Kafka's bootstrap servers, HOST:PORT,…")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="What the broker's listener speaks; SSL with a certificate of ours is mTLS."
+    )
+    sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER"] = Field(
+        "SCRAM-SHA-512", description="How SASL_PLAINTEXT and SASL_SSL prove who we are."
+    )
+    sasl_username: str = Field("", description="User of SCRAM and PLAIN, client id of a token's endpoint.")
+    sasl_password: SecretStr | None = Field(None, description="Its password, or client secret; a file is better.")
+    sasl_password_file: Path | None = Field(None, description="File that holds it, read anew at every connection.")
+    sasl_token_file: Path | None = Field(
+        None, description="File of OAUTHBEARER's token, such as a projected service account's, read anew likewise."
+    )
+    sasl_token_url: str = Field("", description="Endpoint that gives OAUTHBEARER's tokens for client credentials.")
+    sasl_scope: str = Field("", description="Scope that is asked for there.")
+    ssl_ca_file: Path | None = Field(None, description="CAs of the brokers' certificates, PEM; default: the system's.")
+    ssl_certificate_file: Path | None = Field(None, description="Our certificate, PEM, for listeners that want one.")
+    ssl_key_file: Path | None = Field(None, description="Its key, PEM; default: it stands in the certificate's file.")
     prefix: str = Field("tocsin.", description="Prefix of every topic's name.")
     group: str = Field("tocsin", min_length=1, description="Consumer group and application id.")
     partitions: int = Field(8, ge=1, le=1024, description="Partitions of the keyed topics, when they are created.")

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from monitor.acls import ROLES
 from monitor.commands.options import Bootstrap, Prefix
+from monitor.errors import StartupError
 from monitor.settings import load
 
 app = typer.Typer(help="Create, check and describe Tocsin's topics.", no_args_is_help=True)
@@ -77,6 +79,45 @@ def list_(prefix: Prefix = None) -> None:
 def _duration(ms: int) -> str:
     days, rest = divmod(ms, 86_400_000)
     return f"{days} d" if not rest else f"{ms / 3_600_000:g} h"
+
+
+@app.command()
+def acls(
+    role: Annotated[
+        list[str] | None,
+        typer.Argument(help=f"{', '.join(ROLES)}.", show_default="all", autocompletion=lambda: list(ROLES)),
+    ] = None,
+    principal: Annotated[
+        str, typer.Option(help="Whom it is allowed; ROLE is replaced by the role's name.")
+    ] = "User:tocsin-ROLE",
+    as_json: Annotated[bool, typer.Option("--json", help="A line a right, for tools that set them.")] = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    group: Annotated[str | None, typer.Option(help="Of the workers [TOCSIN_GROUP]", show_default=False)] = None,
+) -> None:
+    """Print what each part needs to be allowed on a broker that denies all else, as calls of kafka-acls.sh.
+
+    Asks no broker. `tocsin topics acls worker gateway | sh` sets them, with admin.properties of a user who may.
+    """
+    import msgspec
+
+    from monitor.acls import RUNS
+    from monitor.acls import acls as of_role
+    from monitor.acls import commands as calls
+
+    settings = load(bootstrap=bootstrap, prefix=prefix, group=group)
+    for name in ROLES:
+        if role and name not in role:
+            continue
+        who = principal.replace("ROLE", name)
+        if as_json:
+            for acl in of_role(settings, name):
+                typer.echo(msgspec.json.encode({"principal": who} | msgspec.structs.asdict(acl)))
+        else:
+            typer.echo(f"# {name}: {RUNS[name]}")
+            typer.echo("\n".join(calls(settings, name, who)))
+    if unknown := sorted(set(role or ()) - set(ROLES)):
+        raise StartupError(f"No role is called {', '.join(unknown)}: there are {', '.join(ROLES)}.")
 
 
 @app.command()

@@ -22,9 +22,9 @@ POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller_port}
@@ -118,7 +118,8 @@ AS_SERVED = (
 class Broker:
     """One Kafka node in a folder of its own. Its port and data outlive a kill, so that clients find it again.
 
-    ``flags`` are the Java machine's.
+    ``flags`` are the Java machine's. Beside PLAINTEXT it listens on ``listeners``; ``properties`` are more of its own,
+    ``format`` more arguments of the storage tool.
 
     Raises
     ------
@@ -126,7 +127,15 @@ class Broker:
         From the constructor: no Java or no jars; the message says what to install.
     """
 
-    def __init__(self, folder: Path, flags: Sequence[str] = SOON_UP) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        flags: Sequence[str] = SOON_UP,
+        *,
+        listeners: Sequence[str] = (),
+        properties: str = "",
+        format: Sequence[str] = (),
+    ) -> None:
         self._java = java()
         self._flags = flags
         self._classpath = f"{libs()}/*"
@@ -136,9 +145,11 @@ class Broker:
         self._properties = folder / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        text = _PROPERTIES.format(port=self.port, controller_port=free_port(), folder=folder)
-        self._properties.write_text(text)
-        self._tool("kafka.tools.StorageTool", "format", "-t", "dG9jc2luLXRlc3RzLTAwMQ", "-c", str(self._properties))
+        every = ",".join([f"PLAINTEXT://{self.bootstrap}", *listeners])
+        text = _PROPERTIES.format(listeners=every, controller_port=free_port(), folder=folder)
+        self._properties.write_text(text + properties)
+        cluster = ("-t", "dG9jc2luLXRlc3RzLTAwMQ", "-c", str(self._properties))
+        self._tool("kafka.tools.StorageTool", "format", *cluster, *format)
 
     def _tool(self, main: str, *arguments: str) -> None:
         command = [self._java, "-Xmx128m", "-cp", self._classpath, main, *arguments]
