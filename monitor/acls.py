@@ -10,7 +10,7 @@ from msgspec import Struct
 from monitor.settings import Settings
 from schemas.topics import ACCOUNT_INPUTS, HISTORY_INPUTS, INSTRUMENT_INPUTS, MARKET_INPUTS, TOPICS
 
-Role = Literal["worker", "gateway", "feed", "subscriber", "officer", "operator", "recorder"]
+Role = Literal["worker", "gateway", "feed", "subscriber", "analyst", "officer", "operator", "recorder"]
 Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -20,6 +20,7 @@ RUNS: dict[Role, str] = {
     "gateway": "tocsin gateway",
     "feed": "producers of inputs, tocsin feed, tocsin simulate",
     "subscriber": "consumers of alerts, scores and signals, tocsin alerts",
+    "analyst": "tocsin disposition",
     "officer": "tocsin rules publish",
     "operator": "tocsin topics create, check; tocsin deadletters",
     "recorder": "tocsin record, replay and proofs from the broker",
@@ -27,10 +28,6 @@ RUNS: dict[Role, str] = {
 #: What a worker keeps for itself: it writes and reads it.
 _OWN = tuple(topic.name for topic in TOPICS if topic.name.endswith(("journal", "checkpoints")))
 _INPUTS = (*INSTRUMENT_INPUTS, *ACCOUNT_INPUTS, *MARKET_INPUTS)
-#: What it tells others; alerts it also reads, to send none twice.
-_OUTPUTS = tuple(
-    topic.name for topic in TOPICS if topic.name not in {*HISTORY_INPUTS, *_OWN, "ticks", "documents", "control"}
-)
 
 
 class Acl(Struct, frozen=True):
@@ -54,15 +51,20 @@ def acls(settings: Settings, role: Role) -> list[Acl]:
     everything = [topic.name for topic in TOPICS]
     match role:
         case "worker":
-            reads = on(dict.fromkeys((*_INPUTS, *_OWN, "alerts", "control")), "Read")
-            return reads + on(dict.fromkeys((*_OWN, *_OUTPUTS)), "Write") + group(settings.group)
+            from monitor.app import TOPICS as USED  # Faust comes with it
+
+            # Alerts are read as well, to send none twice.
+            gives = [name for name in USED if name not in {*HISTORY_INPUTS, "control"}]
+            return on((*_INPUTS, *_OWN, "alerts", "control"), "Read") + on(gives, "Write") + group(settings.group)
         case "gateway":
-            gives = ("frames", "news", "deadletters")
-            return on(("ticks", "documents"), "Read") + on(gives, "Write") + group(f"{settings.group}-gateway")
+            packed = on(("frames", "news", "deadletters"), "Write")
+            return on(("ticks", "documents"), "Read") + packed + group(f"{settings.group}-gateway")
         case "feed":
             return on(("ticks", "documents", *HISTORY_INPUTS), "Write")
         case "subscriber":
             return on(("alerts", "scores", "signals"), "Read") + group(f"{settings.group}-", prefixed=True)
+        case "analyst":
+            return on(("alerts", "reviews"), "Read") + on(("dispositions",), "Read", "Write")
         case "officer":
             return on(("control",), "Read", "Write")
         case "operator":
