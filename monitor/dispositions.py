@@ -221,7 +221,7 @@ class Store:
                 file.write(value + b"\n")
             return
         producer = AIOKafkaProducer(**kafka.client_options(self._settings), acks="all", enable_idempotence=True)
-        await kafka.start(producer, self._settings.bootstrap)
+        await kafka.start(producer, self._settings)
         try:
             await producer.send_and_wait(
                 kafka.full_name(self._settings.prefix, TOPIC), value, key=found.episode_id.encode(), partition=0
