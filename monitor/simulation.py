@@ -14,7 +14,9 @@ from pathlib import Path
 from engines.instruments import SymbolMaster
 from engines.labels import Label
 from engines.simulator import money
+from engines.simulator import talk as said
 from engines.simulator.day import Article, Config, Day, chosen, simulate
+from engines.simulator.talk import Talk
 from engines.simulator.words import Company
 from monitor.converters.messages import Input, frame_messages, merged, record_message, single_ticks
 from monitor.feed import Played, send, stopping
@@ -23,7 +25,7 @@ from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Message
 from monitor.settings import Settings
 from schemas.frames import Frame
-from schemas.records import Document, Transfer
+from schemas.records import Document
 
 #: Of each day what was injected, and its messages.
 Made = Generator[tuple[list[Label], Iterator[Message]]]
@@ -48,10 +50,12 @@ def write(
     *,
     single: bool = False,
     payments: Sequence[str] = (),
+    talk: Sequence[str] = (),
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[Label]:
     """Simulate and write a recording; see `days_of`. Returns what was injected."""
-    return write_all(days_of(config, companies, path=path, single=single, payments=payments, progress=progress))
+    made = days_of(config, companies, path=path, single=single, payments=payments, talk=talk, progress=progress)
+    return write_all(made)
 
 
 def write_all(made: Made) -> list[Label]:
@@ -97,6 +101,7 @@ def days_of(
     path: Path | None = None,
     single: bool = False,
     payments: Sequence[str] = (),
+    talk: Sequence[str] = (),
     progress: Callable[[float], None] = lambda share: None,
 ) -> Made:
     """Simulate day after day; of each, yield what was injected and the messages, in order of ``ts_available``.
@@ -110,6 +115,8 @@ def days_of(
         where nothing is to be written.
     payments
         Typologies of `engines.simulator.money` that are injected into the day's payments.
+    talk
+        What of `engines.simulator.talk` is said and written beside the day's words.
     progress
         Is told the share that was taken, in [0, 1].
 
@@ -120,8 +127,10 @@ def days_of(
     ValueError
         If the configuration cannot be simulated.
     """
-    asked = asdict(config) | {"typologies": chosen(config), "instruments": len(companies), "payments": tuple(payments)}
-    parameters = {key: _plain(value) for key, value in asked.items()}
+    asked = {"typologies": chosen(config), "payments": tuple(payments), "talk": tuple(talk)}
+    parameters = {
+        key: _plain(value) for key, value in (asdict(config) | asked | {"instruments": len(companies)}).items()
+    }
     people, opened = money.economy(config.seed), dict[str, str]()
     labels: list[Label] = []
     with RecordingWriter(path, source="simulator", parameters=parameters) if path else nullcontext() as writer:
@@ -136,11 +145,11 @@ def days_of(
         for number, day in enumerate(simulate(config, companies)):
             open_ns = int(datetime.combine(day.date, config.open_utc, UTC).timestamp()) * 1_000_000_000
             paid = _payments(config, people, day, number, open_ns, payments)
-            injected = [*day.labels, *paid.labels]
+            beside = said.day(config, companies, day.articles, day.date, number, open_ns, talk)
+            injected = [*day.labels, *beside.labels, *paid.labels]
             labels += injected
             opened |= paid.names
-            transfers = sorted([*day.transfers, *paid.transfers], key=lambda transfer: transfer.ts_available)
-            yield injected, taken(merged(_streams(day, transfers, single)), number, open_ns)
+            yield injected, taken(merged(_streams(day, beside, paid, single)), number, open_ns)
         if writer:
             writer.add_labels(labels)
             writer.bring("accounts", people.accounts_csv(config.start, opened))
@@ -174,16 +183,26 @@ def _singles(frame: Frame) -> Iterator[Message]:
     return (record_message("ticks", tick) for tick in single_ticks(frame))
 
 
-def _streams(day: Day, transfers: Sequence[Transfer], single: bool) -> list[Iterable[Message]]:
+def _streams(day: Day, beside: Talk, paid: money.Paid, single: bool) -> list[Iterable[Message]]:
     """Return the messages of a day, a topic after the other as `topics_of` has them."""
-    _, _, words, *others = topics_of(single=single)
-    written = [_document(a) for a in day.articles] if single else [n for a in day.articles for n in a.news()]
-    records: list[Sequence[Input]] = [written, day.transcripts, day.audio, day.charts, transfers]
+    _, orders, words, transcripts, audio, charts, transfers = topics_of(single=single)
+
+    def messages(topic: str, *records: Iterable[Input]) -> list[Iterable[Message]]:
+        return [map(partial(record_message, topic), some) for some in records]
+
+    written = [
+        [_document(one) for one in some] if single else [news for one in some for news in one.news()]
+        for some in (day.articles, beside.articles)
+    ]
     return [
         *(_singles(frame) if single else frame_messages(frame) for frame in day.ticks),
         *(frame_messages(frame) for frame in day.order_frames),
-        (record_message("orders", order) for order in day.orders),
-        *(map(partial(record_message, topic), made) for topic, made in zip([words, *others], records, strict=True)),
+        *messages(orders, day.orders),
+        *messages(words, *written),
+        *messages(transcripts, day.transcripts, beside.transcripts),
+        *messages(audio, day.audio),
+        *messages(charts, day.charts),
+        *messages(transfers, day.transfers, paid.transfers),
     ]
 
 

@@ -55,7 +55,7 @@ def simulate(
         list[str] | None,
         typer.Option(
             help="Events to inject, several times, as docs/simulator.md lists them; `none` for a quiet day.",
-            show_default="the model's plan",
+            show_default="all that the model has",
         ),
     ] = None,
     strength: Annotated[float, typer.Option(min=0.0, help="Of the events; 1 is full.")] = 1.0,
@@ -77,8 +77,8 @@ def simulate(
     from rich.progress import Progress
 
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
-    from engines.simulator import money
-    from engines.simulator.day import Config, chosen
+    from engines.simulator import money, talk
+    from engines.simulator.day import Config, chosen, known
     from monitor.commands.tables import contents
     from monitor.errors import StartupError
     from monitor.feed import Played
@@ -91,9 +91,16 @@ def simulate(
         raise StartupError("Nothing of it would be kept: name a folder (--out DIR), or --to-kafka, or both.")
     if speed is not None and not to_kafka:
         raise StartupError("--speed belongs to --to-kafka: a recording is written as fast as it is made.")
-    # What a quiet day has is neither the market's nor the payments'.
-    asked = (*chosen(Config(model=model.value)), *money.PLAN) if typology is None else tuple(typology)
-    names = tuple(name for name in asked if name not in money.PLAN and name != "none")
+    market, beside = known(model.value), (*talk.PLAN, *money.PLAN)
+    asked = (*chosen(Config(model=model.value)), *beside) if typology is None else tuple(typology)
+    if unknown := [name for name in asked if name not in (*market, *beside, "none")]:
+        names = ", ".join([*market, *beside, "none"])
+        raise StartupError(f"Unknown typology {', '.join(unknown)}; with --model {model.value} there are {names}.")
+    if typology and (early := [name for name in asked if money.STRANGE_FROM.get(name, 0) >= days]):
+        least = max(money.STRANGE_FROM[name] for name in early) + 1
+        raise StartupError(
+            f"{', '.join(early)} can be told from --days {least} on: before, all accounts are strangers."
+        )
     config = Config(
         model=model.value,
         seed=seed,
@@ -101,7 +108,7 @@ def simulate(
         start=start.date(),
         hours=hours,
         ticks_a_second=ticks_a_second,
-        typologies=names,
+        typologies=tuple(name for name in asked if name in market),
         strength=strength,
         disguise=disguise,
     )
@@ -121,6 +128,7 @@ def simulate(
                 path=out,
                 single=single,
                 payments=[name for name in money.PLAN if name in asked],
+                talk=[talk.CLIENT_CALL, *(name for name in talk.PLAN if name in asked)],
                 progress=lambda share: bar.update(task, completed=share),
             )
             if to_kafka:

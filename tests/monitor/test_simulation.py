@@ -24,7 +24,7 @@ from tests.integration.kafka import messages_of
 
 #: Of which the broker keeps all: 5 MB a partition.
 SMALL = ["--hours", "0.17", "--instruments", "2", "--ticks-a-second", "0.5", "--days", "2"]
-SMALL += ["--typology", "block_trade", "--typology", "structuring"]
+SMALL += ["--typology", "block_trade", "--typology", "structuring", "--typology", "mis_selling"]
 CONFIG = Config(hours=0.2, ticks_a_second=1.0)
 COMPANIES = simulation.companies_of(SymbolMaster.load(), 2)
 
@@ -60,7 +60,7 @@ def held(settings: Settings, topic: str) -> Counter[tuple[bytes, bytes]]:
 def test_what_is_sent_is_what_is_recorded_labels_and_all(settings: Settings, tmp_path: Path) -> None:
     assert "messages delivered" in simulate(settings, "--out", str(tmp_path / "days"))
     recording = Recording.open(tmp_path / "days")
-    assert recording.labels()
+    assert {label.typology for label in recording.labels()} == {"block_trade", "structuring", "mis_selling"}
     assert {"frames", "orders", "news", "transcripts", "audio", "transfers"} == set(recording.topics)
     for topic in recording.topics:
         assert held(settings, topic) == Counter((m.key, m.value) for m in recording.messages([topic]))
@@ -97,6 +97,11 @@ def test_without_topics_nothing_is_made(broker: str, tmp_path: Path) -> None:
         ([], "name a folder (--out DIR), or --to-kafka, or both"),
         (["--out", "day", "--speed", "9"], "--speed belongs to --to-kafka"),
         (["--to-kafka", "--speed", "fast"], "--speed is 'fast'; expected a number above 0"),
+        (
+            ["--out", "day", "--typology", "spoof"],
+            "Unknown typology spoof; with --model flow there are pump_and_dump, ",
+        ),
+        (["--out", "day", "--typology", "fan_in"], "fan_in can be told from --days 4 on"),
         (["--to-kafka", "--bootstrap", "127.0.0.1:9"], "No Kafka broker answers at 127.0.0.1:9"),
     ],
 )
