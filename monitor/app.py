@@ -35,6 +35,7 @@ from monitor.liveness import Pulse, stuck, unready
 from monitor.metrics import Metrics
 from monitor.set_aside import once
 from monitor.settings import Settings
+from monitor.shadow import prepared
 from monitor.stage import Stages, load_stages
 from monitor.swap import Swaps
 from monitor.tracing import tracer
@@ -71,7 +72,10 @@ async def serve(settings: Settings) -> None:
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
     trace = tracer()
-    await kafka.require_topics(settings, TOPICS)
+    if settings.shadow:
+        settings = await prepared(settings, TOPICS)
+    else:
+        await kafka.require_topics(settings, TOPICS)
     metrics = Metrics()
     workers: list[Worker] = []
     champion = Champion(settings, lambda: metrics.swapped("refused"))
@@ -157,6 +161,7 @@ async def serve(settings: Settings) -> None:
                 expose=metrics.expose,
                 about=lambda: (
                     swaps.serving.about
+                    | ({"shadow": settings.shadow} if settings.shadow else {})
                     | champion.about()
                     | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}}
                     | {"rules": {w.stage.name: w.rules() for w in workers}}
@@ -174,7 +179,7 @@ async def serve(settings: Settings) -> None:
                 gc.set_threshold(50_000, 20, 50)
                 # The threads that fetch and encode would wait 5 ms for the interpreter while the event loop is busy.
                 sys.setswitchinterval(0.0005)
-                told = {"bootstrap": settings.bootstrap, "prefix": settings.prefix, "http": address}
+                told = {"bootstrap": settings.bootstrap, "prefix": settings.own_prefix, "http": address}
                 log.info("serving", **told, **swaps.serving.about)
                 await _until_stopped(app, settings.drain_timeout_s)
                 log.info("draining")

@@ -153,9 +153,10 @@ def show_prices(console: Console, head: str, prices: Sequence[Priced]) -> None:
     _print(console, table)
 
 
-def show_comparison(console: Console, found: Comparison) -> None:
-    """Print which episodes two replays have in common, and those that only one raised."""
-    table = _table("", "A", "B", "both", "only A", "only B", "severity", "B later")
+def show_comparison(console: Console, found: Comparison, names: tuple[str, str] = ("A", "B")) -> None:
+    """Print which episodes two have in common, and those that only one raised."""
+    a, b = names
+    table = _table("", a, b, "both", f"only {a}", f"only {b}", "severity", f"{b} later")
     for one in found.typologies:
         table.add_row(
             one.typology,
@@ -163,7 +164,7 @@ def show_comparison(console: Console, found: Comparison) -> None:
             duration(one.shift_median_s, signed=True),
         )
     _print(console, table)
-    for name, alone in (("A", found.only_a), ("B", found.only_b)):
+    for name, alone in ((a, found.only_a), (b, found.only_b)):
         if alone:
             _alone(console, f"only {name}", alone)
 

@@ -84,7 +84,7 @@ class Champion:
 
     def __init__(self, settings: Settings, refused: Callable[[], None]) -> None:
         self._settings = settings
-        self._registry = Registry(settings.registry) if settings.registry else None
+        self._registry = Registry(settings.registry) if settings.registry and not settings.shadow else None
         self._refused = refused
         self._next = 0
         self._told: list[Promotion] = []
@@ -97,6 +97,8 @@ class Champion:
             return False
         self._next = offset + 1
         told = {"model": promotion.model, "name": promotion.name, "author": promotion.author}
+        if self._settings.shadow:
+            return False  # it serves the model that it was started for
         if self._registry is None:
             log.warning("a promotion is not followed: set TOCSIN_REGISTRY, for all workers or for none", **told)
             return False

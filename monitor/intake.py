@@ -244,7 +244,7 @@ def faust_app(settings: Any, datadir: str) -> faust.App:
     """Return the Faust application."""
     session_s = settings.session_timeout_ms / 1000
     app = faust.App(
-        settings.group,
+        settings.own_group,
         broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
         broker_credentials=credentials.of_faust(settings),
         store="memory://",

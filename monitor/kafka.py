@@ -26,11 +26,13 @@ from aiokafka.partitioner import murmur2
 from monitor import credentials
 from monitor.errors import StartupError
 from monitor.settings import Settings
-from schemas.topics import BY_NAME, TOPICS, Topic
+from schemas.topics import BY_NAME, HISTORY_INPUTS, TOPICS, Topic
 
 #: Largest message of the topics whose values are not small, in bytes. Producers of these topics use it too.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _LARGE = {"frames", "orders", "audio", "charts", "checkpoints", "market.checkpoints", "accounts.checkpoints"}
+#: What the daemon reads and does not write: a shadow reads the same.
+SHARED = frozenset({*HISTORY_INPUTS, "control"})
 #: How long compaction leaves checkpoints alone: a reader still needs the state before an incomplete checkpoint.
 _SETTLED_MS = 600_000
 
@@ -42,6 +44,11 @@ class _Client(Protocol):
 def full_name(prefix: str, topic: str) -> str:
     """Return the topic's name on the broker; raise KeyError if the table of topics does not have it."""
     return prefix + BY_NAME[topic].name
+
+
+def name_of(settings: Settings, topic: str) -> str:
+    """Return a topic's name on the broker as a worker reads or writes it: what it shares with no other is its own."""
+    return full_name(settings.prefix if topic in SHARED else settings.own_prefix, topic)
 
 
 @lru_cache(maxsize=65_536)
@@ -172,6 +179,14 @@ async def read_partition(
                 return
             yield record
         position = await consumer.position(tp)
+
+
+async def outermost(consumer: AIOKafkaConsumer, topic: str, partition: int) -> list[ConsumerRecord]:
+    """Return the first and the last message of a partition of ``topic`` (full name), as far as they are there."""
+    tp = TopicPartition(topic, partition)
+    first, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
+    places = sorted({first, max(first, end - 1)}) if first < end else ()
+    return [record for place in places async for record in read_partition(consumer, topic, partition, place, place + 1)]
 
 
 def topic_config(topic: Topic) -> dict[str, str]:

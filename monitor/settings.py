@@ -64,6 +64,12 @@ class Settings(BaseSettings):
         description="Folder of models, or its URL (s3://bucket/models): the worker serves which of them is promoted"
         " (`tocsin models`); default: none, and it serves TOCSIN_BUNDLE.",
     )
+    shadow: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="Name of a model of TOCSIN_REGISTRY that this worker runs in the champion's shadow, to topics"
+        " PREFIXshadow.NAME.* and in a group of its own (`tocsin models shadow`); default: none.",
+    )
     precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
         "fp32", description="What encoders compute in, where a back end can and passes the parity gate; else fp32."
     )
@@ -130,6 +136,16 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")
+
+    @property
+    def own_prefix(self) -> str:
+        """Prefix of the topics that this worker alone writes: a shadow's are its own."""
+        return f"{self.prefix}shadow.{self.shadow}." if self.shadow else self.prefix
+
+    @property
+    def own_group(self) -> str:
+        """Consumer group of this worker: a shadow's is its own."""
+        return f"{self.group}.shadow.{self.shadow}" if self.shadow else self.group
 
     @field_validator("grace_ms")
     @classmethod

@@ -97,7 +97,7 @@ class LaneBroker:
         self._seeks: dict[asyncio.Task[None], str] = {}
 
     def _name(self, topic: str) -> str:
-        return kafka.full_name(self._settings.prefix, topic)
+        return kafka.name_of(self._settings, topic)
 
     async def load_checkpoint(self) -> Loaded:
         async with kafka.reader(self._settings) as consumer:
@@ -129,7 +129,7 @@ class LaneBroker:
             topic = self._name("alerts")
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             records = kafka.read_partition(consumer, topic, self._partition, start, end)
-            sources = sources_of(self._settings.prefix, self._scope, self._partition)
+            sources = sources_of(self._settings.own_prefix, self._scope, self._partition)
             found = [_alert_id.decode(r.value) async for r in records]
             return {alert.id for alert in found if alert.source in sources}, end
 
@@ -232,7 +232,7 @@ class Worker:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._brokers: dict[int, LaneBroker] = {}
         self._serving: dict[int, Stage] = {}
-        self._short = {kafka.full_name(settings.prefix, topic): topic for topic in stage.topics}
+        self._short = {kafka.name_of(settings, topic): topic for topic in stage.topics}
 
     @property
     def topics(self) -> Collection[str]:
@@ -347,13 +347,11 @@ class Worker:
                     unpack=self.stage.unpack,
                 ),
                 broker=broker,
-                journal=JournalWriter(
-                    self._producer, kafka.full_name(self._settings.prefix, self.stage.journal), partition
-                ),
+                journal=JournalWriter(self._producer, kafka.name_of(self._settings, self.stage.journal), partition),
                 outbox=Outbox(
                     self._producer,
-                    prefix=self._settings.prefix,
-                    source=source_of(self._settings.prefix, name, partition),
+                    prefix=self._settings.own_prefix,
+                    source=source_of(self._settings.own_prefix, name, partition),
                     checkpoints=self.stage.checkpoints,
                     partition=partition,
                     on_alert=self._alert,

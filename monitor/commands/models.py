@@ -17,7 +17,7 @@ from monitor.errors import StartupError
 from monitor.settings import Settings, load
 
 if TYPE_CHECKING:
-    from monitor.registry import Registry
+    from monitor.registry import Model, Registry
     from schemas.control import Check, Promotion
 
 app = typer.Typer(
@@ -35,6 +35,23 @@ def _names(incomplete: str) -> list[str]:
 
 Name = Annotated[str, typer.Argument(help="The model's name, or its id.", autocompletion=_names)]
 Why = Annotated[str, typer.Option(help="Why: it stands in the control topic.")]
+LabelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", help="What is known to have happened: CSV or Parquet, as for a backtest.", show_default=False
+    ),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", help="What the gate asks: YAML (examples/policy.yaml).", show_default="the defaults of that file"
+    ),
+]
+From = Annotated[
+    str | None,
+    typer.Option("--from", help="First moment that is judged: ISO 8601 (UTC), or an age (7d).", show_default=False),
+]
+To = Annotated[str | None, typer.Option("--to", help="The moment before which to end.", show_default=False)]
 Author = Annotated[str, typer.Option(help="Who.", default_factory=getuser, show_default="the user's name")]
 
 
@@ -145,6 +162,7 @@ def show(name: Name, registry: RegistryPlace = None, bootstrap: Bootstrap = None
     from rich.console import Console
 
     from monitor.champion import standings
+    from monitor.gating import show_gate
     from monitor.render import clock, pairs, plain
 
     settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
@@ -171,7 +189,7 @@ def show(name: Name, registry: RegistryPlace = None, bootstrap: Bootstrap = None
             forced = ", forced" if one.forced else ""
             change = f"{clock(one.published_ns)} {one.change} to {one.name or 'the start'}{forced}"
             console.print(plain(f"\n{change} by {one.author}: {one.reason}"), style="bold", soft_wrap=True)
-            _print_gate(one.gate)
+            show_gate(console, one.gate)
 
 
 @app.command()
@@ -185,10 +203,114 @@ def fetch(name: Name, registry: RegistryPlace = None) -> None:
 
 
 @app.command()
+def shadow(name: Name, registry: RegistryPlace = None, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
+    """Run a challenger in the champion's shadow until it is stopped: the same daemon, settings and inputs.
+
+    It reads by a group of its own, from the oldest message that the topics hold, and writes to `PREFIXshadow.NAME.*`
+    alone. Several of these share the partitions; TOCSIN_SHADOW=NAME makes `tocsin run` one.
+
+    Example: `TOCSIN_HTTP_PORT=8400 tocsin models shadow december`
+    """
+    from monitor.commands.run import until_stopped
+
+    until_stopped(load(shadow=name, registry=registry, bootstrap=bootstrap, prefix=prefix))
+
+
+@app.command()
+def compare(
+    name: Name,
+    labels: LabelFile = None,
+    policy: PolicyFile = None,
+    begin: From = None,
+    end: To = None,
+    registry: RegistryPlace = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables, with every episode.")] = False,
+) -> None:
+    """Hold a challenger's shadow against the champion: what both rang for, how often, how right, how fast.
+
+    And against the gate: exit code 1 where it does not let the challenger pass.
+
+    Judged is the time of which both have heard, or as much of it as is asked for, by the labels of a file: such as
+    `tocsin disposition export` writes.
+
+    Example: `tocsin models compare december --labels labels.parquet`
+    """
+    from monitor.backtest_view import paper
+    from monitor.gating import judged, read_policy, show_judged
+
+    settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
+    model = _registry(settings).find(name)
+    found = judged(settings, model.name, read_policy(policy), labels, *_bounds(begin, end))
+    if as_json:
+        typer.echo(msgspec.json.encode(found._asdict()))
+    else:
+        show_judged(paper(), found, model.name)
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def review(
+    labels: LabelFile = None,
+    policy: PolicyFile = None,
+    begin: From = None,
+    end: To = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Promote it: no person is asked.")] = False,
+    registry: RegistryPlace = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Put every challenger that runs in shadow before the gate, and say which one to promote; for a schedule.
+
+    Of several that pass, it is the one that was added last.
+
+    Example: `tocsin models review --labels labels.parquet --policy policy.yaml --promote`
+    """
+    from rich.console import Console
+
+    from monitor.champion import standings
+    from monitor.gating import judged, passes, read_policy, show_gate
+
+    settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
+    told, rules = _promotions(settings), read_policy(policy)
+    models = _registry(settings).models()
+    of = standings(models, told)
+    console, passed = Console(highlight=False), None
+    for model in models:
+        if of[model.id].role != "challenger":
+            continue
+        console.print(f"{model.name} ({model.id})", style="bold")
+        try:
+            gate = judged(settings, model.name, rules, labels, *_bounds(begin, end)).gate
+        except StartupError as error:
+            console.print(f"it has no shadow: {error}", soft_wrap=True, markup=False)
+            continue
+        show_gate(console, gate)
+        if passes(gate):
+            passed = model, gate
+    if passed is None:
+        typer.echo("No challenger passes: the champion stays.")
+        return
+    model, gate = passed
+    if not promote:
+        typer.echo(f"{model.name} passes: `tocsin models promote {model.name}`, or --promote here, makes it champion.")
+        return
+    target = gate[-1]
+    _promote(settings, model, gate, author="policy", reason=f"{target.name}: {target.told}", forced=False)
+
+
+@app.command()
 def promote(
     name: Name,
     reason: Why,
     author: Author,
+    labels: LabelFile = None,
+    policy: PolicyFile = None,
+    begin: From = None,
+    end: To = None,
+    force: Annotated[bool, typer.Option("--force", help="Promote it though the gate does not let it pass.")] = False,
     registry: RegistryPlace = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
@@ -198,17 +320,35 @@ def promote(
     A worker that cannot serve it goes on with what it serves, and says why on /readyz and in its log. Workers that
     start later serve the last model that was promoted.
 
-    Example: `tocsin models promote december --reason "Fewer false alarms at equal recall, ticket 4712"`
+    Before it stands the gate: what the model said in shadow (`tocsin models shadow`), held against the champion by a
+    policy. A line that is not passed refuses the promotion, with its figures, unless it is forced; both are published.
+
+    Example: `tocsin models promote december --labels labels.parquet --reason "Fewer false alarms, ticket 4712"`
     """
-    from schemas.control import Promotion
+    from rich.console import Console
+
+    from monitor.gating import judged, passes, read_policy, show_gate
+    from schemas.control import Check
 
     settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
-    there = _registry(settings)
-    model = there.find(name)
+    model = _registry(settings).find(name)
+    try:
+        gate = judged(settings, model.name, read_policy(policy), labels, *_bounds(begin, end)).gate
+    except StartupError as error:
+        gate = [Check(name="shadow", passed=False, told=str(error))]
+    show_gate(Console(highlight=False), gate)
+    if not (force or passes(gate)):
+        raise StartupError(f"The gate does not let {model.name} pass: the champion stays, unless you say --force.")
+    _promote(settings, model, gate, author=author, reason=reason, forced=not passes(gate))
+
+
+def _promote(settings: Settings, model: Model, gate: list[Check], *, author: str, reason: str, forced: bool) -> None:
+    from schemas.control import Promotion
+
     serves = _champion(settings)
     if model.id == serves:
         raise StartupError(f"{model.name} ({model.id}) is champion already.")
-    there.fetch(model.id, settings.cache)
+    _registry(settings).fetch(model.id, settings.cache)  # whole, by every digest
     _publish(
         settings,
         Promotion(
@@ -219,6 +359,8 @@ def promote(
             published_ns=time.time_ns(),
             author=author,
             reason=reason,
+            gate=gate,
+            forced=forced,
         ),
     )
 
@@ -289,13 +431,7 @@ def _publish(settings: Settings, promotion: Promotion) -> None:
     )
 
 
-def _print_gate(gate: list[Check]) -> None:
-    from rich.console import Console
+def _bounds(begin: str | None, end: str | None) -> tuple[int, int]:
+    from monitor.when import since_ns
 
-    from monitor.render import plain
-
-    console = Console()
-    for check in gate:
-        console.print(
-            "[green]✓[/]" if check.passed else "[red]✗[/]", plain(f"{check.name}: {check.told}"), soft_wrap=True
-        )
+    return since_ns(begin, option="--from") if begin else 0, since_ns(end, option="--to") if end else 0

@@ -156,14 +156,14 @@ def test_models_are_promoted_and_rolled_back_under_load_and_nothing_is_lost_or_t
         with Feed(settings, stream, rate=len(stream) / 75) as feed:
             until(lambda: watch.end("alerts") >= 3, 60, "alerts", [worker])
             assert "promoted" not in told()
-            models("promote", "other", "--reason", "warmer", "--author", "me")
+            models("promote", "other", "--reason", "warmer", "--author", "me", "--force")
             swapped = [comes("bundle swapped")]
             assert (told()["bundle"], told()["promoted"]["reason"]) == (new, "warmer")
             worker.kill()
             worker.start()
             until(lambda: worker.partitions, 60, "ready again", [worker])
             assert told()["bundle"] == new
-            models("promote", "broken", "--reason", "colder", "--author", "me")
+            models("promote", "broken", "--reason", "colder", "--author", "me", "--force")
             comes("model refused, the one before it serves")
             assert "temperature" in told()["promoted"]["refused"]
             models("rollback", "--reason", "it does not serve", "--author", "me")

@@ -1,0 +1,89 @@
+"""A challenger runs in the champion's shadow, crashes, is compared, refused by the gate, and promoted by force."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from engines.bundle import DEFAULT, Bundle
+from monitor.cli import app
+from monitor.replay import alerts_on_broker
+from monitor.settings import Settings
+from tests.engines.bundles import alter_bundle
+from tests.integration.daemon import Feed, Watch, Worker, account, day, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+WARMER = ("text.json", b'"temperature": 1.9585', b'"temperature": 2.5')
+
+
+def test_a_challenger_in_shadow_touches_nothing_of_the_champions_and_stands_before_the_gate(
+    embedded: str, settings_of: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = settings_of(
+        embedded,
+        clock="data",
+        checkpoint_interval_s=1.0,
+        ladder_down_s=0.0,
+        registry=str(tmp_path / "models"),
+        cache=tmp_path / "cache",
+    )
+    shadow = settings.model_copy(update={"shadow": "warmer"})
+    other = alter_bundle(tmp_path / "other", *WARMER)
+    part = day()[:4_500]
+
+    def called(*arguments: str) -> tuple[int, str]:
+        names = ("bootstrap", "prefix", "registry", "cache")
+        where = {f"TOCSIN_{name.upper()}": str(getattr(settings, name)) for name in names}
+        result = CliRunner(env=where | {"COLUMNS": "220"}).invoke(app, ["models", *arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.exit_code, result.output
+
+    assert called("rollback", "--reason", "none")[0] == 2
+    assert called("add", str(other), "--name", "warmer", "--author", "me", "--reason", "a test")[0] == 0
+    code, told = called("promote", "warmer", "--reason", "at once", "--author", "me")
+    assert (code, "✗ shadow: " in told, "unless you say --force" in told) == (2, True, True), told
+
+    watch, seen = Watch(settings), Watch(settings.model_copy(update={"group": shadow.own_group}))
+    with Worker(settings, tmp_path) as champion, Worker(shadow, tmp_path, "two") as challenger:
+        with Feed(settings, part) as feed:
+            until(lambda: seen.acknowledged() > 500, 90, "the challenger works", [challenger])
+            challenger.kill()
+            feed.finish()
+        until(lambda: watch.acknowledged() == len(part), 150, "the champion has read all", [champion])
+        challenger.start()
+        until(lambda: seen.acknowledged() == len(part), 150, "the challenger has read all", [challenger])
+        body = json.loads(challenger.get("/readyz")[1])
+        assert (body["shadow"], body["bundle"]) == ("warmer", Bundle.load(other).id)
+        code, told = called("promote", "warmer", "--reason", "a test", "--author", "me", "--force")
+        assert (code, "✗ labels: 0 harmful labels, expected 10" in told) == (0, True), told
+        until(lambda: champion.events("bundle swapped"), 60, "the champion follows", [champion])
+        assert called("rollback", "--reason", "enough", "--author", "me")[0] == 0
+        until(lambda: len(champion.events("bundle swapped")) == 2, 60, "and back", [champion])
+        assert champion.drain() == challenger.drain() == 0
+    account(settings, others=[other]).check(messages=len(part), alerts=3)
+
+    theirs = settings.model_copy(update={"prefix": shadow.own_prefix})
+    for topics, bundle in ((settings, Bundle.load(DEFAULT).id), (theirs, Bundle.load(other).id)):
+        alerts = [a for p in range(settings.partitions) for a in asyncio.run(alerts_on_broker(topics, p))]
+        assert {a.provenance.bundle for a in alerts if a.provenance.bundle} == {bundle}
+        assert len({a.alert_id for a in alerts}) == len(alerts)
+
+    code, told = called("compare", "warmer", "--json")
+    found = json.loads(told)
+    assert code == 1
+    assert found["shadowed"]["challenger"]["bundles"] == [Bundle.load(other).id]
+    assert found["shadowed"]["champion"]["alarms"] > 0
+    assert {check["name"] for check in found["gate"] if not check["passed"]} >= {"labels", "latency p99"}
+    code, told = called("show", "warmer")
+    assert (code, "retired since" in told, "promotion to warmer, forced by me: a test" in told) == (0, True, True)
+    assert "✗ labels: 0 harmful labels, expected 10" in told
+    code, told = called("list", "--json")
+    (row,) = (json.loads(line) for line in told.splitlines())
+    assert (row["name"], row["role"], row["reason"]) == ("warmer", "retired", "enough")
+    code, told = called("review", "--promote")
+    assert (code, "No challenger passes: the champion stays." in told) == (0, True)
