@@ -75,7 +75,7 @@ def instrument(
 
     Where there are rules, scenarios come before triage; reviews are drawn behind it where they are asked for.
     """
-    rules, specs = engines.rules, engines.specs
+    rules, specs, budgets = engines.rules, engines.specs, engines.rules.budgets(engines.specs)
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
     ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
     ordered = orders(ticked, state, engine=engines.orders, count=engines.count)
@@ -100,10 +100,12 @@ def instrument(
         },
         made=engines.made,
         since_ns=rules.effective_ns,
+        budgets=budgets,
     )
     if engines.exploration.rate:
         decides = engines.provenance.config
-        judged = reviews(judged, state, specs=specs, config=engines.exploration, decides=decides)
+        asked = engines.exploration
+        judged = reviews(judged, state, specs=specs, config=asked, decides=decides, budgets=budgets)
     return openings(judged)
 
 

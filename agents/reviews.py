@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
+from types import MappingProxyType
 
 import numpy as np
 
 from agents.flow import Item, Scored
 from agents.state import InstrumentState
-from engines.exploration import Drawn, Exploration, Explored, chance, propensity
+from engines.alert_budget import lift, lifted
+from engines.exploration import Drawn, Exploration, chance, propensity
 from engines.typologies import TypologySpec
 from schemas.alerts import Alert, identity
 from schemas.records import Review
@@ -23,6 +25,7 @@ async def reviews(
     specs: Mapping[str, TypologySpec],
     config: Exploration,
     decides: str,
+    budgets: Mapping[str, float] = MappingProxyType({}),
 ) -> AsyncIterator[Item | Alert]:
     """Tell of a window that was drawn with the first score of its instrument behind it.
 
@@ -35,6 +38,8 @@ async def reviews(
         A track's head → its typology; tracks of other heads are passed over.
     decides
         The decision configuration: under another one, other windows are drawn.
+    budgets
+        As triage has them: a head → how many episodes a day its threshold lets an instrument open.
     """
     heads = {f"{spec.name}@{spec.version}": head for head, spec in specs.items()}
     async for item in items:
@@ -42,7 +47,7 @@ async def reviews(
         if isinstance(item, Scored) and item.track.head in specs:
             kept, available = state[item.key], item.track.ts_available
             # All of a track is of one message, or of one step of the clock.
-            for review in _opened(kept.explored, item.key, int(available[0]), specs, config, decides):
+            for review in _opened(kept, item.key, int(available[0]), specs, config, decides, budgets):
                 yield review
             if _seen(kept, item, specs[item.track.head], config, decides):
                 state[item.key] = kept
@@ -54,14 +59,16 @@ async def reviews(
 
 
 def _opened(
-    explored: Explored,
+    kept: InstrumentState,
     key: str,
     now_ns: int,
     specs: Mapping[str, TypologySpec],
     config: Exploration,
     decides: str,
+    budgets: Mapping[str, float],
 ) -> Iterator[Review]:
     """Close the window before ``now_ns``, if it is over, and yield what was drawn of it."""
+    explored = kept.explored
     window = now_ns - now_ns % config.window_ns
     if window <= explored.window:
         return
@@ -71,7 +78,10 @@ def _opened(
         if one.rang or (spec := specs.get(head)) is None:
             continue
         named = f"{spec.name}@{spec.version}"
-        share = propensity(config, one.score, spec.open)
+        threshold = spec.open
+        if budget := budgets.get(head):
+            threshold = lifted(spec, lift(spec, budget, kept.spent[head], one.ts)).open
+        share = propensity(config, one.score, threshold)
         if chance(named, key, account, before, decides) >= share:
             continue
         if (day := before // DAY_NS) != explored.day:
@@ -89,7 +99,7 @@ def _opened(
             window_start=before,
             window_end=before + config.window_ns,
             score=one.score,
-            threshold=spec.open,
+            threshold=threshold,
             propensity=share,
             config=decides,
         )

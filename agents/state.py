@@ -10,6 +10,7 @@ import msgspec
 
 from agents.flow import Arrival
 from engines.accounts import Account
+from engines.alert_budget import Spent
 from engines.episodes import Episode
 from engines.exploration import Explored
 from engines.order_state import OrderState
@@ -59,9 +60,12 @@ Scope = tuple[str, str]
 
 
 class Watched(ABC):
-    """What triage keeps of whatever it watches: episodes by typology and account, and the latest inputs."""
+    """What triage keeps of whatever it watches: episodes by typology and account, and the latest inputs.
 
-    __slots__ = ("episodes", "inputs", "inputs_count")
+    ``spent`` is how the thresholds stand that follow a budget, by head.
+    """
+
+    __slots__ = ("episodes", "inputs", "inputs_count", "spent")
     #: How many inputs an alert can name.
     inputs_kept = INPUTS_KEPT
     #: Whether inputs are frames: a moment in one may be earlier than what was remembered before its last row.
@@ -69,6 +73,7 @@ class Watched(ABC):
 
     def __init__(self) -> None:
         self.episodes: dict[Scope, OpenEpisode] = {}
+        self.spent: dict[str, Spent] = {}
         self.inputs: list[Seen] = []
         self.inputs_count = 0
 
@@ -269,6 +274,7 @@ class InstrumentState(Mortal):
                 self.peaks,
                 self.unjudged,
                 self.explored,
+                self.spent,
             )
         )
 
@@ -291,7 +297,7 @@ class InstrumentState(Mortal):
         state.bar, state.bar_end, state.bar_anomaly = packed.bar, packed.bar_end, packed.bar_anomaly
         state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
         state.signals, state.sources, state.peaks = packed.signals, packed.sources, packed.peaks
-        state.unjudged, state.explored = packed.unjudged, packed.explored
+        state.unjudged, state.explored, state.spent = packed.unjudged, packed.explored, packed.spent
         return state
 
 
@@ -435,6 +441,7 @@ class _Packed(msgspec.Struct, array_like=True):
     peaks: Peaks = msgspec.field(default_factory=dict)  # nor this
     unjudged: dict[str, int] = msgspec.field(default_factory=dict)  # nor this
     explored: Explored = msgspec.field(default_factory=Explored)  # nor this
+    spent: dict[str, Spent] = msgspec.field(default_factory=dict)  # nor this
 
 
 _encode = msgspec.msgpack.Encoder().encode

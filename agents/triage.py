@@ -15,7 +15,8 @@ import msgspec
 from agents.flow import SHED_AT, Arrival, Item, Scored, Ticked, first_clock
 from agents.state import HISTORY_KEPT, Bar, OpenEpisode, Scope, Watched, seen_of
 from agents.ticks import note
-from engines import episodes
+from engines import alert_budget, episodes
+from engines.alert_budget import Spent, lifted
 from engines.episodes import Episode, Transition
 from engines.tracks import Seen, Track
 from engines.typologies import TypologySpec
@@ -51,6 +52,7 @@ async def triage(
     provenances: Mapping[str, Provenance] = MappingProxyType({}),
     made: Callable[[Provenance], Provenance] = lambda told: told,
     since_ns: int = 0,
+    budgets: Mapping[str, float] = MappingProxyType({}),
 ) -> AsyncIterator[Item | Alert]:
     """Open, update and close episodes; one that nothing judges any more closes with the first clock.
 
@@ -66,8 +68,10 @@ async def triage(
         Brings a provenance up to date for an alert: another back end may serve by then.
     since_ns
         When the typologies took effect: what only they let the clock close was not known before.
+    budgets
+        A head → how many episodes a day an instrument is to open; its threshold follows, in event time.
     """
-    judge = _Judge(specs, subject, provenance, provenances, made, since_ns)
+    judge = _Judge(specs, subject, provenance, provenances, made, since_ns, budgets)
     for kept in state.values():
         judge.take_over(kept)
     due = {key: at for key, kept in state.items() if (at := judge.deadline(kept))}
@@ -82,6 +86,8 @@ async def triage(
             ticked, before = item, state[item.key].newest_bar
         elif isinstance(item, Scored):
             kept = state[item.key]
+            if judge.begins(kept, item.track):
+                state[item.key] = kept
             if not judge.concerned(kept, item.track):
                 continue
             own = ticked is not None and ticked.key == item.key and ticked.arrival is item.arrival
@@ -147,6 +153,7 @@ class _Judge:
         provenances: Mapping[str, Provenance],
         made: Callable[[Provenance], Provenance],
         since_ns: int,
+        budgets: Mapping[str, float],
     ) -> None:
         self._specs = specs
         self._subject = subject
@@ -154,6 +161,7 @@ class _Judge:
         self._provenances = provenances
         self._made = made
         self._since_ns = since_ns
+        self._budgets = budgets
         self.level = 0
 
     def take_over(self, kept: Watched) -> None:
@@ -172,13 +180,24 @@ class _Judge:
         deadlines = [episodes.deadline(self._spec(head), open_.episode) for (head, _), open_ in kept.episodes.items()]
         return min((at + PATIENCE_NS for at in deadlines if at), default=0)
 
+    def begins(self, kept: Watched, track: Track) -> bool:
+        """Begin to reckon with a budget at the first moment of a head that has one; tell whether it was that."""
+        if track.head in kept.spent or track.head not in self._budgets:
+            return False
+        kept.spent[track.head] = Spent(0.0, int(track.ts_event[0]))
+        return True
+
     def concerned(self, kept: Watched, track: Track) -> bool:
         """Tell whether a track can change anything: most open no episode, and none of theirs is running."""
         spec = self._specs.get(track.head)
         if spec is None:
             return False
-        running = (track.head, track.account) in kept.episodes
-        return running or bool((track.score >= spec.open).any())
+        if (track.head, track.account) in kept.episodes:
+            return True
+        if budget := self._budgets.get(track.head):
+            last_ns = int(track.ts_event.max())
+            return alert_budget.concerned(spec, budget, kept.spent[track.head], last_ns, track.score)
+        return bool((track.score >= spec.open).any())
 
     def track(self, key: str, kept: Watched, track: Track, arrival: Arrival | None, bars: list[Bar]) -> list[Alert]:
         """Feed a track to its episode; ``arrival`` is the message that completed it.
@@ -188,7 +207,7 @@ class _Judge:
         spec, scope = self._specs[track.head], (track.head, track.account)
         running = kept.episodes.setdefault(scope, OpenEpisode(Episode()))
         alerts = []
-        for transition in episodes.step(spec, running.episode, track.ts_event, track.score):
+        for transition in self._transitions(kept, spec, running.episode, track):
             if transition.activity == "create":
                 self._open(key, kept, running, scope, int(track.window_start[transition.index]))
             available_at = int(track.ts_available[transition.index])
@@ -214,6 +233,11 @@ class _Judge:
         if not running.episode.firing:
             del kept.episodes[scope]
         return alerts
+
+    def _transitions(self, kept: Watched, spec: TypologySpec, episode: Episode, track: Track) -> list[Transition]:
+        if budget := self._budgets.get(track.head):
+            return alert_budget.step(spec, budget, kept.spent[track.head], episode, track.ts_event, track.score)
+        return episodes.step(spec, episode, track.ts_event, track.score)
 
     def expire(self, key: str, kept: Watched, now_ns: int) -> list[Alert]:
         """Close the episodes that have been calm for long enough by a clock (ns), or that nothing judges any more."""
@@ -290,6 +314,7 @@ class _Judge:
                 severity=transition.severity,
                 score=transition.score,
                 p_value=p_value,
+                threshold=lifted(spec, running.episode.lift).open if scope[0] in self._budgets else None,
                 regulation=list(spec.regulation),
             ),
             modalities=self._modalities(kept, bar, transition.ts, weights),

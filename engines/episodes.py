@@ -21,7 +21,8 @@ class Episode(msgspec.Struct, kw_only=True):
     """What is remembered between two frames, per instrument and typology.
 
     Times are int64 ns, 0 for never. ``calm_since`` is the first moment of the present run of scores below ``close``,
-    ``opened`` the moment that opened the running episode, ``peak`` its highest score so far.
+    ``opened`` the moment that opened the running episode, ``peak`` its highest score so far. ``lift`` is by how much
+    log odds the threshold was moved when it opened, where it follows (`engines.alert_budget`).
     """
 
     firing: bool = False
@@ -31,6 +32,7 @@ class Episode(msgspec.Struct, kw_only=True):
     calm_since: int = 0
     score: float = 0.0
     peak: float = 0.0
+    lift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,9 @@ class _Reader:
                 overridden(library()[name].spec, rules)
             except ValueError as error:
                 self._wrong(key, here, str(error).partition(": ")[2] + "; change what is out of order")
+            if override.budget is not None and (scope := library()[name].scope) != "instrument":
+                told = f"expected none, for {name} judges no instrument but the {scope}, found {override.budget:g}"
+                self._wrong(key, _within(here, "budget"), f"{told}; remove it")
             found[name] = override
         return found
 

@@ -41,6 +41,7 @@ Time = Annotated[
     ),
 ]
 Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Budget = Annotated[float, msgspec.Meta(gt=0, le=1_000)]
 Weight = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Name = Annotated[
     str,
@@ -67,8 +68,9 @@ class Override(Part, frozen=True, kw_only=True):
 
     ``open``, ``critical`` and ``close`` are scores in [0, 1]: an episode opens at ``open``, turns critical at
     ``critical`` and closes when scores stayed below ``close`` for ``hold``. ``severity`` is what it opens as. Where not
-    ``enabled`` it raises no alert of its own; scenarios that weigh it still hear it. ``parameters`` are the typology's
-    own.
+    ``enabled`` it raises no alert of its own; scenarios that weigh it still hear it. ``budget`` is how many episodes a
+    day one instrument is to open: ``open`` is then where the threshold begins, and it follows (`engines.alert_budget`).
+    ``parameters`` are the typology's own.
     """
 
     enabled: bool = True
@@ -77,6 +79,7 @@ class Override(Part, frozen=True, kw_only=True):
     close: Score | None = None
     hold_ns: Duration | None = msgspec.field(name="hold", default=None)
     severity: Severity | None = None
+    budget: Budget | None = None
     parameters: dict[str, Any] = {}
 
 
@@ -193,6 +196,11 @@ class RuleFile(Part, frozen=True, kw_only=True):
     def silent(self) -> frozenset[str]:
         """The typologies that raise no alert of their own."""
         return frozenset(name for name, override in self.typologies.items() if not override.enabled)
+
+    def budgets(self, specs: Mapping[str, TypologySpec]) -> dict[str, float]:
+        """Return how many episodes a day an instrument is to open, by head, of typologies whose threshold follows."""
+        told = {name: one.budget for name, one in self.typologies.items() if one.budget is not None}
+        return {head: told[spec.name] for head, spec in specs.items() if spec.name in told}
 
     def asked(self, scope: Scope) -> tuple[Scenario, ...]:
         """Return the scenarios that are judged at instruments, or at accounts."""

@@ -43,6 +43,9 @@ class Metrics:
         self._ticks = counter("ticks", "Ticks applied.")
         self._orders = counter("order_events", "Order events applied.")
         self._alerts = counter("alerts", "Alerts sent.", "typology", "severity", "activity")
+        self._thresholds = gauge(
+            "threshold", "Where the last alert's threshold stood, of those that follow.", "typology"
+        )
         self._scores = counter("scores", "Score records sent.")
         self._signals = counter("signals", "Signal records sent.")
         self._reviews = counter("reviews", "Windows below their threshold sent to be looked at.")
@@ -102,6 +105,8 @@ class Metrics:
         """Count an alert."""
         finding = alert.finding
         self._alerts.labels(finding.typology, finding.severity, alert.activity).inc()
+        if finding.threshold is not None:
+            self._thresholds.labels(finding.typology).set(finding.threshold)
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Count a refusal."""

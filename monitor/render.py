@@ -84,6 +84,7 @@ def alert_card(alert: Alert) -> RenderableType:
         [
             ("instrument", " ".join(filter(None, _subject(alert)))),
             ("finding", f"{finding.typology}, severity {finding.severity}, score {finding.score:.3f}"),
+            ("threshold", "" if finding.threshold is None else f"{finding.threshold:.3f}, by the budget of alerts"),
             ("p-value", "" if finding.p_value is None else f"{finding.p_value:.3g}"),
             ("regulation", ", ".join(finding.regulation)),
             ("event", f"{_fine(times.event_start)} to {_fine(times.event_end)}"),

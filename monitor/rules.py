@@ -128,7 +128,9 @@ def typology(rules: RuleFile, name: str, asset_class: str = "") -> dict[str, str
     """Return all that rules can set of a typology, as they have it for an asset class."""
     alerts = "no" if name in rules.silent else "yes"
     own = dict(written(field, value) for field, value, _ in parameters(rules, name, asset_class))
-    return {"enabled": alerts} | thresholds(overridden(library()[name].spec, rules)) | own
+    override = rules.typologies.get(name)
+    budget = f"{override.budget:g} a day" if override and override.budget else "none"
+    return {"enabled": alerts} | thresholds(overridden(library()[name].spec, rules)) | {"budget": budget} | own
 
 
 def scenario(one: Scenario) -> dict[str, str]:

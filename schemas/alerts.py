@@ -48,7 +48,8 @@ class Finding(Part, frozen=True, kw_only=True):
     """What was found; ``regulation`` names articles.
 
     ``score`` lies in [0, 1]. For texts it is a calibrated probability; for pump-and-dump it says how far the weakest
-    condition is exceeded, 0.5 being met; for the fused risk it is calibrated on daily bars only.
+    condition is exceeded, 0.5 being met; for the fused risk it is calibrated on daily bars only. ``threshold`` is the
+    score at which the episode opened, or would now, where it follows a budget.
     """
 
     typology: str
@@ -56,6 +57,7 @@ class Finding(Part, frozen=True, kw_only=True):
     severity: Severity
     score: float
     p_value: float | None = None
+    threshold: float | None = None
     regulation: list[str] = []
 
 

@@ -353,9 +353,9 @@ Verdict = Literal["confirmed_risk", "valuable_alert", "false_positive", "duplica
 class Review(Record, frozen=True, kw_only=True):
     """A window that stayed below the threshold and is to be looked at all the same: drawn by chance, to learn from.
 
-    ``typology`` is name@version, ``[window_start, window_end)`` the window, ``score`` its highest, which was less than
-    ``threshold``; ``account`` is whose it is, "" where none is named. ``propensity`` is with what probability a window
-    of that score is drawn: one that was drawn stands for 1 / propensity of them.
+    ``typology`` is name@version, ``[window_start, window_end)`` the window, ``score`` its highest and ``threshold``
+    what it stayed below; ``account`` is whose it is, "" where none is named. ``propensity`` is with what probability a
+    window of that score is drawn: one that was drawn stands for 1 / propensity of them.
     """
 
     review_id: Id
