@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -71,8 +71,18 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from monitor.recording_format import code_version
+
+        typer.echo(f"tocsin {code_version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and end.")] = False,
+) -> None:
     """Tocsin reads news, calls, charts and ticks from Kafka and publishes alerts that carry their evidence."""
     # What a command says is for pipes; what is logged beside it is not (`monitor.logs` has more to say for a daemon).
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))

@@ -1,0 +1,58 @@
+# Tocsin's image: every command, the default bundle, ONNX Runtime; no torch, no compiler, no root.
+#   docker build -t tocsin --target cpu .
+#   docker build -t tocsin:gpu --target gpu --build-arg TENSORRT_BASE=IMAGE .
+# Contents follow from the locks and the sources: every package by its hash, byte code without times.
+ARG BASE=python:3.11-slim
+# No default that could be had: an image with CUDA, TensorRT's Python package and CPython 3.11 or later.
+ARG TENSORRT_BASE=give-tensorrt-base
+
+FROM ${BASE} AS build
+WORKDIR /src
+ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+COPY requirements requirements
+RUN python3 -m venv /opt/build && /opt/build/bin/pip install --no-deps --require-hashes -r requirements/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY bundles bundles
+COPY schemas schemas
+COPY engines engines
+COPY agents agents
+COPY monitor monitor
+ENV SOURCE_DATE_EPOCH=315532800
+RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist
+
+FROM build AS installed
+RUN python3 -m venv /opt/tocsin \
+ && /opt/tocsin/bin/pip install --no-deps --require-hashes -r requirements/runtime.txt \
+ && /opt/tocsin/bin/pip install --no-deps /dist/*.whl \
+ && /opt/tocsin/bin/pip uninstall -y -q setuptools pip \
+ && find /opt/tocsin/lib -type d -name tests -prune -exec rm -r {} + \
+ && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tocsin/lib
+
+FROM ${BASE} AS cpu
+COPY --from=installed /opt/tocsin /opt/tocsin
+RUN groupadd -g 10001 tocsin && useradd -u 10001 -g 10001 -d /tmp -s /usr/sbin/nologin -M tocsin \
+ && install -d -o 10001 -g 10001 /var/cache/tocsin
+# All that is written is a cache of compiled engines, and temporary files: the rest may be read-only.
+ENV PATH=/opt/tocsin/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    XDG_CACHE_HOME=/var/cache TOCSIN_HTTP_HOST=0.0.0.0
+USER 10001:10001
+EXPOSE 8321 8322
+HEALTHCHECK --start-period=60s CMD ["python3", "-c", "import os, urllib.request as r; \
+r.urlopen('http://127.0.0.1:%s/livez' % os.environ.get('TOCSIN_HTTP_PORT', '8321'), timeout=3)"]
+ENTRYPOINT ["tocsin"]
+CMD ["run"]
+
+FROM ${TENSORRT_BASE} AS gpu
+COPY --from=build /dist /dist
+COPY --from=build /src/requirements/cuda.txt /dist/
+RUN python3 -m venv --system-site-packages /opt/tocsin \
+ && /opt/tocsin/bin/pip install --no-cache-dir --no-deps --require-hashes -r /dist/cuda.txt \
+ && /opt/tocsin/bin/pip install --no-cache-dir --no-deps /dist/*.whl \
+ && groupadd -g 10001 tocsin && useradd -u 10001 -g 10001 -d /tmp -s /usr/sbin/nologin -M tocsin \
+ && install -d -o 10001 -g 10001 /var/cache/tocsin
+ENV PATH=/opt/tocsin/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    XDG_CACHE_HOME=/var/cache TOCSIN_HTTP_HOST=0.0.0.0
+USER 10001:10001
+EXPOSE 8321 8322
+ENTRYPOINT ["tocsin"]
+CMD ["run"]
