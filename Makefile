@@ -20,7 +20,7 @@ lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-ur
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .PHONY: help demo image test test-fast test-faults test-image check lock backtest bundle schemas clean \
-	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies bench-drift replay-digest venv venv-dev
+	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies bench-drift replay-digest chart check-chart venv venv-dev
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,6 +44,12 @@ check: $(dev)/.ready ## ruff, mypy --strict, import-linter, published schemas
 	$(dev)/lint-imports --no-logo
 	$(dev)/tocsin topics schemas --check
 	@$(dev)/python -m tests.typologies_page | diff -q - docs/typologies.md || (echo "run make schemas"; exit 1)
+
+chart: $(dev)/.ready ## write the chart's schema of settings, its README and the golden renders; needs helm and helm-docs
+	$(dev)/python -m tests.helm.chart
+
+check-chart: $(dev)/.ready ## lint, kubeconform, kube-score, golden renders and refusals of the chart; needs these on the PATH
+	@TOCSIN_REQUIRE_HELM=1 $(dev)/pytest tests/helm $(ARGS)
 
 lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer versions
 	$(lock) pyproject.toml --group dev --group build --extra train --extra mpnet --extra bench --extra otel --extra flac \

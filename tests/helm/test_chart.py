@@ -1,0 +1,215 @@
+"""The chart renders what it should, the tools that judge manifests find nothing, and what cannot work is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from monitor.metrics import GatewayMetrics, Metrics
+from tests.helm.chart import CHART, GOLDEN, MATRIX, ROOT, SCHEMA, helm, readme, render, schema
+
+#: Kinds that their operators define: kubeconform has no schema of theirs.
+CUSTOM = "ScaledObject,TriggerAuthentication,ServiceMonitor,PrometheusRule"
+#: What kube-score wants and we do not: the tag or the digest says when to pull; replicas are spread by constraints that
+#: it does not know; `bare` asks for no network policy.
+IGNORED = ("container-image-pull-policy", "deployment-has-host-podantiaffinity", "statefulset-has-host-podantiaffinity")
+WRITE = "run make chart"
+
+
+def needs(program: str) -> None:
+    """Skip where a program is not at hand; fail where the tests must run."""
+    if shutil.which(program) is None:
+        told = f"{program} is not on the PATH: the chart is not checked"
+        pytest.fail(told) if os.environ.get("TOCSIN_REQUIRE_HELM") == "1" else pytest.skip(told)
+
+
+def objects(manifests: str) -> Iterator[dict[str, Any]]:
+    yield from filter(None, yaml.safe_load_all(manifests))
+
+
+def pods(manifests: str) -> Iterator[dict[str, Any]]:
+    """Yield the spec of every pod, whatever makes it."""
+    for made in objects(manifests):
+        spec = made.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if made["kind"] == "Pod":
+            yield spec
+        elif "template" in spec:
+            yield spec["template"]["spec"]
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_manifests_are_those_of_the_golden_render(name: str) -> None:
+    needs("helm")
+    assert render(MATRIX[name]) == (GOLDEN / f"{name}.yaml").read_text(), f"{WRITE}, and look at what changes"
+
+
+def test_lint_finds_nothing() -> None:
+    needs("helm")
+    for values in MATRIX.values():
+        helm("lint", "--strict", CHART, "--values", values)
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_manifests_are_what_kubernetes_accepts(name: str) -> None:
+    needs("kubeconform")
+    where = os.environ.get("KUBECONFORM_SCHEMAS", "default")
+    judge = ["kubeconform", "-strict", "-schema-location", where, "-skip", CUSTOM, GOLDEN / f"{name}.yaml"]
+    judged = subprocess.run(judge, capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout
+
+
+@pytest.mark.parametrize("name", sorted(MATRIX.keys() - {"bare"}))
+def test_kube_score_finds_nothing(name: str) -> None:
+    needs("kube-score")
+    ignored = [word for test in IGNORED for word in ("--ignore-test", test)]
+    judge = ["kube-score", "score", "--kubernetes-version", "v1.34", "--exit-one-on-warning", *ignored]
+    judged = subprocess.run([*judge, GOLDEN / f"{name}.yaml"], capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_schema_knows_every_setting() -> None:
+    assert schema() == SCHEMA.read_text(), WRITE
+
+
+def test_readme_is_what_helm_docs_makes_of_the_values() -> None:
+    needs("helm-docs")
+    assert readme() == (CHART / "README.md").read_text(), WRITE
+
+
+def test_version_is_the_projects() -> None:
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert version is not None
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == version[1]
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_every_pod_keeps_to_the_restricted_standard(name: str) -> None:
+    found = list(pods((GOLDEN / f"{name}.yaml").read_text()))
+    assert found
+    for spec in found:
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = spec["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        drain_s = next(float(one["value"]) for one in container["env"] if one["name"] == "TOCSIN_DRAIN_TIMEOUT_S")
+        assert spec["terminationGracePeriodSeconds"] > drain_s
+
+
+def test_keda_has_the_replicas_to_itself() -> None:
+    made = {one["kind"]: one for one in objects((GOLDEN / "gpu.yaml").read_text())}
+    assert "replicas" not in made["StatefulSet"]["spec"]
+    assert made["ScaledObject"]["spec"]["maxReplicaCount"] == 12
+
+
+def test_rules_and_dashboard_ask_for_metrics_that_are_there() -> None:
+    def names(registry: CollectorRegistry) -> set[str]:
+        return {sample.name for family in registry.collect() for sample in family.samples} | {
+            name for family in registry.collect() for name in (family.name, f"{family.name}_total")
+        }
+
+    known = names(Metrics().registry) | names(GatewayMetrics().registry)
+    asked = set(re.findall(r"\btocsin_\w+", (GOLDEN / "full.yaml").read_text()))
+    assert len(asked) > 10
+    assert asked <= known
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown name": ({"worker": {}}, "worker"),
+    "an unknown setting": ({"config": {"grace": 5}}, "grace"),
+    "a setting of the wrong kind": ({"config": {"bar_s": "five"}}, "bar_s"),
+    "a value that the setting cannot have": ({"config": {"precision": "fp8"}}, "precision"),
+    "a secret among the settings": ({"config": {"sasl_password": "x"}}, "sasl_password"),
+    "a digest that is none": ({"image": {"digest": "latest"}}, "digest"),
+    "replicas beside KEDA": ({"keda": {"enabled": True}, "workers": {"replicas": 3}}, "replicas"),
+    "KEDA that begins with none": ({"keda": {"enabled": True, "minReplicas": 0}}, "minReplicas"),
+    "a file without a key": ({"files": {"rules": {"configMap": "desk"}}}, "key"),
+    "a file of both": ({"files": {"rules": {"configMap": "a", "secret": "b", "key": "c"}}}, "files"),
+    "a file of no setting": ({"files": {"rule": {"configMap": "a", "key": "c"}}}, "rule"),
+    "a GPU without a vendor": ({"workers": {"gpu": {"count": 1, "resource": "gpu"}}}, "resource"),
+    "a schedule that is none": ({"jobs": [{"name": "a", "args": ["replay"], "schedule": "daily"}]}, "schedule"),
+    "parallel runs of one": ({"jobs": [{"name": "a", "args": ["replay"], "parallelism": 2}]}, "completions"),
+    "more workers than partitions": (
+        {"config": {"partitions": 4}, "workers": {"replicas": 5}},
+        "workers.replicas is 5, and there are 4 partitions",
+    ),
+    "more gateways than partitions": (
+        {"config": {"partitions": 4}, "gateway": {"replicas": 5}},
+        "gateway.replicas is 5, and there are 4 partitions",
+    ),
+    "KEDA beyond the partitions": ({"keda": {"enabled": True, "maxReplicas": 9}}, "keda.maxReplicas is 9"),
+    "KEDA from more to less": (
+        {"keda": {"enabled": True, "minReplicas": 5, "maxReplicas": 4}},
+        "keda.minReplicas is 5",
+    ),
+    "grace that ends within the drain": (
+        {"pod": {"terminationGracePeriodSeconds": 20}},
+        "must be more than drain_timeout_s, 20",
+    ),
+    "grace of one part within its drain": (
+        {"gateway": {"config": {"drain_timeout_s": 60}}, "pod": {"terminationGracePeriodSeconds": 45}},
+        "terminationGracePeriodSeconds of gateway must be more than drain_timeout_s, 60",
+    ),
+    "SASL without a password": (
+        {"config": {"security_protocol": "SASL_SSL", "sasl_username": "a"}},
+        "it needs config.sasl_username, and kafka.keys.password",
+    ),
+    "keys of no secret": ({"kafka": {"keys": {"ca": "ca.crt"}}}, "kafka.existingSecret no secret"),
+    "a secret without keys": ({"kafka": {"existingSecret": "a"}}, "kafka.keys says nothing"),
+    "certificates in plain text": (
+        {"kafka": {"existingSecret": "a", "keys": {"ca": "ca.crt"}}},
+        "config.security_protocol is PLAINTEXT: SSL or SASL_SSL is meant?",
+    ),
+    "a password in plain text": (
+        {"kafka": {"existingSecret": "a", "keys": {"password": "p"}}},
+        "SASL_SSL is meant?",
+    ),
+    "a key without its certificate": (
+        {"config": {"security_protocol": "SSL"}, "kafka": {"existingSecret": "a", "keys": {"key": "tls.key"}}},
+        "a key without a certificate",
+    ),
+    "tokens of an account that is not there yet": (
+        {
+            "config": {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER"},
+            "kafka": {"tokenAudience": "kafka"},
+        },
+        "set serviceAccount.create to false",
+    ),
+    "OAUTHBEARER without a token": (
+        {"config": {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER"}},
+        "OAUTHBEARER needs",
+    ),
+    "a file that is a setting too": (
+        {"config": {"rules": "/rules.yaml"}, "files": {"rules": {"configMap": "a", "key": "rules.yaml"}}},
+        "rules stands in files and in config",
+    ),
+    "two jobs of one name": (
+        {"jobs": [{"name": "a", "args": ["replay"]}, {"name": "a", "args": ["backtest"]}]},
+        "Two jobs are called a",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_values_that_cannot_work_are_refused(what: str, tmp_path: Path) -> None:
+    needs("helm")
+    values, told = REFUSED[what]
+    path = tmp_path / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        render(path)
+    assert told in refused.value.stderr
