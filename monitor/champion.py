@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import structlog
 
-from monitor.control import Promoted
+from monitor.control import Promoted, promotions
 from monitor.errors import StartupError
 from monitor.folders import FolderError
 from monitor.registry import Model, Registry
@@ -43,6 +43,12 @@ def way_back(promotions: Iterable[Promotion]) -> list[Promotion]:
         elif not kept or kept[-1].model != one.model:
             kept.append(one)
     return kept
+
+
+async def champion_of(settings: Settings) -> str:
+    """Return the id of the champion by the broker's control topic, "" where it is what workers were started with."""
+    way = way_back(one.promotion for one in await promotions(settings))
+    return way[-1].model if way else ""
 
 
 class Standing(NamedTuple):

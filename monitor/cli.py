@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "deadletters": "deadletters",
     "disposition": "disposition",
     "train": "train",
+    "retrain": "retrain",
     "evaluate": "evaluate",
     "engines": "engines",
     "compile": "compile",

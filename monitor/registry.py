@@ -23,6 +23,7 @@ import msgspec
 from engines.bundle import MANIFEST, Bundle, BundleError, Entry, Manifest, Metric
 from monitor.errors import StartupError
 from monitor.folders import Folder, FolderError, settle
+from monitor.settings import Settings
 
 MODEL = "model.json"
 #: What a model may be called: it becomes part of a consumer group's name, and of topics' names.
@@ -35,6 +36,13 @@ _FETCHED = "models"
 
 class RegistryError(StartupError):
     """What a registry holds, or does not hold, cannot be used; the text says what, and what to do."""
+
+
+def registry_of(settings: Settings) -> Registry:
+    """Return the registry that settings name; raise `RegistryError` where they name none."""
+    if not settings.registry:
+        raise RegistryError("No registry is named: set TOCSIN_REGISTRY, or --registry, to a folder or a URL.")
+    return Registry(settings.registry)
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import structlog
 
 from monitor import kafka
 from monitor.errors import StartupError
-from monitor.registry import Registry
+from monitor.registry import registry_of
 from monitor.replay import alerts_on_broker
 from monitor.settings import Settings
 from schemas.alerts import Alert
@@ -33,9 +33,7 @@ async def prepared(settings: Settings, topics: Collection[str]) -> Settings:
     StartupError
         No registry is named, the model is not there whole, or the inputs are not there.
     """
-    if not settings.registry:
-        raise StartupError(f"{settings.shadow} cannot be run in shadow: set TOCSIN_REGISTRY to where it lies.")
-    registry = Registry(settings.registry)
+    registry = registry_of(settings)
     model = registry.find(settings.shadow)
     fetched = registry.fetch(model.id, settings.cache)
     shadow = settings.model_copy(

@@ -14,7 +14,7 @@ import argparse
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -120,11 +120,14 @@ def renew(data: Path, out: Path, name: str) -> None:
         put(out, name, MEMBERS[name](data, progress))
 
 
-def put(out: Path, name: str, member: Member) -> None:
-    """Put a member into the bundle at ``out``, in the place of the one that it may have; all else stays."""
+def put(out: Path, name: str, member: Member, *, instead_of: Collection[str] = ()) -> None:
+    """Put a member into the bundle at ``out``, in the place of the one that it may have; all else stays.
+
+    ``instead_of`` are the sources of the one that it had, where they are others than its own.
+    """
     kept = Bundle.load(out)
     files = {file: kept.read(file) for file in kept.manifest.files if file != CARD} | member.files
-    sources = [one for one in kept.manifest.lineage if one.name != member.source.name]
+    sources = [one for one in kept.manifest.lineage if one.name not in {member.source.name, *instead_of}]
     encoder, _, _ = _text_of(kept)
     tokenizer = Tokenizer.from_str(kept.read("tokenizer.json").decode())
     write(out, files, [*sources, member.source], kept.manifest.parts | {name: member.part}, encoder, tokenizer)

@@ -15,6 +15,8 @@ Rebuild it with `make bundle`; `manifest.json` beside this card holds the same f
 Intervals are 95 % bootstraps. A score is a calibrated probability; calibrated on the data below, nowhere else.
 """
 
+#: The source of an order-flow model that was learnt from recordings.
+RECORDED = "recorded order flow"
 #: Of each member what it has learnt from, and what it weighs in the fused risk.
 _SEEN = {
     "text": ("real posts and news", "learnt, on real days; what it adds stands below"),
@@ -62,6 +64,8 @@ def _members(manifest: Manifest) -> list[str]:
     for name in manifest.parts:
         if name != "fusion":
             seen, weight = _SEEN.get(name, ("see below", "see below"))
+            if name == "order_flow" and any(source.name == RECORDED for source in manifest.lineage):
+                seen = "recordings of orders, of the days below"
             rows.append(f"| {name} | {seen} | {weight} |")
     return [*rows, ""]
 

@@ -263,6 +263,11 @@ class Learnt(NamedTuple):
         graph = onnx_of(self.model, example, ["logits"])
         return {order_flow.MODEL: graph, order_flow.SPEC: msgspec.json.format(msgspec.json.encode(self.spec), indent=1)}
 
+    def said(self) -> str:
+        """Say what it weighs."""
+        weights = ", ".join(f"{name} {weight:g}" for name, weight in zip(TYPOLOGIES, self.spec.weights, strict=True))
+        return f"Weights beside the rules, fitted on the days to validate: {weights}. It has no say in the fused risk."
+
     def probabilities(self, rows: Rows) -> Floats:
         """Return calibrated probabilities (row, typology)."""
         odds = network.logits(self.model, rows.events, rows.beside) * self.spec.slopes + self.spec.intercepts
@@ -384,11 +389,7 @@ def made(days: Mapping[str, Rows], step: Callable[[], None]) -> tuple[dict[str, 
     learnt = learn(days["train"], days["validate"], step)
     metrics: dict[str, dict[str, Metric]] = {}
     for name in ("test, agents", "test, queues"):
-        rows = days[name]
-        for key, metric in measure(rows, contenders(days["train"], rows, learnt)).items():
-            who, _, of = key.rpartition(" ")
-            metrics.setdefault(f"{PARTS[name][0]} {who}", {})[of] = metric
-    weights = ", ".join(f"{name} {weight:g}" for name, weight in zip(TYPOLOGIES, learnt.spec.weights, strict=True))
+        metrics |= told(PARTS[name][0], days["train"], days[name], learnt)
     return learnt.files(), Part(
         task="misconduct in an account's last order events",
         split={name: len(rows.unit) for name, rows in days.items()},
@@ -398,6 +399,15 @@ def made(days: Mapping[str, Rows], step: Callable[[], None]) -> tuple[dict[str, 
         metrics=metrics,
         notes=[
             "Never saw real order flow: the days are simulated, misconduct and all.",
-            f"Weights beside the rules, fitted on the days to validate: {weights}. It has no say in the fused risk.",
+            learnt.said(),
         ],
     )
+
+
+def told(of: str, train: Rows, rows: Rows, learnt: Learnt) -> dict[str, dict[str, Metric]]:
+    """Return what each contender reaches on the rows of days, as a bundle tells it; ``of`` names the days."""
+    found: dict[str, dict[str, Metric]] = {}
+    for key, metric in measure(rows, contenders(train, rows, learnt)).items():
+        who, _, measured = key.rpartition(" ")
+        found.setdefault(f"{of} {who}", {})[measured] = metric
+    return found

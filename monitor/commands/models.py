@@ -343,9 +343,10 @@ def promote(
 
 
 def _promote(settings: Settings, model: Model, gate: list[Check], *, author: str, reason: str, forced: bool) -> None:
+    from monitor.champion import champion_of
     from schemas.control import Promotion
 
-    serves = _champion(settings)
+    serves = asyncio.run(champion_of(settings))
     if model.id == serves:
         raise StartupError(f"{model.name} ({model.id}) is champion already.")
     _registry(settings).fetch(model.id, settings.cache)  # whole, by every digest
@@ -401,24 +402,15 @@ def rollback(
 
 
 def _registry(settings: Settings) -> Registry:
-    from monitor.registry import Registry
+    from monitor.registry import registry_of
 
-    if not settings.registry:
-        raise StartupError("No registry is named: set TOCSIN_REGISTRY, or --registry, to a folder or a URL.")
-    return Registry(settings.registry)
+    return registry_of(settings)
 
 
 def _promotions(settings: Settings) -> list[Promotion]:
     from monitor.control import promotions
 
     return [one.promotion for one in asyncio.run(promotions(settings))]
-
-
-def _champion(settings: Settings) -> str:
-    from monitor.champion import way_back
-
-    way = way_back(_promotions(settings))
-    return way[-1].model if way else ""
 
 
 def _publish(settings: Settings, promotion: Promotion) -> None:

@@ -106,36 +106,48 @@ def recordings(folder: Path) -> list[Path]:
 
 
 def model_of(path: Path) -> str:
-    """Return the order-flow model that a recording was simulated with."""
-    return str(msgspec.json.decode((path / "manifest.json").read_bytes())["parameters"]["model"])
+    """Return the order-flow model that a recording was simulated with, "recorded" where nobody simulated it."""
+    return str(
+        msgspec.json.decode((path / "manifest.json").read_bytes()).get("parameters", {}).get("model", "recorded")
+    )
 
 
 def read(path: Path) -> Played:
-    """Return a recording's orders, ticks and news by instrument, in the order in which they were available.
+    """Return a recording's orders, ticks and news by instrument, and the labels that it brings."""
+    return Played(path.name, model_of(path), items_within(path), labels_of(path))
 
-    Frames are sliced where news comes, as a replay slices them.
+
+def labels_of(path: Path) -> list[Label]:
+    """Return the labels that a recording brings."""
+    return [msgspec.convert(row, Label) for row in pl.read_parquet(path / "labels.parquet").to_dicts()]
+
+
+def items_within(path: Path, from_ns: int = 0, to_ns: int = 2**63 - 1) -> dict[str, list[OrderFrame | Frame | News]]:
+    """Return what a recording holds of ``[from_ns, to_ns)`` by instrument, in the order in which it was available.
+
+    Frames are sliced where news comes, as a replay slices them; an instrument without orders is left out.
     """
     items: dict[str, list[tuple[int, int, int, Frame | OrderFrame | News]]] = {}
     heard: dict[str, list[int]] = {}
-    for row, (key, ts, value) in enumerate(_messages(path, "news")):
+    for row, (key, ts, value) in enumerate(_messages(path, "news", from_ns, to_ns)):
         heard.setdefault(key.decode(), []).append(ts)
         items.setdefault(key.decode(), []).append((ts, len(_TOPICS), row, msgspec.json.decode(value, type=News)))
     for rank, topic in enumerate(_TOPICS):
-        for row, (key, _, value) in enumerate(_messages(path, topic)):
+        for row, (key, _, value) in enumerate(_messages(path, topic, from_ns, to_ns)):
             frame = frames.decode(value, key) if topic == "frames" else order_frames.decode(value, key)
             cuts = frame.ts_available.searchsorted(heard.get(frame.instrument, [])).tolist()
             for first, last in pairwise(sorted({0, *cuts, len(frame)})):
                 part = frame[first:last]
                 items.setdefault(frame.instrument, []).append((int(part.ts_available[-1]), rank, row, part))
-    labels = [msgspec.convert(row, Label) for row in pl.read_parquet(path / "labels.parquet").to_dicts()]
     ordered = {key: [item[3] for item in sorted(of, key=lambda item: item[:3])] for key, of in items.items()}
-    traded = {key: of for key, of in ordered.items() if any(isinstance(item, OrderFrame) for item in of)}
-    return Played(path.name, model_of(path), traded, labels)
+    return {key: of for key, of in ordered.items() if any(isinstance(item, OrderFrame) for item in of)}
 
 
-def _messages(path: Path, topic: str) -> Iterator[tuple[bytes, int, bytes]]:
+def _messages(path: Path, topic: str, from_ns: int, to_ns: int) -> Iterator[tuple[bytes, int, bytes]]:
     if (path / topic).is_dir():
-        yield from pl.read_parquet(path / topic / "*.parquet", columns=["key", "ts_available", "value"]).iter_rows()
+        of = pl.scan_parquet(path / topic / "*.parquet").select("key", "ts_available", "value")
+        within = (pl.col("ts_available") >= from_ns) & (pl.col("ts_available") < to_ns)
+        yield from of.filter(within).collect().iter_rows()
 
 
 def _parted(paths: list[Path]) -> tuple[list[Path], list[Path]]:

@@ -1,0 +1,111 @@
+"""`tocsin retrain`: what was learnt from recordings lies in the registry, all else as in the model that it is of."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: install the extra `train`")
+
+from typer.testing import CliRunner
+
+from engines.bundle import DEFAULT, Bundle
+from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+from engines.lineage import begin_ns, knows
+from engines.order_flow import MODEL, SPEC
+from engines.simulator.day import Config
+from engines.training.card import RECORDED
+from engines.training.retrain import RetrainError, days_of, parted
+from engines.training.tasks.order_flow import items_within, read
+from monitor.cli import app
+from monitor.registry import Registry
+from monitor.simulation import companies_of, write
+
+pytestmark = pytest.mark.slow
+COMPANIES = companies_of(SymbolMaster.load(DEFAULT_SYMBOLS), 2)
+PLAYED = ("spoofing", "quote_stuffing", "layering")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("days")
+    paths = [folder / f"day-{number}" for number in range(4)]
+    for number, path in enumerate(paths):
+        config = Config(model="agents", seed=50 + number, hours=0.5, ticks_a_second=1.5, calls=0, typologies=PLAYED)
+        write(path, config, COMPANIES)
+    return paths
+
+
+def called(*arguments: str, registry: Path) -> tuple[int, str]:
+    where = {"TOCSIN_REGISTRY": str(registry), "TOCSIN_CACHE": str(registry.parent / "cache"), "COLUMNS": "200"}
+    result = CliRunner(env=where).invoke(app, [*arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_what_was_learnt_from_recordings_challenges_the_model_that_it_is_of(
+    recorded: list[Path], tmp_path: Path
+) -> None:
+    place = tmp_path / "models"
+    assert called("models", "add", str(DEFAULT), "--name", "base", registry=place)[0] == 0
+    retrain = ("retrain", "order_flow", *map(str, recorded), "--base", "base", "--name", "again")
+    code, told = called(*retrain, "--author", "me", "--reason", "it drifted", registry=place)
+    assert code == 0, told
+    assert "recorded spoofing tocsin: average_precision" in told
+    assert "again is" in told
+    _, model = Registry(place).models()
+    assert (model.name, model.author, model.reason) == ("again", "me", "it drifted")
+    assert model.origin == "tocsin retrain order_flow, of base, on 2025-03-03 to 2025-03-03"
+    before, after = Bundle.load(DEFAULT), Bundle.load(Registry(place).fetch("again", tmp_path / "cache").bundle)
+    changed = {MODEL, SPEC, "MODEL_CARD.md"}
+    assert after.read(MODEL) != before.read(MODEL)
+    kept = {name: entry for name, entry in before.manifest.files.items() if name not in changed}
+    assert {name: after.manifest.files[name] for name in kept} == kept
+    assert "| order_flow | recordings of orders, of the days below |" in after.read("MODEL_CARD.md").decode()
+    names = [source.name for source in after.manifest.lineage]
+    assert (RECORDED in names, "simulated order books" in names) == (True, False)
+    # A replay of these days is refused with it, as with any bundle that was trained on them.
+    told_of = knows(after.manifest.lineage, begin_ns(date(2025, 3, 3)), begin_ns(date(2025, 3, 4))).overlaps
+    assert any(sentence.startswith(f"training on {RECORDED}") for sentence in told_of)
+
+
+def test_days_are_told_apart_and_the_latest_are_tested(recorded: list[Path]) -> None:
+    days = days_of(recorded, date(2025, 3, 4))
+    assert [one.path for one in days] == recorded
+    assert {name: [one.path.name for one in part] for name, part in parted(days).items()} == {
+        "train": ["day-0", "day-1"],
+        "validate": ["day-2"],
+        "test": ["day-3"],
+    }
+    with pytest.raises(RetrainError, match="0 days of orders before 2025-03-03: expected 4 or more"):
+        days_of(recorded, date(2025, 3, 3))
+    with pytest.raises(RetrainError, match="holds no orders"):
+        days_of([recorded[0].parent], date.max)
+
+
+def test_a_stretch_of_a_recording_is_what_could_be_known_in_it(recorded: list[Path]) -> None:
+    whole = read(recorded[0]).items
+    key, items = next(iter(whole.items()))
+    middle_ns = int(items[len(items) // 2].ts_available[0])
+    halves = [items_within(recorded[0], *bounds) for bounds in ((0, middle_ns), (middle_ns, 2**63 - 1))]
+    assert sum(len(half[key]) for half in halves) == len(items)
+
+
+def test_what_nothing_can_be_learnt_from_is_one_sentence(recorded: list[Path], tmp_path: Path) -> None:
+    place, names = tmp_path / "models", [str(path) for path in recorded]
+    assert called("models", "add", str(DEFAULT), "--name", "base", registry=place)[0] == 0
+    none = pl.read_parquet(recorded[0] / "labels.parquet").clear()
+    none.write_parquet(tmp_path / "none.parquet")
+    of = ("retrain", "order_flow", "--base", "base")
+    for arguments, told in (
+        ((*names[:3],), "order_flow cannot learn: 3 days of orders before 9999-12-31: expected 4 or more"),
+        ((*names, "--labels", str(tmp_path / "none.parquet")), "nothing that is labelled happened in orders from"),
+        ((*names, "--until", "soon"), "--until: expected a date such as 2026-06-01, found 'soon'."),
+        ((str(tmp_path),), f"{tmp_path} brings no labels: name a file of them by --labels."),
+    ):
+        code, error = called(*of, *arguments, registry=place)
+        assert (code, told in error) == (2, True), error
+    assert [model.name for model in Registry(place).models()] == ["base"]
