@@ -88,16 +88,28 @@ def step(
         int64 ns and float64 in [0, 1], shape (n,).
     """
     found: list[Transition] = []
-    for i in range(len(ts)):
-        now = int(ts[i])
+    last_ns, at = int(ts.max(initial=0)), 0
+    while at < len(ts):
+        if not episode.firing:
+            ahead = np.flatnonzero(score[at:] >= lifted(spec, lift(spec, budget, spent, last_ns)).open)
+            if not len(ahead):
+                episode.score = float(score[-1])
+                break
+            at += int(ahead[0])
+        elif (episode.calm_since or int(ts[at:].min())) + spec.hold_ns > last_ns:
+            # It cannot close before the end: nearly always, for a track is of one message.
+            rest = episodes.step(lifted(spec, episode.lift), episode, ts[at:], score[at:])
+            return [*found, *(replace(one, index=at + one.index) for one in rest)]
+        now = int(ts[at])
         if closing := episodes.expire(spec, episode, now):
-            found.append(replace(closing, index=i))
+            found.append(replace(closing, index=at))
         if not episode.firing:
             episode.lift = lift(spec, budget, spent, now)
-        for one in episodes.step(lifted(spec, episode.lift), episode, ts[i : i + 1], score[i : i + 1]):
-            found.append(replace(one, index=i))
+        for one in episodes.step(lifted(spec, episode.lift), episode, ts[at : at + 1], score[at : at + 1]):
+            found.append(replace(one, index=at))
             if one.activity == "create":
                 spent.lift, spent.ts = min(episode.lift + STEP, MOST), now
+        at += 1
     return found
 
 

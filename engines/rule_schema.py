@@ -29,8 +29,13 @@ def json_schema() -> dict[str, Any]:
             "close": spec.close,
             "hold": duration(spec.hold_ns),
             "severity": spec.opens_as,
+            "enabled": True,
         }
-        own = {field: schema | {"default": usual.get(field, True)} for field, schema in override["properties"].items()}
+        own = {
+            field: schema | ({"default": usual[field]} if field in usual else {})
+            for field, schema in override["properties"].items()
+            if field != "budget" or known.scope == "instrument"
+        }
         own["parameters"] = _parameters(known.config, parts)
         parts[f"typology_{name}"] = override | {
             "title": f"{spec.name}@{spec.version}",

@@ -61,6 +61,7 @@ def test_the_published_schema_takes_the_example_and_refuses_what_is_refused() ->
         "version: '1'\ntypologies: {pump_and_dump: {open: 2}}",
         "version: '1'\ntypologies: {pump_and_dump: {parameters: {rize: 1}}}",
         "version: '1'\ntypologies: {pump_and_dump: {hold: 30}}",
+        "version: '1'\ntypologies: {fan_in: {budget: 1}}",
         "version: '1'\nscenarios: [{name: a, title: A, weights: {no_such: 1}}]",
         "version: '1'\nscenarios: [{name: a, title: A, weights: {spoofing: 1, structuring: 1}}]",
     ):
