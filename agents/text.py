@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.flow import Arrival, Heard, Item, Scored, modality_of
 from agents.state import InstrumentState, seen_of
+from engines.redaction import excerpt, redacted
 from engines.text_labels import TextLabel
 from engines.tracks import Embedding, Track
 from engines.words import Finding, WordsConfig, of_call, of_document
@@ -130,7 +131,7 @@ def _track(item: Arrival, record: News | TranscriptSegment, embedding: Embedding
                     topic=item.topic,
                     locator=f"chars {start}:{end}",
                     weight=weight,
-                    excerpt=said[start:end][:EXCERPT_CHARS],
+                    excerpt=excerpt(said, start, end)[:EXCERPT_CHARS],
                 )
                 for start, end, weight in spans
             ],
@@ -160,7 +161,7 @@ def _labelled(item: Arrival, record: News | TranscriptSegment, embedding: Embedd
                     topic=item.topic,
                     locator=f"chars 0:{len(said)}",
                     weight=judged.statistic,
-                    excerpt=said[:EXCERPT_CHARS],
+                    excerpt=redacted(said)[:EXCERPT_CHARS],
                 )
             ],
             clears=f"a text whose p-value as {file.name} is above {file.budget:g}; this one's is {judged.p_value:.2g}",

@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import yaml
 
+from engines.redaction import excerpt
 from schemas.alerts import Attribution, Explanation, RuleResult
 
 DEFAULT = Path(__file__).parent / "data" / "lexicon.yaml"
@@ -185,7 +186,7 @@ def explain(reading: Reading, threshold: float, topic: str) -> Explanation:
                 topic=topic,
                 locator=f"chars {hit.start}:{hit.end}",
                 weight=hit.weight,
-                excerpt=reading.text[hit.start : hit.end][:EXCERPT_CHARS],
+                excerpt=excerpt(reading.text, hit.start, hit.end)[:EXCERPT_CHARS],
             )
             for hit in reading.hits
             if not hit.void

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from monitor import kafka, reading
 from monitor.errors import StartupError
+from monitor.sealing import Seal
 from monitor.settings import Settings
 from schemas.records import DeadLetter
 from schemas.topics import BY_NAME
@@ -44,7 +45,7 @@ def letter_id(letter: DeadLetter) -> str:
 
 
 async def read(settings: Settings, selection: Selection) -> list[DeadLetter]:
-    """Return the letters that are meant, oldest first, each position once.
+    """Return the letters that are meant, oldest first, each position once, opened where the key is at hand.
 
     Raises
     ------
@@ -54,13 +55,20 @@ async def read(settings: Settings, selection: Selection) -> list[DeadLetter]:
         records, _ = await reading.history(consumer, settings, "deadletters")
         refused = (_decode(record.value) async for record in records)
         short = (msgspec.structs.replace(one, topic=one.topic.removeprefix(settings.prefix)) async for one in refused)
+        seal = Seal.of(settings.deadletter_key_file)
+        opened = (seal.open(letter) if seal else letter async for letter in short)
         # A worker that crashed may have refused the same message twice.
-        letters = {letter_id(letter): letter async for letter in short if selection.takes(letter)}
+        letters = {letter_id(letter): letter async for letter in opened if selection.takes(letter)}
     return sorted(letters.values(), key=lambda letter: (letter.ts_available, letter.topic, letter.offset))
 
 
 def obstacle(letter: DeadLetter) -> str | None:
     """Return why a letter cannot be sent again, in one sentence; None if it can."""
+    if letter.sealed:
+        return (
+            f"{letter_id(letter)} is encrypted by key {letter.sealed_by}: set TOCSIN_DEADLETTER_KEY_FILE to the file"
+            " that holds it."
+        )
     if letter.size > len(letter.value):
         return (
             f"{letter_id(letter)} cannot be sent again: of its {letter.size} bytes the dead letter keeps the first"

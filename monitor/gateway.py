@@ -31,6 +31,7 @@ from monitor.delivery import Delivery, DeliveryError
 from monitor.liveness import STUCK_S, Pulse
 from monitor.metrics import GatewayMetrics
 from monitor.packing import OpenFrame, Partition, Wait
+from monitor.sealing import Seal
 from monitor.sequencer import Taken
 from monitor.settings import Settings
 from schemas import codec
@@ -79,6 +80,7 @@ class Gateway(ConsumerRebalanceListener):
         self._frames = kafka.full_name(settings.prefix, "frames")
         self._news = kafka.full_name(settings.prefix, "news")
         self._dead_letters = kafka.full_name(settings.prefix, "deadletters")
+        self._seal = Seal.of(settings.deadletter_key_file)
         self.metrics = GatewayMetrics()
         self._parts: dict[TopicPartition, Partition] = {}
         self._turn = asyncio.Lock()
@@ -267,6 +269,8 @@ class Gateway(ConsumerRebalanceListener):
         given = header_texts(record.headers)
         message = refused(record.offset, record.key or b"", record.value or b"", record.timestamp, given, refusal)
         letter = dead_letter(Taken(topic, message), tp.partition)
+        if self._seal:
+            letter = self._seal.close(letter)
         self.metrics.dead_letters.labels(topic, refusal.reason).inc()
         headers = _headers(f"{topic}/{tp.partition}")
         await self._send(part, record.offset, self._dead_letters, topic, msgspec.json.encode(letter), headers)

@@ -7,10 +7,16 @@ import sys
 
 import structlog
 
+from engines.redaction import redacted
 from monitor.settings import Settings
 
 #: Loggers of libraries that say at INFO what only a developer of theirs wants to know.
 _QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "aiohttp.access")
+
+
+def _without_persons(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Replace what names a person in whatever text is logged: messages of others are quoted where they are at fault."""
+    return {name: redacted(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def configure(settings: Settings) -> None:
@@ -22,9 +28,9 @@ def configure(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.types.Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, _without_persons, structlog.processors.JSONRenderer()]
         if settings.log_format == "json"
-        else [structlog.dev.ConsoleRenderer()]
+        else [_without_persons, structlog.dev.ConsoleRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -17,6 +17,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from monitor.checkpoints import to_broker
+from monitor.sealing import Seal
 from schemas.alerts import Activity, Alert, AlertEvent
 from schemas.records import DeadLetter, Opening, Review, Score, Signal
 from schemas.topics import MARKET
@@ -84,7 +85,10 @@ def _headers(alert: Alert) -> list[tuple[str, bytes]]:
 
 
 class Outbox:
-    """One lane's way out. ``source`` is what its alerts name as theirs, ``checkpoints`` the topic of its own."""
+    """One lane's way out.
+
+    ``source`` is what its alerts name as theirs, ``checkpoints`` the topic of its own; ``seal`` closes dead letters.
+    """
 
     def __init__(
         self,
@@ -94,6 +98,7 @@ class Outbox:
         source: str,
         checkpoints: str,
         partition: int,
+        seal: Seal | None = None,
         wall: Callable[[], int] = time.time_ns,
         on_alert: Callable[[Alert], None] | None = None,
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
@@ -106,6 +111,7 @@ class Outbox:
         self._source = source
         self._checkpoints = checkpoints
         self._partition = partition
+        self._seal = seal
         self._wall = wall
         self._on_alert = on_alert
         self._on_dead_letter = on_dead_letter
@@ -146,9 +152,8 @@ class Outbox:
             told = [(MARKET.encode(), _encode(opening), _PLAIN) for opening in effects.openings]
             self._pending += await self._batches("market", told, partition=0)
         for letter in effects.dead_letters:
-            self._pending.append(
-                await self._producer.send(f"{self._prefix}deadletters", _encode(letter), key=letter.topic.encode())
-            )
+            value, key = _encode(self._seal.close(letter) if self._seal else letter), letter.topic.encode()
+            self._pending.append(await self._producer.send(f"{self._prefix}deadletters", value, key=key))
             if self._on_dead_letter:
                 self._on_dead_letter(letter)
         await self._settle()

@@ -12,6 +12,7 @@ from monitor import kafka
 from monitor.errors import StartupError
 from monitor.outbox import Effects, Outbox, source_of
 from monitor.replay_run import warm_up
+from monitor.sealing import Seal
 from monitor.settings import Settings
 from schemas.alerts import Alert
 from schemas.records import DeadLetter, Score, Signal
@@ -96,6 +97,7 @@ async def republishing(settings: Settings, prefix: str, from_ns: int) -> AsyncIt
         )
     await kafka.create_topics(own, TOPICS)
     partitions = (await kafka.partition_counts(own))[kafka.full_name(prefix, "alerts")]
+    seal = Seal.of(settings.deadletter_key_file)
     producer = AIOKafkaProducer(
         **kafka.client_options(own), acks="all", enable_idempotence=True, max_request_size=kafka.MAX_MESSAGE_BYTES
     )
@@ -103,7 +105,14 @@ async def republishing(settings: Settings, prefix: str, from_ns: int) -> AsyncIt
     try:
         made = Republisher(
             [
-                Outbox(producer, prefix=prefix, source=source_of(prefix, "replay", n), checkpoints="", partition=n)
+                Outbox(
+                    producer,
+                    prefix=prefix,
+                    source=source_of(prefix, "replay", n),
+                    checkpoints="",
+                    partition=n,
+                    seal=seal,
+                )
                 for n in range(partitions)
             ],
             from_ns,

@@ -95,6 +95,11 @@ class Settings(BaseSettings):
     )
     symbols: Path | None = Field(None, description="Symbol master, CSV or YAML; default: the one that ships.")
 
+    deadletter_key_file: Path | None = Field(
+        None,
+        description="Keys of 32 bytes in base64, one a line: dead letters are encrypted by the first, opened by any;"
+        " default: they are not encrypted.",
+    )
     cache: Path = Field(
         default_factory=_cache, description="Folder of what can be made again: plans that were compiled."
     )

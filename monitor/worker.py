@@ -32,6 +32,7 @@ from monitor.metrics import Metrics
 from monitor.outbox import Outbox, source_of, sources_of
 from monitor.rulebook import Rulebook
 from monitor.rules import InEffect, in_effect
+from monitor.sealing import Seal
 from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.state import State
@@ -226,6 +227,7 @@ class Worker:
         self._metrics = metrics
         self._trace = trace
         self._rulebook = rulebook
+        self._seal = Seal.of(settings.deadletter_key_file)
         self.lanes: dict[int, Lane] = {}
         self._draining = False
         self.given_back_s = 0.0
@@ -354,6 +356,7 @@ class Worker:
                     source=source_of(self._settings.own_prefix, name, partition),
                     checkpoints=self.stage.checkpoints,
                     partition=partition,
+                    seal=self._seal,
                     on_alert=self._alert,
                     on_dead_letter=self._metrics.dead_letter,
                     on_scores=self._metrics.scored,

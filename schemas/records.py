@@ -396,7 +396,9 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     """A message that could not be used: where it stood, why, and its bytes, so that it can be sent again.
 
     ``reason`` is one of a fixed list (`schemas.codec.REASONS`), ``detail`` one sentence: expected, found, remedy.
-    ``value`` is cut to the first 64 KiB; ``size`` is the whole length in bytes.
+    ``value`` is cut to the first 64 KiB; ``size`` is the whole length in bytes. Where the monitor has a key for them,
+    ``key``, ``value`` and ``headers`` are empty and lie encrypted in ``sealed``, by the key of the id ``sealed_by``;
+    ``excerpt`` is the beginning of the value, without what names a person.
     """
 
     topic: str
@@ -408,3 +410,6 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     value: bytes = b""
     size: int = 0
     headers: dict[str, str] = {}
+    excerpt: str = ""
+    sealed: bytes = b""
+    sealed_by: str = ""

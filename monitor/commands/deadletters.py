@@ -86,7 +86,7 @@ def show(
             ("note", obstacle(letter) or ""),
         ]
         console.print(pairs(facts))
-        console.print(plain(letter.value.decode("utf-8", "backslashreplace")))
+        console.print(plain(letter.excerpt if letter.sealed else letter.value.decode("utf-8", "backslashreplace")))
         console.print()
 
 

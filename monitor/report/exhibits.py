@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from agents.text import EXCERPT_CHARS, words
 from engines import audio, charts, pictures
+from engines.redaction import excerpt
 from monitor.recordings import Message
 from monitor.render import clock
 from monitor.report import figures, inks
@@ -77,7 +78,7 @@ def texts(alert: Alert, evidence: Evidence, topic: str) -> list[Block]:
 
 
 def _says(text: str, place: Marked) -> bool:
-    return bool(place.excerpt) and text[place.start : place.end][:EXCERPT_CHARS] == place.excerpt
+    return bool(place.excerpt) and excerpt(text, place.start, place.end)[:EXCERPT_CHARS] == place.excerpt
 
 
 def _byline(one: News | TranscriptSegment) -> str:
