@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agents.flow import Arrival, Item
 from agents.instrument import instrument
-from agents.state import INPUTS_KEPT, InstrumentState
+from agents.state import INPUTS_KEPT, InstrumentState, _Packed
 from engines.signals import SignalState
 from monitor.state import StateTable
 from schemas.alerts import Alert
@@ -83,7 +83,8 @@ def test_a_document_out_of_an_archive_does_not_make_an_instrument_old() -> None:
 
 def test_a_state_of_before_newest_time_and_signals_were_kept_goes_by_its_inputs() -> None:
     kept = after([ticks(10), text(20, age_s=9 * HOUR_S)])["A"]
-    *fields, newest_ns, _, _, _, _, _, _ = msgspec.msgpack.decode(kept.pack())
+    packed, then = msgspec.msgpack.decode(kept.pack()), _Packed.__struct_fields__.index("latest_ns")
+    fields, newest_ns = packed[:then], packed[then]
     assert newest_ns == kept.latest_ns == ticks(10).ts_available
     old = InstrumentState.unpack(msgspec.msgpack.encode(fields))
     assert old.latest_ns == newest_ns
