@@ -1,100 +1,77 @@
-"""Misconduct in simulated order books, as the chain finds it: recall, delays, false alerts, confusion.
+"""Misconduct on simulated days, as the chain finds it: recall, delays, false alerts, confusion.
 
-`make bench-typologies` runs it. A day is written as `tocsin simulate --model agents | queues` writes it and replayed
-as `tocsin replay --level rules` replays it: order frames, ticks and words of twenty companies, no payments. The
-detectors read what a feed has; labels are opened afterwards. Every day of every case has a seed of its own, `SEED` and
-on; nothing was chosen on them. A day's result is kept under build/bench for as long as engines and agents stay as they
-are.
+`make bench-typologies` runs it, on days of `benchmarks.misconduct_days`: typologies of markets and of words, whose
+subject is the instrument, and of money, whose subject is the account. The detectors read what a feed has; labels are
+opened afterwards. Every day of every case has a seed of its own; nothing was chosen on them.
 
-How it is counted (`engines.backtest.matching`). An alarm is an episode at its first alert of at least a warning. It is
-an event's if it is of the event's typology, on one of its instruments, by one of its accounts (or names none), and
-could be known from a minute before the event's start to ten minutes after its end; an insider's event ends long after
-the impact of its news has been measured. All other alarms are false, of measures of risk too (market_anomaly,
-market_wide): those on a *look-alike*, those of *another* typology than the event that they are on (of one of its
-accounts, or naming none), and *nobody's*. Delays run from the event's onset; intervals are 95 %, Clopper and Pearson's
-for shares and the exact Poisson ones for rates.
+How it is counted (`engines.backtest.matching`). An alarm is an episode at its first alert of at least a warning; of
+`enforcement_language`, which opens as an information and no more, at its first. It is an event's if it is of the
+event's typology, on one of its instruments, by one of its accounts (or names none), and could be known from a minute
+before the event's start to ten minutes after its end (a day after it, of money); an insider's event ends long after the
+impact of its news has been measured. All other alarms are false, of measures of risk too (market_anomaly, market_wide):
+those on a *look-alike*, those of *another* typology than the event that they are on (of one of its accounts, or naming
+none), and *nobody's*. The posts of a `pump_and_dump` coordinate it: `pump_coordination` on them is neither right nor
+false. Delays run from the event's onset; intervals are 95 %, Clopper and Pearson's for shares and the exact Poisson
+ones for rates.
 
-At the budget of one false alarm an instrument-day: the most that any one typology may have is lowered until all have no
-more together, by the least score at which it may ring; each day has the scores that keep every case's other days within
-the budget (a single day has no other, and all rings). An episode that opens below its score and rises later is left
-out, so it may find a little less than rules with such thresholds.
+At the budget of one false alarm an instrument-day, over typologies of markets and of words together: the most that any
+one typology may have is lowered until all have no more together, by the least score at which it may ring; each day has
+the scores that keep every case's other days within the budget (a single day has no other, and all rings). An episode
+that opens below its score and rises later is left out, so it may find a little less than rules with such thresholds.
+Typologies of money have no such budget: their false alarms are told for a thousand account-days, as shipped.
 
-Beside it: only what turns critical; a detector that rings as often, of the typologies that Tocsin rang, at instruments
-and moments drawn at random; and one that rings for every typology and instrument every ten minutes. Both name no
-account, so that any is theirs.
+Beside it, of instruments: only what turns critical; a detector that rings as often, of the typologies that Tocsin rang,
+at instruments and moments drawn at random; and one that rings for every typology and instrument every ten minutes. Both
+name no account, so that any is theirs.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import math
-import multiprocessing
 import random
-import sys
-import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import product
-from pathlib import Path
 from statistics import median
-from typing import Literal, NamedTuple
 
 import msgspec
 
 from benchmarks import harness
+from benchmarks.misconduct_days import AFTER_NS, MODELS, PAYMENTS, Case, Model, Played
 from benchmarks.pump import rate, share
-from engines.backtest.matching import Window, alarms, judge
-from engines.backtest.results import Opened
-from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
-from engines.labels import Label
-from engines.simulator.day import Config
-from engines.simulator.lob.plan import BENIGN, PLAN
-from monitor import label_files
-from monitor.recordings import LABELS, Message, Recording
-from monitor.replay import Course, by_history
-from monitor.settings import load
-from monitor.simulation import companies_of, write
-from monitor.stage import Stages, load_stages
-from schemas.journal import RULES_ONLY
+from engines.backtest.matching import Verdict, Window, judge
+from engines.backtest.results import Match, Opened
+from engines.simulator import money, talk
+from engines.simulator.lob import plan
 
-Model = Literal["agents", "queues"]
-MODELS: tuple[Model, ...] = ("agents", "queues")
-SEED = 9_101
-#: Strength and disguise.
-LEVELS = {"full": (1.0, 0.0), "half": (0.5, 0.0), "quarter": (0.25, 0.0), "disguised": (1.0, 0.5)}
-#: What somebody does; a news_shock is the market's own.
-MISCONDUCT = tuple(name for name, count in PLAN.items() if count and name not in BENIGN | {"news_shock"})
-BEFORE_NS, AFTER_NS = 60 * 10**9, 600 * 10**9
-_OWN, _ANY = Window(BEFORE_NS, AFTER_NS, "own"), Window(BEFORE_NS, AFTER_NS, "any")
-CACHE = Path("build/bench/misconduct")
+#: What somebody does in a market or says of it; a news_shock is the market's own.
+MISCONDUCT = (
+    *(name for name, count in plan.PLAN.items() if count and name not in plan.BENIGN | {"news_shock"}),
+    *(name for name in talk.PLAN if name not in talk.BENIGN),
+)
+BEFORE_NS = 60 * 10**9
 #: False alarms an instrument-day.
 BUDGET = 1.0
 _FALSE = ("look-alike", "another", "nobody's")
 
 
-class Case(NamedTuple):
-    """An order-flow model, and how strong and how hidden what is injected is."""
-
-    model: Model
-    level: str
+def typologies_of(model: Model) -> tuple[str, ...]:
+    """Return what is injected that should ring, on days of a model."""
+    return tuple(money.PLAN) if model == PAYMENTS else MISCONDUCT
 
 
-CASES = tuple(Case(model, level) for model, level in product(MODELS, LEVELS))
-
-
-class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """A day that was replayed: its labels, what rang and what turned critical, and of what and when (ns) it heard."""
-
-    labels: list[Label]
-    alarms: list[Opened]
-    critical: list[Opened]
-    instruments: list[str]
-    from_ns: int
-    to_ns: int
+def judged(day: Played, rung: Iterable[Opened], match: Match = "own") -> Verdict:
+    """Give alarms to the day's events; all of its other alarms are false."""
+    window = Window(BEFORE_NS, day.after_ns, match)
+    posts = [
+        msgspec.structs.replace(
+            label, typology="pump_coordination", instruments=[*label.instruments, "market"], accounts=[]
+        )
+        for label in day.labels
+        if label.typology == "pump_and_dump"
+    ]
+    return judge(day.labels, rung, window, least="info", outside=posts)
 
 
 @dataclass(slots=True)
@@ -105,7 +82,7 @@ class Tally:
     one that rang on them), look-alikes too, and ``events`` all; ``false`` counts alarms by (typology, why).
     """
 
-    instrument_days: int = 0
+    subject_days: int = 0
     delays_s: dict[str, list[float | None]] = field(default_factory=lambda: defaultdict(list))
     events: Counter[str] = field(default_factory=Counter)
     rang: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -121,15 +98,15 @@ class Tally:
 
     def add(self, day: Played, rung: Sequence[Opened]) -> None:
         """Count a day on which ``rung`` rang."""
-        self.instrument_days += len(day.instruments)
-        own = judge(day.labels, rung, _OWN)
+        self.subject_days += day.subject_days
+        own = judged(day, rung)
         for catch in own.catches:
             self.delays_s[catch.label.typology].append(catch.delay_s)
         for label in own.missed:
             self.delays_s[label.typology].append(None)
         # Look-alikes as if they were harmful: what rings on them stands in the same table.
         alike = [msgspec.structs.replace(label, benign=False) for label in day.labels]
-        every = judge(alike, rung, _ANY)
+        every = judged(msgspec.structs.replace(day, labels=alike), rung, "any")
         self.events.update(label.typology for label in day.labels)
         baits = {label.event_id for label in day.labels if label.benign}
         others: set[str] = set()
@@ -158,10 +135,10 @@ def within_budget(days: Sequence[Played]) -> dict[str, float]:
     """
     false: dict[str, list[float]] = defaultdict(list)
     for day in days:
-        for stray in judge(day.labels, day.alarms, _OWN).false:
+        for stray in judged(day, day.alarms).false:
             false[stray.opened.typology].append(stray.opened.score)
     most = max(map(len, false.values()), default=0)
-    while sum(min(len(scores), most) for scores in false.values()) > BUDGET * sum(len(day.instruments) for day in days):
+    while sum(min(len(scores), most) for scores in false.values()) > BUDGET * sum(day.subject_days for day in days):
         most -= 1
     return {
         name: math.nextafter(sorted(scores)[-most - 1], 2.0) for name, scores in false.items() if len(scores) > most
@@ -210,97 +187,23 @@ def always(day: Played) -> list[Opened]:
     ]
 
 
-# Days.
-
-
-@cache
-def stages() -> Stages:
-    """Return the chain, loaded once a process."""
-    return load_stages(load(), lambda _: None, mode="replay")
-
-
-def play(case: Case, seed: int) -> Played:
-    """Simulate a day and replay it by the rules alone."""
-    strength, disguise = LEVELS[case.level]
-    config = Config(model=case.model, seed=seed, strength=strength, disguise=disguise)
-    heard: dict[str, None] = {}
-
-    def noted(messages: Iterable[Message]) -> Iterator[Message]:
-        for message in messages:
-            if message.topic == "frames":
-                heard[message.key.decode()] = None
-            yield message
-
-    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
-        path = Path(folder) / "day"
-        write(path, config, companies_of(SymbolMaster.load(DEFAULT_SYMBOLS)))
-        recording = Recording.open(path, verify=False)
-        chain = stages()
-        found = asyncio.run(
-            by_history(noted(recording.messages(chain.instrument.topics)), chain, Course(level=RULES_ONLY))
-        )
-        labels = label_files.read(path / LABELS).labels
-    return Played(
-        labels=list(labels),
-        alarms=alarms(found.alerts, "warning"),
-        critical=alarms(found.alerts, "critical"),
-        instruments=sorted(heard),
-        from_ns=found.first_ns,
-        to_ns=found.last_ns,
-    )
-
-
-def kept(case: Case, seed: int) -> Played:
-    """Return a day from the cache, played where it is not there."""
-    strength, disguise = LEVELS[case.level]
-    path = CACHE / code() / f"{case.model}-{strength:g}-{disguise:g}-{seed}.json"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = path.with_suffix(".part")
-        made.write_bytes(msgspec.json.encode(play(case, seed)))
-        made.rename(path)
-        print(f"played {path.name}", file=sys.stderr, flush=True)
-    return msgspec.json.decode(path.read_bytes(), type=Played)
-
-
-@cache
-def code() -> str:
-    """Return 12 hex digits of all that simulates and decides."""
-    root = Path(__file__).parents[1]
-    files = sorted(path for package in ("agents", "engines") for path in (root / package).rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
-
-
-def played(days: int, levels: Collection[str], workers: int) -> dict[Case, list[Played]]:
-    """Return ``days`` days of each case of the ``levels``, played by ``workers`` processes."""
-    numbered = [(number, case) for number, case in enumerate(CASES) if case.level in levels]
-    asked = [(case, SEED + 100 * number + day) for number, case in numbered for day in range(days)]
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = pool.map(kept, *zip(*asked, strict=True))
-        by_case: dict[Case, list[Played]] = defaultdict(list)
-        for (case, _), day in zip(asked, found, strict=True):
-            by_case[case].append(day)
-    return by_case
-
-
 # Tables.
 
 
 def recalls(model: Model, tallies: Mapping[Case, Tally], title: str) -> None:
     """Print recall and delay of each typology by strength, and how often it rang falsely."""
     mine = {case: one for case, one in tallies.items() if case.model == model}
+    unit, per = ("1,000 account-days", 1_000) if model == PAYMENTS else ("an instrument-day", 1)
     rows = []
-    for name in MISCONDUCT:
+    for name in typologies_of(model):
         cells: list[object] = []
         for one in mine.values():
             caught = one.caught(name)
             cells += [share(len(caught), len(one.delays_s[name])), f"{median(caught):.0f}" if caught else "-"]
         false = sum(one.false[name, why] for one in mine.values() for why in _FALSE)
-        rows.append([name, *cells, f"{false / sum(one.instrument_days for one in mine.values()):.3f}"])
+        rows.append([name, *cells, f"{per * false / sum(one.subject_days for one in mine.values()):.3f}"])
     heads = [head for case in mine for head in (case.level, "s")]
-    harness.table(
-        f"{model}, {title}: caught of all, median delay", ["typology", *heads, "false an instrument-day"], rows
-    )
+    harness.table(f"{model}, {title}: caught of all, median delay", ["typology", *heads, f"false {unit}"], rows)
 
 
 def totals(found: Mapping[str, Mapping[Case, Tally]]) -> None:
@@ -309,7 +212,7 @@ def totals(found: Mapping[str, Mapping[Case, Tally]]) -> None:
     for name, tallies in found.items():
         for case, one in tallies.items():
             by_why = {why: sum(n for (_, reason), n in one.false.items() if reason == why) for why in _FALSE}
-            events = [delay for typology in MISCONDUCT for delay in one.delays_s[typology]]
+            events = [delay for typology in typologies_of(case.model) for delay in one.delays_s[typology]]
             caught = sum(delay is not None for delay in events)
             rows.append(
                 [
@@ -317,32 +220,37 @@ def totals(found: Mapping[str, Mapping[Case, Tally]]) -> None:
                     case.model,
                     case.level,
                     share(caught, len(events)),
-                    rate(sum(by_why.values()), one.instrument_days),
-                    *(f"{count / one.instrument_days:.3f}" for count in by_why.values()),
+                    rate(sum(by_why.values()), one.subject_days),
+                    *(f"{count / one.subject_days:.3f}" for count in by_why.values()),
                 ]
             )
-    columns = ["detector", "model", "strength", "caught", "false an instrument-day", *_FALSE]
-    harness.table("all typologies together", columns, rows)
+    columns = ["detector", "model", "strength", "caught", "false a subject and day", *_FALSE]
+    harness.table("all typologies together; subjects are instruments, of payments accounts", columns, rows)
 
 
 def confusion(case: Case, one: Tally) -> None:
     """Print on how many events of each typology which ones rang."""
-    columns = sorted({rung for _, rung in one.rang}, key=lambda name: (name not in MISCONDUCT, name))
+    known = typologies_of(case.model)
+    columns = sorted({rung for _, rung in one.rang}, key=lambda name: (name not in known, name))
     short = ["".join(part[0] for part in name.split("_")) + name.partition("_")[0][1:3] for name in columns]
     rows = [[label, one.events[label], *(one.rang[label, name] or "" for name in columns)] for label in one.events]
     harness.table(f"{case.model}, {case.level}: on how many events what rang", ["event", "events", *short], rows)
     print(", ".join(f"{key}: {name}" for key, name in zip(short, columns, strict=True)))
 
 
-def report(days: Mapping[Case, Sequence[Played]]) -> dict[str, float]:
+def report(days: Mapping[Case, Sequence[Played]]) -> dict[str, float | str]:
     """Print the tables; return the closing figures."""
     tocsin = {case: tally(some, lambda day: day.alarms) for case, some in days.items()}
-    frugal = at_budget(days)
+    paid = {case: one for case, one in tocsin.items() if case.model == PAYMENTS}
+    traded = {case: some for case, some in days.items() if case.model != PAYMENTS}
+    frugal = at_budget(traded)
     for (title, tallies), model in product((("as shipped", tocsin), ("at the budget", frugal)), MODELS):
         recalls(model, tallies, title)
-    plain = {case: some for case, some in days.items() if case.level == "full"}
-    for case in plain:
-        confusion(case, tocsin[case])
+    recalls(PAYMENTS, paid, "as shipped")
+    plain = {case: some for case, some in traded.items() if case.level == "full"}
+    for case, one in tocsin.items():
+        if case.level == "full":
+            confusion(case, one)
     totals(
         {
             "Tocsin": tocsin,
@@ -352,14 +260,25 @@ def report(days: Mapping[Case, Sequence[Played]]) -> dict[str, float]:
             "always": {case: tally(some, always) for case, some in plain.items()},
         }
     )
-    return {f"shipped_{name}": value for name, value in closing(tocsin).items()} | closing(frugal)
+    return {f"shipped_{name}": value for name, value in closing(tocsin).items()} | closing({**frugal, **paid})
 
 
-def closing(tallies: Mapping[Case, Tally]) -> dict[str, float]:
-    """Return the least recall of any typology on any model by level, and the most false alerts an instrument-day."""
-    false = max(sum(one.false.values()) / one.instrument_days for one in tallies.values())
-    found = {"false_an_instrument_day": false}
+def closing(tallies: Mapping[Case, Tally]) -> dict[str, float | str]:
+    """Return the least recall of any typology on any model by level and whose it is, and the most false alarms."""
+    found: dict[str, float | str] = {}
+    for name, paid, per in (("an_instrument_day", False, 1), ("a_thousand_account_days", True, 1_000)):
+        rates = [
+            per * sum(one.false.values()) / one.subject_days
+            for case, one in tallies.items()
+            if (case.model == PAYMENTS) == paid
+        ]
+        found[f"false_{name}"] = round(max(rates), 3)
     for level in dict.fromkeys(case.level for case in tallies):
-        mine = [one for case, one in tallies.items() if case.level == level]
-        found[f"min_recall_{level}"] = min(one.recall(name) for one in mine for name in MISCONDUCT)
-    return {name: round(value, 3) for name, value in found.items()}
+        least, whose = min(
+            (one.recall(name), f"{case.model} {name}")
+            for case, one in tallies.items()
+            if case.level == level
+            for name in typologies_of(case.model)
+        )
+        found |= {f"min_recall_{level}": round(least, 3), f"worst_{level}": whose}
+    return found

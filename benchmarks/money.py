@@ -51,7 +51,9 @@ class Days(NamedTuple):
     accounts: int
 
 
-def simulated(seed: int, days: int, strength: float, typologies: Sequence[str] = tuple(money.PLAN)) -> Days:
+def simulated(
+    seed: int, days: int, strength: float, disguise: float = 0.0, typologies: Sequence[str] = tuple(money.PLAN)
+) -> Days:
     """Return an economy's days; the background is the same for every strength."""
     people = money.economy(seed)
     transfers: list[Transfer] = []
@@ -60,7 +62,9 @@ def simulated(seed: int, days: int, strength: float, typologies: Sequence[str] =
     for number in range(WARM_UP_DAYS + days):
         today = FIRST + timedelta(days=number)
         wanted = typologies if number >= WARM_UP_DAYS else ()
-        paid = money.day(seed, people, today, number, _midnight(today), typologies=wanted, strength=strength)
+        paid = money.day(
+            seed, people, today, number, _midnight(today), typologies=wanted, strength=strength, disguise=disguise
+        )
         transfers += paid.transfers
         labels += paid.labels
         opened |= paid.names

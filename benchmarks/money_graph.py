@@ -31,7 +31,7 @@ TYPOLOGIES = tuple(name for name in money.PLAN if name != "sanctions_proximity")
 
 def graphs(seed: int, days: int, strength: float) -> list[DayGraph]:
     """Return the graph of each tested day of an economy."""
-    made = simulated(seed, days, strength, TYPOLOGIES)
+    made = simulated(seed, days, strength, typologies=TYPOLOGIES)
     engine, states = TransferEngine(TransferConfig(), made.names), dict[str, Account]()
     found: list[DayGraph] = []
     rules: dict[str, float] = {}

@@ -1,6 +1,6 @@
 """Typologies of order events: what they cost, all together, and what of simulated misconduct they find.
 
-    python -m benchmarks.typologies [--rows 5000000] [--days 5] [--levels full half ...] [--workers 2]
+    python -m benchmarks.typologies [--rows 5000000] [--days 5] [--levels full half ...] [--workers 2] [--seed N]
 
 What is found, and how that is counted, stands in `benchmarks.misconduct`.
 
@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from benchmarks import harness, misconduct
+from benchmarks import harness, misconduct, misconduct_days
 from engines import order_flow
 from engines.bundle import DEFAULT, Bundle
 from engines.order_findings import SPECS, OrderConfig
@@ -115,13 +115,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000, help="order events in all; 50 million take minutes")
     parser.add_argument("--days", type=int, default=5, help="simulated days of each model, strength and disguise")
-    parser.add_argument("--levels", nargs="+", choices=misconduct.LEVELS, default=list(misconduct.LEVELS))
+    parser.add_argument("--levels", nargs="+", choices=misconduct_days.LEVELS, default=list(misconduct_days.LEVELS))
     parser.add_argument("--workers", type=int, default=2, help="processes that play them")
+    parser.add_argument("--seed", type=int, default=misconduct_days.SEED, help="of the first day")
     arguments = parser.parse_args()
     spent = cost(arguments.rows)
     both = cost(arguments.rows // 10, order_flow.of(Bundle.load(DEFAULT)))
     spent["learned_us_per_tick"] = round(both["cpu_us_per_tick"] - spent["cpu_us_per_tick"], 3)
-    days = misconduct.played(arguments.days, arguments.levels, arguments.workers)
+    days = misconduct_days.played(arguments.days, arguments.levels, arguments.workers, arguments.seed)
     harness.close(benchmark="typologies", **misconduct.report(days), **spent)
 
 

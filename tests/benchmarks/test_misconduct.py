@@ -5,10 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from benchmarks import misconduct
-from benchmarks.misconduct import CASES, MISCONDUCT, Case, Played, always, at_budget, at_random, tally, within_budget
+from benchmarks import misconduct, misconduct_days
+from benchmarks.misconduct import MISCONDUCT, always, at_budget, at_random, tally, typologies_of, within_budget
+from benchmarks.misconduct_days import CASES, Case, Played, first, paid, said_in
 from engines.backtest.results import Opened
 from engines.labels import Label
+from engines.simulator import money
+from monitor.converters.messages import record_message
+from monitor.recordings import Message
+from schemas.records import News
 
 S = 10**9
 MINUTE = 60 * S
@@ -97,7 +102,7 @@ def test_false_alarms_are_told_apart_and_all_count() -> None:
         ("spoofing", "look-alike"): 1,
         ("market_anomaly", "nobody's"): 1,
     }
-    assert found.instrument_days == 2
+    assert found.subject_days == 2
 
 
 def test_an_event_stands_once_beside_each_typology_that_rang_on_it() -> None:
@@ -147,19 +152,76 @@ def test_the_random_detector_rings_as_often_within_the_day() -> None:
     assert drawn == at_random(day(*rung))
 
 
+def test_the_posts_of_a_pump_are_neither_right_nor_false() -> None:
+    pump = label("pump_and_dump", 60 * MINUTE, "A.X", "bad")
+    posts = [alarm("pump_coordination", 62 * MINUTE, where) for where in ("A.X", "market", "B.X")]
+    found = tally([day(*posts, labels=(pump,))], lambda played: played.alarms)
+    assert found.recall("pump_and_dump") == 0.0
+    assert found.false == {("pump_coordination", "nobody's"): 1}
+
+
+def test_words_ring_an_episode_an_instrument_and_turn_critical_later() -> None:
+    begin = 1_741_000_000 * S
+
+    def post(minute: int, headline: str, instrument: str = "A.X") -> Message:
+        at_ns = begin + minute * MINUTE
+        return record_message(
+            "news",
+            News(
+                ts_event=at_ns, ts_available=at_ns + S, instrument=instrument, channel="post",
+                document_id=f"{minute}", headline=headline,
+            ),
+        )  # fmt: skip
+
+    said = list(
+        said_in(
+            [
+                post(1, "quiet tape today"),
+                post(2, "join our pump group"),
+                post(3, "next signal in 5 minutes, everyone in, do not sell, our pump group"),
+                post(4, "join our pump group", "B.X"),
+            ]
+        )
+    )
+    assert [(one.instrument, one.opened_ns, one.severity) for one in said] == [
+        ("A.X", begin + 2 * MINUTE, "warning"),
+        ("A.X", begin + 2 * MINUTE, "critical"),
+        ("B.X", begin + 4 * MINUTE, "warning"),
+    ]
+    assert [one.available_ns for one in first(said)] == [begin + minute * MINUTE + S for minute in (2, 4)]
+
+
+def test_accounts_are_judged_for_a_day_and_counted_by_account_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.money.WARM_UP_DAYS", 3)
+    monkeypatch.setattr(misconduct_days, "MONEY_DAYS", 2)
+    played = paid(Case("payments", "full"), 7)
+    found = tally([played], lambda day: day.alarms)
+    assert found.subject_days == 2 * played.accounts > 2 * 400
+    assert {name: found.events[name] for name in typologies_of("payments")} == dict.fromkeys(money.PLAN, 2)
+    assert 0 <= min(found.caught("structuring")) <= max(found.caught("structuring")) < 2 * 24 * 3_600
+
+
 def test_the_least_recall_is_that_of_any_typology_on_any_model(capsys: pytest.CaptureFixture[str]) -> None:
-    labels = tuple(label(name, 60 * MINUTE, "A.X", name) for name in MISCONDUCT)
-    rung = [alarm(name, 61 * MINUTE, "A.X", name) for name in MISCONDUCT]
-    days = {case: [day(*rung, labels=labels)] for case in CASES if case.level in ("full", "half")}
-    assert misconduct.report(days) == {
-        "shipped_false_an_instrument_day": 0.0,
-        "shipped_min_recall_full": 1.0,
-        "shipped_min_recall_half": 1.0,
-        "false_an_instrument_day": 0.0,
-        "min_recall_full": 1.0,
-        "min_recall_half": 1.0,
+    def whole(case: Case, skipped: int = 0) -> Played:
+        names = typologies_of(case.model)
+        labels = tuple(label(name, 60 * MINUTE, "A.X", name) for name in names)
+        return day(*[alarm(name, 61 * MINUTE, "A.X", name) for name in names][skipped:], labels=labels)
+
+    days = {case: [whole(case)] for case in CASES if case.level in ("full", "half")}
+    figures = misconduct.report(days)
+    assert {name: figures[name] for name in figures if "worst" not in name} == {
+        f"{prefix}{name}": value
+        for prefix in ("shipped_", "")
+        for name, value in [
+            ("false_an_instrument_day", 0.0),
+            ("false_a_thousand_account_days", 0.0),
+            ("min_recall_full", 1.0),
+            ("min_recall_half", 1.0),
+        ]
     }
-    days[Case("queues", "half")] = [day(*rung[1:], labels=labels)]
-    assert (figures := misconduct.report(days))["min_recall_half"] == 0.0
-    assert figures["min_recall_full"] == 1.0
+    for case in (Case("queues", "half"), Case("payments", "full")):
+        days[case] = [whole(case, skipped=1)]
+    figures = misconduct.closing({case: tally(some, lambda day: day.alarms) for case, some in days.items()})
+    assert (figures["min_recall_half"], figures["worst_half"]) == (0.0, f"queues {MISCONDUCT[0]}")
+    assert (figures["min_recall_full"], figures["worst_full"]) == (0.0, "payments structuring")
     assert "1/1 [0.03, 1.00]" in capsys.readouterr().out

@@ -29,7 +29,7 @@ def test_an_opening_is_explained_by_the_labels_of_its_account_until_a_day_after(
 
 
 def test_a_few_days_are_judged_whole() -> None:
-    days = simulated(7, 3, 1.0, ("structuring", "round_trip"))
+    days = simulated(7, 3, 1.0, typologies=("structuring", "round_trip"))
     found = judge(days, TransferConfig())
     assert found.events == {"structuring": 3, "round_trip": 3}
     assert found.caught == {"structuring": 3, "round_trip": 3}
