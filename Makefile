@@ -19,7 +19,7 @@ dev := build/venv-dev/bin
 lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo image test test-fast test-faults test-image check lock backtest bundle schemas clean \
+.PHONY: help demo audit image test test-fast test-faults test-image check lock backtest bundle schemas clean \
 	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies bench-drift replay-digest chart check-chart venv venv-dev
 
 help: ## what can be made
@@ -57,6 +57,9 @@ lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer ve
 	$(lock) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	$(lock) pyproject.toml --extra cuda -c requirements/dev.txt --override requirements/cuda.override -o requirements/cuda.txt
 	$(lock) --group build -c requirements/dev.txt -o requirements/build.txt
+
+audit: $(dev)/.ready ## licences of what ships, a bill of materials, and advisories: ARGS="--osv all.zip"
+	@$(dev)/python scripts/audit.py $(ARGS)
 
 image: ## the container image tocsin:latest (CPU), built by docker
 	docker build -t tocsin:latest --target cpu .
