@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -10,18 +10,19 @@ from msgspec import Struct
 from monitor.settings import Settings
 from schemas.topics import ACCOUNT_INPUTS, HISTORY_INPUTS, INSTRUMENT_INPUTS, MARKET_INPUTS, TOPICS
 
-Role = Literal["worker", "gateway", "feed", "subscriber", "analyst", "officer", "operator", "recorder"]
+Role = Literal["worker", "shadow", "gateway", "feed", "subscriber", "analyst", "officer", "operator", "recorder"]
 Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 #: What the commands are that each role runs.
 RUNS: dict[Role, str] = {
     "worker": "tocsin run",
+    "shadow": "tocsin models shadow",
     "gateway": "tocsin gateway",
     "feed": "producers of inputs, tocsin feed, tocsin simulate",
     "subscriber": "consumers of alerts, scores and signals, tocsin alerts",
     "analyst": "tocsin disposition",
-    "officer": "tocsin rules publish",
+    "officer": "tocsin rules publish; tocsin models promote, rollback, compare, review",
     "operator": "tocsin topics create, check; tocsin deadletters",
     "recorder": "tocsin record, replay and proofs from the broker",
 }
@@ -45,6 +46,9 @@ def acls(settings: Settings, role: Role) -> list[Acl]:
     def on(names: Iterable[str], *operations: Operation) -> list[Acl]:
         return [Acl("topic", settings.prefix + name, operation) for name in names for operation in operations]
 
+    def under(prefix: str, *operations: Operation) -> list[Acl]:
+        return [Acl("topic", settings.prefix + prefix, operation, prefixed=True) for operation in operations]
+
     def group(name: str, *, prefixed: bool = False) -> list[Acl]:
         return [Acl("group", name, "Read", prefixed)]
 
@@ -56,6 +60,9 @@ def acls(settings: Settings, role: Role) -> list[Acl]:
             # Alerts are read as well, to send none twice.
             gives = [name for name in USED if name not in {*HISTORY_INPUTS, "control"}]
             return on((*_INPUTS, *_OWN, "alerts", "control"), "Read") + on(gives, "Write") + group(settings.group)
+        case "shadow":
+            own = under("shadow.", "Read", "Write", "Create", "DescribeConfigs")
+            return on((*HISTORY_INPUTS, "control"), "Read") + own + group(f"{settings.group}.shadow.", prefixed=True)
         case "gateway":
             packed = on(("frames", "news", "deadletters"), "Write")
             return on(("ticks", "documents"), "Read") + packed + group(f"{settings.group}-gateway")
@@ -66,10 +73,10 @@ def acls(settings: Settings, role: Role) -> list[Acl]:
         case "analyst":
             return on(("alerts", "reviews"), "Read") + on(("dispositions",), "Read", "Write")
         case "officer":
-            return on(("control",), "Read", "Write")
+            compared = on(("alerts", "scores", "journal"), "Read") + under("shadow.", "Read")
+            return on(("control",), "Read", "Write") + compared
         case "operator":
-            of_all: Sequence[Operation] = ("Create", "Describe", "DescribeConfigs")
-            made = [Acl("topic", settings.prefix, operation, prefixed=True) for operation in of_all]
+            made = under("", "Create", "Describe", "DescribeConfigs")
             return made + on(("deadletters",), "Read") + on(("ticks", "documents", *HISTORY_INPUTS), "Write")
         case "recorder":
             return on(everything, "Read")
