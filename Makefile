@@ -29,7 +29,7 @@ demo: $(run)/.ready ## a market day through the daemon, alerts as they ring; DAT
 	@$(run)/tocsin demo --seed $(SEED) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: $(dev)/.ready ## all tests but the long faults
-	@$(dev)/pytest -m "not long" $(ARGS)
+	@$(dev)/pytest -m "not long" --durations 25 --durations-min 8 $(ARGS)
 
 test-fast: $(dev)/.ready ## tests that need neither a broker nor more than a few seconds
 	@$(dev)/pytest -m "not integration and not faults and not slow and not long" $(ARGS)
