@@ -176,6 +176,29 @@ def test_half_a_model_is_refused_and_an_absent_registry_is_waited_for(process: P
         process.load(served)
 
 
+def test_labels_of_a_model_come_and_go_with_it(process: Process, tmp_path: Path) -> None:
+    own, usual = tmp_path / "own", tmp_path / "usual"
+    own.mkdir()
+    (own / "cyber.json").write_bytes(b"{}")
+    registry = Registry(process.place)
+    labelled = registry.add(tmp_path / "a", "labelled", labels=own, author="", reason="", origin="", now_ns=0)
+    process.ids["labelled"] = labelled.id
+    settings = Settings(registry=str(process.place), cache=tmp_path / "cache", labels=usual)
+    process.champion = Champion(settings, process.refuse)
+    asked: list[Path | None] = []
+
+    def make(settings: Settings) -> Stages:
+        asked.append(settings.labels)
+        return cast(Stages, SimpleNamespace(about={}))
+
+    for name, back in (("a", False), ("labelled", False), ("a", True)):
+        process.tell(name, back=back)
+        process.champion.load(make, None)
+    assert asked[0] == asked[2] == usual
+    assert asked[1] is not None
+    assert [path.name for path in asked[1].iterdir()] == ["cyber.json"]
+
+
 def test_without_a_registry_promotions_are_told_of_and_not_followed(tmp_path: Path) -> None:
     champion = Champion(Settings(), lambda: None)
     with capture_logs() as logged:
