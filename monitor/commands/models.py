@@ -58,7 +58,7 @@ Author = Annotated[str, typer.Option(help="Who.", default_factory=getuser, show_
 @app.command()
 def add(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
-    name: Annotated[str, typer.Option(help="What to call it, such as 2026-12-wider.")],
+    name: Annotated[str, typer.Option(help="What to call it, such as december-wider.")],
     author: Author,
     reason: Annotated[str, typer.Option(help="What it is for.")] = "",
     labels: Annotated[

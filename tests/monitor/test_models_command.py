@@ -1,0 +1,47 @@
+"""`tocsin models` where no broker is asked: what is put in, fetched, completed, and refused with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from engines.bundle import Bundle
+from monitor.cli import app
+from monitor.commands.models import _names
+from tests.engines.bundles import write_bundle
+
+
+def called(*arguments: str, **environment: str) -> tuple[int, str]:
+    where = {f"TOCSIN_{name.upper()}": value for name, value in environment.items()} | {"COLUMNS": "200"}
+    result = CliRunner(env=where).invoke(app, ["models", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_a_bundle_is_put_in_completed_by_name_and_fetched(tmp_path: Path) -> None:
+    where = {"registry": str(tmp_path / "models"), "cache": str(tmp_path / "cache")}
+    bundle = write_bundle(tmp_path / "b")
+    code, told = called("add", str(bundle), "--name", "december", "--author", "me", **where)
+    assert (code, told.startswith(f"december is {Bundle.load(bundle).id} (7 files, ")) == (0, True), told
+    code, told = called("fetch", "december", **where)
+    assert code == 0
+    assert Bundle.load(told).id == Bundle.load(bundle).id
+    names = CliRunner(env={f"TOCSIN_{name.upper()}": value for name, value in where.items()})
+    with names.isolation():
+        assert (_names("dec"), _names("jan")) == (["december"], [])
+
+
+def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
+    where = {"registry": str(tmp_path / "models"), "cache": str(tmp_path / "cache")}
+    for arguments, told in (
+        (("fetch", "december"), "models holds no model december: expected one of none."),
+        (("add", str(tmp_path / "none"), "--name", "december"), "manifest.json"),
+        (("add", str(tmp_path / "none"), "--name", "12"), "'12' is no name: expected up to 40 of letters"),
+        (("promote", "december"), "Missing option '--reason'"),
+    ):
+        code, error = called(*arguments, **where)
+        assert (code, told in error) == (2, True), error
+    code, error = called("fetch", "december")
+    assert (code, "No registry is named: set TOCSIN_REGISTRY, or --registry" in error) == (2, True), error
+    assert _names("dec") == []
