@@ -101,6 +101,8 @@ def retrain(
         if contender.endswith((" tocsin", " rules")):
             told = ", ".join(f"{of} {m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for of, m in metrics.items())
             console.print(f"{contender}: {told}", soft_wrap=True, markup=False)
+    for note in learnt.part.notes:
+        console.print(note, soft_wrap=True, markup=False)
     console.print(f"{model.name} is {model.id}, a challenger: `tocsin models shadow {model.name}`", soft_wrap=True)
 
 
