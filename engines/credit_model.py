@@ -86,7 +86,4 @@ def of(bundle: Bundle) -> CreditModel | None:
     BundleError
         It has one of the two files without the other, or they are not what they should be.
     """
-    have = [name for name in (GRAPH, SPEC) if name in bundle.manifest.files]
-    if len(have) == 1:
-        raise BundleError(f"{bundle.path} holds {have[0]} alone: expected {GRAPH} and {SPEC}, or neither")
-    return CreditModel(bundle) if have else None
+    return CreditModel(bundle) if bundle.has_both(GRAPH, SPEC) else None

@@ -16,6 +16,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -33,6 +34,7 @@ from schemas.alerts import Attribution, Explanation, RuleResult
 
 Singles = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
+Number = TypeVar("Number", float, Floats)
 
 #: Files of a bundle that has an order-flow model; those without one have neither.
 MODEL, SPEC = "order_flow.onnx", "order_flow.json"
@@ -212,8 +214,8 @@ def remember(ask: Ask, findings: Sequence[Finding]) -> dict[str, Ruled]:
     return {head: rule for head, rule in kept.items() if rule.ts_event >= since_ns}
 
 
-def score(rule: float, learned: float, weight: float) -> float:
-    """Return the one score of both: a rule's alone where the model says nothing, and more where it agrees.
+def score(rule: Number, learned: Number, weight: float) -> Number:
+    """Return the one score of both, of any shape: a rule's where the model says nothing, and more where it agrees.
 
     Example
     -------

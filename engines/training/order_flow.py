@@ -316,8 +316,7 @@ def weights_of(rows: Rows, probabilities: Floats) -> list[float]:
 def scores(rows: Rows, probability: Floats, k: int, weight: float) -> Floats:
     """Return the highest score of each unit for typology ``k``: of rules, and of both, given ``probability`` (row,)."""
     found = rows.ruled[:, k].copy()
-    both = 1.0 - (1.0 - rows.rules[:, k]) * (1.0 - weight * probability)
-    np.maximum.at(found, rows.unit, both)
+    np.maximum.at(found, rows.unit, order_flow.score(rows.rules[:, k], probability, weight))
     return found
 
 

@@ -44,5 +44,5 @@ def test_half_of_it_is_refused(tmp_path: Path) -> None:
     manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     del manifest.files[SPEC]
     (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
-    with pytest.raises(BundleError, match=r"holds credit.onnx alone: expected credit.onnx and credit.json, or neither"):
+    with pytest.raises(BundleError, match=r"has credit.onnx alone: expected credit.onnx and credit.json, or neither"):
         of(Bundle.load(folder))
