@@ -79,8 +79,8 @@ class OrderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """All that can change a decision on orders.
 
     ``cross_product`` says what the market's scope is told of, which judges it. ``sessions`` are the hours of venues, by
-    MIC; the default is the simulator's. ``late_ns`` (ns): an event that is
-    older than the newest by more is set aside. ``taker_ns`` (ns): a fill so soon after its order came or changed is
+    MIC: the simulator's, and what rules add. ``late_ns`` (ns): an event that is older than the newest by more is set
+    aside. ``taker_ns`` (ns): a fill so soon after its order came or changed is
     aggressive. ``accounts`` and ``orders`` are how many are remembered of an instrument; beyond them a quarter is
     forgotten, the longest silent first.
     """
@@ -99,12 +99,16 @@ class OrderConfig(msgspec.Struct, frozen=True, kw_only=True):
     insider_dealing: InsiderDealingConfig = InsiderDealingConfig()
     cross_product: CrossProductConfig = CrossProductConfig()
     sessions: dict[str, Session] = msgspec.field(
-        default_factory=lambda: dict.fromkeys(("XTOC", "XTOD"), Session(open_s=52_200, close_s=75_600))
+        default_factory=lambda: dict.fromkeys(("XTOC", "XTOD"), Session(open="14:30", close="21:00"))
     )
     late_ns: int = 5_000_000_000
     taker_ns: int = 1_000_000
     accounts: int = 1_024
     orders: int = 16_384
+
+    def among(self, sessions: dict[str, Session]) -> OrderConfig:
+        """Return this with the hours of other venues, or other hours of the same."""
+        return msgspec.structs.replace(self, sessions=self.sessions | sessions) if sessions else self
 
     def digest(self) -> str:
         """Return 16 hex digits that stand for this configuration."""

@@ -144,7 +144,11 @@ class _Reader:
                 self._wrong(node, where, f"expected a field {name}, found none; add `{name}: ...`")
         if len(self.problems) > before:
             return None
-        made = kind(**values)
+        try:
+            made = kind(**values)
+        except ValueError as error:
+            self._wrong(node, where, str(error))
+            return None
         if isinstance(made, Scenario):
             self._scenario(node, {name: value for name, (_, value) in given.items()}, made, where)
         elif isinstance(made, RuleFile):
@@ -273,6 +277,8 @@ class _Reader:
             entries = self._entries(node, where, None, "entry")
             if not entries and isinstance(node, yaml.MappingNode) and kind.min_length:
                 self._wrong(node, where, "expected at least one entry, found none; add `name: value`")
+            for key, _ in entries.values():
+                self._value(key, kind.key_type, where)
             return {
                 name: self._value(value, kind.value_type, _within(where, name)) for name, (_, value) in entries.items()
             }

@@ -15,6 +15,7 @@ import msgspec
 
 from engines.instruments import Listing
 from engines.library import Scope, library, of_accounts
+from engines.sessions import Session
 from engines.typologies import TypologySpec
 from schemas.alerts import Severity
 
@@ -179,12 +180,14 @@ class RuleFile(Part, frozen=True, kw_only=True):
     """Rules of one ``version``: a name for them that is given once, and that alerts of scenarios carry.
 
     ``effective_from`` is the event time at which they take effect, in whole seconds UTC; without it, at once.
+    ``sessions`` are the hours of venues, by MIC, which marking the close and influencing the open ask for.
     """
 
     version: Version
     effective_ns: Time = msgspec.field(name="effective_from", default=0)
     typologies: dict[str, Override] = {}
     scenarios: tuple[Scenario, ...] = ()
+    sessions: dict[Venue, Session] = {}
 
     @property
     def digest(self) -> str:

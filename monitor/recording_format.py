@@ -15,7 +15,7 @@ from schemas.topics import INSTRUMENT_INPUTS, TOPICS
 MANIFEST = "manifest.json"
 LABELS = "labels.parquet"
 #: Files that a recording may bring, by the setting that names such a file.
-BROUGHT = {"symbols": "symbols.csv", "accounts": "accounts.csv", "sanctions": "sanctions.csv"}
+BROUGHT = {"symbols": "symbols.csv", "accounts": "accounts.csv", "sanctions": "sanctions.csv", "rules": "rules.yaml"}
 LAYOUT = 1
 
 COLUMNS = pa.schema(

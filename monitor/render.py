@@ -139,7 +139,8 @@ def alert_card(alert: Alert) -> RenderableType:
 
 def lacking(missing: Missing) -> str:
     """Say which typologies could not judge order events for want of a field."""
-    return f"{missing.events:,} order events without {missing.field}, by {', '.join(missing.typologies)}"
+    field = missing.field if missing.field != "session" else "a session of their venue (rules give it under `sessions`)"
+    return f"{missing.events:,} order events without {field}, by {', '.join(missing.typologies)}"
 
 
 def _subject(alert: Alert) -> tuple[str, ...]:

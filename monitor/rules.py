@@ -159,6 +159,14 @@ def changes(old: RuleFile, new: RuleFile) -> Iterator[str]:
             yield f"scenario {name} is gone; its open episodes close"
         else:
             yield from _differ(f"scenario {name}", scenario(before[name]), scenario(after[name]))
+    for venue in sorted(old.sessions.keys() | new.sessions.keys()):
+        yield from _differ(f"session of {venue}", hours(old, venue), hours(new, venue))
+
+
+def hours(rules: RuleFile, venue: str) -> dict[str, str]:
+    """Return when a venue is open, as far as rules say it."""
+    session = rules.sessions.get(venue)
+    return {"hours": f"{session.open} to {session.close} {session.zone}" if session else ""}
 
 
 def _differ(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:

@@ -39,7 +39,7 @@ SAYS: dict[str, str] = {
     "no_trader": "placings without a trader",
     "no_trade": "fills without the trade's number",
     "no_quote": "order events before the first quote of their instrument",
-    "no_session": "order events of a venue whose hours are not known",
+    "no_session": "order events of a venue whose hours are not known (rules give them under `sessions`)",
 }
 
 

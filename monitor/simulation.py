@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from engines.instruments import SymbolMaster
 from engines.labels import Label
+from engines.order_findings import OrderConfig
+from engines.sessions import Session
 from engines.simulator import money
 from engines.simulator import talk as said
 from engines.simulator.day import Article, Config, Day, chosen, simulate
@@ -154,6 +157,8 @@ def days_of(
             writer.add_labels(labels)
             writer.bring("accounts", people.accounts_csv(config.start, opened))
             writer.bring("sanctions", people.listed_csv())
+            if rules := _hours(config):
+                writer.bring("rules", rules)
 
 
 def _payments(
@@ -171,6 +176,17 @@ def _payments(
         strength=config.strength,
         disguise=config.disguise,
     )
+
+
+def _hours(config: Config) -> str:
+    """Return rules with the hours of the session, "" where they are what is known of the simulator's venues."""
+    opened = datetime.combine(config.start, config.open_utc)
+    closed = opened + timedelta(minutes=math.ceil(60 * config.hours))
+    known, session = OrderConfig().sessions, Session(open=f"{opened:%H:%M}", close=f"{closed:%H:%M}")
+    if all(one == session for one in known.values()):
+        return ""
+    hours = "".join(f'  {venue}: {{open: "{session.open}", close: "{session.close}"}}\n' for venue in known)
+    return f"version: {session.open.replace(':', '.')}-{session.close.replace(':', '.')}\nsessions:\n{hours}"
 
 
 def _plain(value: object) -> str | int | float:

@@ -240,9 +240,14 @@ def load_stages(
         mine = replace(
             engines,
             ticks=TickEngine(configured(config, rules), master.asset_class),
-            orders=OrderEngine(configured(order_config, rules), flow),
+            orders=OrderEngine(configured(order_config.among(rules.sessions), rules), flow),
             words=configured(heard, rules),
-            configs={head: identity(of, rules.digest) for head, of in engines.configs.items()},
+            configs={head: identity(of, rules.digest) for head, of in engines.configs.items()}
+            | {
+                one.head: identity(stage_decides, rules.digest)
+                for one in rules.asked("instrument")
+                if not one.weights.keys().isdisjoint(order_findings.SPECS)
+            },
             specs={head: overridden(spec, rules) for head, spec in specs.items()},
             provenance=msgspec.structs.replace(provenance, config=identity(decides, rules.digest)),
             rules=rules,

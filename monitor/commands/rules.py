@@ -67,7 +67,10 @@ def check(file: File, symbols: Symbols = None) -> None:
         raise typer.Exit(1) from None
     for sentence in idle(rules, _master(symbols)):
         console.print("[yellow]▲[/]", plain(sentence), soft_wrap=True)
-    told = f"version {rules.version}: typologies changed: {len(rules.typologies)}, scenarios: {len(rules.scenarios)}"
+    told = (
+        f"version {rules.version}: typologies changed: {len(rules.typologies)}, scenarios: {len(rules.scenarios)},"
+        f" sessions: {len(rules.sessions)}"
+    )
     console.print("[green]✓[/]", plain(f"{told}, in effect {effect(rules)}"), soft_wrap=True)
 
 
@@ -81,7 +84,7 @@ def explain(
 ) -> None:
     """Say what would be in effect: every threshold and parameter, where it is not the default, what it serves.
 
-    Without an option: the typologies that the file changes, and all of its scenarios.
+    Without an option: the typologies that the file changes, all of its scenarios, and hours of venues.
 
     Example: `tocsin rules explain examples/rules.yaml --instrument ACME.XTOC`
     """
@@ -89,7 +92,7 @@ def explain(
 
     from engines.library import library
     from monitor.render import plain
-    from monitor.rules import effect, read_rules
+    from monitor.rules import effect, hours, read_rules
 
     _, rules = read_rules(file)
     names = {one.name: one for one in rules.scenarios}
@@ -110,6 +113,9 @@ def explain(
         console.print(plain(f"{instrument}: {told or 'not in the symbol master'}"))
         shown = list(library()) if typology is None else shown
         applying = [one for one in applying if one in rules.applying(listing)]
+    for venue in rules.sessions if typology is None and scenario is None else ():
+        if instrument is None or instrument.endswith(f".{venue}"):
+            console.print(plain(f"{venue} is open {hours(rules, venue)['hours']}"))
     for name in [] if scenario is not None else shown:
         spec, definition = library()[name].spec, library()[name].definition.partition(": ")[2]
         serves = f" ({'; '.join(spec.regulation)})" if spec.regulation else ""

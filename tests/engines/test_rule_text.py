@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 
 from engines.rule_schema import json_schema
 from engines.rule_text import MOST_BYTES, RulesError, duration, read
+from engines.sessions import Session
 
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "rules.yaml").read_text()
 SCENARIO = "scenarios: [{{name: a, title: A, {}}}]"
@@ -50,6 +51,7 @@ def test_the_example_is_read() -> None:
     assert rules.scenarios[0].when.venue == ("XTOC",)
     assert rules.scenarios[0].within_ns == 900_000_000_000
     assert [one.scope for one in rules.scenarios] == ["instrument", "account"]
+    assert rules.sessions == {"XNYS": Session(open="09:30", close="16:00", zone="America/New_York")}
 
 
 def test_the_published_schema_takes_the_example_and_refuses_what_is_refused() -> None:
@@ -112,6 +114,11 @@ def test_a_version_is_text_as_it_is_written() -> None:
         ("version: a\n" + SCENARIO.format("weights: {pump_and_dump: 0.3}"), 2, 13, "expected open <= 0.3"),
         ("version: a\n" + SCENARIO.format(WEIGHTS + ", when: {venue: XTOC}"), 2, 76, "expected a list, found XTOC"),
         ("version: a\n" + SCENARIO.format(WEIGHTS + ", when: {class: [a]}"), 2, 69, "asset_class is meant?"),
+        ("version: a\nsessions: {NYSE.: {open: 09:30, close: 16:00}}", 2, 12, "sessions: expected a MIC (4 capital"),
+        ("version: a\nsessions: {XNYS: {open: 9.30, close: 16:00}}", 2, 25, "a time of day in quotes, as"),
+        ("version: a\nsessions: {XNYS: {open: 16:00, close: 09:30}}", 2, 18, "an opening before the close of the same"),
+        ("version: a\nsessions: {XNYS: {open: 09:30, close: 16:00, zone: New_York}}", 2, 18, "a time zone as America"),
+        ("version: a\nsessions: {XNYS: {open: 09:30, close: 16:00, tz: UTC}}", 2, 46, "found field tz"),
         ("x" * (MOST_BYTES + 1), 1, 1, "expected at most 262,144 bytes"),
     ],
 )  # fmt: skip

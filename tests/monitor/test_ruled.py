@@ -102,6 +102,13 @@ def test_one_stage_is_made_for_all_lanes_and_without_rules_it_is_the_stage_itsel
     assert made.market.under(rules).decides != made.market.decides
 
 
+@pytest.mark.parametrize(("weighed", "ours"), [("spoofing", True), ("market_anomaly", False)])
+def test_ids_of_a_scenario_hash_what_decides_on_orders_where_it_weighs_them(weighed: str, ours: bool) -> None:
+    rules = Rules(0, 0, f"version: a\nscenarios: [{{name: a, title: A, weights: {{{weighed}: 1}}}}]")
+    stage = stages().instrument.under(rules)
+    assert (stage.decides.config in stage.configs) == ours
+
+
 def test_a_silent_typology_of_money_raises_no_alert(tmp_path: Path) -> None:
     made = stages(written(tmp_path / "rules.yaml", "version: a\ntypologies: {structuring: {enabled: false}}"))
     found = {a.finding.typology for a in asyncio.run(by_history(payments(), made)).alerts}

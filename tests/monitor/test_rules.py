@@ -31,8 +31,8 @@ def test_the_example_is_in_order() -> None:
     code, told, _ = run("check", str(EXAMPLE))
     assert code == 0
     assert told == (
-        "✓ version 2026-12-01: typologies changed: 2, scenarios: 2, in effect from 2026-12-01 08:00:00 UTC of event"
-        " time\n"
+        "✓ version 2026-12-01: typologies changed: 2, scenarios: 2, sessions: 1, in effect from 2026-12-01 08:00:00 UTC"
+        " of event time\n"
     )
 
 
@@ -87,12 +87,14 @@ def test_what_applies_to_an_instrument_is_explained(tmp_path: Path) -> None:
     code, told, _ = run("explain", str(EXAMPLE), "--instrument", "ACME.XTOC")
     assert code == 0
     assert "ACME.XTOC: venue XTOC" in told
+    assert "is open" not in told
     assert "scenario_pump_with_words@2026-12-01: A pump, and words that go with it" in told
     rows = [line.split() for line in told.splitlines()]
     assert ["window", "2", "min", "1", "min"] in rows
     assert ["enabled", "no", "yes"] in rows
     code, told, _ = run("explain", str(EXAMPLE), "--instrument", "ACME.XNYS")
     assert "no scenario is for it" in told
+    assert "XNYS is open 09:30 to 16:00 America/New_York" in told
 
 
 def test_one_typology_is_explained_with_what_its_parameters_mean() -> None:
@@ -115,11 +117,14 @@ def test_a_difference_is_told_in_words_and_which_ids_change(tmp_path: Path) -> N
         ('2026-12-01"', '2026-12-02"'),
         ("open: 0.45", "open: 0.5"),
         ("adverse_text: 0.3", "adverse_text: 0.2"),
+        ('close: "16:00"', 'close: "13:00"'),
     )
     code, told, _ = run("diff", str(EXAMPLE), new)
     assert code == 1
     assert "· pump_and_dump: open 0.45 → 0.5\n" in told
     assert "· scenario pump_with_words: weights pump_and_dump × 0.7, adverse_text × 0.3" in told
+    zone = "America/New_York"
+    assert f"· session of XNYS: hours 09:30 to 16:00 {zone} → 09:30 to 13:00 {zone}\n" in told
     assert "Every episode that opens under them has another id" in told
 
 
