@@ -1,16 +1,17 @@
 """Typologies of order events: what they cost, all together, and what of simulated misconduct they find.
 
-    python -m benchmarks.typologies [--rows 5000000] [--days 5] [--levels full half ...] [--workers 2] [--seed N]
+    python -m benchmarks.typologies [--rows 5000000] [--instruments 1] [--days 5] [--levels full half ...] [--workers 2]
+        [--seed N]
 
 What is found, and how that is counted, stands in `benchmarks.misconduct`.
 
-What it costs. An instrument of three makers and four hundred takers trades day after day: orders and quotes of half an
-hour are made once (`tests/order_flow.py`) and told again, half an hour later each time, with numbers of orders and
-trades of their own, and every tenth time with names of accounts of their own. Frames have 500 rows; quotes come between
-them. Taken is the CPU of `engines.orders.OrderEngine` alone (`observe` and `apply`), user and system. What the state
-weighs is its bytes; the process's resident memory is taken when a fifth of the rows has been applied, and at the end:
-what has no bound would show between the two. Then the same again, a tenth of the rows, with the bundle's order-flow
-model asked beside the rules.
+What it costs. Each instrument of three makers and four hundred takers trades day after day: orders and quotes of half
+an hour are made once (`tests/order_flow.py`) and told again, half an hour later each time, with numbers of orders and
+trades of their own, and every second time with accounts of their own, so that those before never come back. Frames have
+500 rows; quotes come between them. Taken is the CPU of `engines.orders.OrderEngine` alone (`observe` and `apply`), user
+and system. What the states weigh is their bytes; the process's resident memory is taken at each tenth of the rows: what
+has no bound would show there. Then one instrument again, a tenth of the rows, with the bundle's order-flow model asked
+beside the rules.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from tests.order_flow import Market, S
 ROWS = 500
 SECONDS = 1_800
 TAKERS = 400
-_RENAMED_EVERY = 10
+_RENAMED_EVERY = 2
 
 
 def later(orders: OrderFrame, ticks: Frame, times: int) -> tuple[OrderFrame, Frame]:
@@ -63,18 +64,19 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def cost(least_rows: int, flow: OrderFlowModel | None = None) -> dict[str, float]:
-    """Apply so many rows or a little more, print the table, return the closing figures."""
+def cost(least_rows: int, instruments: int = 1, flow: OrderFlowModel | None = None) -> dict[str, float]:
+    """Apply so many rows or a little more, to instruments in turn; print the table, return the closing figures."""
     market = Market()
     market.quiet(SECONDS, takers=TAKERS)
     orders, ticks = market.orders(), market.ticks()
     engine = OrderEngine(OrderConfig(), flow)
-    state = engine.new_state()
-    cpu_s = early_mb = 0.0
-    applied = findings = times = 0
+    states = [engine.new_state() for _ in range(instruments)]
+    cpu_s, resident = 0.0, list[float]()
+    applied = findings = 0
     while applied < least_rows:
+        times, turn = divmod(applied // len(orders), instruments)
+        state, seen = states[turn], 0
         told, quotes = later(orders, ticks, times)
-        seen = 0
         for first in range(0, len(told), ROWS):
             part = told[first : first + ROWS]
             until = int(quotes.ts_event.searchsorted(part.ts_event[-1], side="right"))
@@ -85,19 +87,21 @@ def cost(least_rows: int, flow: OrderFlowModel | None = None) -> dict[str, float
             cpu_s += time.process_time() - begin
             seen = until
         applied += len(told)
-        times += 1
-        if not early_mb and applied >= least_rows / 5:
-            early_mb = resident_mb()
+        while len(resident) < min(10, 10 * applied // least_rows):
+            resident.append(resident_mb())
     rows = [
         ("order events", applied),
-        ("rows a second of the market's", len(orders) / SECONDS),
+        ("rows a second of an instrument's market", len(orders) / SECONDS),
+        ("instruments", instruments),
         ("typologies", len(SPECS)),
         ("µs CPU/row", 1e6 * cpu_s / applied),
-        ("accounts that ever were", len(orders.accounts) * (1 + (times - 1) // _RENAMED_EVERY)),
-        ("accounts kept", len(state.names)),
-        ("state, kB", len(state.pack()) / 1e3),
-        ("resident after a fifth, MB", early_mb),
-        ("resident at the end, MB", resident_mb()),
+        (
+            "accounts that ever were, each in one instrument",
+            len(orders.accounts) * (1 + times // _RENAMED_EVERY) * instruments,
+        ),
+        ("accounts kept", sum(len(state.names) for state in states)),
+        ("states, kB", sum(len(state.pack()) for state in states) / 1e3),
+        ("resident at each tenth, MB", ", ".join(f"{mb:.0f}" for mb in resident)),
         ("findings", findings),
     ]
     what = "all typologies of order events" + (", and the order-flow model" if flow else "")
@@ -105,8 +109,7 @@ def cost(least_rows: int, flow: OrderFlowModel | None = None) -> dict[str, float
     return {
         "cpu_us_per_tick": round(1e6 * cpu_s / applied, 3),
         "rows": applied,
-        "state_kb": round(len(state.pack()) / 1e3),
-        "grown_mb": round(resident_mb() - early_mb, 1),
+        "grown_mb": round(resident[-1] - resident[len(resident) // 2], 1),
     }
 
 
@@ -114,16 +117,22 @@ def main() -> None:
     """Measure the cost, play the days, print the tables and the closing JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000, help="order events in all; 50 million take minutes")
-    parser.add_argument("--days", type=int, default=5, help="simulated days of each model, strength and disguise")
+    parser.add_argument("--instruments", type=int, default=1, help="that take turns in them")
+    parser.add_argument(
+        "--days", type=int, default=5, help="simulated days of each model, strength and disguise; 0: only the cost"
+    )
     parser.add_argument("--levels", nargs="+", choices=misconduct_days.LEVELS, default=list(misconduct_days.LEVELS))
     parser.add_argument("--workers", type=int, default=2, help="processes that play them")
     parser.add_argument("--seed", type=int, default=misconduct_days.SEED, help="of the first day")
     arguments = parser.parse_args()
-    spent = cost(arguments.rows)
-    both = cost(arguments.rows // 10, order_flow.of(Bundle.load(DEFAULT)))
+    spent = cost(arguments.rows, arguments.instruments)
+    both = cost(arguments.rows // 10, flow=order_flow.of(Bundle.load(DEFAULT)))
     spent["learned_us_per_tick"] = round(both["cpu_us_per_tick"] - spent["cpu_us_per_tick"], 3)
-    days = misconduct_days.played(arguments.days, arguments.levels, arguments.workers, arguments.seed)
-    harness.close(benchmark="typologies", **misconduct.report(days), **spent)
+    found = {}
+    if arguments.days:
+        days = misconduct_days.played(arguments.days, arguments.levels, arguments.workers, arguments.seed)
+        found = misconduct.report(days)
+    harness.close(benchmark="typologies", **found, **spent)
 
 
 if __name__ == "__main__":
