@@ -18,15 +18,15 @@ import msgspec
 from engines.sessions import NEVER_NS, SECOND_NS, Stretch
 from engines.typologies.conditions import Conditions
 
-_MAGIC = b"ORDS\x02"
+_MAGIC = b"ORDS\x03"
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS
 #: Sums fade in steps of so much.
 PACE_NS = 10 * SECOND_NS
 #: Weights are brought back to 1 after so many half-lives, by a power of two: sums keep their bits.
 _HALVINGS = 512
-#: Samples of the quoted depth, one each `DEPTH_NS`: half an hour.
-DEPTHS, DEPTH_NS = 90, 20 * SECOND_NS
+#: Samples of the quoted depth, one each `DEPTH_NS`: half an hour of them is learnt from; ticks may be an hour ahead.
+DEPTHS, DEPTHS_AHEAD, DEPTH_NS = 90, 180, 20 * SECOND_NS
 #: Time of a burst of messages.
 BURST_NS = 10 * SECOND_NS
 #: Bins of messages a minute, four an octave.
@@ -124,12 +124,13 @@ class Account(msgspec.Struct, array_like=True):
 
     ``resting`` is open now, in ``open`` orders. ``placed`` fades by half each minute; ``traded``, ``pulls`` (large
     orders withdrawn), ``washes`` and ``washed`` (trades with itself) each hour. ``filled`` is all that ever was,
-    ``filled_ns`` when it last was; ``sent`` are all units in ``placings`` orders. ``messages`` and ``fills`` are counts
+    ``filled_ns`` when it last was; ``sent`` are all units in ``placings`` orders, ``strayed`` how far the limits of
+    ``priced`` of them lay from the last price, relative, together. ``messages`` and ``fills`` are counts
     of the current minute, ``peak`` is its largest burst; ``burst``, ``burst_short`` (withdrawn within a second) and
     ``burst_fills`` are counts since ``burst_ns``. ``run`` is of its newest fills, ``before`` of those before it.
     ``stake`` is what it has traded since it was silent. ``sold_to`` are its last buyers, the newest at the end;
-    ``marked`` is what it took in the stretch that began at ``marked_ns``, ``furthest`` the lowest and the highest price
-    of that; ``traded_before`` is what it had traded in the hour before.
+    ``marked`` is what it took in the stretch that began at ``marked_ns``, from the price ``marked_from`` on,
+    ``furthest`` the lowest and the highest price of that; ``traded_before`` is what it had traded in the hour before.
     ``tail`` are its last events (see `engines.order_tail`) of all that it ``told``; a model was asked at ``asked_ns``,
     beside which counts what rules said, ``ruled``, by typology.
     """
@@ -169,6 +170,9 @@ class Account(msgspec.Struct, array_like=True):
     told: int = 0
     asked_ns: int = 0
     ruled: dict[str, Ruled] = {}
+    marked_from: float = 0.0
+    strayed: float = 0.0
+    priced: int = 0
 
 
 class Holder(msgspec.Struct, array_like=True, gc=False):
@@ -332,13 +336,16 @@ class OrderState(msgspec.Struct, array_like=True):
         # A quote may come a minute after orders that it was before: what decides must not hang on who came first.
         last = (self.minute - 1) * MINUTE_NS // DEPTH_NS
         units = [depth for sample, depth in self.depths if sample < last]
-        self.depth = (median(units) if len(units) >= _LEAST_DEPTHS else 0.0) or math.inf
+        del self.depths[: max(0, len(units) - DEPTHS)]
+        self.depth = (median(units[-DEPTHS:]) if len(units) >= _LEAST_DEPTHS else 0.0) or math.inf
         if len(self.counts) >= _LEAST_MOVES:
             self.crowded = float(max(1, sorted(self.counts)[len(self.counts) * 19 // 20]))
         if len(self.moves) >= _LEAST_MOVES:
-            # What moved the price lately must not hide itself; half the mean where most minutes stand still.
-            usual = max(_SD_OF_MEDIAN * median(self.moves), 0.5 * _SD_OF_MEAN * sum(self.moves) / len(self.moves))
-            self.minute_sd = max(usual, _FLOOR)
+            # What moved the price lately must not hide itself nor what comes after it: most of the mean where most
+            # minutes stand still, of moves that are cut at the tenth largest of a hundred.
+            most = sorted(self.moves)[len(self.moves) * 9 // 10]
+            mean = sum(min(move, most) for move in self.moves) / len(self.moves)
+            self.minute_sd = max(_SD_OF_MEDIAN * median(self.moves), 0.6 * _SD_OF_MEAN * mean, _FLOOR)
 
     def orders_of(self, account: Account, side: int) -> Iterator[Order]:
         """Yield the account's open orders on a side, the oldest first."""

@@ -136,15 +136,16 @@ class Trades:
         state, config, now_ns = run.state, self.config, run.state.newest_ns
         stretch = state.stretch
         if now_ns >= stretch.end_ns:
-            if stretch.price and not stretch.closing:
+            if any(stretch.took) and not stretch.closing:
                 state.opened = stretch
             opening_ns, closing_ns = config.influencing_the_open.opening_ns, config.marking_the_close.closing_ns
             stretch = state.stretch = stretch_at(session, now_ns, opening_ns, closing_ns)
         if now_ns < stretch.start_ns:
             return
-        stretch.price = stretch.price or (state.price_before if stretch.closing else state.last_price)
         if account.marked_ns != stretch.start_ns:
             account.marked_ns, account.marked = stretch.start_ns, [0.0, 0.0]
+            # The price before an opening's first trade is another day's.
+            account.marked_from = state.price_before if stretch.closing or any(stretch.took) else state.last_price
             account.furthest = [state.last_price, state.last_price]
             account.traded_before = max(0.0, sum(account.traded) / state.hourly.weight - took)
         account.marked[side] += took

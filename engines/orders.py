@@ -17,6 +17,7 @@ from engines.order_state import (
     BURST_NS,
     DEPTH_NS,
     DEPTHS,
+    DEPTHS_AHEAD,
     MINUTE_NS,
     Account,
     Holder,
@@ -26,7 +27,7 @@ from engines.order_state import (
 )
 from engines.order_tail import note
 from engines.order_trades import Trades
-from engines.sessions import NEVER_NS, SECOND_NS
+from engines.sessions import NEVER_NS, SECOND_NS, Stretch
 from engines.tracks import OrderUpdate
 from engines.typologies import (
     excessive_messages,
@@ -76,6 +77,7 @@ class OrderEngine:
         self._least_messages = LEAST_MET * config.excessive_messages.messages
         self._least_burst = LEAST_MET * config.quote_stuffing.messages * BURST_NS / MINUTE_NS
         self._least_size = LEAST_MET * config.fat_finger.size
+        self._least_reach = LEAST_MET * config.fat_finger.limit
         self._trades = Trades(config)
 
     def new_state(self) -> OrderState:
@@ -99,7 +101,7 @@ class OrderEngine:
             if state.depths and number <= state.depths[-1][0]:
                 number = state.depths.pop()[0]
             state.depths.append((number, depth))
-        del state.depths[:-DEPTHS]
+        del state.depths[: -DEPTHS - DEPTHS_AHEAD]
         rows = int(crossed.sum())
         return OrderUpdate(counts={"crossed_quote": rows} if rows else {})
 
@@ -112,6 +114,8 @@ class OrderEngine:
             return OrderUpdate()
         state.begin(frame.ts_event.item(0))
         session = self.config.sessions.get(frame.instrument.rpartition(".")[2])
+        if state.stretch.session != session:  # rules changed the hours
+            state.stretch = Stretch(session=session)
         run = Pass(state, session, asking=asking and self._flow is not None)
         _count_missing(frame, run)
         accounts: list[Account | None] = [None] * len(frame.accounts)
@@ -265,8 +269,12 @@ class OrderEngine:
         account.resting[side] += size
         account.open[side] += 1
         account.placed[side] += size * state.minutely.weight
-        if size > self._least_size * state.depth:
+        reach = (price / state.last_price - 1.0) if price and state.last_price else 0.0
+        if size > self._least_size * state.depth or (reach if side else -reach) > self._least_reach:
             run.find("fat_finger", account, now_ns, fat_finger.measure(self.config.fat_finger, state, account, order))
+        if reach:
+            account.strayed += abs(reach)
+            account.priced += 1
         account.sent += size
         account.placings += 1
         self._message(run, account)

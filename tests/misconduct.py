@@ -112,7 +112,7 @@ def excessive_messages(market: Market, mid: float) -> None:
 
 @nearly("excessive_messages", "busy as makers are")
 def _(market: Market, mid: float) -> None:
-    _flood(market, mid, rate=4, seconds=100)
+    _flood(market, mid, rate=3, seconds=100)
 
 
 @nearly("excessive_messages", "it trades")
@@ -237,9 +237,29 @@ def fat_finger(market: Market, mid: float) -> None:
     market.place(AT, "fat", +1, mid * 1.02, 40 * DEPTH)
 
 
-@nearly("fat_finger", "small")
+def mistyped(market: Market, mid: float) -> None:
+    """A sale of an ordinary size at five per cent below the market, by who sends orders near it."""
+    for k in range(10):
+        market.place(AT - 100.0 + k, "fat", +1, mid * 0.999, DEPTH)
+    market.place(AT, "fat", -1, mid * 0.95, DEPTH)
+
+
+@nearly("fat_finger", "small, and not so far")
 def _(market: Market, mid: float) -> None:
-    market.place(AT, "fat", +1, mid * 1.02, 5 * DEPTH)
+    market.place(AT, "fat", +1, mid * 1.008, 5 * DEPTH)
+
+
+@nearly("fat_finger", "it sends all that is to trade at such limits")
+def _(market: Market, mid: float) -> None:
+    for k in range(10):
+        market.cancel(AT - 99.5 + k, market.place(AT - 99.9 + k, "fat", +1, mid * 1.05, DEPTH))
+    market.place(AT, "fat", +1, mid * 1.05, DEPTH)
+
+
+@nearly("fat_finger", "an ordinary size waits far away")
+def _(market: Market, mid: float) -> None:
+    market.place(AT - 10.0, "fat", +1, mid * 0.9995, DEPTH)
+    market.place(AT, "fat", +1, mid * 0.9, DEPTH)
 
 
 @nearly("fat_finger", "it waits")

@@ -58,7 +58,7 @@ class CircularTradingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rounds: float = 2.0
-    size: float = 0.3
+    size: float = 0.25
     even: float = 0.4
     reverse: float = 0.4
     within: float = 0.15

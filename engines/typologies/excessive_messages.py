@@ -48,9 +48,9 @@ class ExcessiveMessagesConfig(msgspec.Struct, frozen=True, kw_only=True):
     | share | share | of all accounts' messages of this minute |
     """
 
-    messages: float = 2.25
+    messages: float = 1.8
     fills: float = 0.01
-    burst: float = 0.3
+    burst: float = 0.25
     share: float = 0.15
 
 

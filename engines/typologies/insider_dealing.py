@@ -50,8 +50,8 @@ class InsiderDealingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     after_ns: int = 600_000_000_000
-    impact: float = 5.0
-    share: float = 0.04
+    impact: float = 8.0
+    share: float = 0.03
     other_side: float = 0.05
     before: float = 0.35
     began_ns: int = 2_400_000_000_000

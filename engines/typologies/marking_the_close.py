@@ -1,8 +1,9 @@
 """Marking the close: an account trades in the last minutes to set the price that the day is settled at.
 
 Definition. In the last ``closing_ns`` before the close one account takes a large share of all that is taken, on one
-side, in all several times what is quoted, and its trades reach a price that is further that way than it usually moves
-in such a time; it need not stay there, for others may press against it. The account had hardly traded in the hour
+side, in all several times what is quoted, and from its first trade on they reach a price that is further that way than
+it usually moves in such a time; it need not stay there, for others may press against it, nor go beyond where others had
+brought it before. The account had hardly traded in the hour
 before: who works a large order trades before and in these minutes alike.
 
 Regulation. MAR (EU) 596/2014 Art. 12(2)(b): buying or selling at the close with the effect of misleading investors who
@@ -23,7 +24,7 @@ from engines.typologies.conditions import Condition, Conditions
 
 SPEC = TypologySpec(
     name="marking_the_close",
-    version="2",
+    version="3",
     title="Suspected marking of the close",
     regulation=(
         "MAR Art. 12(2)(b)",
@@ -56,8 +57,8 @@ class MarkingTheCloseConfig(msgspec.Struct, frozen=True, kw_only=True):
     share: float = 0.3
     size: float = 4.0
     other_side: float = 0.2
-    move: float = 0.8
-    before: float = 0.25
+    move: float = 1.25
+    before: float = 0.15
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -83,7 +84,7 @@ def influence(limits: Limits, state: OrderState, account: Account, stretch: Stre
     """Return what an account took in a stretch until ``until_ns``, and how far its way it traded."""
     sold, bought = account.marked
     marked, side = sold + bought, 1 if bought > sold else -1
-    move = side * (account.furthest[side > 0] / stretch.price - 1.0) / state.sd(until_ns - stretch.start_ns)
+    move = side * (account.furthest[side > 0] / account.marked_from - 1.0) / state.sd(until_ns - stretch.start_ns)
     return (
         Condition("share of what was taken", marked / (stretch.took[0] + stretch.took[1]), limits.share, "share"),
         Condition("taken", marked / state.depth, limits.size, "median depths"),

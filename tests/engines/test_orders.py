@@ -97,6 +97,30 @@ def test_crossed_quotes_are_counted_and_teach_nothing() -> None:
     assert [units for _, units in state.depths] == [10.0]
 
 
+@pytest.mark.parametrize("ahead_s", [60, 900, 3_500])
+def test_how_far_ticks_run_ahead_of_orders_changes_no_bit(ahead_s: int) -> None:
+    draw, market = np.random.default_rng(ahead_s), Market()
+    for at in range(0, 4 * 3_600, 20):
+        market.quote(at, 100.0, float(draw.integers(1, 100)))
+        market.cancel(at + 5.5, market.place(at + 5, f"account {at % 7}", +1, 99.9, 5.0))
+    orders, ticks, engine = market.orders(), market.ticks(), OrderEngine(OrderConfig())
+    depths, packed = set(), set()
+    for step_s in (0, ahead_s):
+        state, seen, learnt = engine.new_state(), 0, []
+        for k in range(len(orders)):
+            at_s = (orders.ts_event.item(k) - market.ns(0)) // S
+            until = int(ticks.ts_event.searchsorted(market.ns(at_s - at_s % step_s + step_s if step_s else at_s + 1)))
+            engine.observe(state, ticks[seen : max(seen, until)])
+            seen = max(seen, until)
+            engine.apply(state, orders[k : k + 1])
+            learnt.append(state.depth)
+        engine.observe(state, ticks[seen:])
+        depths.add(tuple(learnt))
+        packed.add(state.pack())
+    assert len(depths) == len(packed) == 1
+    assert len(set(learnt)) > 20
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_comes_is_taken_alike_in_every_framing(seed: int) -> None:
     draw = np.random.default_rng(seed)
