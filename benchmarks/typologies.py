@@ -128,7 +128,7 @@ def main() -> None:
     spent = cost(arguments.rows, arguments.instruments)
     both = cost(arguments.rows // 10, flow=order_flow.of(Bundle.load(DEFAULT)))
     spent["learned_us_per_tick"] = round(both["cpu_us_per_tick"] - spent["cpu_us_per_tick"], 3)
-    found = {}
+    found: dict[str, float | str] = {}
     if arguments.days:
         days = misconduct_days.played(arguments.days, arguments.levels, arguments.workers, arguments.seed)
         found = misconduct.report(days)
