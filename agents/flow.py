@@ -11,6 +11,7 @@ from schemas.order_frames import OrderFrame
 from schemas.records import (
     AudioSegment,
     ChartSnapshot,
+    Drift,
     News,
     Opening,
     Review,
@@ -88,9 +89,8 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 _MODALITIES: dict[type, str] = {News: "text", TranscriptSegment: "calls", ChartSnapshot: "chart", AudioSegment: "audio"}
-Item = (
-    Arrival | Clock | Ladder | Fallback | Ticked | Lapsed | Heard | Scored | Score | Signal | Review | Opening | Settled
-)
+Said = Score | Signal | Review | Opening | Drift
+Item = Arrival | Clock | Ladder | Fallback | Ticked | Lapsed | Heard | Scored | Said | Settled
 
 
 def modality_of(value: Value) -> str:

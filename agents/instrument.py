@@ -8,6 +8,7 @@ from functools import cache
 
 import msgspec
 
+from agents.drift import drift
 from agents.flow import Item
 from agents.forgetting import forgetting
 from agents.fusion import fusion
@@ -20,6 +21,7 @@ from agents.state import InstrumentState
 from agents.text import text
 from agents.ticks import ticks
 from agents.triage import triage
+from engines.drift.streams import DriftConfig
 from engines.exploration import Exploration
 from engines.fusion import FusionModel
 from engines.instruments import Listing, SymbolMaster
@@ -60,6 +62,7 @@ class Engines:
     configs: Mapping[str, str] = field(default_factory=dict)
     orders: OrderEngine = field(default_factory=lambda: OrderEngine(OrderConfig()))
     signals: SignalConfig = field(default_factory=SignalConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
     forget_ns: int = 0
     labels: Sequence[TextLabel] = ()
     words: WordsConfig = field(default_factory=WordsConfig)
@@ -71,7 +74,7 @@ class Engines:
 def instrument(
     arrivals: AsyncIterator[Item], state: MutableMapping[str, InstrumentState], engines: Engines
 ) -> AsyncIterator[Item | Alert]:
-    """Ticks, orders, words, media, fusion, signals, triage: what each has to say comes out, among what passed.
+    """Ticks, orders, words, media, fusion, signals, drift, triage: what each has to say comes out, among what passed.
 
     Where there are rules, scenarios come before triage; reviews are drawn behind it where they are asked for.
     """
@@ -84,6 +87,15 @@ def instrument(
     seen = media(heard, state, skipped=engines.skipped)
     fused = fusion(seen, state, model=engines.fusion, bundle=engines.provenance.bundle)
     told = signals(fused, state, config=engines.signals, sector=engines.sector, bundle=engines.provenance.bundle)
+    told = drift(
+        told,
+        state,
+        config=engines.drift,
+        count=engines.count,
+        listing=engines.listing,
+        bundle=engines.provenance.bundle,
+        decides=engines.provenance.config,
+    )
     if rules is not NONE:
         names = {head: spec.name for head, spec in specs.items()}
         applying = cache(lambda key: rules.applying(engines.listing(key)))

@@ -11,6 +11,7 @@ import msgspec
 from agents.flow import Arrival
 from engines.accounts import Account
 from engines.alert_budget import Spent
+from engines.drift.streams import DriftState
 from engines.episodes import Episode
 from engines.exploration import Explored
 from engines.order_state import OrderState
@@ -21,7 +22,7 @@ from engines.statements import Rating
 from engines.tracks import Embedding, Seen
 from engines.typologies.cross_product import Kept
 from engines.typologies.market_wide import Crowd
-from schemas.alerts import Missing, Modality
+from schemas.alerts import Drifting, Missing, Modality
 
 #: Inputs that an alert can name as evidence; older ones are counted.
 INPUTS_KEPT = 16
@@ -106,6 +107,10 @@ class Watched(ABC):
         """Which fields were missing, of how much, and for whom."""
         return []
 
+    def drifting(self, now_ns: int) -> list[Drifting]:
+        """Return what was detected shortly before ``now_ns`` to be no longer as it was."""
+        return []
+
     @property
     def newest_bar(self) -> Bar:
         """The last closed bar."""
@@ -152,8 +157,8 @@ class InstrumentState(Mortal):
     """
 
     __slots__ = (
-        *("bar", "bar_anomaly", "bar_end", "documents", "explored", "kept", "orders", "signals", "sources", "ticks"),
-        "unjudged",
+        *("bar", "bar_anomaly", "bar_end", "documents", "drift", "explored", "kept", "orders", "signals", "sources"),
+        *("ticks", "unjudged"),
     )
     framed = True
 
@@ -170,6 +175,11 @@ class InstrumentState(Mortal):
         self.orders: OrderState | None = None
         self.unjudged: dict[str, int] = {}
         self.explored = Explored()
+        self.drift = DriftState()
+
+    def drifting(self, now_ns: int) -> list[Drifting]:
+        """Return the drifts that an alert of a moment names."""
+        return self.drift.drifting(now_ns)
 
     @property
     def deadlines_ns(self) -> tuple[int, int]:
@@ -254,7 +264,7 @@ class InstrumentState(Mortal):
         return True
 
     def pack(self) -> bytes:
-        """Return the state as bytes, at most some 15 kB more than its ticks' and its orders'."""
+        """Return the state as bytes, at most some 15 kB more than its ticks', its orders' and what drift is told by."""
         return _encode(
             _Packed(
                 self.ticks.pack(),
@@ -275,6 +285,7 @@ class InstrumentState(Mortal):
                 self.unjudged,
                 self.explored,
                 self.spent,
+                self.drift.pack(),
             )
         )
 
@@ -298,6 +309,10 @@ class InstrumentState(Mortal):
         state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
         state.signals, state.sources, state.peaks = packed.signals, packed.sources, packed.peaks
         state.unjudged, state.explored, state.spent = packed.unjudged, packed.explored, packed.spent
+        if packed.drift:
+            state.drift = DriftState.unpack(packed.drift)
+        else:
+            state.drift.first_ns = state.latest_ns  # not new, only unwatched so far
         return state
 
 
@@ -442,6 +457,7 @@ class _Packed(msgspec.Struct, array_like=True):
     unjudged: dict[str, int] = msgspec.field(default_factory=dict)  # nor this
     explored: Explored = msgspec.field(default_factory=Explored)  # nor this
     spent: dict[str, Spent] = msgspec.field(default_factory=dict)  # nor this
+    drift: bytes = b""  # nor this
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -332,7 +332,12 @@ class _Judge:
             provenance=msgspec.structs.replace(
                 self._made(self._decided(scope[0])), trace=arrival.trace if arrival else ""
             ),
-            quality=Quality(ladder=LEVELS[self.level], late_events=kept.late, missing=kept.missing),
+            quality=Quality(
+                ladder=LEVELS[self.level],
+                late_events=kept.late,
+                missing=kept.missing,
+                drift=kept.drifting(available_at),
+            ),
         )
 
     def _modalities(self, kept: Watched, bar: Bar, now_ns: int, weights: Mapping[str, float]) -> dict[str, Modality]:

@@ -35,6 +35,7 @@ from engines.windows import (
     QUOTES,
     RING,
     SELL,
+    SPREAD,
     TRADES,
     VOLUME,
     BarSpec,
@@ -349,7 +350,20 @@ class TickEngine:
             times = np.array(
                 [(bar.start, bar.end, available) for _, work in closings for bar, available in work.closed], np.int64
             ).T
-            prices = np.array([(bar.high, bar.low, bar.close) for _, work in closings for bar, _ in work.closed]).T
+            # Of prices and of what was traded, (5, n).
+            traded = np.array(
+                [
+                    (
+                        bar.high,
+                        bar.low,
+                        bar.close,
+                        bar.sums[NOTIONAL],
+                        bar.sums[SPREAD] / (bar.sums[QUOTES] or math.nan),
+                    )
+                    for _, work in closings
+                    for bar, _ in work.closed
+                ]
+            ).T
         end = 0
         for state, work in closings:
             ranks = [state.bar_anomaly]
@@ -361,7 +375,8 @@ class TickEngine:
             ranks += [anomaly.rank(state.ranks, score) for score in scores.tolist()]
             state.bar_anomaly = ranks[-1]
             starts, ends, available = times[:, own]
-            said.append((ClosedBars(starts, ends, available, kept[own], np.array(ranks[1:]), prices[:, own]), ranks))
+            prices, sums = traded[:3, own], traded[3:, own]
+            said.append((ClosedBars(starts, ends, available, kept[own], np.array(ranks[1:]), prices, sums), ranks))
         return said
 
     def _tracks(self, work: _Work, ranks: list[float], asset_class: str) -> tuple[Track, ...]:

@@ -51,7 +51,8 @@ class ClosedBars(msgspec.Struct, frozen=True, eq=False):
 
     ``features`` has shape (n, F), float32, scale-free (in units of the instrument's own trailing spread), as
     `engines.features.NAMES` lists them; ``anomaly`` has shape (n,), float64 in [0, 1]; ``prices`` has shape (3, n),
-    float64: high, low, close.
+    float64: high, low, close; ``traded`` has shape (2, n), float64: notional, and the mean relative spread, NaN without
+    quotes.
     """
 
     start: npt.NDArray[np.int64]
@@ -60,6 +61,7 @@ class ClosedBars(msgspec.Struct, frozen=True, eq=False):
     features: npt.NDArray[np.float32]
     anomaly: npt.NDArray[np.float64]
     prices: npt.NDArray[np.float64]
+    traded: npt.NDArray[np.float64]
 
 
 class TickUpdate(msgspec.Struct, frozen=True, eq=False):

@@ -1,6 +1,6 @@
 """The daemon: topics bound to agents.
 
-frames, orders, news, transcripts, audio, charts ─► instrument stage ─► alerts, scores, signals, dead letters
+frames, orders, news, transcripts, audio, charts ─► instrument stage ─► alerts, scores, signals, drift, dead letters
                                                             └─► market ─► market stage ─► alerts
 transfers, statements ─► account stage ─► alerts, dead letters
                         (one lane a stage and partition, see `monitor.lane`)
@@ -54,7 +54,7 @@ TOPICS = (
     *(*INSTRUMENT_INPUTS, "journal", "checkpoints"),
     *(*ACCOUNT_INPUTS, "accounts.journal", "accounts.checkpoints"),
     *(*MARKET_INPUTS, "market.journal", "market.checkpoints"),
-    *("scores", "signals", "alerts", "reviews", "deadletters", "control"),
+    *("scores", "signals", "drift", "alerts", "reviews", "deadletters", "control"),
 )
 
 

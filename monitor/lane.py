@@ -3,10 +3,10 @@
     push ─► buffers ─► sequencer ─► journal ─► agents ─► effects ─► checkpoint ─► acknowledgement
 
 A *turn* is what the sequencer can order at once. Its steps are written to the journal, its messages go through the
-agents while that write is on its way, and its effects (alerts, scores, signals, dead letters) are sent once it has
-arrived. A checkpoint takes a snapshot between two turns, waits for the effects before it, writes what changed and lets
-the messages that it covers be acknowledged. Recovery loads the last checkpoint, reads the journal to its end, applies
-what that names, keeps back the alerts that are already there, and goes on live.
+agents while that write is on its way, and its effects (alerts, scores, signals, drift, dead letters) are sent once it
+has arrived. A checkpoint takes a snapshot between two turns, waits for the effects before it, writes what changed and
+lets the messages that it covers be acknowledged. Recovery loads the last checkpoint, reads the journal to its end,
+applies what that names, keeps back the alerts that are already there, and goes on live.
 
 A bundle is swapped between two turns: behind a checkpoint that includes all that the old one decided, and a step in the
 journal that names the new one, other agents go on over the same state, as they would after a restart. Rules take effect
@@ -40,7 +40,7 @@ from monitor.state import State, StateTable
 from schemas.alerts import Alert
 from schemas.errors import BadMessage
 from schemas.journal import RULES_ONLY, Clock, Decides, Entry, Fallback, Ladder, Rules, Run, Step
-from schemas.records import DeadLetter, Opening, Review, Score, Signal
+from schemas.records import DeadLetter, Drift, Opening, Review, Score, Signal
 
 log = structlog.get_logger(__name__)
 TURN_MESSAGES = 64
@@ -573,6 +573,8 @@ class Lane:
                 effects.signals.append(output)
             elif isinstance(output, Review):
                 effects.reviews.append(output)
+            elif isinstance(output, Drift):
+                effects.drift.append(output)
             elif isinstance(output, Opening):
                 effects.openings.append(output)
             elif isinstance(output, DeadLetter):

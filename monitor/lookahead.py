@@ -31,7 +31,7 @@ from schemas import codec
 from schemas.alerts import Alert
 from schemas.errors import BadMessage
 from schemas.order_frames import AnyFrame
-from schemas.records import DeadLetter, News, Score, Signal, TranscriptSegment
+from schemas.records import DeadLetter, Drift, News, Score, Signal, TranscriptSegment
 from schemas.topics import FRAMED
 
 S = 1_000_000_000
@@ -132,13 +132,15 @@ class Said:
         """Take a dead letter: what cannot be used says nothing."""
 
     def take(self, output: object) -> None:
-        """Note an alert, a score or a signal."""
+        """Note an alert, a score, a signal or a drift."""
         if isinstance(output, Alert):
             at_ns, body = output.times.available_at, body_of(output)
             name = f"{output.finding.typology} {output.activity} of {output.subject.named}"
         elif isinstance(output, Score | Signal):
             at_ns, body = output.ts_available, output
             name = f"a {type(output).__name__.lower()} of {output.instrument}"
+        elif isinstance(output, Drift):
+            at_ns, body, name = output.ts_available, output, f"a drift of {output.subject}"
         else:
             return
         if not self.before_ns or at_ns < self.before_ns:

@@ -13,7 +13,7 @@ from schemas.alerts import Alert
 from schemas.frames import Frame
 from schemas.journal import Fallback
 from schemas.order_frames import OrderFrame
-from schemas.records import DeadLetter
+from schemas.records import DeadLetter, Drift
 
 if TYPE_CHECKING:
     from aiokafka import TopicPartition
@@ -49,6 +49,7 @@ class Metrics:
         self._scores = counter("scores", "Score records sent.")
         self._signals = counter("signals", "Signal records sent.")
         self._reviews = counter("reviews", "Windows below their threshold sent to be looked at.")
+        self._drift = counter("drift", "Drift signals sent.", "kind", "stream", "scope", "asset_class")
         self._dead_letters = counter("dead_letters", "Messages refused.", "topic", "reason")
         self._shed = counter("shed", "Texts, charts and sound that the ladder left out.", "modality")
         self._fallbacks = counter(
@@ -123,6 +124,10 @@ class Metrics:
     def reviewed(self, count: int) -> None:
         """Count reviews that were sent."""
         self._reviews.inc(count)
+
+    def drifted(self, drift: Drift) -> None:
+        """Count a drift signal that was sent, by what kind of instrument it is: instruments are too many."""
+        self._drift.labels(drift.kind, drift.stream, drift.scope, drift.asset_class).inc()
 
     def event_loop(self, fence: Fence) -> None:
         """Read how long the event loop has stood still at worst since this was last asked."""

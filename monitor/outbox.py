@@ -1,4 +1,4 @@
-"""What leaves a lane: alerts, scores, signals, reviews, openings, dead letters and checkpoints, in batches of its own.
+"""What leaves a lane: alerts, scores, signals, drift, reviews, openings, dead letters, checkpoints, in its own batches.
 
 Building the record batch here costs a tenth of handing the producer one message at a time. Deliveries are awaited by
 the checkpoint that follows them, and a failed one ends the lane.
@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from monitor.checkpoints import to_broker
 from monitor.sealing import Seal
 from schemas.alerts import Activity, Alert, AlertEvent
-from schemas.records import DeadLetter, Opening, Review, Score, Signal
+from schemas.records import DeadLetter, Drift, Opening, Review, Score, Signal
 from schemas.topics import MARKET
 
 #: Batches that may be on their way before a lane waits for the oldest.
@@ -43,6 +43,7 @@ class Effects:
     scores: list[Score] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
+    drift: list[Drift] = field(default_factory=list)
     openings: list[Opening] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
@@ -105,6 +106,7 @@ class Outbox:
         on_scores: Callable[[int], None] | None = None,
         on_signals: Callable[[int], None] | None = None,
         on_reviews: Callable[[int], None] | None = None,
+        on_drift: Callable[[Drift], None] | None = None,
     ) -> None:
         self._producer = producer
         self._prefix = prefix
@@ -118,6 +120,7 @@ class Outbox:
         self._on_scores = on_scores
         self._on_signals = on_signals
         self._on_reviews = on_reviews
+        self._on_drift = on_drift
         self._pending: list[asyncio.Future[object]] = []
         self.alerts_end = 0
 
@@ -147,6 +150,11 @@ class Outbox:
             await self._send("reviews", [(r.instrument.encode(), _encode(r), _PLAIN) for r in effects.reviews])
             if self._on_reviews:
                 self._on_reviews(len(effects.reviews))
+        if effects.drift:
+            await self._send("drift", [(d.subject.encode(), _encode(d), _PLAIN) for d in effects.drift])
+            if self._on_drift:
+                for drift in effects.drift:
+                    self._on_drift(drift)
         if effects.openings:
             # One partition, whatever the lane's own: there they all meet.
             told = [(MARKET.encode(), _encode(opening), _PLAIN) for opening in effects.openings]

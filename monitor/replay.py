@@ -30,7 +30,7 @@ from typing import Protocol
 
 import msgspec
 
-from agents.flow import SHED_AT, Item, Scored, Ticked, Value, modality_of
+from agents.flow import SHED_AT, Item, Said, Scored, Ticked, Value, modality_of
 from agents.state import InstrumentState
 from engines import episodes
 from engines.typologies import TypologySpec
@@ -52,7 +52,7 @@ from schemas.errors import BadMessage
 from schemas.frames import Frame
 from schemas.journal import Clock, Decides, Ladder, Rules, Run, Step
 from schemas.order_frames import AnyFrame
-from schemas.records import DeadLetter, News, Opening, Score, Signal
+from schemas.records import DeadLetter, Drift, News, Opening, Score, Signal
 from schemas.topics import INSTRUMENT_INPUTS, MARKET, MARKET_INPUTS
 
 _event = msgspec.json.Decoder(AlertEvent)
@@ -99,6 +99,7 @@ class Replayed:
     openings: list[Opening] = field(default_factory=list)
     scores: int = 0
     signals: int = 0
+    drift: list[Drift] = field(default_factory=list)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     messages: int = 0
     by_topic: Counter[str] = field(default_factory=Counter)
@@ -117,6 +118,7 @@ class Replayed:
         self.openings += other.openings
         self.scores += other.scores
         self.signals += other.signals
+        self.drift += other.drift
         self.refusals += other.refusals
         self.messages += other.messages
         self.ticks += other.ticks
@@ -150,6 +152,8 @@ async def _drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed, u
             replayed.scores += 1
         elif isinstance(output, Signal):
             replayed.signals += 1
+        elif isinstance(output, Drift):
+            replayed.drift.append(output)
         elif isinstance(output, Opening):
             replayed.openings.append(output)
     return replayed
@@ -159,7 +163,7 @@ def _available_ns(output: object) -> int:
     """Return when the first of what an agent says was available, ns; 0 where that has no time of its own."""
     if isinstance(output, Alert):
         return output.times.available_at
-    if isinstance(output, Score | Signal | Opening):
+    if isinstance(output, Said):
         return output.ts_available
     if isinstance(output, Scored):
         return int(output.track.ts_available.min(initial=2**63 - 1))

@@ -6,6 +6,7 @@
       alerts.parquet        the same, an alert a row; ``body`` is its JSON
       scores.parquet        a row a `schemas.records.Score`: a column for each score's name, null where it has none
       signals.parquet       a row a `schemas.records.Signal`, flat
+      drift.parquet         a row a `schemas.records.Drift`, but its evidence
       tracks.parquet        the moments that triage judged, thinned by `engines.thinning`
       dead_letters.ndjson   what could not be used
       metrics.parquet, metrics.ndjson
@@ -28,7 +29,7 @@ from engines.typologies import TypologySpec
 from monitor.errors import StartupError
 from schemas.records import Forecast, Sentiment
 
-LAYOUT = 2
+LAYOUT = 3
 MANIFEST = "manifest.json"
 
 _TIMES = [("ts_event", pa.int64()), ("ts_available", pa.int64())]
@@ -76,6 +77,17 @@ SIGNALS = pa.schema(
         ("bundle", pa.string()),
     ]
 )
+DRIFT = pa.schema(
+    [
+        *((name, pa.string()) for name in ("subject", "scope", "drift_id", "kind", "stream")),
+        *_TIMES,
+        ("since", pa.int64()),
+        ("moved", pa.string()),
+        *((name, pa.float64()) for name in ("before", "after", "above", "run_time", "p_value")),
+        ("instruments", pa.list_(pa.string())),
+        *((name, pa.string()) for name in ("asset_class", "sector", "bundle")),
+    ]
+)
 TRACKS = pa.schema(
     [
         ("instrument", pa.string()),
@@ -91,7 +103,14 @@ TRACKS = pa.schema(
 )
 METRICS = pa.schema([("name", pa.string()), ("labels", pa.string()), ("value", pa.float64())])
 #: Files of rows (NAME.parquet) with their columns, and of lines (NAME.ndjson).
-TABLES = {"alerts": ALERTS, "scores": SCORE_COLUMNS, "signals": SIGNALS, "tracks": TRACKS, "metrics": METRICS}
+TABLES = {
+    "alerts": ALERTS,
+    "scores": SCORE_COLUMNS,
+    "signals": SIGNALS,
+    "drift": DRIFT,
+    "tracks": TRACKS,
+    "metrics": METRICS,
+}
 LINES = ("alerts", "dead_letters", "metrics")
 
 assert TRACKS.names == list(Moment._fields)
@@ -135,6 +154,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     ticks: int = 0
     scores: int = 0
     signals: int = 0
+    drift: int = 0
     alerts: int = 0
     warm_up_alerts: int = 0
     dead_letters: int = 0

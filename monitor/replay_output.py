@@ -77,7 +77,7 @@ class Replay:
         return self._lines("metrics.ndjson", Metric)
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return ``alerts``, ``scores``, ``signals``, ``tracks`` or ``metrics`` as a table, of some columns if given.
+        """Return ``alerts``, ``scores``, ``signals``, ``drift``, ``tracks`` or ``metrics``: a table, of some columns.
 
         Raises
         ------

@@ -268,6 +268,7 @@ class Watch:
                 ticks=replayed.ticks,
                 scores=replayed.scores,
                 signals=replayed.signals,
+                drift=len(replayed.drift),
                 alerts=len(tested),
                 warm_up_alerts=len(replayed.alerts) - len(tested),
                 dead_letters=replayed.refusals.total(),
@@ -291,6 +292,10 @@ def metrics(loaded: Loaded, replayed: Replayed, told: Told) -> Iterator[Metric]:
         yield Metric(name="tocsin_alerts_total", labels=labels, value=count)
     yield Metric(name="tocsin_scores_total", value=told.counts.scores)
     yield Metric(name="tocsin_signals_total", value=told.counts.signals)
+    drift = Counter((d.kind, d.stream, d.scope, d.asset_class) for d in replayed.drift)
+    for (kind, stream, scope, asset_class), count in sorted(drift.items()):
+        labels = f'kind="{kind}",stream="{stream}",scope="{scope}",asset_class="{asset_class}"'
+        yield Metric(name="tocsin_drift_total", labels=labels, value=count)
     for (topic, reason), count in sorted(replayed.refusals.items()):
         yield Metric(name="tocsin_dead_letters_total", labels=f'topic="{topic}",reason="{reason}"', value=count)
     for reason, count in sorted(loaded.set_aside.items()):

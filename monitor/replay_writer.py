@@ -24,10 +24,22 @@ from engines.thinning import SECOND_NS, Moment, Thinner, floor_of
 from engines.tracks import Track
 from engines.typologies import TypologySpec
 from monitor.folders import Folder, Sink, settle
-from monitor.replay_format import FLAT, LAYOUT, LINES, MANIFEST, TABLES, FileEntry, Manifest, Metric, ReplayError, Told
+from monitor.replay_format import (
+    DRIFT,
+    FLAT,
+    LAYOUT,
+    LINES,
+    MANIFEST,
+    TABLES,
+    FileEntry,
+    Manifest,
+    Metric,
+    ReplayError,
+    Told,
+)
 from schemas.alerts import Alert
 from schemas.journal import Clock
-from schemas.records import DeadLetter, Score, Signal
+from schemas.records import DeadLetter, Drift, Score, Signal
 from schemas.topics import ACCOUNT_INPUTS, ACCOUNTS
 
 _GROUP_ROWS = 16_384
@@ -167,6 +179,7 @@ class ReplayWriter:
             Scored: self._take_scored,
             Score: self._take_score,
             Signal: self._take_signal,
+            Drift: self._take_drift,
             Clock: self._take_clock,
         }
 
@@ -304,6 +317,9 @@ class ReplayWriter:
                 signal.bundle,
             )
         )
+
+    def _take_drift(self, drift: Drift) -> None:
+        self._rows["drift"].append(tuple(getattr(drift, name) for name in DRIFT.names))
 
 
 def _alert_row(alert: Alert, body: str) -> Sequence[Any]:

@@ -15,11 +15,11 @@ from monitor.replay_run import warm_up
 from monitor.sealing import Seal
 from monitor.settings import Settings
 from schemas.alerts import Alert
-from schemas.records import DeadLetter, Score, Signal
+from schemas.records import DeadLetter, Drift, Score, Signal
 from schemas.topics import MARKET
 
 #: What a replay says to the outside. Openings are the market stage's own input, and reach it without a topic.
-TOPICS = ("alerts", "scores", "signals", "deadletters")
+TOPICS = ("alerts", "scores", "signals", "drift", "deadletters")
 #: What waits to be sent before the replay waits for it.
 _HELD = 2_000
 
@@ -45,6 +45,8 @@ class Republisher:
             self._of(output.instrument).scores.append(output)
         elif isinstance(output, Signal):
             self._of(output.instrument).signals.append(output)
+        elif isinstance(output, Drift):
+            self._of(output.subject).drift.append(output)
 
     def refuse(self, letter: DeadLetter) -> None:
         """Hold a dead letter."""

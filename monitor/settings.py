@@ -130,6 +130,12 @@ class Settings(BaseSettings):
         " instrument, typology and account up to this, by score; 0: none.",
     )
     reviews_a_day: int = Field(4, ge=1, description="Most that are sent of an instrument on a day.")
+    drift_run_time: float = Field(
+        20_000.0,
+        ge=300,
+        description="Expected number of minutes in which an instrument trades (and of texts on it) between two drift"
+        " signals of its streams where nothing changes.",
+    )
     session_timeout_ms: int = Field(6_000, ge=1_000, description="Kafka's session timeout of a worker.")
     checkpoint_interval_s: float = Field(5.0, gt=0, description="How often state is written and messages acknowledged.")
     drain_timeout_s: float = Field(20.0, gt=0, description="How long a worker may take to stop.")

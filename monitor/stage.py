@@ -20,6 +20,7 @@ from agents.state import AccountState, InstrumentState, MarketState
 from engines import anomaly, credit_model, lexicon, order_findings, order_flow, statements, transfers, words
 from engines import names as resembling
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
+from engines.drift.streams import DriftConfig
 from engines.exploration import Exploration
 from engines.fusion import FusionModel
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
@@ -158,7 +159,8 @@ def load_stages(
     specs = {**SPECS, **order_findings.SPECS} | {label.head: label.spec for label in labels}
     forget_ns = settings.forget_days * DAY_NS
     heard = words.WordsConfig()
-    said = (_digest(heard), _digest(lexicon.contents()))
+    watched = DriftConfig(run_time=settings.drift_run_time, period_ns=max(DriftConfig().period_ns, bars.width_ns))
+    said = (_digest(heard), _digest(lexicon.contents()), _digest(watched))
     decides = identity(
         config.digest(), _digest(SPECS), bundle.id, forget_ns, *said, *(label.digest for label in labels)
     )
@@ -206,6 +208,7 @@ def load_stages(
         made=made,
         sector=master.sector,
         signals=SignalConfig(horizon_ns=max(SignalConfig().horizon_ns, bars.width_ns)),
+        drift=watched,
         forget_ns=forget_ns,
         labels=labels,
         words=heard,

@@ -362,6 +362,7 @@ class Worker:
                     on_scores=self._metrics.scored,
                     on_signals=self._metrics.signalled,
                     on_reviews=self._metrics.reviewed,
+                    on_drift=self._metrics.drifted,
                 ),
                 agent=self.stage.agent,
                 on_turn=self._metrics.turn,

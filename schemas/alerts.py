@@ -12,6 +12,17 @@ Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 Activity = Literal["create", "update", "close"]
 Level = Literal["full", "text and ticks", "rules only"]
+DriftKind = Literal["market", "stale_feed", "frozen_price", "unit_change", "vocabulary", "new_instrument"]
+
+#: What each kind of drift says. The first is the market's, the others are of the data.
+DRIFT_KINDS: dict[DriftKind, str] = {
+    "market": "What the instrument does, or what models say of it, is no longer what it was.",
+    "stale_feed": "No tick for longer than chance explains, at an hour and on a day at which the instrument trades.",
+    "frozen_price": "Trades go on, and the price has not moved in more bars than chance explains.",
+    "unit_change": "The price went to a multiple that a unit or a split makes, stayed there, and moves as before.",
+    "vocabulary": "Texts are other than they were, and the market is not: another source, language or form.",
+    "new_instrument": "The instrument is heard of for the first time, or for the first time since it was forgotten.",
+}
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -139,14 +150,29 @@ class Missing(Part, frozen=True, kw_only=True):
     typologies: list[str]
 
 
+class Drifting(Part, frozen=True, kw_only=True):
+    """A drift that was detected shortly before: its ``kind`` (`DRIFT_KINDS`), which ``stream`` of the instrument's it
+    was seen in, ``since`` when that was so (ns), and when it was detected (ns, available time).
+    """
+
+    kind: DriftKind
+    stream: str
+    since: int
+    detected: int
+
+
 class Quality(Part, frozen=True, kw_only=True):
-    """What the data lacked: the ladder's level, late events, gaps and missing fields of the instrument so far."""
+    """What the data lacked: the ladder's level, late events, gaps and missing fields of the instrument so far.
+
+    ``drift`` lists what was found, in the hours before the alert, to be no longer as it was.
+    """
 
     ladder: Level
     late_events: int = 0
     gaps: int = 0
     warm_up: bool = False
     missing: list[Missing] = []
+    drift: list[Drifting] = []
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -28,6 +28,7 @@ from schemas.records import (
     DeadLetter,
     Disposition,
     Document,
+    Drift,
     News,
     Opening,
     OrderEvent,
@@ -79,6 +80,7 @@ Value = (
     | Signal
     | Review
     | Disposition
+    | Drift
     | Opening
     | DeadLetter
     | AlertEvent
@@ -103,6 +105,7 @@ _TYPES: dict[str, Any] = {
     "signals": Signal,
     "reviews": Review,
     "dispositions": Disposition,
+    "drift": Drift,
     "market": Opening,
     "deadletters": DeadLetter,
     "alerts": AlertEvent,
@@ -115,8 +118,10 @@ _DECODERS: dict[str, Callable[[bytes], Any]] = {topic: msgspec.json.Decoder(of).
 _WORDS = frozenset({"documents", "news", "transcripts"})
 #: What the monitor itself writes: its times are its own.
 _OWN = frozenset(
-    {"scores", "signals", "market", "deadletters", "alerts", "journal", "market.journal", "accounts.journal", "control"}
-    | {"reviews", "dispositions"}
+    {
+        *("scores", "signals", "drift", "market", "deadletters", "alerts", "journal", "market.journal"),
+        *("accounts.journal", "control", "reviews", "dispositions"),
+    }
 )
 #: topic → the record's field that the message's key repeats; no entry: any key will do.
 _KEYS = {
@@ -131,6 +136,7 @@ _KEYS = {
     "signals": "instrument",
     "reviews": "instrument",
     "dispositions": "episode_id",
+    "drift": "subject",
     "deadletters": "topic",
 }
 

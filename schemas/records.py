@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from schemas.alerts import Severity
+from schemas.alerts import DriftKind, Input, Severity
 
 Side = Literal["buy", "sell", "unknown"]
 OrderAction = Literal["new", "amend", "cancel", "fill", "reject", "expire"]
@@ -312,6 +312,38 @@ class Signal(Record, frozen=True, kw_only=True):
     forecast: Forecast | None = None
     sentiment: Sentiment | None = None
     bundle: str = ""
+
+
+class Drift(Record, frozen=True, kw_only=True):
+    """Something of a ``subject`` is no longer what it was: of an instrument, or of the market.
+
+    ``ts_event`` is when enough of the new had happened to tell, ``since`` when it began, as far as can be told.
+    ``kind`` is one of `schemas.alerts.DRIFT_KINDS`, ``stream`` what was watched, ``moved`` its level or its spread.
+    ``before`` and ``after`` are medians of the stream (prices of a unit change, ns of a stale feed), ``above`` the
+    probability that a value of now is larger than one of before. ``run_time`` is the budget that it was judged by: the
+    expected number of values of the stream between two false alarms; ``p_value`` is there where the market's number of
+    drifts was judged by one. ``drift_id`` tells one that is told again; ``evidence`` is the message that completed it.
+    """
+
+    subject: Instrument
+    scope: Literal["instrument", "market"] = "instrument"
+    drift_id: Id
+    kind: DriftKind
+    stream: Label
+    since: Nanoseconds
+    moved: Literal["", "level", "spread"] = ""
+    before: float | None = None
+    after: float | None = None
+    above: Probability | None = None
+    run_time: Annotated[float, Meta(ge=0)] | None = None
+    p_value: Probability | None = None
+    instruments: list[Instrument] = []
+    asset_class: Label = ""
+    sector: Label = ""
+    config: Label = ""
+    bundle: str = ""
+    trace: str = ""
+    evidence: list[Input] = []
 
 
 class Half(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

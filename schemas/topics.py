@@ -198,6 +198,15 @@ TOPICS: tuple[Topic, ...] = (
         doc="Forecasts of volatility, direction and adverse moves, and what is being said: for trading desks.",
     ),
     Topic(
+        name="drift",
+        key="subject",
+        records=(records.Drift,),
+        codec="json",
+        scope="instrument",
+        retention_ms=30 * DAY_MS,
+        doc="What is no longer as it was: of the market, and of the data.",
+    ),
+    Topic(
         name="alerts",
         key="episode_id",
         records=(alerts.AlertEvent,),

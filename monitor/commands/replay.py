@@ -39,13 +39,13 @@ def replay(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to make: alerts, scores, signals, tracks, dead letters and metrics as Parquet or NDJSON."
+            help="Folder to make: alerts, scores, signals, drift, tracks, dead letters, metrics as Parquet or NDJSON."
         ),
     ] = None,
     to_prefix: Annotated[
         str | None,
         typer.Option(
-            help="Send alerts, scores, signals and dead letters to topics of this prefix, never the live one."
+            help="Send alerts, scores, signals, drift and dead letters to topics of this prefix, never the live one."
         ),
     ] = None,
     begin: Annotated[

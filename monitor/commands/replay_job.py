@@ -318,8 +318,8 @@ def _report(replayed: Replayed, told: Told, set_aside: Mapping[str, int]) -> Non
     warm = f" ({counts.warm_up_alerts:,} more of the warm-up)" if counts.warm_up_alerts else ""
     typer.echo(
         f"{sum(counts.messages.values()):,} messages, {counts.ticks:,} ticks, {counts.scores:,} scores,"
-        f" {counts.signals:,} signals, {counts.alerts:,} alerts{warm}, {counts.dead_letters:,} dead letters,"
-        f" {told.cpu_s:.1f} s of CPU in {told.seconds:.1f} s"
+        f" {counts.signals:,} signals, {counts.drift:,} drift signals, {counts.alerts:,} alerts{warm},"
+        f" {counts.dead_letters:,} dead letters, {told.cpu_s:.1f} s of CPU in {told.seconds:.1f} s"
     )
     for sentence in sentences(set_aside):
         typer.echo(f"Set aside: {sentence}")

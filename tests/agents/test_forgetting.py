@@ -91,7 +91,8 @@ def test_a_state_of_before_newest_time_and_signals_were_kept_goes_by_its_inputs(
     assert (old.signals, kept.signals.opinion.weight) == (SignalState(), 1.0)
     assert (old.orders, old.episodes) == (None, kept.episodes)
     assert old.sources == {}
-    old.signals, old.sources = kept.signals, kept.sources
+    assert old.drift.first_ns == old.latest_ns  # watched from now on, and not called new
+    old.signals, old.sources, old.drift = kept.signals, kept.sources, kept.drift
     assert old.pack() == kept.pack()
 
 

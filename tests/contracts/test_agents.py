@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from agents.accounts import SPECS, statements, transfers
+from agents.drift import drift
 from agents.flow import Arrival
 from agents.fusion import fusion
 from agents.instrument import instrument, openings
@@ -94,6 +95,9 @@ INSTRUMENT: dict[str, Agent] = {
     ),
     "fusion": lambda items, state: fusion(items, state, model=MADE.fusion, bundle="b"),
     "signals": lambda items, state: signals(items, state, config=MADE.signals, sector=MADE.sector, bundle="b"),
+    "drift": lambda items, state: drift(
+        items, state, config=MADE.drift, count=MADE.count, listing=MADE.listing, bundle="b", decides="c"
+    ),
     "triage": lambda items, state: triage(
         items, state, specs=MADE.specs, subject=MADE.subject, provenance=MADE.provenance
     ),

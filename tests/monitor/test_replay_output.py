@@ -216,7 +216,7 @@ def test_a_damaged_folder_is_refused_in_a_sentence(tmp_path: Path) -> None:
         Replay.open(path)
     body = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(body | {"layout": 1}))
-    with pytest.raises(ReplayError, match="has layout 1, this version reads 2; replay the recording again"):
+    with pytest.raises(ReplayError, match="has layout 1, this version reads 3; replay the recording again"):
         Replay.open(path)
     manifest.write_bytes((RECORDING / "manifest.json").read_bytes())
     with pytest.raises(ReplayError, match=rf"{path} is a recording: replay it first, `tocsin replay {path} --out DIR`"):
