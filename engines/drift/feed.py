@@ -60,9 +60,9 @@ class Feed(msgspec.Struct, array_like=True):
     """What is kept of a feed: its last bar, what is usual, how long it has been still, and a level under suspicion.
 
     ``slots`` and ``days`` are sets of bits: half hours of the day, days of the week at which there were bars. Gaps are
-    between bars' ends, in ns of time at which there might have been one. ``deadline_ns`` is when silence is stale, 0:
-    never. ``stays`` of ``stills`` bars that moved nothing were followed by another; ``rarity`` is -log of that share
-    when the run began.
+    between bars' ends, in ns of time at which there might have been one: their mean, their mean square, the longest of
+    late. ``deadline_ns`` is when silence is stale, 0: never. ``stays`` of ``stills`` bars that moved nothing were
+    followed by another; ``rarity`` is -log of that share when the run began.
     """
 
     bars: int = 0
@@ -71,6 +71,7 @@ class Feed(msgspec.Struct, array_like=True):
     slots: int = 0
     days: int = 0
     gap_ns: float = 0.0
+    square_ns2: float = 0.0
     longest_ns: float = 0.0
     deadline_ns: int = 0
     range: float = 0.0
@@ -172,13 +173,20 @@ def _gap(config: FeedConfig, feed: Feed, start: int, end: int) -> None:
     gap = float(end - feed.end_ns)
     if start // SLOT_NS != feed.end_ns // SLOT_NS:
         gap = float(sum(stop - begin for begin, stop in _open(feed, feed.end_ns, end)))
-    feed.gap_ns += (gap - feed.gap_ns) / min(max(feed.bars, 1), config.memory)
+    share = 1.0 / min(max(feed.bars, 1), config.memory)
+    feed.gap_ns += share * (gap - feed.gap_ns)
+    feed.square_ns2 += share * (gap * gap - feed.square_ns2)
     feed.longest_ns = max(gap, feed.longest_ns * (1.0 - 1.0 / config.memory))
 
 
 def _patience(config: FeedConfig, feed: Feed) -> float:
-    """Return the silence that chance explains once in ``run_time`` bars, were bars independent of one another, ns."""
-    return max(config.least_silence_ns, math.log(config.run_time) * feed.gap_ns, 2.0 * feed.longest_ns)
+    """Return the silence that chance explains once in ``run_time`` bars, ns.
+
+    Gaps beyond what was seen are taken to be exponential, and as long as what is left of a gap on the average, which is
+    more than the mean where short ones and long ones come by turns.
+    """
+    left = max(feed.gap_ns, 0.5 * feed.square_ns2 / feed.gap_ns)
+    return max(config.least_silence_ns, math.log(config.run_time) * left, 2.0 * feed.longest_ns)
 
 
 def _deadline(config: FeedConfig, feed: Feed, from_ns: int) -> int:
