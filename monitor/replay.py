@@ -390,7 +390,8 @@ def _stretches(steps: Iterable[Step], stage: Stage, others: Sequence[Stage]) -> 
     if missing := sorted({bundle for bundle, _, _ in cut} - known.keys()):
         raise StartupError(
             f"The journal of the {stage.name} stage says that bundle {', '.join(missing)} decided part of it, given is"
-            f" {', '.join(sorted(known))}: name the folder of each bundle by a --bundle of its own."
+            f" {', '.join(sorted(known))}: name the folder of each by a --bundle of its own (`tocsin models"
+            " fetch` brings one from a registry)."
         )
     return [(under(known[bundle], rules), found) for bundle, rules, found in cut]
 

@@ -85,6 +85,8 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
+#: Contenders of which it is known when they ring.
+_RING = ("tocsin", "champion", "rules")
 #: What contenders say of units (unit,), by typology and contender.
 Said = Mapping[str, Mapping[str, Floats]]
 
@@ -367,7 +369,7 @@ def measure(rows: Rows, said: Said) -> dict[str, Metric]:
         if not truth.any():
             continue
         for contender, score in told.items():
-            of = MEASURES if contender in ("tocsin", "rules") else {"average_precision": MEASURES["average_precision"]}
+            of = MEASURES if contender in _RING else {"average_precision": MEASURES["average_precision"]}
             for key, metric in judge(of, truth, np.stack([1 - score, score], 1), rows.block, SEED).items():
                 found[f"{name} {contender} {key}"] = metric
         share = round(float(truth.mean()), 4)
@@ -403,10 +405,19 @@ def made(days: Mapping[str, Rows], step: Callable[[], None]) -> tuple[dict[str, 
     )
 
 
-def told(of: str, train: Rows, rows: Rows, learnt: Learnt) -> dict[str, dict[str, Metric]]:
-    """Return what each contender reaches on the rows of days, as a bundle tells it; ``of`` names the days."""
+def told(
+    of: str, train: Rows, rows: Rows, learnt: Learnt, champion: Mapping[str, Floats] | None = None
+) -> dict[str, dict[str, Metric]]:
+    """Return what each contender reaches on the rows of days, as a bundle tells it; ``of`` names the days.
+
+    ``champion`` (unit,) by typology is what the model says that serves, where there is one.
+    """
+    said = {
+        name: {**each, **({"champion": champion[name]} if champion and name in champion else {})}
+        for name, each in contenders(train, rows, learnt).items()
+    }
     found: dict[str, dict[str, Metric]] = {}
-    for key, metric in measure(rows, contenders(train, rows, learnt)).items():
+    for key, metric in measure(rows, said).items():
         who, _, measured = key.rpartition(" ")
         found.setdefault(f"{of} {who}", {})[measured] = metric
     return found

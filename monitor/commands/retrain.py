@@ -48,8 +48,9 @@ def retrain(
     """Learn a member of the champion's bundle anew from recordings up to now, into a challenger in the registry.
 
     The order-flow model is what a recording can teach. Of its days the last quarter is what the challenger is measured
-    on, beside rules alone; the quarter before calibrates it. Every other member, and labels that belong to the model,
-    stay what they are. Nothing serves it: put it in shadow, and before the gate. Needs the extra `train`.
+    on, beside the champion's and rules alone; the quarter before calibrates it. Every other member, and labels that
+    belong to the model, stay what they are. Nothing serves it: put it in shadow, and before the gate. Needs the extra
+    `train`.
 
     Example: `tocsin retrain order_flow captured --labels labels.parquet --reason "Order flow drifted on 3 March"`
     """
@@ -60,7 +61,8 @@ def retrain(
         from engines.training.retrain import RetrainError, Steps, days_of, order_flow
     from rich.console import Console
 
-    from engines.bundle import DEFAULT
+    from engines.bundle import DEFAULT, Bundle
+    from engines.order_flow import of as order_flow_of
     from monitor import label_files
     from monitor.champion import champion_of
     from monitor.registry import registry_of
@@ -79,7 +81,7 @@ def retrain(
         with training.bar() as progress, training.extra():
             bars = progress.add_task("days", total=len(days)), progress.add_task("epochs", total=EPOCHS)
             steps = Steps(lambda: progress.advance(bars[0]), lambda: progress.advance(bars[1]))
-            learnt = order_flow(days, known, steps)
+            learnt = order_flow(days, known, steps, order_flow_of(Bundle.load(begins)))
     except RetrainError as error:
         raise StartupError(f"{member} cannot learn: {error}.") from error
     called = name or f"{member}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -98,7 +100,7 @@ def retrain(
         )
     console = Console(highlight=False)
     for contender, metrics in learnt.part.metrics.items():
-        if contender.endswith((" tocsin", " rules")):
+        if contender.endswith((" tocsin", " champion", " rules")):
             told = ", ".join(f"{of} {m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for of, m in metrics.items())
             console.print(f"{contender}: {told}", soft_wrap=True, markup=False)
     for note in learnt.part.notes:

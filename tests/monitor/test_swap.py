@@ -17,14 +17,18 @@ from structlog.testing import capture_logs
 
 from engines.bundle import DEFAULT, MANIFEST
 from engines.inference import Session
+from monitor.champion import Champion
+from monitor.control import Promoted
 from monitor.errors import StartupError
 from monitor.metrics import Metrics
+from monitor.registry import Registry
 from monitor.rulebook import Rulebook
 from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
 from monitor.swap import Swaps
 from monitor.worker import Worker
+from schemas.control import Promotion
 from schemas.journal import Decides
 from tests.agents.streams import news
 from tests.engines.bundles import alter_bundle
@@ -312,3 +316,36 @@ def test_startup_errors_are_told_as_they_are(thread: Executor) -> None:
     with capture_logs() as logged:
         asyncio.run(swaps.swap())
     assert logged[0]["reason"] == "x is no bundle: build one"
+
+
+def test_labels_are_promoted_and_rolled_back_as_any_model_is(
+    tmp_path: Path,
+    thread: Executor,
+    made: tuple[Path, str],  # noqa: F811
+) -> None:
+    registry = Registry(tmp_path / "models")
+    model = registry.add(DEFAULT, "cyber", labels=made[0].parent, author="", reason="", origin="", now_ns=0)
+    settings = Settings(registry=registry.where, cache=tmp_path / "cache")
+    champion, metrics = Champion(settings, lambda: None), Metrics()
+
+    def load(before: Stages | None) -> Stages:
+        return champion.load(lambda of: load_stages(of, lambda _: None, before=before), before)
+
+    serving = load(None)
+    swaps = Swaps(serving, load, workers=workers(serving), metrics=metrics, thread=thread)
+    told = []
+    for offset, back in enumerate((False, True)):
+        promotion = Promotion(
+            model="" if back else model.id,
+            name="cyber",
+            change="rollback" if back else "promotion",
+            previous="",
+            published_ns=0,
+            author="me",
+            reason="",
+        )
+        champion.take(Promoted(offset, promotion))
+        asyncio.run(swaps.swap())
+        told.append((swaps.serving.about["bundle"], swaps.serving.about["labels"]))
+    assert told == [(model.bundle, ["cyber"]), (model.bundle, [])]
+    assert b'tocsin_bundle_swaps_total{result="swapped"} 2.0' in metrics.expose()
