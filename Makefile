@@ -20,10 +20,11 @@ lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-ur
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .PHONY: help demo audit image test test-fast test-faults test-image check lock backtest bundle schemas clean \
-	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies bench-drift replay-digest chart check-chart venv venv-dev
+	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies bench-drift replay-digest chart check-chart \
+	test-kubernetes-short test-kubernetes venv venv-dev
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "  make %-22s %s\n", $$1, $$2}'
 
 demo: $(run)/.ready ## a market day through the daemon, alerts as they ring; DATA=folder plays real streams, SEED=n another day
 	@$(run)/tocsin demo --seed $(SEED) $(if $(DATA),--data "$(DATA)") $(ARGS)
@@ -50,6 +51,12 @@ chart: $(dev)/.ready ## write the chart's schema of settings, its README and the
 
 check-chart: $(dev)/.ready ## lint, kubeconform, kube-score, golden renders and refusals of the chart; needs these on the PATH
 	@TOCSIN_REQUIRE_HELM=1 $(dev)/pytest tests/helm $(ARGS)
+
+test-kubernetes-short: $(dev)/.ready ## install the chart, restart and kill workers; KUBECONFIG, TOCSIN_TEST_BOOTSTRAP, TOCSIN_TEST_IMAGE
+	@TOCSIN_REQUIRE_KUBERNETES=1 $(dev)/pytest tests/kubernetes -m "not long" $(ARGS)
+
+test-kubernetes: $(dev)/.ready ## evictions, upgrade and rollback too
+	@TOCSIN_REQUIRE_KUBERNETES=1 $(dev)/pytest tests/kubernetes $(ARGS)
 
 lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer versions
 	$(lock) pyproject.toml --group dev --group build --extra train --extra mpnet --extra bench --extra otel --extra flac \

@@ -1,0 +1,54 @@
+"""Tests on a real Kubernetes take KUBECONFIG, TOCSIN_TEST_BOOTSTRAP and TOCSIN_TEST_IMAGE as they find them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monitor.settings import Settings
+from tests.integration.daemon import stages
+from tests.kubernetes.cluster import Release, release
+
+
+@pytest.fixture
+def image() -> str:
+    """The image, as the node knows it; without one, a cluster, a broker that both reach, or the programs: skip."""
+    missing = [
+        *(name for name in ("KUBECONFIG", "TOCSIN_TEST_BOOTSTRAP", "TOCSIN_TEST_IMAGE") if not os.environ.get(name)),
+        *(program for program in ("kubectl", "helm") if shutil.which(program) is None),
+    ]
+    if missing:
+        told = f"no Kubernetes to install on: {', '.join(missing)} not given"
+        pytest.fail(told) if os.environ.get("TOCSIN_REQUIRE_KUBERNETES") == "1" else pytest.skip(told)
+    return os.environ["TOCSIN_TEST_IMAGE"]
+
+
+@pytest.fixture(autouse=True)
+def _as_the_image_has_it(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Replay on the image's back end: OpenVINO, which it leaves out, gives other last digits."""
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    stages.cache_clear()
+    yield
+    stages.cache_clear()
+
+
+@pytest.fixture
+def installed(image: str, tmp_path: Path) -> Iterator[Release]:
+    """The chart installed, two workers ready, topics empty."""
+    prefix = f"tocsin-test-{uuid.uuid4().hex[:8]}."
+    settings = Settings(
+        bootstrap=os.environ["TOCSIN_TEST_BOOTSTRAP"],
+        prefix=prefix,
+        group=f"{prefix}group",
+        partitions=4,
+        clock="data",
+        checkpoint_interval_s=1.0,
+    )
+    with release(settings, image, tmp_path) as made:
+        yield made
