@@ -109,9 +109,10 @@ bench-typologies: $(dev)/.ready ## misconduct found on simulated days, CPU and m
 bench-rules: $(dev)/.ready ## scenarios of the rule language judged a second of CPU
 	$(dev)/python -m benchmarks.rules $(ARGS)
 
-bench-drift: $(dev)/.ready ## drift detectors on splices of real streams, a forest that learns as it goes on Elec2
+bench-drift: $(dev)/.ready ## drift detectors on splices of real streams, members that learn as they go, thresholds that follow
 	$(dev)/python -m benchmarks.progressive --data "$(TOCSIN_DATA)"
 	$(dev)/python -m benchmarks.drift --data "$(TOCSIN_DATA)" $(ARGS)
+	$(dev)/python -m benchmarks.adaptation --data "$(TOCSIN_DATA)"
 
 replay-digest: $(dev)/.ready ## replay the golden recording; the last line is the digest of its alerts
 	@$(dev)/python -m tests.golden.replay_digest

@@ -14,7 +14,9 @@ its instrument opens from a minute before it to ten minutes after its end.
 from March 2015 on. The threshold is what a tenth of rows exceed from March to May 2015; June to September are judged,
 August is the storm. A row rings or does not; found are days before a large move (more than two trailing standard
 deviations). Beside the threshold of each stock that follows its own budget stands one that follows the market
-(`engines.conformal.Follow`, which no daemon uses: it looks at all stocks at once), told of all rows, not of quiet ones.
+(`engines.conformal.Follow`, which no daemon uses: it looks at all stocks at once), told of all rows, not of quiet ones;
+and the same over members that learn (`engines.online`, at its defaults, nor in the daemon): the bundle's risk as it is,
+a logistic regression and a forest of River's, each day told what came of the day before.
 
 A fixed threshold that rings more often finds more, too. So beside recall stands what a desk *sees* that has room for
 the budget and no more: of each day's alarms the first so many (stocknet, where all come at the close: the highest).
@@ -23,8 +25,9 @@ the budget and no more: of each day's alarms the first so many (stocknet, where 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -36,16 +39,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.harness import close, table
-from engines import alert_budget, anomaly, episodes
+from engines import alert_budget, anomaly, episodes, features
 from engines.alert_budget import Spent
+from engines.backtest.bootstrap import average_precision
 from engines.bundle import DEFAULT, Bundle
 from engines.conformal import Follow, follow, followed_p_values, rings, seen, settled
 from engines.episodes import Episode, Transition
 from engines.fusion import FusionModel
+from engines.online import Features, Forest, Logistic, Online
 from engines.simulator.events import SHAPES, Effects
 from engines.simulator.flow import SECOND_NS, background, ticks_of
 from engines.ticks import TickConfig, TickEngine
-from engines.training.fusion import load_days
+from engines.training.fusion import FEATURES, load_days
 from engines.training.split import SHIPPED
 from engines.typologies import TypologySpec
 
@@ -53,7 +58,7 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-SEEDS = (7101, 7102, 7103)
+SEEDS = (7201, 7202, 7203)
 INSTRUMENTS = 20
 DAY_NS = 86_400 * SECOND_NS
 BEGIN_NS = 1_741_012_200 * SECOND_NS
@@ -99,8 +104,8 @@ class Held:
     daily: Floats
 
 
-def simulated(seed: int, told: Callable[[], None]) -> Market:
-    """Return what the engine says of thirty days; ``told`` is called after each."""
+def simulated(seed: int) -> Market:
+    """Return what the engine says of thirty days."""
     engine, setup = TickEngine(TickConfig()), np.random.default_rng([seed, 0])
     prices = np.asarray(np.round(np.exp(setup.normal(3.6, 0.7, INSTRUMENTS)), 2), np.float64)
     activity = 1.0 / setup.permutation(np.arange(3, INSTRUMENTS + 3)) ** 0.7
@@ -125,7 +130,6 @@ def simulated(seed: int, told: Callable[[], None]) -> Market:
                     if track.head == "anomaly" and not track.silent:
                         times[i].append(track.ts_event[track.score > 0])
                         scores[i].append(track.score[track.score > 0])
-        told()
     moments = [(np.concatenate(ts), np.concatenate(score)) for ts, score in zip(times, scores, strict=True)]
     return Market(moments, jumps)
 
@@ -200,7 +204,10 @@ def _found(jump: Jump, found: Sequence[tuple[int, int]]) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stocks:
-    """A row a stock and day: (n,) number of stock and of trading day, risk, large move to come, judged, month."""
+    """A row a stock and day: (n,) number of stock and of trading day, risk, large move to come, judged, month.
+
+    ``inputs`` (n, F) is what members learn from as they go.
+    """
 
     stock: Ints
     day: Ints
@@ -208,6 +215,18 @@ class Stocks:
     large: Bools
     judged: Bools
     month: npt.NDArray[np.str_]
+    inputs: Floats
+
+
+class Shipped:
+    """The bundle's fused risk as a member that learns nothing."""
+
+    def told(self, features: Features) -> float:
+        """Return the probability of a large move."""
+        return float(1 / (1 + np.exp(-features["0"])))
+
+    def learn(self, features: Features, risk: bool, weight: float) -> None:
+        """Stay as it is."""
 
 
 def stocknet(data: Path) -> Stocks:
@@ -224,9 +243,30 @@ def stocknet(data: Path) -> Stocks:
     kept = days.part != "train"
     _, number = np.unique(days.day[kept], return_inverse=True)
     month = days.day[kept].astype("datetime64[D]").astype("datetime64[M]").astype(np.str_)
+    odds = np.log(risk / (1 - risk))
+    bars = days.bars[:, [features.NAMES.index(name) for name in FEATURES]]
     return Stocks(
-        stock[kept], number, risk[kept].astype(np.float64), days.label[kept] == 1, days.part[kept] == "test", month
+        stock[kept],
+        number,
+        risk[kept].astype(np.float64),
+        days.label[kept] == 1,
+        days.part[kept] == "test",
+        month,
+        np.column_stack([odds, bars, days.trailing])[kept].astype(np.float64),
     )
+
+
+def learning(stocks: Stocks) -> Stocks:
+    """Return the rows with the risk that members tell which learn each day what came of the day before."""
+    online = Online({"shipped": Shipped(), "logistic": Logistic(), "forest": Forest(trees=5)})
+    risk = np.zeros(len(stocks.risk))
+    for day in np.unique(stocks.day).tolist():
+        for row in np.flatnonzero(stocks.day == day - 1).tolist():
+            online.learn(str(row), risk=bool(stocks.large[row]))
+        for row in np.flatnonzero(stocks.day == day).tolist():
+            told = {str(number): value for number, value in enumerate(stocks.inputs[row].tolist())}
+            risk[row] = online.tell(str(row), told)
+    return replace(stocks, risk=risk)
 
 
 def own_budget(stocks: Stocks, opens: float) -> Bools:
@@ -275,6 +315,13 @@ def judged(stocks: Stocks, rang: Bools) -> Held:
     )
 
 
+def told_well(stocks: Stocks) -> dict[str, float]:
+    """Return how well risk tells large moves on the judged months, whatever rings."""
+    risk, large = stocks.risk[stocks.judged], stocks.large[stocks.judged]
+    loss = -np.log(np.where(large, risk, 1 - risk)).mean()
+    return {"average precision": average_precision(large, risk) or 0.0, "log loss": float(loss)}
+
+
 def draw(path: Path, left: dict[str, Held], right: dict[str, Held]) -> None:
     """Draw alarms over their budget by day, a mean of five days, simulated and of stocknet."""
     with matplotlib.rc_context({"svg.hashsalt": "tocsin", "font.size": 9}):
@@ -300,17 +347,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with stocknet")
     parser.add_argument("--out", type=Path, default=Path("docs/adaptation.svg"))
     options = parser.parse_args()
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("simulated days", total=len(SEEDS) * AFTER)
-        markets = [simulated(seed, lambda: progress.advance(bar)) for seed in SEEDS]
+    with Progress(console=Console(stderr=True)) as progress, ProcessPoolExecutor() as pool:
+        markets = list(progress.track(pool.map(simulated, SEEDS), total=len(SEEDS), description="simulated markets"))
     opens = fixed_threshold(markets)
     simulation = {"fixed": held(markets, opens, 0.0), "budget": held(markets, opens, BUDGET)}
     stocks = stocknet(options.data)
     threshold = float(np.quantile(stocks.risk[~stocks.judged], 1 - SHARE))
+    learnt = learning(stocks)
     stock = {
         "fixed": judged(stocks, stocks.risk >= threshold),
         "budget of each stock": judged(stocks, own_budget(stocks, threshold)),
         "budget of the market": judged(stocks, market_budget(stocks)),
+        "that, and members that learn": judged(learnt, market_budget(learnt)),
     }
     for title, told in (
         (
@@ -331,6 +379,12 @@ def main() -> None:
                 for name, one in told.items()
             ],
         )
+    risks = {"as it ships": told_well(stocks), "members that learn": told_well(learnt)}
+    table(
+        "stocknet: risk of a large move, all judged rows",
+        ["risk", *risks["as it ships"]],
+        [[name, *(f"{value:.3f}" for value in one.values())] for name, one in risks.items()],
+    )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     draw(options.out, simulation, stock)
     close(
@@ -341,6 +395,7 @@ def main() -> None:
             for name, one in told.items()
             for what, value in (("alarms over budget", one.ratio), ("recall", one.recall["all"]), ("seen", one.sees))
         },
+        **{f"stocknet: {name}: {what}": round(v, 3) for name, one in risks.items() for what, v in one.items()},
     )
 
 

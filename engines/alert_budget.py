@@ -11,9 +11,9 @@ whatever the scores do: the count is off the budget by the threshold's way, whic
 Tibshirani 2023, *Conformal PID control for time series prediction*, track a quantile). Which alerts were right need not
 be known.
 
-Scores of rare moves are near 1 - expected number, so that a step of log odds is a factor e of how rare it must be. A
-threshold is never lower than the typology's ``close``, below which all is calm, and within `MOST` of where it began: a
-burst of hundreds does not silence an instrument for months.
+Scores of rare moves are near 1 - expected number, so that an opening makes what opens next e² times rarer. A threshold
+is never lower than the typology's ``close``, below which all is calm, and within `MOST` of where it began: a burst of
+hundreds does not silence an instrument for months.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from engines.typologies import TypologySpec
 
 DAY_NS = 86_400e9
 #: How far an opening raises the threshold, log odds.
-STEP = 1.0
+STEP = 2.0
 #: How far it may be from where it began, log odds.
 MOST = 6.0
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from engines import alert_budget
 from engines.alert_budget import MOST, STEP, Spent, concerned, lift, lifted, step
 from engines.episodes import Episode, Transition
 from engines.typologies import TypologySpec
@@ -33,15 +34,21 @@ def openings(found: list[Transition]) -> int:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_openings_are_the_budget_and_the_way_of_the_threshold(seed: int) -> None:
+def test_openings_are_the_budget_and_the_way_of_the_threshold(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_budget, "MOST", 50.0)  # no bound binds
+    spec, spent = msgspec.structs.replace(SPEC, close=1e-9), Spent(0.0, 0)
     ts, score = moments(100, -3.0, seed)
-    spent = Spent(0.0, 0)
-    found = step(SPEC, 2.0, spent, Episode(), ts, score)
-    way = lift(SPEC, 2.0, spent, 100 * DAY_NS)
+    found = step(spec, 2.0, spent, Episode(), ts, score)
+    way = lift(spec, 2.0, spent, 100 * DAY_NS)
     assert openings(found) == pytest.approx(2.0 * 100 + way / STEP, abs=1e-6)
-    assert openings(found) == pytest.approx(200, rel=0.05)
     second = sum(one.activity == "create" and one.ts > 50 * DAY_NS for one in found)
     assert second == pytest.approx(100, rel=0.1), "after the jump too"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_cost_little(seed: int) -> None:
+    ts, score = moments(100, -3.0, seed)
+    assert openings(step(SPEC, 2.0, Spent(0.0, 0), Episode(), ts, score)) == pytest.approx(200, rel=0.05)
 
 
 def test_no_framing_changes_a_bit() -> None:

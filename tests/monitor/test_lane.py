@@ -30,7 +30,7 @@ from monitor.sequencer import SECOND_NS, Pending
 from schemas.alerts import Alert, AlertEvent
 from schemas.errors import BadMessage
 from schemas.journal import Clock, Decides, Entry, Fallback, Ladder, Rules, Run
-from schemas.records import DeadLetter, News, Score, Signal
+from schemas.records import DeadLetter, News, Review, Score, Signal
 from tests.golden.examples import EXAMPLES
 
 TOPICS = ("frames", "news")
@@ -245,6 +245,11 @@ async def counting(items: AsyncIterator[Item], table: Any, config: str = "") -> 
                     ts_event=item.ts_available, ts_available=item.ts_available, instrument=item.key,
                     window_start=0, window_end=1,
                 )  # fmt: skip
+                yield Review(
+                    ts_event=item.ts_available, ts_available=item.ts_available, review_id=f"{item.key}-{kept.n}",
+                    instrument=item.key, typology="x@1", window_start=0, window_end=1, score=0.25, threshold=0.5,
+                    propensity=0.5, config="c",
+                )  # fmt: skip
                 if kept.n % 3 == 0:
                     name = f"{item.key}-{kept.n}-{kept.chain.hex()[:8]}{config}"
                     yield msgspec.structs.replace(ALERT, alert_id=name, episode_id=name)
@@ -447,7 +452,7 @@ def test_what_is_said_of_an_instrument_goes_under_its_key() -> None:
     messages = inputs(random.Random(3))
     logs = undisturbed(messages)
     good = sorted(message.key for topic in TOPICS for message in messages[topic] if message.value is not None)
-    for topic, record in (("scores", Score), ("signals", Signal)):
+    for topic, record in (("scores", Score), ("signals", Signal), ("reviews", Review)):
         found = [(key.decode(), msgspec.json.decode(value, type=record)) for key, value in logs.of[topic]]
         assert sorted(key for key, _ in found) == good
         assert all(one.instrument == key for key, one in found)
