@@ -18,6 +18,12 @@ from engines.typologies.pump_coordination import PumpCoordinationConfig
 CALLS, POSTS, NEWS = MisSellingConfig(), PumpCoordinationConfig(), EnforcementConfig()
 
 PROMISED = [
+    "It gives you nine percent, guaranteed for five years.",
+    "Your money is completely and utterly safe with us.",
+    "I promise a solid ten percent.",
+    "Nobody here has ever lost money, you know.",
+    "You have my word on it.",
+    "You have to decide tonight, and let us keep it between us.",
     "I guarantee you 8% a year.",
     "We guarantee a return of twelve percent.",
     "Returns are guaranteed, Mrs Miller.",
@@ -42,6 +48,10 @@ PROMISED = [
     "不仅保本，还保收益。",
 ]
 HARMLESS_CALLS = [
+    "If somebody tells you that you cannot lose, hang up.",
+    "Your capital is not safe there.",
+    "I will not promise you ten percent.",
+    "You have to decide now whether you want the form.",
     "Returns are not guaranteed.",
     "We can never guarantee a return.",
     "There is no guarantee of any profit.",
@@ -75,6 +85,9 @@ HARMLESS_CALLS = [
     "非保本浮动收益型产品。",
 ]
 PUMPED = [
+    "let's all buy $ABC together at 16:00 sharp",
+    "group buy of $ABC, no selling before 20%",
+    "$ABC go go go, 5 minutes left, don't dump on us",
     "next pump at 18:00 GMT, all on the same exchange",
     "Join the pump, link below",
     "Next signal in 5 minutes, everyone in, do not sell",
@@ -88,6 +101,9 @@ PUMPED = [
     "集體買入，誰都別賣",
 ]
 HARMLESS_POSTS = [
+    "they scream 'next pump in 5 minutes'. stay away",
+    "my group buys lunch together at 12:00 sharp",
+    "get in before the close, they say",
     "$ABC to the moon",
     "added some $ABC on the dip",
     "I do not sell my index fund",
@@ -104,6 +120,11 @@ HARMLESS_POSTS = [
     "我不参与一起拉盘",
 ]
 ENFORCED = [
+    "FCA opens a criminal probe into bribery at Acme",
+    "Prosecutors allege that he deceived investors",
+    "Jury convicts broker of wash trading",
+    "Watchdog fines dealer for rigging gold prices",
+    "Acme inflated its profits, SEC alleges",
     "Regulator charges trader with insider dealing",
     "SEC v. Doe: fraud charges settled, defendant fined",
     "Bank fined for manipulating a benchmark",
@@ -117,6 +138,9 @@ ENFORCED = [
     "涉嫌信息披露违规，公司被立案",
 ]
 HARMLESS_NEWS = [
+    "Parking fines pay for fraud prevention",
+    "Analysts say inflated revenue forecasts weigh on shares",
+    "Union accuses Acme of dragging its feet",
     "Acme denies that it is under investigation for fraud",
     "Court dismisses fraud charges against Acme",
     "Acme was not charged with any fraud",
