@@ -11,12 +11,14 @@ from getpass import getuser
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import typer
 
 from monitor.commands import training
 from monitor.commands.options import Bootstrap, Prefix, RegistryPlace
 from monitor.errors import StartupError
-from monitor.settings import load
+from monitor.settings import Settings, load
+from schemas.records import Drift
 
 app = typer.Typer()
 
@@ -40,7 +42,21 @@ def retrain(
     base: Annotated[
         str | None, typer.Option(help="Model whose other members it keeps.", show_default="the champion")
     ] = None,
-    reason: Annotated[str, typer.Option(help="What it is for: a schedule, or what drifted.")] = "a schedule",
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--if-drifted",
+            metavar="SINCE",
+            help="Learn only where instruments drifted since then: an age (7d) or ISO 8601.",
+            show_default=False,
+        ),
+    ] = None,
+    least: Annotated[
+        int, typer.Option("--at-least", min=1, help="So many instruments, for --if-drifted: one may be chance.")
+    ] = 3,
+    reason: Annotated[
+        str | None, typer.Option(help="What it is for.", show_default="a schedule, or what drifted")
+    ] = None,
     registry: RegistryPlace = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
@@ -52,7 +68,7 @@ def retrain(
     belong to the model, stay what they are. Nothing serves it: put it in shadow, and before the gate. Needs the extra
     `train`.
 
-    Example: `tocsin retrain order_flow captured --labels labels.parquet --reason "Order flow drifted on 3 March"`
+    Example: `tocsin retrain order_flow captured --labels labels.parquet --if-drifted 7d`
     """
     with training.extra():
         from engines.training.build import put
@@ -69,6 +85,13 @@ def retrain(
 
     settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
     there = registry_of(settings)
+    if since is not None:
+        drifted = asyncio.run(_drifted(settings, since))
+        told = f"{len(drifted)} instruments drifted since {since}"
+        if len(drifted) < least:
+            typer.echo(f"{told}, fewer than {least}: nothing is learnt.")
+            return
+        reason = reason or told
     at = _day(until)
     known = list(label_files.read(labels).labels) if labels else None
     if known is None and (lacking := [path for path in recordings if not (path / "labels.parquet").is_file()]):
@@ -94,7 +117,7 @@ def retrain(
             called,
             labels=fetched.labels if fetched else None,
             author=author,
-            reason=reason,
+            reason=reason or "a schedule",
             origin=f"tocsin retrain {member}, of {kept or begins}, on {learnt.source.window}",
             now_ns=time.time_ns(),
         )
@@ -106,6 +129,20 @@ def retrain(
     for note in learnt.part.notes:
         console.print(note, soft_wrap=True, markup=False)
     console.print(f"{model.name} is {model.id}, a challenger: `tocsin models shadow {model.name}`", soft_wrap=True)
+
+
+async def _drifted(settings: Settings, since: str) -> set[str]:
+    """Return the instruments that drifted; what drifted of their data alone says nothing of what is to be learnt."""
+    from monitor import kafka, reading
+    from monitor.when import since_ns
+
+    from_ns = since_ns(since, option="--if-drifted")
+    decode = msgspec.json.Decoder(Drift).decode
+    async with kafka.reader(settings) as consumer:
+        records, _ = await reading.history(consumer, settings, "drift", from_ns)
+        found = [decode(record.value) async for record in records]
+    market = [one for one in found if one.kind == "market" and one.ts_available >= from_ns]
+    return {name for one in market for name in (one.instruments or [one.subject])}
 
 
 def _day(until: str | None) -> date:

@@ -7,18 +7,54 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from engines.bundle import DEFAULT, Bundle
 from monitor.cli import app
+from monitor.recordings import Message
 from monitor.replay import alerts_on_broker
 from monitor.settings import Settings
+from schemas.alerts import DriftKind
+from schemas.records import Drift
 from tests.engines.bundles import alter_bundle
 from tests.integration.daemon import Feed, Watch, Worker, account, day, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 WARMER = ("text.json", b'"temperature": 1.9585', b'"temperature": 2.5')
+
+
+def test_nothing_is_learnt_where_nothing_drifted(
+    embedded: str, settings_of: Callable[..., Settings], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="training needs torch: install the extra `train`")
+    settings = settings_of(embedded)
+    where = {
+        "TOCSIN_BOOTSTRAP": embedded,
+        "TOCSIN_PREFIX": settings.prefix,
+        "TOCSIN_REGISTRY": str(tmp_path / "models"),
+    }
+    retrain = ["retrain", "order_flow", str(tmp_path), "--if-drifted", "2020-01-01", "--at-least", "2"]
+
+    def called() -> tuple[int, str]:
+        result = CliRunner(env=where | {"COLUMNS": "200"}).invoke(app, retrain)
+        return result.exit_code, " ".join(result.output.split())
+
+    def drift(subject: str, kind: DriftKind) -> Message:
+        at_ns = 1_700_000_000 * 10**9
+        told = Drift(
+            ts_event=at_ns, ts_available=at_ns, subject=subject, drift_id=subject, kind=kind, stream="", since=at_ns
+        )
+        return Message("drift", subject.encode(), msgspec.json.encode(told), at_ns, at_ns, at_ns // 10**6)
+
+    with Feed(settings, [drift("A.XTOC", "market"), drift("B.XTOC", "unit_change")]) as feed:
+        feed.finish()
+    assert called() == (0, "1 instruments drifted since 2020-01-01, fewer than 2: nothing is learnt.")
+    with Feed(settings, [drift("C.XTOC", "market")]) as feed:
+        feed.finish()
+    code, told = called()
+    assert (code, "brings no labels" in told) == (2, True), told  # it goes on, and finds nothing to learn from
 
 
 def test_a_challenger_in_shadow_touches_nothing_of_the_champions_and_stands_before_the_gate(
