@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from monitor import kafka, reading
 from monitor.errors import StartupError
+from monitor.recordings import Recording
 from monitor.replay_output import Replay, is_replay
 from monitor.settings import Settings
 from schemas.alerts import Alert, AlertEvent
@@ -145,19 +146,19 @@ async def _history(
 
 
 def in_file(path: Path) -> Known:
-    """Return what a replay's folder, or a file of alerts and reviews in JSON, one a line, holds.
+    """Return what a replay's folder, a recording, or a file of alerts and reviews in JSON, one a line, holds.
 
     Raises
     ------
     StartupError
-        It cannot be read, or a line is none of these.
+        It cannot be read, a line is none of these, or a recording has no topic of alerts.
     """
     known = Known()
     if is_replay(path):
         for alert in Replay.open(path).alerts():
             known.alert(alert)
         return known
-    for number, line in _lines(path):
+    for number, line in _recorded(Recording.open(path)) if path.is_dir() else _lines(path):
         try:
             one = _decode_any(line)
         except msgspec.DecodeError as error:
@@ -177,6 +178,15 @@ def _decode_any(line: bytes) -> Alert | Review:
     if "data" in keys:
         return msgspec.json.decode(line, type=AlertEvent).data
     return msgspec.json.decode(line, type=Review) if "review_id" in keys else msgspec.json.decode(line, type=Alert)
+
+
+def _recorded(recording: Recording) -> Iterator[tuple[int, bytes]]:
+    topics = [topic for topic in ("alerts", REVIEWS) if topic in recording.topics]
+    if not topics:
+        raise StartupError(
+            f"{recording.path} holds no alerts, only {', '.join(recording.topics)}: replay it and name that folder."
+        )
+    yield from ((message.offset, message.value) for message in recording.messages(topics))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -45,7 +45,8 @@ From = Annotated[
     Path | None,
     typer.Option(
         "--from",
-        help="Look for alerts in a replay's folder, or in a file of what `tocsin alerts --json` prints, not on topics.",
+        help="Look for alerts in a replay's folder, a recording of their topic, or a file of what `tocsin alerts"
+        " --json` prints, not on topics.",
         show_default=False,
     ),
 ]

@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 
 from monitor.cli import app
 from monitor.label_files import read
+from monitor.recording_format import Message
+from monitor.recording_writer import RecordingWriter
 from schemas.alerts import Activity, Alert
 from schemas.records import Review
-from tests.golden.examples import ALERT, EXAMPLES
+from tests.golden.examples import ALERT, EXAMPLES, T
 
 replace = msgspec.structs.replace
 (REVIEW,) = (example.record for example in EXAMPLES if isinstance(example.record, Review))
@@ -104,6 +106,19 @@ def test_a_review_is_disposed_of_too_and_both_are_labels_of_a_backtest(alerts: P
     harmful, benign = sorted(read(labels).labels, key=lambda label: label.benign)
     assert (harmful.weight, harmful.accounts, harmful.known_ns) == (16.0, ["a1"], 1_704_067_200 * 10**9)
     assert (benign.benign, benign.typology, benign.weight) == (True, "pump_and_dump", 1.0)
+
+
+@pytest.mark.parametrize("topic", ["alerts", "news"])
+def test_a_recording_that_holds_alerts_is_searched(alerts: Path, tmp_path: Path, topic: str) -> None:
+    (example,) = (one for one in EXAMPLES if one.name == ("alert" if topic == "alerts" else "news"))
+    with RecordingWriter(tmp_path / "day", source="test") as writer:
+        writer.append(Message(topic, example.key, example.encoded(), T, T, T // 10**6, offset=0))
+    source = ("--from", str(tmp_path / "day"), "--file", str(tmp_path / "found.jsonl"))
+    result = CliRunner().invoke(app, ["disposition", "1111", "duplicate", *source])
+    if topic == "alerts":
+        assert (result.exit_code, "pump_and_dump@1, ACME.XTOC): duplicate" in result.stdout) == (0, True)
+    else:
+        assert (result.exit_code, "holds no alerts, only news" in result.stderr) == (2, True)
 
 
 def test_statistics_are_of_all_that_rang_and_was_drawn(alerts: Path) -> None:
