@@ -1,4 +1,4 @@
-"""Typologies of order events: what they cost, all together, and what of simulated misconduct they find.
+"""Typologies: what they cost, those of order events all together, and what of simulated misconduct they find.
 
     python -m benchmarks.typologies [--rows 5000000] [--instruments 1] [--days 5] [--levels full half ...] [--workers 2]
         [--seed N]
@@ -11,7 +11,8 @@ trades of their own, and every second time with accounts of their own, so that t
 500 rows; quotes come between them. Taken is the CPU of `engines.orders.OrderEngine` alone (`observe` and `apply`), user
 and system. What the states weigh is their bytes; the process's resident memory is taken at each tenth of the rows: what
 has no bound would show there. Then one instrument again, a tenth of the rows, with the bundle's order-flow model asked
-beside the rules.
+beside the rules. Where days are played, also what typologies of words cost a text of the first of them (decoding
+included), and those of money a transfer.
 """
 
 from __future__ import annotations
@@ -19,17 +20,21 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from collections import deque
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from benchmarks import harness, misconduct, misconduct_days
+from benchmarks import harness, misconduct, misconduct_days, money
+from benchmarks.misconduct_days import Case
 from engines import order_flow
 from engines.bundle import DEFAULT, Bundle
 from engines.order_findings import SPECS, OrderConfig
 from engines.order_flow import OrderFlowModel
 from engines.orders import OrderEngine
+from engines.transfers import TransferConfig
+from monitor.recordings import Recording
 from schemas.frames import Frame
 from schemas.order_frames import OrderFrame
 from tests.order_flow import Market, S
@@ -113,6 +118,22 @@ def cost(least_rows: int, instruments: int = 1, flow: OrderFlowModel | None = No
     }
 
 
+def beside(seed: int) -> dict[str, float]:
+    """Return what typologies of words and of money cost, µs of CPU: a text of a simulated day, and a transfer."""
+    recording = Recording.open(misconduct_days.recorded(Case("agents", "full"), seed), verify=False)
+    texts = list(recording.messages(["news", "transcripts"]))
+    days = money.simulated(seed, 1, 1.0)
+    begin = time.process_time()
+    deque(misconduct_days.said_in(texts), maxlen=0)
+    between = time.process_time()
+    deque(money.openings(days, TransferConfig()), maxlen=0)
+    end = time.process_time()
+    return {
+        "cpu_us_per_text": round(1e6 * (between - begin) / len(texts), 1),
+        "cpu_us_per_transfer": round(1e6 * (end - between) / len(days.transfers), 1),
+    }
+
+
 def main() -> None:
     """Measure the cost, play the days, print the tables and the closing JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -132,6 +153,7 @@ def main() -> None:
     if arguments.days:
         days = misconduct_days.played(arguments.days, arguments.levels, arguments.workers, arguments.seed)
         found = misconduct.report(days)
+        spent |= beside(arguments.seed)
     harness.close(benchmark="typologies", **found, **spent)
 
 
