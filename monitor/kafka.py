@@ -47,7 +47,14 @@ def full_name(prefix: str, topic: str) -> str:
 
 
 def name_of(settings: Settings, topic: str) -> str:
-    """Return a topic's name on the broker as a worker reads or writes it: what it shares with no other is its own."""
+    """Return a topic's name on the broker as a worker reads or writes it: what it shares with no other is its own.
+
+    Example
+    -------
+    >>> december = Settings(prefix="tocsin.", shadow="december")
+    >>> name_of(december, "news"), name_of(december, "alerts")
+    ('tocsin.news', 'tocsin.shadow.december.alerts')
+    """
     return full_name(settings.prefix if topic in SHARED else settings.own_prefix, topic)
 
 

@@ -20,6 +20,7 @@ from engines.inference import Session
 from monitor.champion import Champion
 from monitor.control import Promoted
 from monitor.errors import StartupError
+from monitor.folders import FolderError
 from monitor.metrics import Metrics
 from monitor.registry import Registry
 from monitor.rulebook import Rulebook
@@ -316,6 +317,24 @@ def test_startup_errors_are_told_as_they_are(thread: Executor) -> None:
     with capture_logs() as logged:
         asyncio.run(swaps.swap())
     assert logged[0]["reason"] == "x is no bundle: build one"
+
+
+def test_a_registry_that_is_away_is_to_be_asked_again_and_refuses_nothing(thread: Executor) -> None:
+    serving = cast(Stages, SimpleNamespace(about={"bundle": "old"}))
+
+    def load(before: Stages) -> Stages:
+        raise FolderError("models, the registry, is not there")
+
+    metrics = Metrics()
+    swaps = Swaps(serving, load, workers=[], metrics=metrics, thread=thread)
+    with capture_logs() as logged:
+        assert not asyncio.run(swaps.swap())
+    assert (logged[0]["event"], logged[0]["reason"]) == (
+        "the registry cannot be reached, the old bundle serves on",
+        "models, the registry, is not there",
+    )
+    assert swaps.serving is serving
+    assert not counted(metrics, "refused")
 
 
 def test_labels_are_promoted_and_rolled_back_as_any_model_is(
