@@ -124,8 +124,8 @@ class Account(msgspec.Struct, array_like=True):
 
     ``resting`` is open now, in ``open`` orders. ``placed`` fades by half each minute; ``traded``, ``pulls`` (large
     orders withdrawn), ``washes`` and ``washed`` (trades with itself) each hour. ``filled`` is all that ever was,
-    ``filled_ns`` when it last was; ``sent`` are all units in ``placings`` orders, ``strayed`` how far the limits of
-    ``priced`` of them lay from the last price, relative, together. ``messages`` and ``fills`` are counts
+    ``filled_ns`` when it last was; ``sent`` are all units in ``placings`` orders, ``strayed`` how far their limits
+    lay from the last price, relative, together. ``messages`` and ``fills`` are counts
     of the current minute, ``peak`` is its largest burst; ``burst``, ``burst_short`` (withdrawn within a second) and
     ``burst_fills`` are counts since ``burst_ns``. ``run`` is of its newest fills, ``before`` of those before it.
     ``stake`` is what it has traded since it was silent. ``sold_to`` are its last buyers, the newest at the end;
@@ -172,7 +172,6 @@ class Account(msgspec.Struct, array_like=True):
     ruled: dict[str, Ruled] = {}
     marked_from: float = 0.0
     strayed: float = 0.0
-    priced: int = 0
 
 
 class Holder(msgspec.Struct, array_like=True, gc=False):

@@ -53,7 +53,7 @@ class FatFingerConfig(msgspec.Struct, frozen=True, kw_only=True):
     | through | standard deviations of a minute | that the limit of such an order is through the market |
     | limit | relative | that the limit of an order of any size is through the market |
     | beyond | standard deviations of a minute | that it is through the market |
-    | habit | multiple | of the mean distance of the account's own limits before from the last price |
+    | habit | multiple | of the mean distance of the account's own orders before from the last price |
     """
 
     size: float = 10.0
@@ -75,7 +75,7 @@ def measure(config: FatFingerConfig, state: OrderState, account: Account, order:
         found = (*found, Condition("size over the account's own", own, config.own, "mean orders"))
     if not order.price or not state.last_price:
         return found
-    habit = account.strayed / account.priced if account.strayed else math.inf
+    habit = account.strayed / account.placings if account.strayed else math.inf
     reach = _through(order, state.last_price)
     if score(found) >= LEAST_SCORE or reach >= LEAST_MET * config.habit * habit:
         # The last price may be of before the quotes moved.
