@@ -57,8 +57,8 @@ class MarkingTheCloseConfig(msgspec.Struct, frozen=True, kw_only=True):
     share: float = 0.3
     size: float = 4.0
     other_side: float = 0.2
-    move: float = 1.25
-    before: float = 0.15
+    move: float = 0.8
+    before: float = 0.1
 
 
 class Limits(msgspec.Struct, frozen=True):
