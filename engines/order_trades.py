@@ -149,16 +149,21 @@ class Trades:
             account.furthest = [state.last_price, state.last_price]
             account.traded_before = max(0.0, sum(account.traded) / state.hourly.weight - took)
         account.marked[side] += took
-        account.furthest = [min(account.furthest[0], state.last_price), max(account.furthest[1], state.last_price)]
         stretch.took[side] += took
-        if sum(account.marked) < self._least_marked * state.depth or state.minute_sd == np.inf:
-            return
-        if stretch.closing:
-            found = marking_the_close.measure(config.marking_the_close, state, account)
-            run.find("marking_the_close", account, stretch.start_ns, found)
-        else:
-            found = influencing_the_open.measure(config.influencing_the_open, state, account, stretch, now_ns)
-            run.find("influencing_the_open", account, stretch.start_ns, found)
+        leader = state.accounts.get(stretch.leader)
+        if leader is None or leader.marked_ns != stretch.start_ns or sum(account.marked) >= sum(leader.marked):
+            leader, stretch.leader = account, account.number
+        # Who took most presses by orders that rest too: others then trade where it wants them.
+        for one in (account, leader) if stretch.closing and leader is not account else (account,):
+            one.furthest = [min(one.furthest[0], state.last_price), max(one.furthest[1], state.last_price)]
+            if sum(one.marked) < self._least_marked * state.depth or state.minute_sd == np.inf:
+                continue
+            if stretch.closing:
+                found = marking_the_close.measure(config.marking_the_close, state, one)
+                run.find("marking_the_close", one, stretch.start_ns, found)
+            else:
+                found = influencing_the_open.measure(config.influencing_the_open, state, one, stretch, now_ns)
+                run.find("influencing_the_open", one, stretch.start_ns, found)
 
 
 def _push(config: CrossProductConfig, run: Pass, account: Account) -> None:

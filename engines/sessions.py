@@ -71,7 +71,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Stretch(msgspec.Struct, array_like=True):
     """Time around an opening or a close, ``[start_ns, end_ns)``, and what was traded in it so far.
 
-    ``took`` are aggressive units of all accounts, (sell, buy). ``session`` is of whose hours it is.
+    ``took`` are aggressive units of all accounts, (sell, buy). ``leader`` is the account that took most.
+    ``session`` is of whose hours it is.
     """
 
     start_ns: int = NEVER_NS
@@ -79,6 +80,7 @@ class Stretch(msgspec.Struct, array_like=True):
     closing: bool = False
     took: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0])
     session: Session | None = None
+    leader: int = -1
 
 
 def stretch_at(session: Session, now_ns: int, opening_ns: int, closing_ns: int) -> Stretch:

@@ -1,10 +1,10 @@
 """Marking the close: an account trades in the last minutes to set the price that the day is settled at.
 
 Definition. In the last ``closing_ns`` before the close one account takes a large share of all that is taken, on one
-side, in all several times what is quoted, and from its first trade on they reach a price that is further that way than
-it usually moves in such a time; it need not stay there, for others may press against it, nor go beyond where others had
-brought it before. The account had hardly traded in the hour
-before: who works a large order trades before and in these minutes alike.
+side, in all several times what is quoted, and from its first trade on the price goes further that way than it usually
+does in such a time; it need not stay there, for others may press against it, nor go beyond where others had brought it
+before, and where the account took more than anybody else it may be others who trade there. The account had hardly
+traded in the hour before: who works a large order trades before and in these minutes alike.
 
 Regulation. MAR (EU) 596/2014 Art. 12(2)(b): buying or selling at the close with the effect of misleading investors who
 act on closing prices; Annex I A(g); Delegated Regulation (EU) 2016/522 Annex II Section 1, "marking the close" by name;
@@ -49,13 +49,13 @@ class MarkingTheCloseConfig(msgspec.Struct, frozen=True, kw_only=True):
     | share | share | of all that is taken in that time |
     | size | median depths | that the account takes |
     | other_side | share | of what it takes: at most so much on the other side |
-    | move | standard deviations of such a time | of the price, its way, where its trades took it furthest |
+    | move | standard deviations of such a time | of the price, its way, at the furthest |
     | before | multiple | of what it takes: at most so much was traded in the hour before |
     """
 
     closing_ns: int = 300_000_000_000
     share: float = 0.3
-    size: float = 4.0
+    size: float = 2.5
     other_side: float = 0.2
     move: float = 0.8
     before: float = 0.1
