@@ -34,7 +34,7 @@ from engines.ticks import TickEngine
 from engines.typologies import TypologySpec
 from engines.words import WordsConfig
 from schemas.alerts import Alert, Provenance, Subject
-from schemas.records import Opening
+from schemas.records import Drift, Moved, Opening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +122,20 @@ def instrument(
 
 
 async def openings(items: AsyncIterator[Item | Alert]) -> AsyncIterator[Item | Alert]:
-    """Tell the market's scope of every episode that opens."""
+    """Tell the market's scope of every episode that opens, and of every instrument that is no longer what it was."""
     async for item in items:
         yield item
+        if isinstance(item, Drift) and item.kind == "market":
+            yield Opening(
+                ts_event=item.ts_event,
+                ts_available=item.ts_available,
+                instrument=item.subject,
+                typology="drift",
+                episode_id=item.drift_id,
+                severity="info",
+                score=1.0,
+                drift=Moved(stream=item.stream, sector=item.sector),
+            )
         if isinstance(item, Alert) and item.activity == "create":
             yield Opening(
                 ts_event=item.times.event_end,

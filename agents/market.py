@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from agents.flow import Arrival, Item, Scored, first_clock
+from agents.market_drift import CROWD, moving
 from agents.state import MarketState, seen_of
 from agents.triage import triage
 from engines.rules import NONE, RuleFile
@@ -34,15 +35,17 @@ def market(
     subject: Callable[[str], Subject],
     provenance: Provenance,
     rules: RuleFile = NONE,
+    drifting: CrowdConfig = CROWD,
 ) -> AsyncIterator[Item | Alert]:
-    """Crowds of openings, pairs of halves, then triage; what the rules silence is kept, and not judged.
+    """Crowds of openings, pairs of halves, crowds of drifts, then triage; what rules silence is kept, and not judged.
 
     ``product`` names what an instrument and others are one of.
     """
     crowded = crowds(arrivals, state, config=crowd)
     paired = pairs(crowded, state, config=crossing, product=product)
+    moved = moving(paired, state, config=drifting, decides=provenance.config)
     return triage(
-        paired,
+        moved,
         state,
         specs=rules.heard(specs),
         subject=subject,

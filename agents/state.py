@@ -48,6 +48,13 @@ class OpenEpisode(msgspec.Struct):
     history: list[tuple[int, float]] = []
 
 
+class Moving(msgspec.Struct):
+    """Instruments of the market, or of a sector, that drifted lately, and when that was told last (ns)."""
+
+    crowd: Crowd = msgspec.field(default_factory=Crowd)
+    told_ns: int = 0
+
+
 class Bar(NamedTuple):
     """A closed bar, as far as an alert tells of it; ``end`` 0 where there is none."""
 
@@ -323,7 +330,7 @@ class MarketState(Watched):
     the newest moment of it.
     """
 
-    __slots__ = ("crowd", "halves", "newest_ns")
+    __slots__ = ("crowd", "halves", "moving", "newest_ns")
     #: A crowd is its own evidence.
     inputs_kept = 4 * INPUTS_KEPT
 
@@ -331,6 +338,7 @@ class MarketState(Watched):
         super().__init__()
         self.crowd = Crowd()
         self.halves: list[Kept] = []
+        self.moving: dict[str, Moving] = {}  # by sector, "" of the market
         self.newest_ns = 0
 
     @property
@@ -348,7 +356,16 @@ class MarketState(Watched):
         crowds = {head: running for (head, account), running in self.episodes.items() if not account}
         others = [(*scope, running) for scope, running in self.episodes.items() if scope[1]]
         return _encode(
-            _PackedMarket(self.crowd, crowds, self.inputs, self.inputs_count, others, self.halves, self.newest_ns)
+            _PackedMarket(
+                self.crowd,
+                crowds,
+                self.inputs,
+                self.inputs_count,
+                others,
+                self.halves,
+                self.newest_ns,
+                dict(sorted(self.moving.items())),
+            )
         )
 
     @staticmethod
@@ -366,6 +383,7 @@ class MarketState(Watched):
         state.episodes = {(head, ""): running for head, running in packed.episodes.items()}
         state.episodes |= {(head, account): running for head, account, running in packed.accounts}
         state.inputs_count, state.halves, state.newest_ns = packed.inputs_count, packed.halves, packed.newest_ns
+        state.moving = packed.moving
         return state
 
 
@@ -436,6 +454,7 @@ class _PackedMarket(msgspec.Struct, array_like=True):
     accounts: list[tuple[str, str, OpenEpisode]] = []  # 0.1.0 did not write it
     halves: list[Kept] = []  # nor this
     newest_ns: int = 0  # nor this
+    moving: dict[str, Moving] = {}  # nor this
 
 
 class _Packed(msgspec.Struct, array_like=True):

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 import structlog
 
-from agents import accounts
+from agents import accounts, market_drift
 from agents.flow import Item
 from agents.instrument import Engines, instrument
 from agents.market import market
@@ -175,7 +175,9 @@ def load_stages(
     account_decides = identity(flows.digest(known), _digest(transfers.SPECS), FORGET_ACCOUNTS_NS)
     credit_decides = identity(StatementEngine(counterparties, credit).digest(), FORGET_ACCOUNTS_NS)
     crowd = CrowdConfig()
-    market_decides = identity(_digest(crowd), _digest(order_config.cross_product), _digest(MARKET_SPECS))
+    market_decides = identity(
+        _digest(crowd), _digest(order_config.cross_product), _digest(MARKET_SPECS), _digest(market_drift.CROWD)
+    )
     provenance = Provenance(
         code_version=code_version(),
         config=decides,

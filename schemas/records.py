@@ -315,18 +315,19 @@ class Signal(Record, frozen=True, kw_only=True):
 
 
 class Drift(Record, frozen=True, kw_only=True):
-    """Something of a ``subject`` is no longer what it was: of an instrument, or of the market.
+    """Something of a ``subject`` is no longer what it was: of an instrument, of a sector, or of the market.
 
     ``ts_event`` is when enough of the new had happened to tell, ``since`` when it began, as far as can be told.
     ``kind`` is one of `schemas.alerts.DRIFT_KINDS`, ``stream`` what was watched, ``moved`` its level or its spread.
-    ``before`` and ``after`` are medians of the stream (prices of a unit change, ns of a stale feed), ``above`` the
+    ``before`` and ``after`` are medians of the stream (prices of a unit change, ns of a stale feed, the usual number of
+    ``instruments`` and theirs), ``above`` the
     probability that a value of now is larger than one of before. ``run_time`` is the budget that it was judged by: the
     expected number of values of the stream between two false alarms; ``p_value`` is there where the market's number of
     drifts was judged by one. ``drift_id`` tells one that is told again; ``evidence`` is the message that completed it.
     """
 
     subject: Instrument
-    scope: Literal["instrument", "market"] = "instrument"
+    scope: Literal["instrument", "sector", "market"] = "instrument"
     drift_id: Id
     kind: DriftKind
     stream: Label
@@ -363,11 +364,18 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     moved: Annotated[float, Meta(ge=0)] = 0.0
 
 
+class Moved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """That an instrument of a ``sector`` ("" where it is not known) is no longer what it was, in a ``stream``."""
+
+    stream: Label
+    sector: Label = ""
+
+
 class Opening(Record, frozen=True, kw_only=True):
     """An episode opened at an instrument: what the market's scope is told of it, once or more often.
 
     ``typology`` is name@version; ``episode_id`` tells one that is told again. With ``half`` it is no episode yet: the
-    market's scope looks for the other half.
+    market's scope looks for the other half. With ``drift`` it is none either, and ``episode_id`` is the signal's.
     """
 
     instrument: Instrument
@@ -376,6 +384,7 @@ class Opening(Record, frozen=True, kw_only=True):
     severity: Severity
     score: Annotated[float, Meta(ge=0, le=1)]
     half: Half | None = None
+    drift: Moved | None = None
 
 
 #: What an analyst can find of an alert. Of a risk are the first two.

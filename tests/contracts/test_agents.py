@@ -21,6 +21,7 @@ from agents.flow import Arrival
 from agents.fusion import fusion
 from agents.instrument import instrument, openings
 from agents.market import crowds
+from agents.market_drift import CROWD, moving
 from agents.orders import orders
 from agents.signals import signals
 from agents.state import AccountState, InstrumentState, MarketState
@@ -45,6 +46,7 @@ from tests.agents import streams
 from tests.agents.streams import BEGIN, KEY, S
 from tests.agents.test_accounts import arrivals
 from tests.agents.test_market import T0, opening
+from tests.agents.test_market_drift import drifted
 from tests.payments import background, names, pattern
 from tests.statements import OWES, PAYS, model, statement
 
@@ -105,6 +107,7 @@ INSTRUMENT: dict[str, Agent] = {
 }
 MARKET: dict[str, Agent] = {
     "crowds": lambda items, state: crowds(items, state, config=CrowdConfig()),
+    "moving": lambda items, state: moving(items, state, config=CROWD, decides="c"),
     "triage of the market": lambda items, state: triage(
         items, state, specs={"market_wide": market_wide.SPEC}, subject=MADE.subject, provenance=MADE.provenance
     ),
@@ -133,7 +136,7 @@ FOREIGN: tuple[Any, ...] = (
 
 @cache
 def market_day() -> tuple[Any, ...]:
-    """Return a crowd of openings and their leaving, one opening told twice, and what not every agent knows."""
+    """Return a crowd of openings and their leaving, one told twice, a crowd of drifts, and what not all agents know."""
     openings = [opening(10 * number, f"I{number}.XTOC", number) for number in range(12)]
     clocks = [Clock(T0 + second * S) for second in range(150, 1_350, 50)]
     return (
@@ -146,6 +149,7 @@ def market_day() -> tuple[Any, ...]:
         openings[2],
         *openings[3:],
         *clocks,
+        *(drifted(1_400 + number, f"I{number}.XTOC", 12 + number) for number in range(20)),
     )
 
 

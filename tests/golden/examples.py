@@ -390,6 +390,19 @@ EXAMPLES: tuple[Example, ...] = (
         ),
     ),
     Example(
+        "opening_drift",
+        "market",
+        b"market",
+        records.Opening(
+            **_HERE,
+            typology="drift",
+            episode_id="1" * 32,
+            severity="info",
+            score=1.0,
+            drift=records.Moved(stream="volatility", sector="industrials"),
+        ),
+    ),
+    Example(
         "drift_least",
         "drift",
         _ACME,
