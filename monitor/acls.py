@@ -20,9 +20,9 @@ RUNS: dict[Role, str] = {
     "shadow": "tocsin models shadow",
     "gateway": "tocsin gateway",
     "feed": "producers of inputs, tocsin feed, tocsin simulate",
-    "subscriber": "consumers of alerts, scores and signals, tocsin alerts",
+    "subscriber": "consumers of alerts, scores, signals and drift, tocsin alerts",
     "analyst": "tocsin disposition",
-    "officer": "tocsin rules publish; tocsin models promote, rollback, compare, review",
+    "officer": "tocsin rules publish; tocsin models promote, rollback, compare, review; tocsin retrain",
     "operator": "tocsin topics create, check; tocsin deadletters",
     "recorder": "tocsin record, replay and proofs from the broker",
 }
@@ -69,11 +69,11 @@ def acls(settings: Settings, role: Role) -> list[Acl]:
         case "feed":
             return on(("ticks", "documents", *HISTORY_INPUTS), "Write")
         case "subscriber":
-            return on(("alerts", "scores", "signals"), "Read") + group(f"{settings.group}-", prefixed=True)
+            return on(("alerts", "scores", "signals", "drift"), "Read") + group(f"{settings.group}-", prefixed=True)
         case "analyst":
             return on(("alerts", "reviews"), "Read") + on(("dispositions",), "Read", "Write")
         case "officer":
-            compared = on(("alerts", "scores", "journal"), "Read") + under("shadow.", "Read")
+            compared = on(("alerts", "scores", "journal", "drift"), "Read") + under("shadow.", "Read")
             return on(("control",), "Read", "Write") + compared
         case "operator":
             made = under("", "Create", "Describe", "DescribeConfigs")
