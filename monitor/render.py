@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from schemas.alerts import Activity, Alert, Missing, Modality, RuleResult, Severity
+from schemas.alerts import Activity, Alert, Drifting, Missing, Modality, RuleResult, Severity
 
 STYLES: dict[Severity, str] = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 MARKS: dict[Severity, str] = {"info": "·", "warning": "▲", "critical": "■"}
@@ -129,6 +129,7 @@ def alert_card(alert: Alert) -> RenderableType:
                 ("late events", str(quality.late_events or "")),
                 ("gaps", str(quality.gaps or "")),
                 ("not judged", "; ".join(map(lacking, quality.missing))),
+                ("drift", "; ".join(map(drifted, quality.drift))),
                 ("warm-up", "not over" if quality.warm_up else ""),
             ]
         ),
@@ -141,6 +142,11 @@ def lacking(missing: Missing) -> str:
     """Say which typologies could not judge order events for want of a field."""
     field = missing.field if missing.field != "session" else "a session of their venue (rules give it under `sessions`)"
     return f"{missing.events:,} order events without {field}, by {', '.join(missing.typologies)}"
+
+
+def drifted(drift: Drifting) -> str:
+    """Say what of an instrument was no longer as it was, and since when."""
+    return f"{drift.kind.replace('_', ' ')}: {drift.stream} since {clock(drift.since)} UTC"
 
 
 def _subject(alert: Alert) -> tuple[str, ...]:

@@ -314,6 +314,9 @@ def _report(replayed: Replayed, told: Told, set_aside: Mapping[str, int]) -> Non
     opened = Counter(a.finding.typology for a in replayed.alerts if a.activity == "create" and not a.quality.warm_up)
     for typology, count in sorted(opened.items()):
         typer.echo(f"{count:6,}  episodes of {typology}")
+    drift = Counter((one.kind.replace("_", " "), one.stream) for one in replayed.drift)
+    for (kind, stream), count in sorted(drift.items()):
+        typer.echo(f"{count:6,}  drift signals, {kind}: {stream}")
     counts = told.counts
     warm = f" ({counts.warm_up_alerts:,} more of the warm-up)" if counts.warm_up_alerts else ""
     typer.echo(

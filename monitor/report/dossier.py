@@ -13,11 +13,11 @@ from engines import book_replay
 from engines.book_replay import Book
 from monitor.numbers import duration
 from monitor.recordings import Recording
-from monitor.render import clock, lacking
+from monitor.render import clock, drifted, lacking
 from monitor.report import book, conditions, exhibits, figures, inks
 from monitor.report.page import Block, Cell, Facts, Note, Page, Plot, Section, Table, write
 from monitor.report.sources import Evidence, Place, State, Tape, Window, usable
-from schemas.alerts import Alert
+from schemas.alerts import DRIFT_KINDS, Alert
 from schemas.frames import Frame
 from schemas.order_frames import OrderFrame
 from schemas.topics import NO_INSTRUMENTS
@@ -157,6 +157,7 @@ def _warnings(case: Case, recording: str) -> list[str]:
         found.append(f"The monitor stood on a lower step of its ladder: {alert.quality.ladder}.")
     if alert.quality.gaps:
         found.append(f"{alert.quality.gaps} gaps had been seen in the instrument's data.")
+    found += [f"Drift, {drifted(one)}. {DRIFT_KINDS[one.kind]}" for one in alert.quality.drift]
     return found
 
 
@@ -373,6 +374,7 @@ def _made(case: Case, name: str) -> Section:
                     ("Late events so far", str(quality.late_events)),
                     ("Gaps so far", str(quality.gaps)),
                     ("Not judged so far", "; ".join(map(lacking, quality.missing)) or "nothing"),
+                    ("Drift before it", "; ".join(map(drifted, quality.drift)) or "none"),
                     ("Warm-up", "not over" if quality.warm_up else "over"),
                 ]
             )

@@ -6,7 +6,7 @@ import msgspec
 from rich.console import Console
 
 from monitor.render import alert_card, alert_line, sparkline
-from schemas.alerts import Alert, AlertEvent
+from schemas.alerts import Alert, AlertEvent, Drifting
 from tests.golden.examples import EXAMPLES
 
 
@@ -81,3 +81,10 @@ def test_words_of_others_are_neither_markup_nor_terminal_commands() -> None:
 
 def test_a_sparkline_spans_zero_to_one() -> None:
     assert sparkline([0.0, 0.124, 0.126, 0.5, 0.99, 1.0]) == "▁▁▂▅██"
+
+
+def test_what_had_drifted_is_on_the_card_and_nothing_where_nothing_had() -> None:
+    drift = Drifting(kind="stale_feed", stream="ticks", since=1_700_000_000 * 10**9, detected=1_700_000_100 * 10**9)
+    quality = msgspec.structs.replace(sample().quality, drift=[drift])
+    assert "stale feed: ticks since 2023-11-14 22:13:20 UTC" in text(msgspec.structs.replace(sample(), quality=quality))
+    assert "drift" not in text(sample())
