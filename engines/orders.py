@@ -269,10 +269,11 @@ class OrderEngine:
         account.resting[side] += size
         account.open[side] += 1
         account.placed[side] += size * state.minutely.weight
-        reach = price / state.last_price - 1.0 if price and state.last_price else 0.0
-        if size > self._least_size * state.depth or (reach if side else -reach) > self._least_reach:
+        last = state.last_price
+        away = abs(price / last - 1.0) if price and last else 0.0
+        if size > self._least_size * state.depth or (away > self._least_reach and (price > last) == side):
             run.find("fat_finger", account, now_ns, fat_finger.measure(self.config.fat_finger, state, account, order))
-        account.strayed += abs(reach)
+        account.strayed += away
         account.sent += size
         account.placings += 1
         self._message(run, account)
