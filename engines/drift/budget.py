@@ -2,7 +2,7 @@
 
 What parameter that takes was found by simulation, on independent values (errors: one in five), and stands in
 engines/data/drift_run_times.json, which `python -m engines.drift.budget` writes anew. Run times between those in the
-table are interpolated; longer ones are extrapolated, and nobody has checked them. On streams whose values hang together
+table are interpolated, longer ones extrapolated. On streams whose values hang together
 alarms are more frequent than that: `calibrated` finds the parameter on streams of the kind instead.
 
 Of many detectors at once each gets its share of the budget (`shared`), or it is asked after the fact which of them
@@ -29,12 +29,13 @@ RUN_TIMES = (300, 1000, 3000)
 SLOW = {"ranks": 1000, "hddm_w": 1000}  # the longest that is simulated: updates take long
 #: The others have no budget. DDM, EDDM and HDDM_A ring soon after they began anew or hardly ever, so that a mean says
 #: nothing of the next stream; KSWIN takes too long to simulate.
-BUDGETED = ("ranks", "short_ranks", "adwin", "page_hinkley", "hddm_w", "fhddm")
-ALARMS = 200
+BUDGETED = ("ranks", "short_ranks", "surprises", "error_rates", "adwin", "page_hinkley", "hddm_w", "fhddm")
+ALARMS = 100
 ALARMS_A_STREAM = 10
-STEPS = 12
+STEPS = 8
 
 Floats = npt.NDArray[np.float64]
+Row = tuple[int, float]  # run time, parameter
 
 
 class BudgetError(ValueError):
@@ -166,13 +167,19 @@ def errors(seed: int, rate: float = 0.2) -> Iterator[float]:
         yield from (rng.random(4096) < rate).astype(float).tolist()
 
 
-def stable(family: Family[float], asked: float) -> Iterator[Iterator[float]]:
+def stable(steady: Callable[[int], Iterator[Value]], asked: float) -> Iterator[Iterator[Value]]:
     """Yield streams without end, in which nothing changes and ``ALARMS_A_STREAM`` alarms are to be expected.
 
     Many rather than one: what takes its unit from a stream's first values rings more in one stream than in another.
     """
     for seed in count(11):
-        yield islice(errors(seed) if family.errors else normals(seed), math.ceil(ALARMS_A_STREAM * asked))
+        yield islice(steady(seed), math.ceil(ALARMS_A_STREAM * asked))
+
+
+def found(family: Family[Value], steady: Callable[[int], Iterator[Value]], times: Sequence[int]) -> list[Row]:
+    """Return the parameters of expected run times, by simulation."""
+    rows = [(time, calibrated(family, partial(stable, steady, time), time)) for time in times]
+    return [(time, float(f"{value:.5g}")) for time, value in rows]
 
 
 def _line(x: float, xs: Floats, ys: Floats) -> float:
@@ -182,20 +189,35 @@ def _line(x: float, xs: Floats, ys: Floats) -> float:
     return float(ys[right - 1] + share * (ys[right] - ys[right - 1]))
 
 
+def observed(family: Family[Value], parameter: float, streams: Iterator[Iterator[Value]], asked: float) -> float:
+    """Return how many alarms there were to one that was to be expected, where `ALARMS` were."""
+    rang = 0
+    for stream in islice(streams, ALARMS // ALARMS_A_STREAM):
+        detector = family.make(parameter)
+        rang += sum(map(detector.update, stream))
+    return rang / ALARMS
+
+
 def main() -> None:
     """Simulate, and write the table."""
     parser = argparse.ArgumentParser(description="Find the parameters that give each detector its expected run times.")
     parser.add_argument("--out", type=Path, default=TABLE)
-    parser.add_argument("--only", choices=sorted(BUDGETED), nargs="+", default=list(BUDGETED))
+    parser.add_argument("--only", choices=BUDGETED, nargs="+", default=BUDGETED)
+    parser.add_argument("--check", type=float, metavar="RUN_TIME", help="say how often they ring at it, write nothing")
     options = parser.parse_args()
-    found = json.loads(options.out.read_text()) if options.out.exists() else {}
+    table = json.loads(options.out.read_text()) if options.out.exists() else {}
     for name in options.only:
         family = FAMILIES[name]
+        steady = errors if family.errors else normals
+        if options.check:
+            of_others = islice(stable(steady, options.check), ALARMS, None)  # than those that the table is of
+            ratio = observed(family, parameter(name, options.check), of_others, options.check)
+            print(f"{name}: {ratio:.2f} alarms to one expected, over {ALARMS}", flush=True)
+            continue
         times = [time for time in RUN_TIMES if time <= SLOW.get(name, time)]
-        rows = [(time, calibrated(family, partial(stable, family, time), time)) for time in times]
-        found[name] = [(time, float(f"{value:.5g}")) for time, value in rows]
-        print(name, found[name], flush=True)
-        options.out.write_text(json.dumps({name: found[name] for name in BUDGETED if name in found}, indent=1) + "\n")
+        table[name] = found(family, steady, times)
+        print(name, table[name], flush=True)
+        options.out.write_text(json.dumps({name: table[name] for name in BUDGETED if name in table}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

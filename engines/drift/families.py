@@ -8,7 +8,9 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from engines.drift import river_detectors as river
+from engines.drift.error_rates import ErrorShift
 from engines.drift.ranks import RankShift
+from engines.drift.surprises import SurpriseShift
 
 Value = TypeVar("Value", contravariant=True)
 
@@ -48,6 +50,8 @@ class Family(Generic[Value]):
 FAMILIES: Mapping[str, Family[float]] = {
     "ranks": Family(RankShift, 4.0, 80.0),
     "short_ranks": Family(partial(RankShift, reference=256, recent=64), 4.0, 80.0),  # a tenth of the memory
+    "surprises": Family(SurpriseShift, 3.0, 40.0),
+    "error_rates": Family(ErrorShift, 3.0, 40.0, errors=True),
     "adwin": Family(river.adwin, 4.0, 1e-9),
     "kswin": Family(river.kswin, 0.3, 1e-9),
     "page_hinkley": Family(river.page_hinkley, 1.0, 2000.0),

@@ -29,14 +29,14 @@ def test_a_parameter_says_its_run_time() -> None:
 def test_a_run_time_that_no_detector_has_is_an_error() -> None:
     with pytest.raises(BudgetError, match="expected a run time of 300 updates or more, found 2"):
         detector("ranks", 2)
-    with pytest.raises(BudgetError, match="no detector 'rank': there are ranks, short_ranks, adwin"):
+    with pytest.raises(BudgetError, match="no detector 'rank': there are ranks, short_ranks, surprises, error_rates"):
         detector("rank", 1000)
 
 
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - set(BUDGETED)))
 def test_a_detector_whose_run_times_are_not_known_has_no_budget(name: str) -> None:
     with pytest.raises(
-        BudgetError, match=f"{name} has no budget: its run times are not known; those of ranks, short_ranks, adwin"
+        BudgetError, match=f"{name} has no budget: its run times are not known; those of ranks, short_ranks, surprises"
     ):
         detector(name, 1000)
 

@@ -23,6 +23,7 @@ OWN = {"kswin": 1e-4, "ddm": 3.0, "eddm": 0.9, "hddm_a": 0.001}
 RISES_ONLY = {"ddm", "eddm", "fhddm"}
 
 every = pytest.mark.parametrize("name", [*FAMILIES, EMBEDDINGS])
+our_own = pytest.mark.parametrize("name", ["ranks", "short_ranks", "surprises"])
 of_numbers = pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if not family.errors])
 
 
@@ -123,14 +124,16 @@ def test_other_bytes_are_refused(name: str, data: bytes) -> None:
         made(name).restore(data)
 
 
-def test_ranks_care_for_order_only() -> None:
-    stream = values("ranks", 500) + values("ranks", 60, changed=True)
-    assert rung(made("ranks"), np.exp(stream).tolist()) == rung(made("ranks"), stream)
+@our_own
+def test_ours_care_for_order_only(name: str) -> None:
+    stream = values(name, 500) + values(name, 60, changed=True)
+    assert rung(made(name), np.exp(stream).tolist()) == rung(made(name), stream)
 
 
-def test_ranks_hold_their_budget_where_values_are_equal_or_far_out() -> None:
+@our_own
+def test_ours_hold_their_budget_where_values_are_equal_or_far_out(name: str) -> None:
     for stream in (discrete(2), far_out(2)):
-        alarms = len(rung(made("ranks"), list(islice(stream, 100 * ASKED))))
+        alarms = len(rung(made(name), list(islice(stream, 100 * ASKED))))
         assert 60 <= alarms <= 150
 
 
@@ -146,14 +149,38 @@ def far_out(seed: int) -> Iterator[float]:
         yield float(rng.standard_t(1.5))
 
 
-def test_ranks_find_a_change_of_spread() -> None:
-    watch, rng = made("ranks", 10_000), np.random.default_rng(1)
+@our_own
+def test_ours_find_a_change_of_spread(name: str) -> None:
+    watch, rng = made(name, 10_000), np.random.default_rng(1)
     assert not rung(watch, rng.normal(size=400).tolist())
     assert rung(watch, rng.normal(scale=3, size=100).tolist())
 
 
-def test_a_series_that_stood_still_does_not_ring_at_its_first_move() -> None:
-    watch = made("ranks", 10_000)
+def test_surprises_show_a_spread_that_narrows() -> None:
+    watch, rng = made("surprises", 10_000), np.random.default_rng(1)
+    assert not rung(watch, rng.normal(size=400).tolist())
+    assert rung(watch, rng.normal(scale=0.2, size=200).tolist())
+
+
+def test_surprises_show_few_values_of_something_new_among_the_old() -> None:
+    watch, rng = made("surprises", 10_000), np.random.default_rng(1)
+    mixed = np.where(rng.random(150) < 0.15, rng.normal(6, size=150), rng.normal(size=150))
+    assert not rung(watch, rng.normal(size=600).tolist())
+    assert rung(watch, mixed.tolist())
+
+
+def test_surprises_show_that_values_hang_together_no_longer() -> None:
+    watch, rng = made("surprises", 10_000), np.random.default_rng(2)
+    walk = [0.0]
+    for step in rng.normal(size=800).tolist():
+        walk.append(0.8 * walk[-1] + step)
+    assert not rung(watch, walk)
+    assert rung(watch, rng.permutation(walk[-300:]).tolist())
+
+
+@our_own
+def test_a_series_that_stood_still_does_not_ring_at_its_first_move(name: str) -> None:
+    watch = made(name, 10_000)
     assert not rung(watch, [5.0] * 400 + [5.1])
     assert rung(watch, [5.1] * 30)
 
