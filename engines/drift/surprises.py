@@ -198,7 +198,7 @@ class SurpriseShift:
         self._weights = weights
 
     def pack(self) -> bytes:
-        """Return the state as bytes, at most 30 kB."""
+        """Return the state as bytes, at most 32 kB."""
         held = len(self._recent)
         header = _HEADER.pack(_MAGIC, self._count, len(self._reference), held, self._mean, self._trust)
         values = np.array(self._reference + self._recent + self._seen + self._past, "<f8")
