@@ -8,6 +8,7 @@ is replaced by the next in the order, for good; the reference stands last.
 from __future__ import annotations
 
 import importlib.util
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,9 @@ from engines.plans import PlanError
 
 if TYPE_CHECKING:
     import openvino as ov
+
+# ONNX Runtime's wheels report to their maker, unless told otherwise before they are imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 Array = npt.NDArray[np.generic]
 Inputs = Mapping[str, Array]

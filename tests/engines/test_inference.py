@@ -244,3 +244,11 @@ def test_a_signal_finds_the_process_alive_after_another_thread_let_openvinos_las
         [sys.executable, "-c", _LET_GO], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+def test_onnx_runtime_reports_to_nobody() -> None:
+    """Where it would, it says on its import that it cannot keep the name that it gave this machine."""
+    code = "import engines.inference, onnxruntime"
+    nowhere = {"HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none", "PATH": "/usr/bin"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=nowhere, capture_output=True, text=True, check=True)
+    assert "telemetry" not in done.stderr
