@@ -318,8 +318,9 @@ class Watcher:
         apart = embedding - mean
         state.texts += 1
         state.mean = (mean + apart / np.float32(min(state.texts, MEMORY))).astype("<f4").tobytes()
-        projected = embedding @ directions(len(embedding))[:, :PROJECTED]
-        values = (tone, float(np.sqrt(apart @ apart)), *map(float, projected))
+        # Not by BLAS: its order of summation, and so this state's last bits, are the processor's.
+        projected = np.einsum("i,ij->j", embedding, directions(len(embedding))[:, :PROJECTED])
+        values = (tone, float(np.sqrt(np.einsum("i,i", apart, apart))), *map(float, projected))
         words: Found | None = None
         for name, value in zip(TEXTS, values, strict=True):
             for found in self._value(state, name, ts, ts, available, value):
