@@ -248,7 +248,7 @@ def test_a_signal_finds_the_process_alive_after_another_thread_let_openvinos_las
 
 def test_onnx_runtime_reports_to_nobody() -> None:
     """Where it would, it says on its import that it cannot keep the name that it gave this machine."""
-    code = "import engines.inference, onnxruntime"
+    command = [sys.executable, "-c", "import engines.inference, onnxruntime"]
     nowhere = {"HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none", "PATH": "/usr/bin"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=nowhere, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, env=nowhere, capture_output=True, text=True, check=True)
     assert "telemetry" not in done.stderr

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 
 import pytest
+import yaml
 
+from monitor.app import EXIT_FAUST
 from tests.integration.daemon import Feed, Watch, account, day, until
 from tests.kubernetes.cluster import Release, first_alert_s, waits
 
@@ -55,6 +59,52 @@ def test_a_rolling_restart_leaves_no_trace(installed: Release, record_property: 
 
 def test_a_killed_worker_leaves_no_trace(installed: Release, record_property: Record) -> None:
     through(installed, lambda: installed.kill(0), record_property)
+
+
+#: What each worker's Python begins with: its first assignment fails, as one by a defect would.
+_FAILS_ONCE = """
+import pathlib
+
+failed = pathlib.Path("/tmp/failed")
+if not failed.exists():
+    from monitor.worker import Worker
+
+    assigned = Worker.assigned
+
+    async def fails(self, partitions):
+        if partitions:
+            failed.touch()
+            raise RuntimeError("injected")
+        await assigned(self, partitions)
+
+    Worker.assigned = fails
+"""
+
+
+def test_a_failed_assignment_leaves_no_zombie(installed: Release, record_property: Record, tmp_path: Path) -> None:
+    pod = {
+        "extraEnv": [{"name": "PYTHONPATH", "value": "/injected"}],
+        "extraVolumes": [{"name": "injected", "configMap": {"name": "injected"}}],
+        "extraVolumeMounts": [{"name": "injected", "mountPath": "/injected"}],
+    }
+    values, injected = tmp_path / "injected.yaml", tmp_path / "sitecustomize.py"
+    values.write_text(yaml.safe_dump({"workers": {"pod": pod}}))
+    injected.write_text(_FAILS_ONCE)
+    installed.kubectl("create", "configmap", "injected", f"--from-file={injected}")
+    ends: list[tuple[int, float]] = []
+
+    def fail() -> None:
+        installed.upgrade("--values", str(values))
+        for worker in installed.workers():
+            (status,) = worker["status"]["containerStatuses"]
+            assert status["restartCount"] == 1
+            ended, again = status["lastState"]["terminated"], status["state"]["running"]
+            took = datetime.fromisoformat(again["startedAt"]) - datetime.fromisoformat(ended["finishedAt"])
+            ends.append((ended["exitCode"], took.total_seconds()))
+
+    through(installed, fail, record_property)
+    record_property("process_again_after_s", [took_s for _, took_s in ends])
+    assert [code for code, _ in ends] == [EXIT_FAUST] * 2
 
 
 @pytest.mark.long
