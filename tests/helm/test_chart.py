@@ -140,6 +140,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a file without a key": ({"files": {"rules": {"configMap": "desk"}}}, "key"),
     "a file of both": ({"files": {"rules": {"configMap": "a", "secret": "b", "key": "c"}}}, "files"),
     "a file of no setting": ({"files": {"rule": {"configMap": "a", "key": "c"}}}, "rule"),
+    "a key that is no secret": ({"files": {"deadletter_key_file": {"configMap": "a", "key": "c"}}}, "secret"),
     "a GPU without a vendor": ({"workers": {"gpu": {"count": 1, "resource": "gpu"}}}, "resource"),
     "a schedule that is none": ({"jobs": [{"name": "a", "args": ["replay"], "schedule": "daily"}]}, "schedule"),
     "parallel runs of one": ({"jobs": [{"name": "a", "args": ["replay"], "parallelism": 2}]}, "completions"),

@@ -149,6 +149,7 @@ spec:
     {{- with $root.Values.files }}
     - name: files
       projected:
+        defaultMode: 0440
         sources:
           {{- range $name, $file := . }}
           - {{ ternary "configMap" "secret" (hasKey $file "configMap") }}:
