@@ -71,7 +71,7 @@ def test_regimes_that_are_alike_are_no_splice() -> None:
 
 def test_the_closing_line_tells_the_form_in_which_ours_does_worst() -> None:
     delays = {"abrupt": [4.0, 6.0], "gradual": [50.0, math.inf], "recurring": [5.0, 5.0]}
-    ours = Row("days", "ranks", 1.0, delays, 11, 10.0)  # type: ignore[arg-type]
+    ours = Row("days", "surprises", 1.0, delays, 11, 10.0)  # type: ignore[arg-type]
     theirs = Row("days", "adwin", 1.0, {form: [20.0, 20.0] for form in FORMS}, 9, 10.0)
     told = figures([ours, theirs])
     assert told["median_delay_ratio_to_adwin: abrupt"] == 0.25
