@@ -78,6 +78,8 @@ async def drift(
         yield item
         if isinstance(item, Arrival) and item.key not in NO_INSTRUMENTS:
             kept, (begin, known) = state[item.key], _begins(item)
+            if not kept.drift.first_ns:
+                due.pop(item.key, None)  # of the one of its name that was forgotten
             while 0 < due.get(item.key, 0) <= known:
                 for one in silent(item.key, kept, kept.inputs[-2:-1]):
                     yield one

@@ -79,8 +79,9 @@ def _opened(
             continue
         named = f"{spec.name}@{spec.version}"
         threshold = spec.open
-        if budget := budgets.get(head):
-            threshold = lifted(spec, lift(spec, budget, kept.spent[head], one.ts)).open
+        # Rules that have just brought the budget: nothing was reckoned with it yet.
+        if (budget := budgets.get(head)) and (spent := kept.spent.get(head)):
+            threshold = lifted(spec, lift(spec, budget, spent, one.ts)).open
         share = propensity(config, one.score, threshold)
         if chance(named, key, account, before, decides) >= share:
             continue

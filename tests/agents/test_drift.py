@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from functools import cache
 
 import msgspec
@@ -23,20 +24,21 @@ HOUR = 3_600 * S
 State = dict[str, InstrumentState]
 
 
-def said(items: Iterable[Item], state: State | None = None) -> list[Drift | Alert]:
+def said(items: Iterable[Item], state: State | None = None, forget_ns: int = 0) -> list[Drift | Alert]:
     async def feed() -> AsyncIterator[Item]:
         for item in items:
             yield item
 
     async def collect() -> list[Drift | Alert]:
         kept: State = {} if state is None else state
-        return [item async for item in instrument(feed(), kept, engines()) if isinstance(item, Drift | Alert)]
+        made = replace(engines(), forget_ns=forget_ns)
+        return [item async for item in instrument(feed(), kept, made) if isinstance(item, Drift | Alert)]
 
     return asyncio.run(collect())
 
 
-def drifts(items: Iterable[Item], state: State | None = None) -> list[Drift]:
-    return [one for one in said(items, state) if isinstance(one, Drift)]
+def drifts(items: Iterable[Item], state: State | None = None, forget_ns: int = 0) -> list[Drift]:
+    return [one for one in said(items, state, forget_ns) if isinstance(one, Drift)]
 
 
 @cache
@@ -144,6 +146,17 @@ def test_the_message_that_ends_a_silence_tells_of_it_as_a_clock_would_have() -> 
     by_clock = [one for one in drifts([*items, Clock(end - end % S + 300 * S)]) if one.kind == "stale_feed"]
     by_message = [one for one in drifts([*items, arrivals([late])[-1]]) if one.kind == "stale_feed"]
     assert by_clock == by_message != []
+
+
+def test_an_instrument_that_was_forgotten_before_its_silence_was_stale_comes_back_as_a_new_one() -> None:
+    items, end = silence()
+    items += [Clock(end - end % S + n * S) for n in (40, 50)]
+    row = {"ts_event": [end + 300 * S], "ts_available": [end + 301 * S], "price": [10.0], "size": [1.0]}
+    back = arrivals([frame_of(KEY, row | {"source_offset": [10**6]})])[-1]
+    state: State = {}
+    assert [one.kind for one in drifts([*items, back], forget_ns=45 * S)] == ["new_instrument", "new_instrument"]
+    drifts(items, state, forget_ns=45 * S)
+    assert not state
 
 
 def test_a_new_instrument_warms_up_in_peace() -> None:

@@ -14,17 +14,21 @@ from agents.flow import Item
 from agents.instrument import instrument
 from agents.state import InstrumentState
 from engines.exploration import LEAST, Exploration, chance, propensity
+from engines.rules import NONE, Override, RuleFile
 from schemas.alerts import Alert
 from schemas.frames import Frame
 from schemas.records import Review
-from tests.agents.streams import BEGIN, KEY, S, arrivals, cut, engines, pump
+from tests.agents.streams import BEGIN, KEY, S, arrivals, cut, engines, news, pump
 
 WINDOW_NS = 600 * S
 ALL = Exploration(rate=1.0, window_ns=WINDOW_NS, most_a_day=10**6)
 
 
 def run(
-    items: Iterable[Item], config: Exploration, state: dict[str, InstrumentState] | None = None
+    items: Iterable[Item],
+    config: Exploration,
+    state: dict[str, InstrumentState] | None = None,
+    rules: RuleFile = NONE,
 ) -> tuple[list[Review], list[Alert]]:
     async def given() -> AsyncIterator[Item]:
         for item in items:
@@ -32,7 +36,7 @@ def run(
 
     async def told() -> list[object]:
         kept = {} if state is None else state
-        return [one async for one in instrument(given(), kept, replace(engines(), exploration=config))]
+        return [one async for one in instrument(given(), kept, replace(engines(), exploration=config, rules=rules))]
 
     found = asyncio.run(told())
     return [one for one in found if isinstance(one, Review)], [one for one in found if isinstance(one, Alert)]
@@ -109,3 +113,16 @@ def test_windows_are_drawn_as_often_as_their_propensity_says() -> None:
     assert share == pytest.approx(0.012)
     drawn = sum(chance("spoofing@1", f"I{n}.X", "", BEGIN, "c") < share for n in range(50_000))
     assert abs(drawn - 50_000 * share) < 4 * np.sqrt(50_000 * share)
+
+
+def test_rules_that_bring_a_budget_do_so_between_two_windows_as_well() -> None:
+    texts = [(news(60.0 * n, f"d{n}"), 0.79) for n in range(1, 20)]
+    items = arrivals([], texts)
+    state: dict[str, InstrumentState] = {}
+    at = 18  # a clock and a text each: the tenth opens the second window
+    before, _ = run(items[:at], ALL, state)
+    rules = RuleFile(version="1", typologies={"adverse_text": Override(budget=2.0)})
+    after, _ = run(items[at:], ALL, state, rules)
+    told = [one for one in after if one.typology.startswith("adverse_text")]
+    assert not before
+    assert [one.threshold for one in told] == [engines().specs["adverse_text"].open]
