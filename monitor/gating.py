@@ -14,7 +14,7 @@ from rich.table import Table
 
 from engines.backtest.gate import Policy, checks
 from engines.backtest.shadow import Shadowed, Side, shadowed
-from monitor import label_files
+from engines.labels import Label
 from monitor.backtest_view import show_comparison
 from monitor.errors import StartupError
 from monitor.numbers import estimate
@@ -60,21 +60,21 @@ def read_policy(path: Path | None) -> Policy:
 
 
 def judged(
-    settings: Settings, name: str, policy: Policy, labels: Path | None, from_ns: int = 0, to_ns: int = 0
+    settings: Settings, name: str, policy: Policy, labels: Sequence[Label], from_ns: int = 0, to_ns: int = 0
 ) -> Judged:
     """Hold the shadow of the model ``name`` against the champion, over the time that both have heard.
 
     Parameters
     ----------
     labels
-        File of labels, such as `tocsin disposition export` writes.
+        What is known to have happened, such as `tocsin disposition export` writes.
     from_ns, to_ns
         Bounds of the time that is judged, 0 for none.
 
     Raises
     ------
     StartupError
-        Nothing was heard by one of them, or at no time by both, or the labels cannot be read.
+        Nothing was heard by one of them, or at no time by both.
     """
     shadow = settings.model_copy(update={"shadow": name})
     mine, theirs = asyncio.run(_both(settings.model_copy(update={"shadow": ""}), shadow))
@@ -88,7 +88,7 @@ def judged(
     found = shadowed(
         mine.alerts,
         theirs.alerts,
-        label_files.read(labels).labels if labels else (),
+        labels,
         from_ns=begin_ns,
         to_ns=end_ns,
         live_ns=theirs.began_ns,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import nullcontext
-from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperGroup
 
-from monitor.commands.options import Bootstrap, Prefix
+from monitor.commands.options import Author, Bootstrap, Prefix
 from monitor.errors import StartupError
 from monitor.settings import Settings, load
 
@@ -62,7 +61,7 @@ def set_(
     value: Annotated[
         str, typer.Argument(help="confirmed_risk, valuable_alert, false_positive, duplicate or data_error.")
     ],
-    author: Annotated[str, typer.Option(help="Who.", default_factory=getuser, show_default="the user's name")],
+    author: Author,
     note: Annotated[str, typer.Option(help="What else is to be said of it.")] = "",
     at: Annotated[
         str | None,

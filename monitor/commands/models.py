@@ -1,58 +1,24 @@
-"""`tocsin models`: which models there are, which of them serves, and the way from one to another."""
+"""`tocsin models`: which models there are, and which of them serves; `promotion` is the way from one to another."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import suppress
-from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
 
-from monitor.commands.options import Bootstrap, Prefix, RegistryPlace
+from monitor.commands import promotion
+from monitor.commands.options import Author, Bootstrap, ModelName, Prefix, RegistryPlace
 from monitor.errors import StartupError
-from monitor.settings import Settings, load
-
-if TYPE_CHECKING:
-    from monitor.registry import Model, Registry
-    from schemas.control import Check, Promotion
+from monitor.settings import load
 
 app = typer.Typer(
     help="A registry of models: which there are, which serves, and how another takes its place.",
     epilog="docs/models.md tells a model's life from its first day to its last.",
     no_args_is_help=True,
 )
-
-
-def _names(incomplete: str) -> list[str]:
-    with suppress(StartupError):
-        return [model.name for model in _registry(load()).models() if model.name.startswith(incomplete)]
-    return []
-
-
-Name = Annotated[str, typer.Argument(help="The model's name, or its id.", autocompletion=_names)]
-Why = Annotated[str, typer.Option(help="Why: it stands in the control topic.")]
-LabelFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--labels", help="What is known to have happened: CSV or Parquet, as for a backtest.", show_default=False
-    ),
-]
-PolicyFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--policy", help="What the gate asks: YAML (examples/policy.yaml).", show_default="the defaults of that file"
-    ),
-]
-From = Annotated[
-    str | None,
-    typer.Option("--from", help="First moment that is judged: ISO 8601 (UTC), or an age (7d).", show_default=False),
-]
-To = Annotated[str | None, typer.Option("--to", help="The moment before which to end.", show_default=False)]
-Author = Annotated[str, typer.Option(help="Who.", default_factory=getuser, show_default="the user's name")]
 
 
 @app.command()
@@ -72,8 +38,9 @@ def add(
     Example: `tocsin models add bundles/2026-12 --name december --reason "Learnt the autumn"`
     """
     from engines.bundle import BundleError
+    from monitor.registry import registry_of
 
-    there = _registry(load(registry=registry))
+    there = registry_of(load(registry=registry))
     try:
         model = there.add(
             bundle,
@@ -122,12 +89,13 @@ def list_(
     from rich.table import Table
 
     from monitor.champion import standings
+    from monitor.registry import registry_of
     from monitor.render import clock, plain
 
     settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
-    there = _registry(settings)
+    there = registry_of(settings)
     models = there.models()
-    of = standings(models, _promotions(settings))
+    of = standings(models, promotion.published(settings))
     styles = {"champion": "bold green", "retired": "dim", "challenger": ""}
     table = Table("id", "name", "role", "since (UTC)", "author", "reason", "metrics", box=None, pad_edge=False)
     for model in models:
@@ -154,7 +122,7 @@ def list_(
 
 
 @app.command()
-def show(name: Name, registry: RegistryPlace = None, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
+def show(name: ModelName, registry: RegistryPlace = None, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Show a model whole: what it is made of, what it reached, and every promotion that concerned it, with its gate.
 
     Example: `tocsin models show december`
@@ -163,12 +131,13 @@ def show(name: Name, registry: RegistryPlace = None, bootstrap: Bootstrap = None
 
     from monitor.champion import standings
     from monitor.gating import show_gate
+    from monitor.registry import registry_of
     from monitor.render import clock, pairs, plain
 
     settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
-    there = _registry(settings)
+    there = registry_of(settings)
     model = there.find(name)
-    told = _promotions(settings)
+    told = promotion.published(settings)
     role, since_ns, author, reason = standings([model], told)[model.id]
     console = Console()
     console.print(
@@ -193,237 +162,16 @@ def show(name: Name, registry: RegistryPlace = None, bootstrap: Bootstrap = None
 
 
 @app.command()
-def fetch(name: Name, registry: RegistryPlace = None) -> None:
+def fetch(name: ModelName, registry: RegistryPlace = None) -> None:
     """Copy a model's bundle to this machine, check every digest, and say where it lies.
 
     Example: `tocsin replay day --bundle $(tocsin models fetch november) --bundle $(tocsin models fetch december)`
     """
-    settings = load(registry=registry)
-    typer.echo(_registry(settings).fetch(name, settings.cache).bundle)
-
-
-@app.command()
-def shadow(name: Name, registry: RegistryPlace = None, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
-    """Run a challenger in the champion's shadow until it is stopped: the same daemon, settings and inputs.
-
-    It reads by a group of its own, from the oldest message that the topics hold, and writes to `PREFIXshadow.NAME.*`
-    alone. Several of these share the partitions; TOCSIN_SHADOW=NAME makes `tocsin run` one.
-
-    Example: `TOCSIN_HTTP_PORT=8400 tocsin models shadow december`
-    """
-    from monitor.commands.run import until_stopped
-
-    until_stopped(load(shadow=name, registry=registry, bootstrap=bootstrap, prefix=prefix))
-
-
-@app.command()
-def compare(
-    name: Name,
-    labels: LabelFile = None,
-    policy: PolicyFile = None,
-    begin: From = None,
-    end: To = None,
-    registry: RegistryPlace = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables, with every episode.")] = False,
-) -> None:
-    """Hold a challenger's shadow against the champion: what both rang for, how often, how right, how fast.
-
-    And against the gate: exit code 1 where it does not let the challenger pass.
-
-    Judged is the time of which both have heard, or as much of it as is asked for, by the labels of a file: such as
-    `tocsin disposition export` writes.
-
-    Example: `tocsin models compare december --labels labels.parquet`
-    """
-    from monitor.backtest_view import paper
-    from monitor.gating import judged, read_policy, show_judged
-
-    settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
-    model = _registry(settings).find(name)
-    found = judged(settings, model.name, read_policy(policy), labels, *_bounds(begin, end))
-    if as_json:
-        typer.echo(msgspec.json.encode(found._asdict()))
-    else:
-        show_judged(paper(), found, model.name)
-    if not found.passed:
-        raise typer.Exit(1)
-
-
-@app.command()
-def review(
-    labels: LabelFile = None,
-    policy: PolicyFile = None,
-    begin: From = None,
-    end: To = None,
-    promote: Annotated[bool, typer.Option("--promote", help="Promote it: no person is asked.")] = False,
-    registry: RegistryPlace = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-) -> None:
-    """Put every challenger that runs in shadow before the gate, and say which one to promote; for a schedule.
-
-    Of several that pass, it is the one that was added last.
-
-    Example: `tocsin models review --labels labels.parquet --policy policy.yaml --promote`
-    """
-    from rich.console import Console
-
-    from monitor.champion import standings
-    from monitor.gating import judged, passes, read_policy, show_gate
-
-    settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
-    told, rules = _promotions(settings), read_policy(policy)
-    models = _registry(settings).models()
-    of = standings(models, told)
-    console, passed = Console(highlight=False), None
-    for model in models:
-        if of[model.id].role != "challenger":
-            continue
-        console.print(f"{model.name} ({model.id})", style="bold")
-        try:
-            gate = judged(settings, model.name, rules, labels, *_bounds(begin, end)).gate
-        except StartupError as error:
-            console.print(f"it has no shadow: {error}", soft_wrap=True, markup=False)
-            continue
-        show_gate(console, gate)
-        if passes(gate):
-            passed = model, gate
-    if passed is None:
-        typer.echo("No challenger passes: the champion stays.")
-        return
-    model, gate = passed
-    if not promote:
-        typer.echo(f"{model.name} passes: `tocsin models promote {model.name}`, or --promote here, makes it champion.")
-        return
-    target = gate[-1]
-    _promote(settings, model, gate, author="policy", reason=f"{target.name}: {target.told}", forced=False)
-
-
-@app.command()
-def promote(
-    name: Name,
-    reason: Why,
-    author: Author,
-    labels: LabelFile = None,
-    policy: PolicyFile = None,
-    begin: From = None,
-    end: To = None,
-    force: Annotated[bool, typer.Option("--force", help="Promote it though the gate does not let it pass.")] = False,
-    registry: RegistryPlace = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-) -> None:
-    """Have every running worker serve a model: each fetches it, checks it, and swaps between two turns.
-
-    A worker that cannot serve it goes on with what it serves, and says why on /readyz and in its log. Workers that
-    start later serve the last model that was promoted.
-
-    Before it stands the gate: what the model said in shadow (`tocsin models shadow`), held against the champion by a
-    policy. A line that is not passed refuses the promotion, with its figures, unless it is forced; both are published.
-
-    Example: `tocsin models promote december --labels labels.parquet --reason "Fewer false alarms, ticket 4712"`
-    """
-    from rich.console import Console
-
-    from monitor.gating import judged, passes, read_policy, show_gate
-    from schemas.control import Check
-
-    settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
-    model = _registry(settings).find(name)
-    try:
-        gate = judged(settings, model.name, read_policy(policy), labels, *_bounds(begin, end)).gate
-    except StartupError as error:
-        gate = [Check(name="shadow", passed=False, told=str(error))]
-    show_gate(Console(highlight=False), gate)
-    if not (force or passes(gate)):
-        raise StartupError(f"The gate does not let {model.name} pass: the champion stays, unless you say --force.")
-    _promote(settings, model, gate, author=author, reason=reason, forced=not passes(gate))
-
-
-def _promote(settings: Settings, model: Model, gate: list[Check], *, author: str, reason: str, forced: bool) -> None:
-    from monitor.champion import champion_of
-    from schemas.control import Promotion
-
-    serves = asyncio.run(champion_of(settings))
-    if model.id == serves:
-        raise StartupError(f"{model.name} ({model.id}) is champion already.")
-    _registry(settings).fetch(model.id, settings.cache)  # whole, by every digest
-    _publish(
-        settings,
-        Promotion(
-            model=model.id,
-            name=model.name,
-            change="promotion",
-            previous=serves,
-            published_ns=time.time_ns(),
-            author=author,
-            reason=reason,
-            gate=gate,
-            forced=forced,
-        ),
-    )
-
-
-@app.command()
-def rollback(
-    reason: Why, author: Author, registry: RegistryPlace = None, bootstrap: Bootstrap = None, prefix: Prefix = None
-) -> None:
-    """Have every running worker serve the model that was champion before; before the first, what it was started with.
-
-    Asks no gate, and needs nothing of the registry but that workers can fetch what they served. A second rollback goes
-    back one more.
-
-    Example: `tocsin models rollback --reason "Rings for every dividend"`
-    """
-    from monitor.champion import way_back
-    from schemas.control import Promotion
-
-    settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
-    way = way_back(_promotions(settings))
-    if not way:
-        raise StartupError(
-            "No model is promoted: workers serve what they were started with, and nothing lies before it."
-        )
-    before = way[-2] if len(way) > 1 else None
-    _publish(
-        settings,
-        Promotion(
-            model=before.model if before else "",
-            name=before.name if before else "",
-            change="rollback",
-            previous=way[-1].model,
-            published_ns=time.time_ns(),
-            author=author,
-            reason=reason,
-        ),
-    )
-
-
-def _registry(settings: Settings) -> Registry:
     from monitor.registry import registry_of
 
-    return registry_of(settings)
+    settings = load(registry=registry)
+    typer.echo(registry_of(settings).fetch(name, settings.cache).bundle)
 
 
-def _promotions(settings: Settings) -> list[Promotion]:
-    from monitor.control import promotions
-
-    return [one.promotion for one in asyncio.run(promotions(settings))]
-
-
-def _publish(settings: Settings, promotion: Promotion) -> None:
-    from monitor.control import publish
-
-    offset = asyncio.run(publish(settings, promotion))
-    now = f"{promotion.name} ({promotion.model})" if promotion.model else "what each worker was started with"
-    typer.echo(
-        f"{promotion.change} stands at offset {offset}: champion is {now}, before it {promotion.previous or 'none'}"
-    )
-
-
-def _bounds(begin: str | None, end: str | None) -> tuple[int, int]:
-    from monitor.when import since_ns
-
-    return since_ns(begin, option="--from") if begin else 0, since_ns(end, option="--to") if end else 0
+for command in (promotion.shadow, promotion.compare, promotion.review, promotion.promote, promotion.rollback):
+    app.command()(command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from getpass import getuser
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,10 +13,24 @@ Bootstrap = Annotated[
     str | None, typer.Option(help="Kafka's bootstrap servers, HOST:PORT,… [TOCSIN_BOOTSTRAP]", show_default=False)
 ]
 Prefix = Annotated[str | None, typer.Option(help="Prefix of every topic's name [TOCSIN_PREFIX]", show_default=False)]
+Author = Annotated[str, typer.Option(help="Who.", default_factory=getuser, show_default="the user's name")]
 RegistryPlace = Annotated[
     str | None,
     typer.Option("--registry", help="Folder of models, or its URL [TOCSIN_REGISTRY]", show_default=False),
 ]
+
+
+def _models(incomplete: str) -> list[str]:
+    from monitor.errors import StartupError
+    from monitor.registry import registry_of
+    from monitor.settings import load
+
+    with suppress(StartupError):
+        return [model.name for model in registry_of(load()).models() if model.name.startswith(incomplete)]
+    return []
+
+
+ModelName = Annotated[str, typer.Argument(help="The model's name, or its id.", autocompletion=_models)]
 Data = Annotated[
     Path,
     typer.Option(help="Folder that holds the tasks' folders [TOCSIN_DATA]", envvar="TOCSIN_DATA", show_envvar=False),

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import time
 from datetime import date, datetime
-from getpass import getuser
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +14,7 @@ import msgspec
 import typer
 
 from monitor.commands import training
-from monitor.commands.options import Bootstrap, Prefix, RegistryPlace
+from monitor.commands.options import Author, Bootstrap, Prefix, RegistryPlace
 from monitor.errors import StartupError
 from monitor.settings import Settings, load
 from schemas.records import Drift
@@ -27,7 +26,7 @@ app = typer.Typer()
 def retrain(
     member: Annotated[Literal["order_flow"], typer.Argument(help="Which model of the bundle learns anew.")],
     recordings: Annotated[list[Path], typer.Argument(help="Recordings with orders, on this machine.")],
-    author: Annotated[str, typer.Option(help="Who.", default_factory=getuser, show_default="the user's name")],
+    author: Author,
     labels: Annotated[
         Path | None,
         typer.Option(help="What is known to have happened: CSV or Parquet.", show_default="what each recording brings"),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from getpass import getuser
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from monitor.commands.options import Bootstrap, Prefix
+from monitor.commands.options import Author, Bootstrap, Prefix
 from monitor.errors import StartupError
 from monitor.settings import load
 
@@ -158,7 +157,7 @@ def diff(old: File, new: File) -> None:
 def publish(
     file: File,
     reason: Annotated[str, typer.Option(help="Why: it stands in the topic beside the rules.")],
-    author: Annotated[str, typer.Option(help="Who.", default_factory=getuser, show_default="the user's name")],
+    author: Author,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from engines.bundle import Bundle
 from monitor.cli import app
-from monitor.commands.models import _names
+from monitor.commands.options import _models
 from tests.engines.bundles import write_bundle
 
 
@@ -29,7 +30,7 @@ def test_a_bundle_is_put_in_completed_by_name_and_fetched(tmp_path: Path) -> Non
     assert Bundle.load(told).id == Bundle.load(bundle).id
     names = CliRunner(env={f"TOCSIN_{name.upper()}": value for name, value in where.items()})
     with names.isolation():
-        assert (_names("dec"), _names("jan")) == (["december"], [])
+        assert (_models("dec"), _models("jan")) == (["december"], [])
 
 
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
@@ -44,4 +45,18 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
         assert (code, told in error) == (2, True), error
     code, error = called("fetch", "december")
     assert (code, "No registry is named: set TOCSIN_REGISTRY, or --registry" in error) == (2, True), error
-    assert _names("dec") == []
+    assert _models("dec") == []
+
+
+@pytest.mark.parametrize("command", [("promote", "december", "--reason", "r", "--force"), ("review",)])
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [("--labels", "none.csv"), ("--policy", "none.yaml holds no policy"), ("--from", "--from")],
+)
+def test_a_mistake_in_what_is_asked_is_no_line_of_the_gate(
+    tmp_path: Path, command: tuple[str, ...], mistake: str, told: str
+) -> None:
+    where = {"registry": str(tmp_path / "models"), "bootstrap": "127.0.0.1:1"}
+    value = str(tmp_path / f"none.{'yaml' if mistake == '--policy' else 'csv'}")
+    code, error = called(*command, mistake, value, **where)
+    assert (code, told in error, "shadow" in error) == (2, True, False), error
