@@ -28,8 +28,9 @@ def check_config(
 ) -> None:
     """Print every setting, its value and where it comes from, and check what it names.
 
-    Checked are the model bundle's digests, the registry, the symbol master, the labels and the rules; with --online the
-    broker and its topics. Exit code 1 if something is wrong, with a sentence on each.
+    Checked are the model bundle's digests, the registry, the symbol master, the labels, the rules, the key of dead
+    letters and the credentials; with --online the broker and its topics. Exit code 1 if something is wrong, with a
+    sentence on each.
     """
     from rich.console import Console
     from rich.table import Table
@@ -74,9 +75,11 @@ def unknown(environment: Mapping[str, str]) -> list[str]:
 def _files(settings: Settings) -> list[str]:
     from engines.bundle import DEFAULT, Bundle, BundleError
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
+    from monitor import credentials
     from monitor.labels import load_labels
-    from monitor.registry import Registry
+    from monitor.registry import Registry, registry_of
     from monitor.rules import load_rules
+    from monitor.sealing import Seal
     from monitor.stage import load_names, load_pump
 
     problems = []
@@ -90,11 +93,21 @@ def _files(settings: Settings) -> list[str]:
         except StartupError as error:
             problems.append(f"TOCSIN_LABELS: {error}")
     try:
-        problems += (
-            [f"TOCSIN_REGISTRY: {one}" for one in Registry(settings.registry).broken()] if settings.registry else []
-        )
+        if settings.registry:
+            problems += [f"TOCSIN_REGISTRY: {one}" for one in Registry(settings.registry).broken()]
     except StartupError as error:
         problems.append(f"TOCSIN_REGISTRY: {error}")
+    else:
+        try:
+            if settings.shadow:
+                registry_of(settings).find(settings.shadow)
+        except StartupError as error:
+            problems.append(f"TOCSIN_SHADOW: {error}")
+    for check in (lambda: credentials.options(settings), lambda: Seal.of(settings.deadletter_key_file)):
+        try:
+            check()
+        except StartupError as error:
+            problems.append(str(error))
     try:
         load_pump(settings.pump)
     except StartupError as error:

@@ -101,3 +101,17 @@ def test_an_absent_broker_is_a_sentence_when_asked_for() -> None:
     code, output, _ = run("--online", bootstrap="127.0.0.1:1")
     assert code == 1
     assert "No Kafka broker answers at 127.0.0.1:1" in output
+
+
+def test_credentials_a_key_of_dead_letters_and_a_shadow_that_cannot_be_used_are_a_sentence_each(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("c2hvcnQ=\n")
+    code, output, _ = run(
+        deadletter_key_file=str(key), sasl_username="me", registry=str(tmp_path), shadow="december", cache=str(tmp_path)
+    )
+    told = " ".join(output.split()).split("✗ ")[1:]
+    assert code == 1
+    assert [one.split()[0] for one in told] == ["TOCSIN_SHADOW:", "TOCSIN_SASL_USERNAME", "TOCSIN_DEADLETTER_KEY_FILE"]
+    assert "holds no model december" in told[0]
+    assert "TOCSIN_SECURITY_PROTOCOL is PLAINTEXT" in told[1]
+    assert "holds [5] bytes: expected keys of 32 bytes" in told[2]
