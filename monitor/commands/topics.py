@@ -105,6 +105,8 @@ def acls(
     from monitor.acls import acls as of_role
     from monitor.acls import commands as calls
 
+    if unknown := sorted(set(role or ()) - set(ROLES)):
+        raise StartupError(f"No role is called {', '.join(unknown)}: there are {', '.join(ROLES)}.")
     settings = load(bootstrap=bootstrap, prefix=prefix, group=group)
     for name in ROLES:
         if role and name not in role:
@@ -116,8 +118,6 @@ def acls(
         else:
             typer.echo(f"# {name}: {RUNS[name]}")
             typer.echo("\n".join(calls(settings, name, who)))
-    if unknown := sorted(set(role or ()) - set(ROLES)):
-        raise StartupError(f"No role is called {', '.join(unknown)}: there are {', '.join(ROLES)}.")
 
 
 @app.command()

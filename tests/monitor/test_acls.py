@@ -39,5 +39,6 @@ def test_rights_are_printed_as_calls_of_kafkas_own_tool() -> None:
     assert told.output.count("--add") == 6
     assert "--group g-gateway" in told.output
     assert "User:tocsin-gateway" in told.output
-    wrong = CliRunner().invoke(app, ["topics", "acls", "chief"])
+    wrong = CliRunner().invoke(app, ["topics", "acls", "worker", "chief"])
+    assert "kafka-acls.sh" not in wrong.stdout  # which is for a shell
     assert "No role is called chief" in wrong.output + wrong.stderr
