@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import aiohttp
+import msgspec
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator, create_conn
@@ -89,6 +90,20 @@ class TokenFile(AbstractTokenProvider):
         return _text(self._path)
 
 
+class TokenError(OSError):
+    """No token can be had; the text says from where, and why."""
+
+
+class _Granted(msgspec.Struct):
+    """What an authorization server answers (RFC 6749, 5.1); ``expires_in`` in s."""
+
+    access_token: str
+    expires_in: float = 0.0
+
+
+_granted = msgspec.json.Decoder(_Granted, strict=False).decode
+
+
 class TokenEndpoint(AbstractTokenProvider):
     """Asks an authorization server for tokens by client credentials (RFC 6749, 4.4), and keeps one while it is good."""
 
@@ -98,7 +113,7 @@ class TokenEndpoint(AbstractTokenProvider):
         self._token, self._until_s = "", 0.0
 
     async def token(self) -> str:
-        """Return the token of now; raise OSError where none is given."""
+        """Return the token of now; raise `TokenError` where none is given."""
         if time.monotonic() < self._until_s:
             return self._token
         asked = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
@@ -109,10 +124,10 @@ class TokenEndpoint(AbstractTokenProvider):
                 aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(PATIENCE_MS / 1e3)) as session,
                 session.post(self._url, data=asked, raise_for_status=True) as answer,
             ):
-                told = await answer.json()
-            self._token, self._until_s = told["access_token"], time.monotonic() + told.get("expires_in", 0) - EARLY_S
-        except (aiohttp.ClientError, TimeoutError, KeyError, ValueError) as error:
-            raise OSError(f"TOCSIN_SASL_TOKEN_URL {self._url} gives no token: {_said(error)}") from error
+                told = _granted(await answer.read())
+            self._token, self._until_s = told.access_token, time.monotonic() + told.expires_in - EARLY_S
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise TokenError(f"TOCSIN_SASL_TOKEN_URL {self._url} gives no token: {_said(error)}") from error
         return self._token
 
 
@@ -278,6 +293,10 @@ async def refusal(settings: Settings) -> str:
             )
         except (KafkaError, ConnectionResetError) as error:
             return _closed(settings, at, error)
+        except TokenError as error:
+            return (
+                f"{error}. Correct it, or what is asked of it (TOCSIN_SASL_USERNAME, its password, TOCSIN_SASL_SCOPE)."
+            )
         except (OSError, TimeoutError) as error:
             told = f"{at}: {_said(error)}"
             continue

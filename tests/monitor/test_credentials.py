@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from monitor import credentials
 from monitor.errors import StartupError
@@ -53,3 +54,24 @@ def test_a_password_is_read_anew_and_its_newline_is_none_of_it(tmp_path: Path) -
 def test_a_password_is_shown_nowhere() -> None:
     settings = Settings(security_protocol="SASL_SSL", sasl_username="me", sasl_password="hunter2")  # type: ignore[arg-type]
     assert "hunter2" not in repr(settings) + str(settings.model_dump())
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"token": "x"}', '["x"]', "welcome", '{"access_token": "x", "expires_in": "soon"}']
+)
+async def test_an_endpoint_that_gives_no_token_is_named_with_what_it_was_asked_by(answer: str) -> None:
+    async def give(_: web.Request) -> web.Response:
+        return web.Response(text=answer)
+
+    site = web.Application()
+    site.router.add_post("/", give)
+    runner = web.AppRunner(site)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        found = credentials.TokenEndpoint(f"http://127.0.0.1:{runner.addresses[0][1]}/", "me", "hunter2", "")
+        with pytest.raises(credentials.TokenError, match=r"^TOCSIN_SASL_TOKEN_URL http.*/ gives no token: ") as error:
+            await found.token()
+    finally:
+        await runner.cleanup()
+    assert "hunter2" not in str(error.value)
