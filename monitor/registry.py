@@ -96,12 +96,12 @@ class Registry:
         Raises
         ------
         RegistryError
-            The name is none or taken, the model is there already, or there is no label in the folder.
+            The name is none or taken, the model is there already, or there is no label in the folder, or one whose
+            file cannot be called so.
         BundleError
             The bundle does not pass its own digests.
         """
-        if not NAME.fullmatch(name):
-            raise RegistryError(f"{name!r} is no name: expected up to 40 of letters, digits, - and _, a letter first.")
+        self.free(name)
         loaded = Bundle.load(bundle)
         paths = {f"bundle/{file}": loaded.path / file for file in (*loaded.manifest.files, MANIFEST)}
         if labels is not None:
@@ -109,6 +109,8 @@ class Registry:
             if not found:
                 raise RegistryError(f"{labels} holds no label: make one with `tocsin labels add`, or leave it out.")
             paths |= {f"labels/{path.name}": path for path in found}
+        if odd := [file for file in paths if not _FILE.fullmatch(file)]:
+            raise RegistryError(f"{odd[0]} cannot be kept under this name: expected letters, digits, - _ and dots.")
         contents = {file: path.read_bytes() for file, path in paths.items()}
         files = {file: _entry(content) for file, content in contents.items()}
         model = Model(
@@ -122,15 +124,22 @@ class Registry:
             origin=origin,
             metrics=_headlines(loaded.manifest),
         )
-        for one in self.models():
-            if one.id == model.id:
-                raise RegistryError(f"{self.where} holds this model already, as {one.name} ({one.id}).")
-            if one.name == name:
-                raise RegistryError(f"{self.where} holds another model {name} ({one.id}): give this one another name.")
+        if same := [one for one in self.models() if one.id == model.id]:
+            raise RegistryError(f"{self.where} holds this model already, as {same[0].name} ({model.id}).")
         for file, content in contents.items():
             self._folder.write(f"{model.id}/{file}", content)
         self._folder.write(f"{model.id}/{MODEL}", msgspec.json.format(msgspec.json.encode(model), indent=1) + b"\n")
         return model
+
+    def free(self, name: str) -> None:
+        """Raise `RegistryError` where a model cannot be called ``name``, or another is."""
+        if not NAME.fullmatch(name) or _ID.fullmatch(name):
+            raise RegistryError(
+                f"{name!r} is no name: expected up to 40 of letters, digits, - and _, a letter first, and not 12"
+                " characters as an id has them."
+            )
+        if taken := [one.id for one in self.models() if one.name == name]:
+            raise RegistryError(f"{self.where} holds a model {name} ({taken[0]}): give this one another name.")
 
     def models(self) -> list[Model]:
         """Return all models that are whole, the oldest first; those that are not, `broken` tells.

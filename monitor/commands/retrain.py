@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -84,6 +84,8 @@ def retrain(
 
     settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
     there = registry_of(settings)
+    called = name or f"{member}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    there.free(called)  # before hours are spent on it
     if since is not None:
         drifted = asyncio.run(_drifted(settings, since))
         told = f"{len(drifted)} instruments drifted since {since}"
@@ -106,7 +108,6 @@ def retrain(
             learnt = order_flow(days, known, steps, order_flow_of(Bundle.load(begins)))
     except RetrainError as error:
         raise StartupError(f"{member} cannot learn: {error}.") from error
-    called = name or f"{member}-{datetime.now():%Y%m%d-%H%M%S}"
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / called
         shutil.copytree(begins, bundle)

@@ -57,7 +57,11 @@ def test_labels_go_with_a_bundle_and_make_another_model_of_it(registry: Registry
     labels.mkdir()
     with pytest.raises(RegistryError, match="holds no label"):
         put(registry, bundle, "labelled", labels)
-    (labels / "cyber.json").write_bytes(b"{}")
+    (labels / "my cyber.json").write_bytes(b"{}")
+    with pytest.raises(RegistryError, match=r"labels/my cyber\.json cannot be kept under this name"):
+        put(registry, bundle, "labelled", labels)
+    assert not registry.models()
+    (labels / "my cyber.json").rename(labels / "cyber.json")
     alone, both = put(registry, bundle, "alone"), put(registry, bundle, "labelled", labels)
     assert (both.bundle, both.labels, both.id != alone.id) == (alone.id, ["cyber"], True)
     fetched = registry.fetch("labelled", tmp_path / "cache")
@@ -70,12 +74,14 @@ def test_what_is_there_is_never_changed(registry: Registry, tmp_path: Path) -> N
     model = put(registry, bundle, "december")
     with pytest.raises(RegistryError, match=rf"holds this model already, as december \({model.id}\)"):
         put(registry, bundle, "again")
-    with pytest.raises(RegistryError, match="holds another model december"):
+    with pytest.raises(RegistryError, match="holds a model december"):
         put(registry, other, "december")
     with pytest.raises(RegistryError, match=r"holds no model january: expected one of december\."):
         registry.find("january")
     with pytest.raises(RegistryError, match="is no name: expected up to 40 of letters"):
         put(registry, other, "my model")
+    with pytest.raises(RegistryError, match=r"'decadefaced0' is no name: .* not 12 characters as an id has them"):
+        put(registry, other, "decadefaced0")
 
 
 def test_half_a_model_is_none_and_said(tmp_path: Path) -> None:

@@ -72,6 +72,12 @@ def test_what_was_learnt_from_recordings_challenges_the_model_that_it_is_of(
     assert any(sentence.startswith(f"training on {RECORDED}") for sentence in told_of)
 
 
+def test_a_name_that_cannot_be_is_told_before_anything_is_learnt(tmp_path: Path) -> None:
+    retrain = ("retrain", "order_flow", str(tmp_path / "none"), "--author", "me")
+    code, told = called(*retrain, "--name", "my model", registry=tmp_path / "models")
+    assert (code, "'my model' is no name" in told) == (2, True), told
+
+
 def test_days_are_told_apart_and_the_latest_are_tested(recorded: list[Path]) -> None:
     days = days_of(recorded, date(2025, 3, 4))
     assert [one.path for one in days] == recorded
