@@ -62,13 +62,15 @@ class EmbeddingShift:
 
     def update(self, vector: Vectors) -> bool:
         """Take the next vector (dim,), finite, and return whether the stream has changed."""
-        projected = vector @ directions(len(vector))  # (DIRECTIONS,)
+        # Not by BLAS, here and below: its order of summation, and so the last bits, are the processor's.
+        projected = np.einsum("i,ij->j", vector, directions(len(vector)))  # (DIRECTIONS,)
         mean = vector if self._mean is None else self._mean
         apart = vector - mean
         self._count += 1
         self._mean = mean + apart / np.float32(min(self._count, MEMORY))
         self._kept = [*self._kept[1 - KEPT :], projected]
-        for channel, value in zip(self._channels, (*projected[:WATCHED], np.sqrt(apart @ apart)), strict=True):
+        distance = np.sqrt(np.einsum("i,i", apart, apart))
+        for channel, value in zip(self._channels, (*projected[:WATCHED], distance), strict=True):
             channel.update(float(value))
         suspect = max(self._channels, key=lambda channel: channel.statistic)
         width = min(
@@ -143,10 +145,10 @@ def discrepant(before: Vectors, after: Vectors, seed: int) -> float:
     """
     both = np.concatenate((before, after)).astype(np.float64)
     squared = (both**2).sum(1)
-    apart = np.maximum(squared[:, None] + squared - 2 * both @ both.T, 0)  # (n + m, n + m)
+    apart = np.maximum(squared[:, None] + squared - 2 * np.einsum("ik,jk", both, both), 0)  # (n + m, n + m)
     kernel = np.exp(-apart / max(float(np.median(apart)), 1e-12))
     weights = np.repeat((-1 / len(before), 1 / len(after)), (len(before), len(after)))
     rng = np.random.default_rng(seed)
     drawn = np.array([weights, *(rng.permutation(weights) for _ in range(PERMUTATIONS))])  # (1 + permutations, n + m)
-    found = np.einsum("ij,ij->i", drawn @ kernel, drawn)
+    found = np.einsum("ij,ij->i", np.einsum("ij,jk", drawn, kernel), drawn)
     return float((found >= found[0] - 1e-12).mean())

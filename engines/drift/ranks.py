@@ -199,10 +199,10 @@ def scores(count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _inverse(scores: Floats) -> list[float]:
     """Return, for each of `WIDTHS`, 1 / the variance of so many successive scores' sum beside their reference (n,)."""
     count, widths = len(scores), np.array(WIDTHS)
-    alone = float(scores @ scores) / count
+    alone = float((scores * scores).sum()) / count  # not by BLAS: its order of summation is the processor's
     variance = np.full(len(widths), alone)
     for lag in range(1, LAGS + 1):
-        together = float(scores[lag:] @ scores[:-lag]) / count
+        together = float((scores[lag:] * scores[:-lag]).sum()) / count
         if abs(together) < 2 * alone / count**0.5:
             break
         variance += 2 * np.maximum(0, 1 - lag / widths) * together

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -13,6 +16,8 @@ import pytest
 from engines.drift.budget import BUDGETED, detector, errors, normals, parameter
 from engines.drift.embeddings import EmbeddingShift
 from engines.drift.families import FAMILIES, Detector
+from engines.drift.ranks import RankShift
+from engines.drift.surprises import SurpriseShift
 
 ASKED = 300
 EMBEDDINGS = "embeddings"
@@ -100,6 +105,28 @@ def test_equal_streams_are_judged_alike(name: str) -> None:
     assert rung(made(name), stream) == rung(made(name), stream)
 
 
+def of_sums() -> str:
+    """Return what detectors that sum say and keep."""
+    told: list[object] = []
+    for watch in (RankShift(9.0), SurpriseShift(9.0)):
+        walk = np.random.default_rng(1).normal(size=400).cumsum().tolist()
+        told += [[(watch.update(value), watch.statistic) for value in walk], watch.pack()]
+    vectors = np.random.default_rng(1).normal(size=(60, 384)).astype(np.float32)
+    embeddings = EmbeddingShift(9.0)
+    return str([told, [embeddings.update(vector) for vector in vectors], embeddings.pack()])
+
+
+def test_what_is_said_and_kept_does_not_hang_on_the_processors_blas() -> None:
+    of_another = subprocess.run(
+        [sys.executable, "-c", f"from {__name__} import of_sums; print(of_sums(), end='')"],
+        env=os.environ | {"OPENBLAS_CORETYPE": "Prescott"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert of_another.stdout == of_sums()
+
+
 @of_numbers
 def test_units_do_not_matter(name: str) -> None:
     stream = values(name, 300) + values(name, 100, changed=True)
@@ -132,7 +159,7 @@ def test_ours_care_for_order_only(name: str) -> None:
 
 @our_own
 def test_ours_hold_their_budget_where_values_are_equal_or_far_out(name: str) -> None:
-    for stream in (discrete(2), far_out(2)):
+    for stream in (discrete(2), errors(2, 0.03), far_out(2)):
         alarms = len(rung(made(name), list(islice(stream, 100 * ASKED))))
         assert 60 <= alarms <= 150
 
