@@ -39,6 +39,9 @@ FIRST = 48  # values that a reference begins with: nothing is said before
 STEP = 32  # values, or an eighth of the reference, that go from the recent ones to it at once
 WIDTHS = np.array((1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256))
 ORDER = 4  # of the autoregression
+#: What it is to take from the variance, times how many values: chance takes more once in a hundred times (chi-square of
+#: `ORDER` degrees), which would tear equal values apart by those before them.
+GAIN = 13.3
 LAGS = 16  # the last one of the autocovariances; none is counted from the first on that chance would make as large
 #: Scores: of the value's rank, large where it is high, low, far from the middle; of the surprise's, the same.
 ROWS = 6
@@ -175,7 +178,7 @@ class SurpriseShift:
         at = 2 * np.arange(first, first + count)
         ordered = np.sort(values)
         low, high = ordered.searchsorted(values, "left"), ordered.searchsorted(values, "right")
-        levels = np.array(normals(count - 1))[low + high - 1]
+        levels = np.array(normals(count))[low + high]  # as `_score` has them: equal values have equal surprises
         self._regression = _regression(levels)
         surprises = levels[ORDER:].copy()
         for lag, weight in enumerate(self._regression, 1):
@@ -198,7 +201,7 @@ class SurpriseShift:
         self._weights = weights
 
     def pack(self) -> bytes:
-        """Return the state as bytes, at most 32 kB."""
+        """Return the state as bytes, at most 33 kB."""
         held = len(self._recent)
         header = _HEADER.pack(_MAGIC, self._count, len(self._reference), held, self._mean, self._trust)
         values = np.array(self._reference + self._recent + self._seen + self._past, "<f8")
@@ -257,13 +260,18 @@ def _own(low: Ranks, high: Ranks, at: Ranks) -> Floats:
 
 
 def _regression(levels: Floats) -> list[float]:
-    """Return the weights of the last `ORDER` values in what is to be expected of the next (Yule and Walker)."""
-    together = np.array([levels[lag:] @ levels[: len(levels) - lag] for lag in range(ORDER + 1)])
+    """Return the weights of the last `ORDER` values in what is to be expected of the next (Yule and Walker).
+
+    They are zeros where chance explains what they foresee.
+    """
+    together = np.array([(levels[lag:] * levels[: len(levels) - lag]).sum() for lag in range(ORDER + 1)])
     if together[0] < 1e-9 * len(levels):
         return [0.0] * ORDER
     apart = np.abs(np.subtract.outer(np.arange(ORDER), np.arange(ORDER)))
     matrix = together[apart] + 1e-6 * together[0] * np.eye(ORDER)
-    return list(np.linalg.solve(matrix, together[1:]).tolist())
+    weights = np.linalg.solve(matrix, together[1:])
+    foreseen = float((weights * together[1:]).sum() / together[0])  # of the variance
+    return list(weights.tolist()) if len(levels) * foreseen >= GAIN else [0.0] * ORDER
 
 
 def _independent(scores: Floats) -> Floats:
