@@ -39,7 +39,7 @@ SAYS: dict[str, str] = {
     "no_trader": "placings without a trader",
     "no_trade": "fills without the trade's number",
     "no_quote": "order events before the first quote of their instrument",
-    "drift_not_finite": "values of a stream, watched for drift, that are no numbers",
+    "drift_not_finite": "values of a stream, watched for drift, that are no numbers, or beyond single precision",
     "drift_constant": "values of a stream, watched for drift, that has long been constant",
     "no_session": "order events of a venue whose hours are not known (rules give them under `sessions`)",
 }

@@ -40,6 +40,7 @@ MEMORY = 1024  # texts over which their mean fades
 ACTIVE = 16  # drifts that alerts can name
 SECOND_NS = 1_000_000_000
 _SINGLE = struct.Struct("<f")
+LARGEST = float(np.finfo(np.float32).max)  # what prices and sizes at their bounds add up to may be beyond it
 _HEADER = struct.Struct("<f2I")
 
 
@@ -87,7 +88,7 @@ class Stream:
         self.last, self.equal = math.nan, 0
 
     def take(self, name: str, begin_ns: int, ts: int, available: int, value: float) -> Found | None:
-        """Take a finite value of a time that began at ``begin_ns``; return the drift that it completes, of the market.
+        """Take a value, at most `LARGEST`, of a time that began at ``begin_ns``; return the market drift that it completes.
 
         ``ts`` and ``available`` (ns) are when it was whole and known.
         """
@@ -356,7 +357,7 @@ class Watcher:
     def _value(
         self, state: DriftState, name: str, begin: int, ts: int, available: int, value: float
     ) -> Iterator[Found]:
-        if not math.isfinite(value):
+        if not abs(value) <= LARGEST:
             self._count({f"drift_not_finite: {name}": 1})
             return
         if (stream := state.streams.get(name)) is None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from msgspec import structs
 
-from engines.drift.streams import CONSTANT, EMBEDDED, TEXTS, DriftConfig, DriftState, Found, Watcher
+from engines.drift.streams import CONSTANT, TEXTS, DriftConfig, DriftState, Found, Watcher
 from engines.tracks import ClosedBars
 
 S = 1_000_000_000
@@ -118,6 +119,10 @@ def test_what_is_no_number_or_constant_is_counted_and_passed_over() -> None:
     assert COUNTS["drift_constant: risk"] == 20
     assert list(watch.score(state, "b", end + 60 * S, end, float("nan"))) == []
     assert COUNTS["drift_not_finite: risk"] == 1
+    one, end = next(bars(1)), np.array([BEGIN + 12 * BAR])
+    huge = structs.replace(one, start=end - BAR, end=end, traded=np.array([[1e39], [np.nan]]))
+    assert list(watch.bars(state, huge)) == []
+    assert COUNTS["drift_not_finite: volume"] == 1
 
 
 def test_what_another_bundle_says_is_another_stream() -> None:
@@ -149,4 +154,3 @@ def test_state_is_bounded() -> None:
     for number in range(100):
         state.keep(CONFIG, Found(kind="market", stream="risk", since=number, ts_event=number, ts_available=number))
     assert len(state.pack()) < 40_000
-    assert len(EMBEDDED) + 1 == len(TEXTS)
