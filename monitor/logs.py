@@ -27,11 +27,13 @@ def configure(settings: Settings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: list[structlog.types.Processor] = (
-        [structlog.processors.format_exc_info, _without_persons, structlog.processors.JSONRenderer()]
-        if settings.log_format == "json"
-        else [_without_persons, structlog.dev.ConsoleRenderer()]
-    )
+    # An exception is text before that is looked through.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    last: list[structlog.types.Processor] = [
+        structlog.processors.format_exc_info,
+        _without_persons,
+        structlog.processors.JSONRenderer() if settings.log_format == "json" else console,
+    ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -118,12 +119,13 @@ def test_nothing_that_names_a_person_leaves_but_sealed(tmp_path: Path) -> None:
         assert not [said for said in PLANTED if said.encode() in written]
 
 
-def test_logs_name_no_person_either(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_logs_name_no_person_either(monkeypatch: pytest.MonkeyPatch, log_format: Literal["json", "console"]) -> None:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     before = logging.getLogger().handlers, structlog.get_config()
     try:
-        logs.configure(Settings())
+        logs.configure(Settings(log_format=log_format))
         log = structlog.get_logger("test")
         log.warning("refused", reason=SAID)
         try:
