@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from monitor import kafka, reading
@@ -18,6 +19,7 @@ from monitor.settings import Settings
 from schemas.alerts import Alert, AlertEvent
 from schemas.records import Disposition, Review, Verdict
 
+log = structlog.get_logger(__name__)
 TOPIC, REVIEWS = "dispositions", "reviews"
 T = TypeVar("T")
 
@@ -139,10 +141,17 @@ async def on_topics(settings: Settings, since_ns: int, told: Callable[[int], Non
 async def _history(
     consumer: AIOKafkaConsumer, settings: Settings, topic: str, record: type[T], since_ns: int = 0
 ) -> AsyncIterator[T]:
+    """Yield the records of a topic; what is none, and stays there, is told and passed over."""
     decode = msgspec.json.Decoder(record).decode
     records, _ = await reading.history(consumer, settings, topic, since_ns)
     async for one in records:
-        yield decode(one.value)
+        try:
+            found = decode(one.value or b"")
+        except msgspec.DecodeError as error:
+            place = f"{one.topic}/{one.partition} offset {one.offset}"
+            log.warning("a message is passed over", place=place, expected=record.__name__, reason=str(error))
+            continue
+        yield found
 
 
 def in_file(path: Path) -> Known:

@@ -24,6 +24,12 @@ async def send(settings: Settings, names: set[str]) -> None:
                 await producer.send_and_wait(topic, one.encoded(), key=one.key)
 
 
+async def spoil(settings: Settings) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap) as producer:
+        for value in (b"welcome", None):
+            await producer.send_and_wait(kafka.full_name(settings.prefix, "dispositions"), value, key=b"x", partition=0)
+
+
 def test_alerts_and_reviews_are_found_on_their_topics(embedded: str, settings_of: Callable[..., Settings]) -> None:
     settings = settings_of(embedded)
     asyncio.run(kafka.create_topics(settings, ("alerts", "dispositions")))
@@ -39,7 +45,11 @@ def test_alerts_and_reviews_are_found_on_their_topics(embedded: str, settings_of
     asyncio.run(send(settings, {"review"}))
     assert run("3333", "confirmed_risk", "--since", "beginning")[0] == 0
     assert run("1111", "false_positive", "--since", "beginning")[0] == 0
-    code, output, _ = run("list", "--json")
+    # Anybody may write there, and what is there stays.
+    asyncio.run(spoil(settings))
+    code, output, error = run("list", "--json")
+    assert (code, error.count("a message is passed over")) == (0, 2)
+    assert "dispositions/0 offset 3" in error
     assert [(one["value"], one.get("propensity", 1.0)) for one in map(json.loads, output.splitlines())] == [
         ("confirmed_risk", 0.0625),
         ("false_positive", 1.0),
