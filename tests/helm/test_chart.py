@@ -116,6 +116,33 @@ def test_keda_has_the_replicas_to_itself() -> None:
     assert made["ScaledObject"]["spec"]["maxReplicaCount"] == 12
 
 
+def rendered(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the spec of each object that a release of these values has, by kind; of several the last."""
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return {one["kind"]: one.get("spec") for one in objects(render(path))}
+
+
+def test_keda_is_let_in_as_workers_are(tmp_path: Path) -> None:
+    needs("helm")
+    made = rendered({"keda": {"enabled": True}, "config": {"security_protocol": "SSL"}}, tmp_path)
+    assert "authenticationRef" not in made["ScaledObject"]["triggers"][0]
+    assert "TriggerAuthentication" not in made  # an empty one is none
+    config = {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", "sasl_username": "me"}
+    config |= {"sasl_token_url": "https://idp/token", "sasl_scope": "kafka"}
+    secret = {"existingSecret": "a", "keys": {"password": "p"}}
+    made = rendered({"keda": {"enabled": True}, "config": config, "kafka": secret}, tmp_path)
+    assert [one["parameter"] for one in made["TriggerAuthentication"]["env"]] == [
+        *("username", "oauthTokenEndpointUri", "scopes"),
+    ]
+
+
+def test_brokers_without_a_port_open_none_but_kafkas_own(tmp_path: Path) -> None:
+    needs("helm")
+    made = rendered({"config": {"bootstrap": "kafka"}}, tmp_path)
+    assert {"port": 9092, "protocol": "TCP"} in made["NetworkPolicy"]["egress"][1]["ports"]
+
+
 def test_rules_and_dashboard_ask_for_metrics_that_are_there() -> None:
     def names(registry: CollectorRegistry) -> set[str]:
         return {sample.name for family in registry.collect() for sample in family.samples} | {
@@ -156,6 +183,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "KEDA from more to less": (
         {"keda": {"enabled": True, "minReplicas": 5, "maxReplicas": 4}},
         "keda.minReplicas is 5",
+    ),
+    "KEDA without a token's endpoint": (
+        {
+            "config": {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER"},
+            "kafka": {"existingSecret": "a", "keys": {"token": "t"}},
+            "keda": {"enabled": True},
+        },
+        "KEDA has tokens from config.sasl_token_url alone",
     ),
     "grace that ends within the drain": (
         {"pod": {"terminationGracePeriodSeconds": 20}},

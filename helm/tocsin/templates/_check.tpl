@@ -12,6 +12,10 @@
 {{- if gt (int $keda.minReplicas) $most }}
 {{- fail (printf "keda.minReplicas is %d, more than keda.maxReplicas, %d." (int $keda.minReplicas) $most) }}
 {{- end }}
+{{- $config := include "tocsin.config" (list . .Values.workers) | fromYaml }}
+{{- if and (hasPrefix "SASL" ($config.security_protocol | default "")) (eq ($config.sasl_mechanism | default "") "OAUTHBEARER") (not $config.sasl_token_url) }}
+{{- fail "keda.enabled is true, and KEDA has tokens from config.sasl_token_url alone: set that, or leave KEDA out." }}
+{{- end }}
 {{- else if gt $replicas $partitions }}
 {{- fail (printf "workers.replicas is %d, and there are %d partitions (config.partitions): the workers beyond would have nothing to do, and be taken for dead." $replicas $partitions) }}
 {{- end }}
