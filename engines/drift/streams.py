@@ -88,7 +88,7 @@ class Stream:
         self.last, self.equal = math.nan, 0
 
     def take(self, name: str, begin_ns: int, ts: int, available: int, value: float) -> Found | None:
-        """Take a value, at most `LARGEST`, of a time that began at ``begin_ns``; return the market drift that it completes.
+        """Take a value, at most `LARGEST`, of a time that began at ``begin_ns``; return the market drift it completes.
 
         ``ts`` and ``available`` (ns) are when it was whole and known.
         """
