@@ -86,8 +86,9 @@ def send_all(
     asyncio.run(require_topics(settings, topics))
 
     async def day(messages: Iterator[Message]) -> None:
-        numbered = enumerate(messages, played.position)
-        await send(numbered, settings, topics, played, speed=speed, stop=stopping(), on_progress=on_progress)
+        numbered, stop = enumerate(messages, played.position), stopping()
+        await send(numbered, settings, topics, played, speed=speed, stop=stop, on_progress=on_progress)
+        played.stopped |= stop.is_set()  # while a day's last messages were awaited
 
     with closing(made):
         for _, messages in made:

@@ -84,6 +84,19 @@ def test_stopped_between_messages_it_leaves_no_half_recording(settings: Settings
     assert list(tmp_path.iterdir()) == []
 
 
+def test_stopped_while_a_days_last_messages_are_awaited_it_goes_on_with_no_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    def stop(played: Played) -> None:
+        if played.position == played.sent:  # all are delivered
+            signal.raise_signal(signal.SIGINT)
+
+    made = simulation.days_of(CONFIG, COMPANIES, path=tmp_path / "day")
+    played = simulation.send_all(made, settings, speed=None, on_progress=stop)
+    assert played.stopped
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_topics_nothing_is_made(broker: str, tmp_path: Path) -> None:
     elsewhere = Settings(bootstrap=broker, prefix="nobody.")  # type: ignore[call-arg]
     with pytest.raises(StartupError, match="run `tocsin topics create`"):
