@@ -123,6 +123,9 @@ async def _show(settings: Settings, wanted: str, as_json: bool) -> None:
     ]
     if not found:
         raise StartupError(f"No alert or episode begins with {wanted!r}; `tocsin alerts --since beginning` lists them.")
+    if len(episodes := sorted({event.data.episode_id for _, event in found})) > 1:
+        some = ", ".join(episodes[:3])
+        raise StartupError(f"{wanted!r} begins the ids of {len(episodes)} episodes ({some}): give more digits.")
     # Of an episode the last revision says all that the others say.
     value, event = max(found, key=lambda one: one[1].data.revision)
     if as_json:

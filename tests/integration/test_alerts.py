@@ -117,6 +117,9 @@ def test_an_episode_is_shown_by_its_last_revision(filled: Settings) -> None:
     code, _, error = run(filled, "--show", "f" * 8)
     assert code == 2
     assert "No alert or episode begins with 'ffffffff'" in error
+    code, output, error = run(filled, "--show", "0" * 8)
+    assert (code, output) == (2, "")
+    assert "'00000000' begins the ids of 3 episodes" in error
 
 
 @pytest.mark.parametrize(("stage", "own"), [("instrument", {1, 2}), ("market", {3})])
