@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from getpass import getuser
 from pathlib import Path
@@ -13,7 +14,17 @@ Bootstrap = Annotated[
     str | None, typer.Option(help="Kafka's bootstrap servers, HOST:PORT,… [TOCSIN_BOOTSTRAP]", show_default=False)
 ]
 Prefix = Annotated[str | None, typer.Option(help="Prefix of every topic's name [TOCSIN_PREFIX]", show_default=False)]
-Author = Annotated[str, typer.Option(help="Who.", default_factory=getuser, show_default="the user's name")]
+
+
+def _user() -> str:
+    """Return who runs this: a container may run as a number that nobody has given a name."""
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+Author = Annotated[str, typer.Option(help="Who.", default_factory=_user, show_default="the user's name")]
 RegistryPlace = Annotated[
     str | None,
     typer.Option("--registry", help="Folder of models, or its URL [TOCSIN_REGISTRY]", show_default=False),

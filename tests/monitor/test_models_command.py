@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 from engines.bundle import Bundle
 from monitor.cli import app
 from monitor.commands.options import _models
+from monitor.registry import Registry
 from tests.engines.bundles import write_bundle
 
 
@@ -60,3 +64,15 @@ def test_a_mistake_in_what_is_asked_is_no_line_of_the_gate(
     value = str(tmp_path / f"none.{'yaml' if mistake == '--policy' else 'csv'}")
     code, error = called(*command, mistake, value, **where)
     assert (code, told in error, "shadow" in error) == (2, True, False), error
+
+
+def test_who_has_no_name_is_known_by_the_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> NoReturn:
+        raise KeyError(uid)
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    place = tmp_path / "models"
+    assert called("add", str(write_bundle(tmp_path / "b")), "--name", "december", registry=str(place))[0] == 0
+    assert [model.author for model in Registry(place).models()] == [str(os.getuid())]
