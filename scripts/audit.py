@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from rich.console import Console
@@ -66,18 +66,26 @@ def exported(path: Path) -> tuple[datetime, dict[str, list[tuple[SpecifierSet, A
 
 
 def _ranges(affected: dict[str, Any]) -> Iterator[SpecifierSet]:
-    yield from (SpecifierSet(f"==={version}") for version in affected.get("versions", ()))
+    yield from (SpecifierSet(f"==={version}") for version in affected.get("versions", ()) if " " not in version)
     for events in (one["events"] for one in affected.get("ranges", ()) if one["type"] == "ECOSYSTEM"):
         begin = "0"
         for event in events:
             if "introduced" in event:
                 begin = event["introduced"]
             elif end := event.get("fixed"):
-                yield SpecifierSet(f">={begin},<{end}")
+                yield _versions(f">={begin},<{end}")
             elif end := event.get("last_affected"):
-                yield SpecifierSet(f">={begin},<={end}")
+                yield _versions(f">={begin},<={end}")
         if events and "introduced" in events[-1]:
-            yield SpecifierSet(f">={begin}")
+            yield _versions(f">={begin}")
+
+
+def _versions(told: str) -> SpecifierSet:
+    """Return the versions that a text names, all of them where its bounds are of no kind that is known."""
+    try:
+        return SpecifierSet(told)
+    except InvalidSpecifier:
+        return SpecifierSet()
 
 
 def concerns(spec: SpecifierSet, version: str) -> bool:

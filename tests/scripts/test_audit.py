@@ -52,6 +52,12 @@ def test_an_advisory_of_a_locked_version_fails_the_audit_and_the_age_is_told(tmp
     assert audit(tmp_path, about("faust_streaming", versions=["0.11.3"])).returncode == 1
 
 
+def test_bounds_that_cannot_be_read_keep_no_advisory_back(tmp_path: Path) -> None:
+    done = audit(tmp_path, between({"introduced": "0"}, {"fixed": "2004d"}))
+    assert (done.returncode, "numpy 2.1.0: X-1" in done.stdout) == (1, True), done.stderr
+    assert audit(tmp_path, about("numpy", versions=["2004d", "1.0 beta"])).returncode == 0
+
+
 def test_an_advisory_of_another_version_does_not(tmp_path: Path) -> None:
     for other in (
         between({"introduced": "0"}, {"fixed": "2.1"}),
