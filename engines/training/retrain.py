@@ -61,24 +61,28 @@ def days_of(recordings: Sequence[Path], until: date) -> list[Day]:
         times = pl.scan_parquet(path / "orders" / "*.parquet").select(pl.col("ts_available") // (86_400 * 10**9))
         found += [Day(path, day_of(int(n) * 86_400 * 10**9)) for n in times.unique().collect().to_series()]
     kept = sorted((one for one in found if one.day < until), key=lambda one: (one.day, one.path))
-    if len(kept) < LEAST:
-        raise RetrainError(f"{len(kept)} days of orders before {until}: expected {LEAST} or more, record for longer")
+    if (dates := len({one.day for one in kept})) < LEAST:
+        raise RetrainError(f"{dates} days of orders before {until}: expected {LEAST} or more, record for longer")
     return kept
 
 
 def parted(days: Sequence[Day]) -> dict[str, Sequence[Day]]:
     """Return the days to learn from, to validate, and to test by; at least one each, the latest are tested.
 
+    Recordings of one day are all in one part: they are of one market.
+
     Example
     -------
     >>> {name: len(part) for name, part in parted([Day(Path(), date(2026, 1, n)) for n in range(1, 9)]).items()}
     {'train': 4, 'validate': 2, 'test': 2}
     """
-    quarter = max(1, len(days) // 4)
+    dates = sorted({one.day for one in days})
+    quarter = max(1, len(dates) // 4)
+    validated, tested = dates[-2 * quarter], dates[-quarter]
     return {
-        "train": days[: -2 * quarter],
-        "validate": days[-2 * quarter : -quarter],
-        "test": days[-quarter:],
+        "train": [one for one in days if one.day < validated],
+        "validate": [one for one in days if validated <= one.day < tested],
+        "test": [one for one in days if one.day >= tested],
     }
 
 
@@ -154,6 +158,6 @@ def _source(days: Sequence[Day]) -> Source:
         licence="whose the recordings are",
         may_train_what_ships=False,
         window=f"{days[0].day} to {days[-1].day}",
-        sha256={path.name: sha256_of(path / "manifest.json") for path in paths},
-        note=f"Orders, ticks and news of {len(days)} days; the digests are of the recordings' manifests.",
+        sha256={str(path): sha256_of(path / "manifest.json") for path in paths},
+        note=f"Orders, ticks and news of {len({one.day for one in days})} days; the digests are of the recordings' manifests.",
     )

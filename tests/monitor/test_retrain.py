@@ -34,7 +34,15 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("days")
     paths = [folder / f"day-{number}" for number in range(4)]
     for number, path in enumerate(paths):
-        config = Config(model="agents", seed=50 + number, hours=0.5, ticks_a_second=1.5, calls=0, typologies=PLAYED)
+        config = Config(
+            model="agents",
+            seed=50 + number,
+            start=date(2025, 3, 3 + number),
+            hours=0.5,
+            ticks_a_second=1.5,
+            calls=0,
+            typologies=PLAYED,
+        )
         write(path, config, COMPANIES)
     return paths
 
@@ -58,7 +66,7 @@ def test_what_was_learnt_from_recordings_challenges_the_model_that_it_is_of(
     assert "again is" in told
     _, model = Registry(place).models()
     assert (model.name, model.author, model.reason) == ("again", "me", "it drifted")
-    assert model.origin == "tocsin retrain order_flow, of base, on 2025-03-03 to 2025-03-03"
+    assert model.origin == "tocsin retrain order_flow, of base, on 2025-03-03 to 2025-03-06"
     before, after = Bundle.load(DEFAULT), Bundle.load(Registry(place).fetch("again", tmp_path / "cache").bundle)
     changed = {MODEL, SPEC, "MODEL_CARD.md"}
     assert after.read(MODEL) != before.read(MODEL)
@@ -79,13 +87,18 @@ def test_a_name_that_cannot_be_is_told_before_anything_is_learnt(tmp_path: Path)
 
 
 def test_days_are_told_apart_and_the_latest_are_tested(recorded: list[Path]) -> None:
-    days = days_of(recorded, date(2025, 3, 4))
+    days = days_of(recorded, date(2025, 3, 7))
     assert [one.path for one in days] == recorded
     assert {name: [one.path.name for one in part] for name, part in parted(days).items()} == {
         "train": ["day-0", "day-1"],
         "validate": ["day-2"],
         "test": ["day-3"],
     }
+    # Two recordings of one day are no two days, and never on both sides of a cut.
+    with pytest.raises(RetrainError, match="1 days of orders before 2025-03-04"):
+        days_of([recorded[0]] * 4, date(2025, 3, 4))
+    twice = parted([one for one in days for _ in range(2)])
+    assert [len({one.day for one in part}) for part in twice.values()] == [2, 1, 1]
     with pytest.raises(RetrainError, match="0 days of orders before 2025-03-03: expected 4 or more"):
         days_of(recorded, date(2025, 3, 3))
     with pytest.raises(RetrainError, match="holds no orders"):
