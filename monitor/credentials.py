@@ -148,13 +148,23 @@ async def _connect_as_now(connection: AIOKafkaConnection) -> Any:
         connection._ssl_context.refresh()
     if connection._sasl_plain_password is not None:
         connection._sasl_plain_password = _now(connection._sasl_plain_password)
-    reader, writer = await _connect(connection)
-    if connection._ssl_context is not None:
-        # At its end everything was answered: uvloop would wait up to 30 s for the broker's goodbye.
-        writer.close = writer.transport.abort
-    return reader, writer
+    return await _connect(connection)
 
 
+_close = AIOKafkaConnection.close
+
+
+def _drop(connection: AIOKafkaConnection, *given: Any, **more: Any) -> Any:
+    """Close a connection at once, over TLS too: by then everything was answered, or nothing will be.
+
+    uvloop would wait up to 30 s for the broker's goodbye.
+    """
+    if connection._ssl_context is not None and connection._writer is not None:
+        connection._writer.close = connection._writer.transport.abort
+    return _close(connection, *given, **more)
+
+
+AIOKafkaConnection.close = _drop
 AIOKafkaConnection.connect = _connect_as_now
 
 _answer = OAuthAuthenticator.step

@@ -150,7 +150,7 @@ def _before(rows: Rows, serves: OrderFlowModel | None) -> dict[str, Floats]:
 
 
 def _source(days: Sequence[Day]) -> Source:
-    paths = sorted({one.path for one in days})
+    paths, dates = sorted({one.path for one in days}), {one.day for one in days}
     return Source(
         name=RECORDED,
         stage="training",
@@ -159,5 +159,5 @@ def _source(days: Sequence[Day]) -> Source:
         may_train_what_ships=False,
         window=f"{days[0].day} to {days[-1].day}",
         sha256={str(path): sha256_of(path / "manifest.json") for path in paths},
-        note=f"Orders, ticks and news of {len({one.day for one in days})} days; the digests are of the recordings' manifests.",
+        note=f"Orders, ticks and news of {len(dates)} days; the digests are of the recordings' manifests.",
     )
