@@ -154,7 +154,7 @@ def total(weights: Sequence[float], most: float) -> Range:
     >>> [round(bound, 1) for bound in total([], most=10.0)]
     [0.0, 0.0, 36.7]
     """
-    whole, square = sum(weights), sum(weight * weight for weight in weights)
+    whole, square = math.fsum(weights), sum(weight * weight for weight in weights)
     low = square / (2 * whole) * _chi_square(-Z, 2 * whole * whole / square) if whole else 0.0
     wider, more = square + most * most, whole + most
     return Range(whole, low, wider / (2 * more) * _chi_square(Z, 2 * more * more / wider))
