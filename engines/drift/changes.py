@@ -18,6 +18,7 @@ import numpy as np
 
 from engines.drift.families import Detector
 from engines.drift.ranks import scores
+from engines.drift.windows import require
 
 KEPT = 256
 LEAST = 8  # values that a part has at least, so that its median is one
@@ -122,8 +123,7 @@ class Watch:
         ValueError
             The bytes are not such a state.
         """
-        if data[:4] != _MAGIC:
-            raise ValueError(f"watch: expected bytes that begin with {_MAGIC!r}, found {data[:4]!r}")
+        require(data, _MAGIC, "watch")
         _, count = _HEADER.unpack_from(data)
         end = _HEADER.size + 8 * count
         self._values = array("d", data[_HEADER.size : end])

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.drift.ranks import RankShift
+from engines.drift.windows import require
 
 Vectors = npt.NDArray[np.float32]
 
@@ -108,8 +109,7 @@ class EmbeddingShift:
         ValueError
             The bytes are not such a state.
         """
-        if data[:4] != _MAGIC:
-            raise ValueError(f"embeddings: expected bytes that begin with {_MAGIC!r}, found {data[:4]!r}")
+        require(data, _MAGIC, "embeddings")
         _, self._count, mean, kept = _HEADER.unpack_from(data)
         at = _HEADER.size
         self._mean = np.frombuffer(data[at : at + mean], "<f4") if mean else None

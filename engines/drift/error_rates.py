@@ -17,11 +17,9 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from engines.drift.surprises import RECENT, REFERENCE, TRUSTED, WIDTHS
+from engines.drift.surprises import FIRST, TRUSTED, USUAL, WIDTHS
+from engines.drift.windows import RECENT, REFERENCE, STEP, require
 
-FIRST = 48  # values that a reference begins with: nothing is said before
-STEP = 32  # values that go from the recent ones to it at once
-USUAL = 3.5  # the statistic's average on independent values, before its root is taken
 _TIMES_LOG = np.array([n * math.log(max(n, 1)) for n in range(REFERENCE + RECENT + 1)])
 
 _HEADER = struct.Struct("<4s2I2d")
@@ -106,8 +104,7 @@ class ErrorShift:
         ValueError
             The bytes are not such a state.
         """
-        if data[:4] != _MAGIC:
-            raise ValueError(f"error detector: expected bytes that begin with {_MAGIC!r}, found {data[:4]!r}")
+        require(data, _MAGIC, "error detector")
         _, reference, held, self._mean, self._trust = _HEADER.unpack_from(data)
         values = data[_HEADER.size : _HEADER.size + reference + held]
         self._begin(bytearray(values[:reference]))

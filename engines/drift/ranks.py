@@ -25,14 +25,11 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from engines.drift.windows import LAGS, RECENT, REFERENCE, STEP, WIDTHS, require
+
 Floats = npt.NDArray[np.float64]
 
-REFERENCE = 1024
-RECENT = 256
 FIRST = 96  # values that a reference begins with: nothing is said before
-STEP = 32  # values that go from the recent ones to the reference at once
-WIDTHS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256)
-LAGS = 16  # the last one of the autocovariances; none is counted from the first on that chance would make as large
 #: A spread's score is that of a rank this far from the ends at least: two values in a row in the very middle of the
 #: others are no news.
 EDGE = 0.01
@@ -164,8 +161,7 @@ class RankShift:
         ValueError
             The bytes are not such a state.
         """
-        if data[:4] != _MAGIC:
-            raise ValueError(f"rank detector: expected bytes that begin with {_MAGIC!r}, found {data[:4]!r}")
+        require(data, _MAGIC, "rank detector")
         _, count, reference, recent, sums, narrow = _HEADER.unpack_from(data)
         kind = np.dtype("<f4" if narrow else "<f8")
         values = np.frombuffer(data, kind, reference + recent, _HEADER.size)

@@ -30,19 +30,18 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from engines.drift import windows
+from engines.drift.windows import LAGS, RECENT, REFERENCE, STEP, require
+
 Floats = npt.NDArray[np.float64]
 Ranks = npt.NDArray[np.int64]
 
-REFERENCE = 1024
-RECENT = 256
 FIRST = 48  # values that a reference begins with: nothing is said before
-STEP = 32  # values, or an eighth of the reference, that go from the recent ones to it at once
-WIDTHS = np.array((1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256))
+WIDTHS = np.array(windows.WIDTHS)
 ORDER = 4  # of the autoregression
 #: What it is to take from the variance, times how many values: chance takes more once in a hundred times (chi-square of
 #: `ORDER` degrees), which would tear equal values apart by those before them.
 GAIN = 13.3
-LAGS = 16  # the last one of the autocovariances; none is counted from the first on that chance would make as large
 #: Scores: of the value's rank, large where it is high, low, far from the middle; of the surprise's, the same.
 ROWS = 6
 OUT = 2  # the row that says how far values are from the middle; the only one that is asked whether it fell, too
@@ -215,8 +214,7 @@ class SurpriseShift:
         ValueError
             The bytes are not such a state.
         """
-        if data[:4] != _MAGIC:
-            raise ValueError(f"detector of surprises: expected bytes that begin with {_MAGIC!r}, found {data[:4]!r}")
+        require(data, _MAGIC, "detector of surprises")
         _, self._count, reference, held, self._mean, self._trust = _HEADER.unpack_from(data)
         floats = np.frombuffer(data, "<f8", offset=_HEADER.size)
         values, sums = floats[: -ROWS * (held + 1)].tolist(), floats[-ROWS * (held + 1) :]
@@ -229,6 +227,7 @@ class SurpriseShift:
 
 
 def _step(reference: int) -> int:
+    """Return how many values go from the recent ones to a reference at once: an eighth of it, or `STEP`."""
     return max(STEP, reference // 8)
 
 

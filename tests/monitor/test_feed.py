@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import msgspec
 import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from confluent_kafka import Producer
 
 from engines.instruments import SymbolMaster
 from engines.simulator.day import Config
@@ -30,15 +28,6 @@ from schemas.topics import BY_NAME
 
 SECOND_NS = 10**9
 COMPANIES = simulation.companies_of(SymbolMaster.load(), 4)
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    """librdkafka's broker in this process; tests keep apart by their topics' prefix."""
-    owner = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "ignored", "log_level": 0})
-    (found,) = owner.list_topics(timeout=10).brokers.values()
-    yield f"{found.host}:{found.port}"
-    owner.flush(5)
 
 
 @pytest.fixture

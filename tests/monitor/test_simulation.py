@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from engines.instruments import SymbolMaster
@@ -27,15 +25,6 @@ SMALL = ["--hours", "0.17", "--instruments", "2", "--ticks-a-second", "0.5", "--
 SMALL += ["--typology", "block_trade", "--typology", "structuring", "--typology", "mis_selling"]
 CONFIG = Config(hours=0.2, ticks_a_second=1.0)
 COMPANIES = simulation.companies_of(SymbolMaster.load(), 2)
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[str]:
-    """librdkafka's broker in this process; tests keep apart by their topics' prefix."""
-    owner = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "ignored", "log_level": 0})
-    (found,) = owner.list_topics(timeout=10).brokers.values()
-    yield f"{found.host}:{found.port}"
-    owner.flush(5)
 
 
 @pytest.fixture
