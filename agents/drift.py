@@ -143,6 +143,8 @@ def _record(
         before=found.before,
         after=found.after,
         above=found.above,
+        times=found.times,
+        values=found.values,
         run_time=found.run_time,
         instruments=[key],
         asset_class=listing.asset_class,

@@ -20,7 +20,7 @@ RUNS: dict[Role, str] = {
     "shadow": "tocsin models shadow",
     "gateway": "tocsin gateway",
     "feed": "producers of inputs, tocsin feed, tocsin simulate",
-    "subscriber": "consumers of alerts, scores, signals and drift, tocsin alerts",
+    "subscriber": "consumers of alerts, scores, signals and drift, tocsin alerts, tocsin drift",
     "analyst": "tocsin disposition",
     "officer": "tocsin rules publish; tocsin models promote, rollback, compare, review; tocsin retrain",
     "operator": "tocsin topics create, check; tocsin deadletters",

@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "dossier": "dossier",
     "topics": "topics",
     "alerts": "alerts",
+    "drift": "drift",
     "deadletters": "deadletters",
     "disposition": "disposition",
     "train": "train",

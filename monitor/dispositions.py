@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
-import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 
 from monitor import kafka, reading
 from monitor.errors import StartupError
+from monitor.ids import named
 from monitor.recordings import Recording
 from monitor.replay_output import Replay, is_replay
 from monitor.settings import Settings
 from schemas.alerts import Alert, AlertEvent
 from schemas.records import Disposition, Review, Verdict
 
-log = structlog.get_logger(__name__)
 TOPIC, REVIEWS = "dispositions", "reviews"
-T = TypeVar("T")
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,17 +101,9 @@ class Known:
         StartupError
             There is none, or there are several; ``where`` is what was searched.
         """
-        named = {episode_id for episode_id in self.subjects if episode_id.startswith(wanted)}
-        named |= {episode_id for alert_id, episode_id in self._alerts.items() if alert_id.startswith(wanted)}
-        if not named:
-            raise StartupError(
-                f"No alert, episode or review begins with {wanted!r} among {len(self):,} of {where}; `tocsin alerts"
-                " --since beginning` lists alerts."
-            )
-        if len(named) > 1:
-            some = ", ".join(sorted(named)[:3])
-            raise StartupError(f"{wanted!r} begins the ids of {len(named)} episodes ({some}): give more digits.")
-        return self.subjects[named.pop()]
+        ids = self._alerts | {episode_id: episode_id for episode_id in self.subjects}
+        listing = "`tocsin alerts --since beginning`"
+        return self.subjects[named(wanted, ids, "alert, episode or review", where=where, listing=listing)]
 
 
 async def on_topics(settings: Settings, since_ns: int, told: Callable[[int], None]) -> Known:
@@ -127,31 +116,15 @@ async def on_topics(settings: Settings, since_ns: int, told: Callable[[int], Non
     """
     known = Known()
     async with kafka.reader(settings) as consumer:
-        async for event in _history(consumer, settings, "alerts", AlertEvent, since_ns):
+        async for event in reading.records(consumer, settings, "alerts", AlertEvent, since_ns):
             known.alert(event.data)
             told(len(known))
         # A broker on which topics were created by an earlier version has no such topic yet.
         if not await kafka.check_topics(settings, (REVIEWS,)):
-            async for review in _history(consumer, settings, REVIEWS, Review, since_ns):
+            async for review in reading.records(consumer, settings, REVIEWS, Review, since_ns):
                 known.review(review)
                 told(len(known))
     return known
-
-
-async def _history(
-    consumer: AIOKafkaConsumer, settings: Settings, topic: str, record: type[T], since_ns: int = 0
-) -> AsyncIterator[T]:
-    """Yield the records of a topic; what is none, and stays there, is told and passed over."""
-    decode = msgspec.json.Decoder(record).decode
-    records, _ = await reading.history(consumer, settings, topic, since_ns)
-    async for one in records:
-        try:
-            found = decode(one.value or b"")
-        except msgspec.DecodeError as error:
-            place = f"{one.topic}/{one.partition} offset {one.offset}"
-            log.warning("a message is passed over", place=place, expected=record.__name__, reason=str(error))
-            continue
-        yield found
 
 
 def in_file(path: Path) -> Known:
@@ -223,7 +196,7 @@ class Store:
         """
         if self._file is None:
             async with kafka.reader(self._settings) as consumer:
-                return [one async for one in _history(consumer, self._settings, TOPIC, Disposition)]
+                return [one async for one in reading.records(consumer, self._settings, TOPIC, Disposition)]
         found = []
         for number, line in _lines(self._file) if self._file.exists() else ():
             try:

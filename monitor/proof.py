@@ -20,6 +20,7 @@ from monitor import kafka
 from monitor.agreement import Difference, farthest, first_difference
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
+from monitor.ids import named
 from monitor.recordings import Message, Recording
 from monitor.replay import (
     Course,
@@ -86,12 +87,8 @@ def chosen(alerts: Iterable[Alert], alert_id: str, where: str, listing: str) -> 
     StartupError
         There is none, or there are several.
     """
-    found = {alert.alert_id: alert for alert in alerts if alert.alert_id.startswith(alert_id)}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        raise StartupError(f"{len(found)} alerts in {where} begin with {alert_id!r}: name more of it.")
-    raise StartupError(f"{where} holds no alert {alert_id}: {listing} lists those that it holds, with their ids.")
+    found = {alert.alert_id: alert for alert in alerts}
+    return found[named(alert_id, {one: one for one in found}, "alert", where=where, listing=listing)]
 
 
 def raised_by(alert: Alert) -> Literal["instrument", "account", "market"]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TypeVar
 
+import msgspec
+import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from monitor import kafka
 from monitor.errors import StartupError
 from monitor.settings import Settings
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 async def history(
@@ -39,6 +45,22 @@ async def history(
         async for record in kafka.read_partition(consumer, name, partition, starts[partition], end)
     )
     return records, ends
+
+
+async def records(
+    consumer: AIOKafkaConsumer, settings: Settings, topic: str, record: type[T], since_ns: int = 0
+) -> AsyncIterator[T]:
+    """Yield the records of a topic, as `history` does; what is none, and stays there, is told and passed over."""
+    decode = msgspec.json.Decoder(record).decode
+    found, _ = await history(consumer, settings, topic, since_ns)
+    async for one in found:
+        try:
+            value = decode(one.value or b"")
+        except msgspec.DecodeError as error:
+            place = f"{one.topic}/{one.partition} offset {one.offset}"
+            log.warning("a message is passed over", place=place, expected=record.__name__, reason=str(error))
+            continue
+        yield value
 
 
 async def follow(

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.alerts import Activity, Alert, Drifting, Missing, Modality, RuleResult, Severity
+from schemas.records import Drift
 
 STYLES: dict[Severity, str] = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 MARKS: dict[Severity, str] = {"info": "·", "warning": "▲", "critical": "■"}
@@ -147,6 +148,17 @@ def lacking(missing: Missing) -> str:
 def drifted(drift: Drifting) -> str:
     """Say what of an instrument was no longer as it was, and since when."""
     return f"{drift.kind.replace('_', ' ')}: {drift.stream} since {clock(drift.since)} UTC"
+
+
+def drift_table(told: Iterable[Drift]) -> Table:
+    """Return drift signals, one a line."""
+    table = _table("known (UTC)", "kind", "subject", "stream", "moved", "before", "after", "since (UTC)", "id")
+    for one in told:
+        numbers = ("" if value is None else f"{value:.4g}" for value in (one.before, one.after))
+        kind = Text(one.kind.replace("_", " "), style="" if one.kind == "market" else "yellow")
+        about = map(plain, (one.subject, one.stream, one.moved))
+        table.add_row(clock(one.ts_available), kind, *about, *numbers, clock(one.since), plain(one.drift_id[:8]))
+    return table
 
 
 def _subject(alert: Alert) -> tuple[str, ...]:

@@ -84,6 +84,8 @@ DRIFT = pa.schema(
         ("since", pa.int64()),
         ("moved", pa.string()),
         *((name, pa.float64()) for name in ("before", "after", "above", "run_time", "p_value")),
+        ("times", pa.list_(pa.int64())),
+        ("values", pa.list_(pa.float64())),
         ("instruments", pa.list_(pa.string())),
         *((name, pa.string()) for name in ("asset_class", "sector", "bundle")),
     ]

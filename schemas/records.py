@@ -320,10 +320,11 @@ class Drift(Record, frozen=True, kw_only=True):
     ``ts_event`` is when enough of the new had happened to tell, ``since`` when it began, as far as can be told.
     ``kind`` is one of `schemas.alerts.DRIFT_KINDS`, ``stream`` what was watched, ``moved`` its level or its spread.
     ``before`` and ``after`` are medians of the stream (prices of a unit change, ns of a stale feed, the usual number of
-    ``instruments`` and theirs), ``above`` the
-    probability that a value of now is larger than one of before. ``run_time`` is the budget that it was judged by: the
-    expected number of values of the stream between two false alarms; ``p_value`` is there where the market's number of
-    drifts was judged by one. ``drift_id`` tells one that is told again; ``evidence`` is the message that completed it.
+    ``instruments`` and theirs), ``above`` the probability that a value of now is larger than one of before. ``values``
+    are what they were told by, at most 128, oldest first, and ``times`` when each of them began: none where no detector
+    rang. ``run_time`` is the budget that it was judged by: the expected number of values of the stream between two
+    false alarms; ``p_value`` is there where the market's number of drifts was judged by one. ``drift_id`` tells one
+    that is told again; ``evidence`` is the message that completed it.
     """
 
     subject: Instrument
@@ -336,6 +337,8 @@ class Drift(Record, frozen=True, kw_only=True):
     before: float | None = None
     after: float | None = None
     above: Probability | None = None
+    times: list[Nanoseconds] = []
+    values: list[float] = []
     run_time: Annotated[float, Meta(ge=0)] | None = None
     p_value: Probability | None = None
     instruments: list[Instrument] = []

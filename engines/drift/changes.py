@@ -92,6 +92,11 @@ class Watch:
         self._detector, self._kept = detector, kept
         self._values = array("d")
 
+    @property
+    def values(self) -> array[float]:
+        """The values that are kept, oldest first."""
+        return self._values
+
     def update(self, value: float) -> Change | None:
         """Take the next value; return the change if it rings. What came since is kept, to tell the next one by.
 

@@ -69,6 +69,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     before: float | None = None
     after: float | None = None
     above: float | None = None
+    times: list[int] = []
+    values: list[float] = []
     run_time: float | None = None
 
 
@@ -99,20 +101,23 @@ class Stream:
             return None
         self._seconds.append(begin_ns // SECOND_NS)
         del self._seconds[:-KEPT]
+        values = self._watch.values  # where it rings another array begins, and this one has what it rang for
         if (change := self._watch.update(value)) is None:
             return None
-        since = self._seconds[-change.since] * SECOND_NS
+        times = [second * SECOND_NS for second in self._seconds]
         del self._seconds[: -change.since]
         return Found(
             kind="market",
             stream=name,
-            since=since,
+            since=times[-change.since],
             ts_event=ts,
             ts_available=available,
             moved=change.moved,
             before=change.before,
             after=change.after,
             above=change.above,
+            times=times,
+            values=values.tolist(),
             run_time=self.run_time,
         )
 

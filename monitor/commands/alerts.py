@@ -114,20 +114,16 @@ async def _lines(
 async def _show(settings: Settings, wanted: str, as_json: bool) -> None:
     from rich.console import Console
 
+    from monitor.ids import named
     from monitor.render import alert_card
 
-    found = [
-        (value, event)
-        async for value, event in _events(settings, 0, follow=False)
-        if event.data.alert_id.startswith(wanted) or event.data.episode_id.startswith(wanted)
-    ]
-    if not found:
-        raise StartupError(f"No alert or episode begins with {wanted!r}; `tocsin alerts --since beginning` lists them.")
-    if len(episodes := sorted({event.data.episode_id for _, event in found})) > 1:
-        some = ", ".join(episodes[:3])
-        raise StartupError(f"{wanted!r} begins the ids of {len(episodes)} episodes ({some}): give more digits.")
+    found = [one async for one in _events(settings, 0, follow=False)]
+    ids = {name: event.data.episode_id for _, event in found for name in (event.data.alert_id, event.data.episode_id)}
+    listing = "`tocsin alerts --since beginning`"
+    episode = named(wanted, ids, "alert or episode", where="the topic", listing=listing)
     # Of an episode the last revision says all that the others say.
-    value, event = max(found, key=lambda one: one[1].data.revision)
+    of_it = [one for one in found if one[1].data.episode_id == episode]
+    value, event = max(of_it, key=lambda one: one[1].data.revision)
     if as_json:
         print(value.decode())
     else:

@@ -85,8 +85,6 @@ def set_(
 
     if value not in get_args(Verdict):
         raise StartupError(f"VALUE: expected one of {', '.join(get_args(Verdict))}, found {value!r}.")
-    if not alert.strip():
-        raise StartupError("ALERT: expected the first digits of an id, found nothing.")
     settings = load(bootstrap=bootstrap, prefix=prefix)
     at_ns = time.time_ns() if at is None else since_ns(at, option="--at")
     store = Store(settings, file)

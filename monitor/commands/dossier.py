@@ -73,16 +73,13 @@ def dossier(
 
 
 def _wanted(alerts: Sequence[Alert], wanted: str, replay: Path) -> Alert:
-    found = [alert for alert in alerts if alert.alert_id.startswith(wanted)]
-    if not found:
-        # Of an episode the first: it says what made it ring.
-        found = [alert for alert in alerts if alert.episode_id.startswith(wanted)]
-        if len({alert.episode_id for alert in found}) == 1:
-            found = found[:1]
-    if len(found) != 1:
-        remedy = "give more digits" if found else f"{replay / 'alerts.ndjson'} lists them"
-        raise StartupError(f"Expected the id of one alert or episode, found {len(found)} for {wanted!r}: {remedy}.")
-    return found[0]
+    from monitor.ids import named
+
+    by_id = {alert.alert_id: alert for alert in alerts}
+    # Of an episode the first: it says what made it ring.
+    first = {alert.episode_id: alert.alert_id for alert in reversed(alerts)}
+    ids = first | {one: one for one in by_id}
+    return by_id[named(wanted, ids, "alert or episode", where=str(replay), listing=str(replay / "alerts.ndjson"))]
 
 
 def _recording(origin: Origin, given: str | None) -> tuple[Recording | None, str]:

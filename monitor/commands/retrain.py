@@ -10,14 +10,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 import typer
 
 from monitor.commands import training
 from monitor.commands.options import Author, Bootstrap, Prefix, RegistryPlace
 from monitor.errors import StartupError
 from monitor.settings import Settings, load
-from schemas.records import Drift
 
 app = typer.Typer()
 
@@ -133,16 +131,11 @@ def retrain(
 
 async def _drifted(settings: Settings, since: str) -> set[str]:
     """Return the instruments that drifted; what drifted of their data alone says nothing of what is to be learnt."""
-    from monitor import kafka, reading
+    from monitor import drifts
     from monitor.when import since_ns
 
-    from_ns = since_ns(since, option="--if-drifted")
-    decode = msgspec.json.Decoder(Drift).decode
-    async with kafka.reader(settings) as consumer:
-        records, _ = await reading.history(consumer, settings, "drift", from_ns)
-        found = [decode(record.value) async for record in records]
-    market = [one for one in found if one.kind == "market" and one.ts_available >= from_ns]
-    return {name for one in market for name in (one.instruments or [one.subject])}
+    told = await drifts.on_topic(settings, since_ns(since, option="--if-drifted"))
+    return {name for one in told if one.kind == "market" for name in (one.instruments or [one.subject])}
 
 
 def _day(until: str | None) -> date:

@@ -119,7 +119,7 @@ def test_an_episode_is_shown_by_its_last_revision(filled: Settings) -> None:
     assert "No alert or episode begins with 'ffffffff'" in error
     code, output, error = run(filled, "--show", "0" * 8)
     assert (code, output) == (2, "")
-    assert "'00000000' begins the ids of 3 episodes" in error
+    assert "'00000000' begins 3 ids in the topic" in error
 
 
 @pytest.mark.parametrize(("stage", "own"), [("instrument", {1, 2}), ("market", {3})])

@@ -41,7 +41,7 @@ def test_alerts_and_reviews_are_found_on_their_topics(embedded: str, settings_of
         return result.exit_code, result.stdout, result.stderr
 
     code, _, error = run("3333", "duplicate", "--since", "beginning")
-    assert (code, "No alert, episode or review begins with '3333' among 1 of" in error) == (2, True)
+    assert (code, "No alert, episode or review begins with '3333' in" in error) == (2, True)
     asyncio.run(send(settings, {"review"}))
     assert run("3333", "confirmed_risk", "--since", "beginning")[0] == 0
     assert run("1111", "false_positive", "--since", "beginning")[0] == 0

@@ -73,9 +73,9 @@ def test_an_episode_is_disposed_of_by_its_own_or_an_alerts_id_even_when_closed_a
     ("arguments", "told"),
     [
         (("abc", "guilty"), "VALUE: expected one of confirmed_risk, valuable_alert, false_positive"),
-        (("f00", "duplicate"), "No alert, episode or review begins with 'f00' among 5 of"),
-        (("ab", "duplicate"), "'ab' begins the ids of 2 episodes"),
-        (("", "duplicate"), "ALERT: expected the first digits of an id"),
+        (("f00", "duplicate"), "No alert, episode or review begins with 'f00' in "),
+        (("ab", "duplicate"), "'ab' begins 2 ids in"),
+        (("", "duplicate"), "Expected the first digits of an id"),
     ],
 )
 def test_what_is_unknown_is_refused_in_one_sentence(alerts: Path, arguments: tuple[str, ...], told: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from engines.drift.streams import CONSTANT, TEXTS, DriftConfig, DriftState, Found, Watcher
+from engines.drift.streams import CONSTANT, KEPT, TEXTS, DriftConfig, DriftState, Found, Watcher
 from engines.tracks import ClosedBars
 
 S = 1_000_000_000
@@ -73,6 +73,10 @@ def test_a_period_is_one_value_and_a_change_is_told_with_when_it_began() -> None
     assert found.after is not None
     assert found.after > 1.2 * found.before  # soon after, so that values of before are among the eight at least
     assert found.run_time == 4 * CONFIG.run_time
+    assert len(found.times) == len(found.values) == KEPT
+    assert found.times[-1] == found.ts_event - 60 * S
+    now = found.times.index(found.since)
+    assert (np.median(found.values[:now]), np.median(found.values[now:])) == (found.before, found.after)
 
 
 def test_a_state_that_was_packed_goes_on_as_if_it_had_never_been() -> None:

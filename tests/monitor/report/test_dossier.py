@@ -222,7 +222,7 @@ def test_an_episode_is_shown_by_its_first_alert(replayed: Path, tmp_path: Path) 
     assert f"Alert {alert.alert_id} of tocsin" in out.read_text()
 
 
-@pytest.mark.parametrize(("wanted", "said"), [("zz", "found 0 for 'zz'"), ("", "give more digits")])
+@pytest.mark.parametrize(("wanted", "said"), [("zz", "begins with 'zz'"), ("", "found nothing")])
 def test_an_id_that_is_no_one_alerts_is_refused_in_a_sentence(
     replayed: Path, tmp_path: Path, wanted: str, said: str
 ) -> None:
