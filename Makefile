@@ -19,7 +19,7 @@ dev := build/venv-dev/bin
 lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo audit image test test-fast test-faults test-image check lock backtest bundle schemas clean \
+.PHONY: help demo audit image test test-fast test-faults test-image check lock backtest bundle ship schemas clean \
 	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies bench-drift replay-digest chart check-chart \
 	test-kubernetes-short test-kubernetes venv venv-dev
 
@@ -80,6 +80,9 @@ backtest: $(dev)/.ready ## train, replay and judge a real set: SET=pump_trades, 
 
 bundle: $(dev)/.ready ## train the default model bundle from scratch into bundles/default
 	$(dev)/python -m engines.training.build --data "$(TOCSIN_DATA)" --out bundles/default $(ARGS)
+
+ship: $(dev)/.ready ## write the digest of bundles/default into the code, which trusts it by that; `make bundle` does so by itself
+	$(dev)/python -m engines.training.ship
 
 schemas: $(dev)/.ready ## write the published JSON Schemas, the AsyncAPI document and the page of typologies
 	$(dev)/tocsin topics schemas

@@ -99,7 +99,9 @@ def main() -> None:
     sys.setswitchinterval(0.0005)
     with harness.broker() as servers, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = harness.fresh_settings(servers, registry=str(folder / "models"), cache=folder / "cache")
+        settings = harness.fresh_settings(
+            servers, registry=str(folder / "models"), cache=folder / "cache", allow_unsigned=True
+        )
         model = another(folder / "models", folder / "other")
         load = Load(settings, master, causes, texts)
 

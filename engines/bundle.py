@@ -12,6 +12,7 @@
 | voice.onnx, voice.json | the voice encoder and its calibration, both or neither |
 | credit.onnx, credit.json | the model of default with its calibration, and its currency, both or neither |
 | MODEL_CARD.md | for people |
+| signatures.json | who vouches for the manifest (`engines.signatures`), where anyone does; in no manifest |
 
 Nothing in it is unpickled, and nothing outside of it is read.
 """
@@ -27,6 +28,7 @@ import msgspec
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+SIGNATURES = "signatures.json"
 REQUIRED = ("encoder.onnx", "tokenizer.json", "text.json", "fusion.json", "fusion.onnx", "MODEL_CARD.md")
 MAX_BYTES = 60_000_000
 
@@ -106,10 +108,11 @@ def sha256_of(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose every byte was checked against its manifest."""
+    """A bundle whose every byte was checked against its manifest; ``digest`` is the manifest's own, SHA-256 in hex."""
 
     path: Path
     manifest: Manifest
+    digest: str
 
     @classmethod
     def load(cls, path: Path | str) -> Bundle:
@@ -131,24 +134,25 @@ class Bundle:
         where = folder / MANIFEST
         if not where.is_file() or where.is_symlink():
             raise BundleError(f"{folder} is no bundle: expected a file {MANIFEST} in it; build one with `make bundle`")
+        told = where.read_bytes()
         try:
-            manifest = msgspec.json.decode(where.read_bytes(), type=Manifest)
+            manifest = msgspec.json.decode(told, type=Manifest)
         except msgspec.DecodeError as error:
             raise BundleError(f"{where} is no manifest of a bundle: {error}") from error
         if manifest.format != FORMAT:
             raise BundleError(f"{where} has format {manifest.format}, this version of Tocsin reads format {FORMAT}")
         for name in manifest.files:
-            if not _NAME.fullmatch(name) or name == MANIFEST:
+            if not _NAME.fullmatch(name) or name in (MANIFEST, SIGNATURES):
                 raise BundleError(f"{where} names {name!r}: expected the name of a file that lies beside the manifest")
         if missing := [name for name in REQUIRED if name not in manifest.files]:
             raise BundleError(f"{where} does not list {', '.join(missing)}, which every bundle has")
-        present = {entry.name for entry in folder.iterdir()} - {MANIFEST}
+        present = {entry.name for entry in folder.iterdir()} - {MANIFEST, SIGNATURES}
         if unknown := sorted(present - manifest.files.keys()):
             raise BundleError(f"{folder} holds {', '.join(unknown)}, which its manifest does not list: remove it")
         total = sum(entry.size for entry in manifest.files.values())
         if total > MAX_BYTES:
             raise BundleError(f"{folder} holds {total:,} bytes, a bundle may hold {MAX_BYTES:,}")
-        bundle = cls(folder, manifest)
+        bundle = cls(folder, manifest, hashlib.sha256(told).hexdigest())
         for name in manifest.files:
             content = bundle.read(name)
             if name.endswith(".onnx") and _points_outside(content):

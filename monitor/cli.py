@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "engines": "engines",
     "compile": "compile",
     "models": "models",
+    "bundle": "bundle",
     "labels": "labels",
     "rules": "rules",
     "check-config": "check_config",

@@ -1,6 +1,6 @@
 """A registry of models: a folder, or one in an object store, in which each lies whole and is never changed.
 
-    REGISTRY/ID/bundle/…            the bundle's files
+    REGISTRY/ID/bundle/…            the bundle's files, and who signed it, where anyone did: others may sign it later
                 labels/NAME.json    labels of texts that belong to it, where it has any
                 model.json          who added it, when, why, and the digest of every file: written last
 
@@ -15,12 +15,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from engines.bundle import MANIFEST, Bundle, BundleError, Entry, Manifest, Metric
+from engines.bundle import MANIFEST, SIGNATURES, Bundle, BundleError, Entry, Manifest, Metric
 from monitor.errors import StartupError
 from monitor.folders import Folder, FolderError, settle
 from monitor.settings import Settings
@@ -128,8 +129,14 @@ class Registry:
             raise RegistryError(f"{self.where} holds this model already, as {same[0].name} ({model.id}).")
         for file, content in contents.items():
             self._folder.write(f"{model.id}/{file}", content)
+        self.put_signatures(model, loaded.path)
         self._folder.write(f"{model.id}/{MODEL}", msgspec.json.format(msgspec.json.encode(model), indent=1) + b"\n")
         return model
+
+    def put_signatures(self, model: Model, bundle: Path) -> None:
+        """Put the signatures that a model's bundle bears by now, in the folder ``bundle``, beside it."""
+        if (bundle / SIGNATURES).is_file():
+            self._folder.write(f"{model.id}/bundle/{SIGNATURES}", (bundle / SIGNATURES).read_bytes())
 
     def free(self, name: str) -> None:
         """Raise `RegistryError` where a model cannot be called ``name``, or another is."""
@@ -185,10 +192,13 @@ class Registry:
             The registry cannot be reached, and the model was never fetched.
         """
         if _ID.fullmatch(name) and _whole(kept := cache / _FETCHED / name):
+            with suppress(FolderError):  # who signed it when it was fetched will do
+                self._fetch_signatures(name, kept)
             return _fetched(kept)
         model = self.find(name)
         kept = cache / _FETCHED / model.id
         if _whole(kept):
+            self._fetch_signatures(model.id, kept)
             return _fetched(kept)
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix=f".{model.id}.") as part:
@@ -211,6 +221,7 @@ class Registry:
                 ) from error
             if found != model.id:
                 raise RegistryError(f"What lies in {self.where} as {model.id} is {found}: add it again.")
+            self._fetch_signatures(model.id, fresh)
             (fresh / MODEL).write_bytes(msgspec.json.encode(model))
             shutil.rmtree(kept, ignore_errors=True)
             try:
@@ -219,6 +230,13 @@ class Registry:
                 if not _whole(kept):  # else another process was first
                     raise
         return _fetched(kept)
+
+    def _fetch_signatures(self, model: str, kept: Path) -> None:
+        file = f"{model}/bundle/{SIGNATURES}"
+        if self._folder.size(file) is not None:
+            part = kept / f".{SIGNATURES}"
+            part.write_bytes(self._folder.read(file))
+            part.replace(kept / "bundle" / SIGNATURES)
 
     def _read(self) -> tuple[list[Model], list[str]]:
         ids = sorted({file.partition("/")[0] for file in self._folder.files() if "/" in file})

@@ -59,6 +59,15 @@ class Settings(BaseSettings):
         None,
         description="Folder of the model bundle, or a link to one, read anew at SIGHUP; default: the one that ships.",
     )
+    bundle_trust: Path | None = Field(
+        None,
+        description="Public keys of those whose bundles may serve, PEM: a file, or a folder of *.pem (`tocsin bundle`);"
+        " default: none, and only the bundle that ships may.",
+    )
+    allow_unsigned: bool = Field(False, description="Whether bundles may serve that no trusted key has signed.")
+    bundle_key_file: Path | None = Field(
+        None, description="Private key, PEM, by which `tocsin train bundle` and `tocsin retrain` sign what they make."
+    )
     registry: str | None = Field(
         None,
         description="Folder of models, or its URL (s3://bucket/models): the worker serves which of them is promoted"

@@ -47,6 +47,7 @@ from monitor.rulebook import Rulebook
 from monitor.rules import load_rules, rules_of
 from monitor.settings import Settings
 from monitor.state import StateTable
+from monitor.trust import vouched
 from monitor.worker import Stage
 from schemas.alerts import Provenance, Subject, identity
 from schemas.journal import Decides, Fallback, Rules
@@ -123,7 +124,8 @@ def load_stages(
     Raises
     ------
     StartupError
-        The bundle fails its digests, or the symbol master, names, a label or the rules cannot be read.
+        The bundle fails its digests, nobody vouches for one that is to serve, or the symbol master, names, a label or
+        the rules cannot be read.
     """
     about: dict[str, Any] = {}
 
@@ -134,6 +136,8 @@ def load_stages(
 
     try:
         bundle = Bundle.load(settings.bundle or DEFAULT)
+        # A replay decides nothing, and has to have what decided once: keys are withdrawn, history is not.
+        signed = {"signed_by": vouched(bundle, settings)} if mode == "live" else {}
         labels = load_labels(settings.labels, bundle, settings.precision)
         fusion, credit, flow = FusionModel(bundle), credit_model.of(bundle), order_flow.of(bundle)
         members = load_members(
@@ -354,7 +358,7 @@ def load_stages(
             f"{settings.rules} cannot be followed ({error}): change it, or unset TOCSIN_RULES."
         ) from error
     ruling = rules_of(base)
-    about |= {
+    about |= signed | {
         "bundle": bundle.id,
         "backend": session.backend,
         "members": sorted([*members.encoders, *(["credit"] if credit else [])]),

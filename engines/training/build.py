@@ -5,7 +5,8 @@
 ``--only`` learns one member again, or for the first time, beside all else that the bundle there holds.
 
 Everything is written to a folder beside the old bundle, checked by loading it, and put in its place by renaming: a
-build that is killed leaves the old bundle as it was.
+build that is killed leaves the old bundle as it was. The one that ships is trusted by a digest in the code, which is
+written anew with it; any other is to be signed (`tocsin bundle sign`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tokenizers import Tokenizer
 
 from engines import chart_encoder, credit_model
 from engines import voice as voice_encoder
-from engines.bundle import FORMAT, MANIFEST, Bundle, Entry, Manifest, Part, Source, sha256_of
+from engines.bundle import DEFAULT, FORMAT, MANIFEST, Bundle, Entry, Manifest, Part, Source, sha256_of
 from engines.inference import ORT_CPU
 from engines.text import LABELS, TextEncoder, TextSpec
 from engines.ticks import TickConfig
@@ -36,6 +37,7 @@ from engines.training import card, chart, credit, fusion, order_flow, text, voic
 from engines.training.encoder import DIM, OPSET, Encoder, from_onnx, onnx_bytes
 from engines.training.loop import Schedule
 from engines.training.pretrained import minilm
+from engines.training.ship import ship
 from engines.training.split import SHIPPED, Split, until
 
 SEED = 0
@@ -249,6 +251,8 @@ def write(
         out.rename(old)
     fresh.rename(out)
     shutil.rmtree(old, ignore_errors=True)
+    if out.resolve() == DEFAULT:
+        ship()
 
 
 def _compare(bundle: Bundle, encoder: Encoder, tokenizer: Tokenizer) -> None:

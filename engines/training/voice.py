@@ -170,6 +170,7 @@ def write(out: Path, graph: bytes, spec: VoiceSpec) -> Bundle:
         Manifest(
             format=FORMAT, name="voice", code_version="", opset=OPSET, seed=0, files=files, lineage=[SOURCE], parts={}
         ),
+        digest="",
     )
 
 

@@ -81,6 +81,7 @@ def _files(settings: Settings) -> list[str]:
     from monitor.rules import load_rules
     from monitor.sealing import Seal
     from monitor.stage import load_names, load_pump
+    from monitor.trust import vouched
 
     problems = []
     try:
@@ -92,6 +93,10 @@ def _files(settings: Settings) -> list[str]:
             load_labels(settings.labels, bundle, settings.precision)
         except StartupError as error:
             problems.append(f"TOCSIN_LABELS: {error}")
+        try:
+            vouched(bundle, settings)
+        except StartupError as error:
+            problems.append(str(error) if settings.bundle is None else f"TOCSIN_BUNDLE: {error}")
     try:
         if settings.registry:
             problems += [f"TOCSIN_REGISTRY: {one}" for one in Registry(settings.registry).broken()]

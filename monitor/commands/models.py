@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from monitor.commands import promotion
-from monitor.commands.options import Author, Bootstrap, ModelName, Prefix, RegistryPlace
+from monitor.commands.options import Author, Bootstrap, ModelName, Prefix, RegistryPlace, SigningKey
 from monitor.errors import StartupError
 from monitor.settings import load
 
@@ -37,10 +37,12 @@ def add(
 
     Example: `tocsin models add bundles/2026-12 --name december --reason "Learnt the autumn"`
     """
-    from engines.bundle import BundleError
+    from engines.bundle import Bundle, BundleError
     from monitor.registry import registry_of
+    from monitor.trust import doubted
 
-    there = registry_of(load(registry=registry))
+    settings = load(registry=registry)
+    there = registry_of(settings)
     try:
         model = there.add(
             bundle,
@@ -55,6 +57,26 @@ def add(
         raise StartupError(str(error)) from error
     mb = sum(entry.size for entry in model.files.values()) / 1e6
     typer.echo(f"{model.name} is {model.id} ({len(model.files)} files, {mb:.1f} MB) in {there.where}")
+    if doubt := doubted(Bundle.load(bundle), settings):
+        typer.echo(f"No worker will serve it yet ({doubt}): `tocsin models sign {model.name} --key KEY`.", err=True)
+
+
+@app.command()
+def sign(name: ModelName, key: SigningKey = None, registry: RegistryPlace = None) -> None:
+    """Sign the bundle of a model in the registry, so that workers that trust the key may serve it.
+
+    Example: `tocsin models sign december --key release.key`
+    """
+    from monitor.registry import registry_of
+    from monitor.trust import signed
+
+    settings = load(registry=registry, bundle_key_file=key)
+    there = registry_of(settings)
+    model = there.find(name)
+    bundle = there.fetch(model.id, settings.cache).bundle
+    by = signed(bundle, settings)
+    there.put_signatures(model, bundle)
+    typer.echo(f"{model.name} ({model.id}) is signed by {by}")
 
 
 class Row(msgspec.Struct, kw_only=True):

@@ -49,6 +49,9 @@ Data = Annotated[
 BundleFolder = Annotated[
     Path | None, typer.Option("--bundle", help="Another model bundle [TOCSIN_BUNDLE]", show_default=False)
 ]
+SigningKey = Annotated[
+    Path | None, typer.Option("--key", help="Private key, PEM [TOCSIN_BUNDLE_KEY_FILE]", show_default=False)
+]
 Cache = Annotated[Path | None, typer.Option(help="Folder that keeps compiled plans [TOCSIN_CACHE]", show_default=False)]
 RecordingPlace = Annotated[
     str, typer.Argument(metavar="RECORDING", help="A recording's folder, or its URL (s3://bucket/day).")

@@ -182,14 +182,17 @@ def promote(
 
 
 def _promote(settings: Settings, model: Model, gate: list[Check], *, author: str, reason: str, forced: bool) -> None:
+    from engines.bundle import Bundle
     from monitor.champion import champion_of
     from monitor.registry import registry_of
+    from monitor.trust import vouched
     from schemas.control import Promotion
 
     serves = asyncio.run(champion_of(settings))
     if model.id == serves:
         raise StartupError(f"{model.name} ({model.id}) is champion already.")
-    registry_of(settings).fetch(model.id, settings.cache)  # whole, by every digest
+    fetched = registry_of(settings).fetch(model.id, settings.cache)  # whole, by every digest
+    vouched(Bundle.load(fetched.bundle), settings)
     _publish(
         settings,
         Promotion(

@@ -79,6 +79,7 @@ def retrain(
     from monitor import label_files
     from monitor.champion import champion_of
     from monitor.registry import registry_of
+    from monitor.trust import signed
 
     settings = load(registry=registry, bootstrap=bootstrap, prefix=prefix)
     there = registry_of(settings)
@@ -110,6 +111,8 @@ def retrain(
         bundle = Path(folder) / called
         shutil.copytree(begins, bundle)
         put(bundle, member, learnt, instead_of=[SOURCE.name])
+        if settings.bundle_key_file:
+            signed(bundle, settings)
         model = there.add(
             bundle,
             called,
@@ -127,6 +130,8 @@ def retrain(
     for note in learnt.part.notes:
         console.print(note, soft_wrap=True, markup=False)
     console.print(f"{model.name} is {model.id}, a challenger: `tocsin models shadow {model.name}`", soft_wrap=True)
+    if not settings.bundle_key_file:
+        console.print(f"Nobody has signed it: `tocsin models sign {model.name} --key KEY`.", soft_wrap=True)
 
 
 async def _drifted(settings: Settings, since: str) -> set[str]:

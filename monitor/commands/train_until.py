@@ -44,6 +44,9 @@ def _bundle(data: Path, day: date, out: Path, charts: bool) -> None:
         from engines.training.split import SplitError
     from rich.console import Console
 
+    from monitor.settings import load
+    from monitor.trust import signed
+
     if missing := [name for name in STOCKS if not (data / name).is_file()]:
         raise StartupError(f"{data} lacks {', '.join(missing)}: expected the folder that holds stocknet's.")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +61,10 @@ def _bundle(data: Path, day: date, out: Path, charts: bool) -> None:
     for source in made.manifest.lineage:
         console.print(f"{source.stage} on {source.name}: {source.window}")
     console.print(f"{out}: bundle {made.id}; replay what follows {day} with --bundle {out}", soft_wrap=True)
+    if (settings := load(None)).bundle_key_file:
+        console.print(f"It is signed by {signed(out, settings)}.")
+    else:
+        console.print(f"Before it serves, sign it: `tocsin bundle sign {out} --key KEY`.", soft_wrap=True)
 
 
 def _pump(data: Path, day: date, out: Path) -> None:

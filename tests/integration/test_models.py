@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engines.bundle import DEFAULT, Bundle
+from engines.signatures import make_key
 from monitor.cli import app
 from monitor.recordings import Message
 from monitor.replay import alerts_on_broker
@@ -67,13 +68,14 @@ def test_a_challenger_in_shadow_touches_nothing_of_the_champions_and_stands_befo
         ladder_down_s=0.0,
         registry=str(tmp_path / "models"),
         cache=tmp_path / "cache",
+        bundle_trust=make_key(tmp_path / "desk.key")[0],
     )
     shadow = settings.model_copy(update={"shadow": "warmer"})
     other = alter_bundle(tmp_path / "other", *WARMER)
     part = day()[:4_500]
 
     def called(*arguments: str) -> tuple[int, str]:
-        names = ("bootstrap", "prefix", "registry", "cache")
+        names = ("bootstrap", "prefix", "registry", "cache", "bundle_trust")
         where = {f"TOCSIN_{name.upper()}": str(getattr(settings, name)) for name in names}
         result = CliRunner(env=where | {"COLUMNS": "220"}).invoke(app, ["models", *arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -81,6 +83,9 @@ def test_a_challenger_in_shadow_touches_nothing_of_the_champions_and_stands_befo
 
     assert called("rollback", "--reason", "none")[0] == 2
     assert called("add", str(other), "--name", "warmer", "--author", "me", "--reason", "a test")[0] == 0
+    code, told = called("promote", "warmer", "--reason", "at once", "--author", "me", "--force")
+    assert (code, "bears no signature" in told) == (2, True), told
+    assert called("sign", "warmer", "--key", str(tmp_path / "desk.key"))[0] == 0
     code, told = called("promote", "warmer", "--reason", "at once", "--author", "me")
     assert (code, "✗ shadow: " in told, "unless you say --force" in told) == (2, True, True), told
 

@@ -40,7 +40,8 @@ def test_a_bundle_is_swapped_under_load_and_nothing_is_lost_or_told_twice(
     encoder.write_bytes(encoder.read_bytes()[:-1] + b"?")
     current.symlink_to(DEFAULT)
     settings = topics.model_copy(
-        update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0, "bundle": current}
+        update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0}
+        | {"bundle": current, "allow_unsigned": True}
     )
     watch, stream = Watch(settings), day()
 
@@ -126,10 +127,12 @@ def test_models_are_promoted_and_rolled_back_under_load_and_nothing_is_lost_or_t
             "checkpoint_interval_s": 1.0,
             "registry": str(tmp_path / "models"),
             "cache": tmp_path / "cache",
+            "allow_unsigned": True,
         }
     )
     watch, stream = Watch(settings), day()
     where = {f"TOCSIN_{name.upper()}": str(getattr(settings, name)) for name in ("bootstrap", "prefix", "registry")}
+    where["TOCSIN_ALLOW_UNSIGNED"] = "true"
 
     def models(*arguments: str) -> str:
         result = CliRunner(env=where | {"TOCSIN_CACHE": str(tmp_path / "own"), "COLUMNS": "200"}).invoke(

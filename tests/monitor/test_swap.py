@@ -15,8 +15,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from engines.bundle import DEFAULT, MANIFEST
+from engines.bundle import DEFAULT, MANIFEST, Bundle
 from engines.inference import Session
+from engines.signatures import make_key, read_key, sign
 from monitor.champion import Champion
 from monitor.control import Promoted
 from monitor.errors import StartupError
@@ -92,7 +93,7 @@ def counted(metrics: Metrics, result: str) -> bool:
 
 def test_a_link_that_was_turned_brings_its_bundle_and_the_old_one_is_let_go(tmp_path: Path, thread: Executor) -> None:
     current = link(tmp_path)
-    swaps, metrics = swaps_of(Settings(bundle=current), thread)
+    swaps, metrics = swaps_of(Settings(bundle=current, allow_unsigned=True), thread)
     old = swaps.serving.about
     master, run_id = swaps.serving.master, swaps.serving.run_id
     turn(current, alter_bundle(tmp_path / "b", "text.json", TEMPERATURE, b'"temperature": 2.5'))
@@ -121,7 +122,7 @@ def test_a_link_that_was_turned_brings_its_bundle_and_the_old_one_is_let_go(tmp_
 
 def test_the_bundle_that_serves_already_changes_nothing(tmp_path: Path, thread: Executor) -> None:
     current = link(tmp_path)
-    swaps, metrics = swaps_of(Settings(bundle=current), thread)
+    swaps, metrics = swaps_of(Settings(bundle=current, allow_unsigned=True), thread)
     serving = swaps.serving
     card = (DEFAULT / "MODEL_CARD.md").read_bytes()
     turn(current, alter_bundle(tmp_path / "b", "MODEL_CARD.md", card, card + b"Corrected.\n"))
@@ -165,14 +166,14 @@ def test_what_is_wrong_with_a_bundle_is_a_sentence_and_the_old_one_serves_on(
     sentence: str,
 ) -> None:
     current = link(tmp_path)
-    swaps, metrics = swaps_of(Settings(bundle=current), thread)
+    swaps, metrics = swaps_of(Settings(bundle=current, allow_unsigned=True), thread)
     serving, stages = swaps.serving, [worker.stage for worker in swaps._workers]
     folder = alter_bundle(tmp_path / "b", *altered)
     broken(folder)
     turn(current, folder)
     with capture_logs() as logged:
         asyncio.run(swaps.swap())
-    (line,) = logged
+    line = logged[-1]
     assert (line["log_level"], line["event"]) == ("error", "bundle refused, the old one serves on")
     assert line["serves"] == serving.about["bundle"]
     assert sentence in line["reason"]
@@ -182,17 +183,42 @@ def test_what_is_wrong_with_a_bundle_is_a_sentence_and_the_old_one_serves_on(
     assert counted(metrics, "refused")
 
 
+def test_a_bundle_that_nobody_vouches_for_is_refused_until_it_is_signed(tmp_path: Path, thread: Executor) -> None:
+    current, key, strange = link(tmp_path), tmp_path / "desk.key", tmp_path / "strange.key"
+    (public, desk), (_, other) = make_key(key), make_key(strange)
+    swaps, metrics = swaps_of(Settings(bundle=current, bundle_trust=public), thread)
+    assert swaps.serving.about["signed_by"] == "the release"
+    folder = alter_bundle(tmp_path / "b", "text.json", TEMPERATURE, b'"temperature": 2.5')
+    turn(current, folder)
+
+    def refused() -> str:
+        with capture_logs() as logged:
+            asyncio.run(swaps.swap())
+        assert swaps.serving.about["signed_by"] == "the release"
+        assert logged[-1]["event"] == "bundle refused, the old one serves on"
+        return str(logged[-1]["reason"])
+
+    assert refused().startswith(f"{folder} bears no signature: sign it (`tocsin bundle sign {folder} --key KEY`")
+    assert counted(metrics, "refused")
+    sign(Bundle.load(folder), read_key(strange))
+    assert refused().startswith(f"{folder} is signed by {other}, and trusted is {desk}: sign it")
+    sign(Bundle.load(folder), read_key(key))
+    asyncio.run(swaps.swap())
+    assert swaps.serving.about["signed_by"] == desk
+    assert counted(metrics, "swapped")
+
+
 def test_a_bundle_with_another_text_encoder_is_refused_where_labels_are_of_the_old_one(
     tmp_path: Path,
     thread: Executor,
     made: tuple[Path, str],  # noqa: F811
 ) -> None:
     current = link(tmp_path)
-    swaps, _ = swaps_of(Settings(bundle=current, labels=made[0].parent), thread)
+    swaps, _ = swaps_of(Settings(bundle=current, labels=made[0].parent, allow_unsigned=True), thread)
     turn(current, alter_bundle(tmp_path / "b", "text.json", TEMPERATURE, b'"temperature": 2.5'))
     with capture_logs() as logged:
         asyncio.run(swaps.swap())
-    (line,) = logged
+    line = logged[-1]
     assert "was made with the text encoder" in line["reason"]
     assert "make it again with `tocsin labels add" in line["reason"]
 

@@ -142,7 +142,7 @@ def test_a_bundle_without_charts_looks_at_none(tmp_path: Path) -> None:
         made = build_until(tmp_path, day, tmp_path / "bundle", kept, progress, charts=False)
     assert not {"chart.onnx", "chart.json"} & made.manifest.files.keys()
     assert list(made.manifest.parts) == ["text", "voice", "fusion", "credit", "order_flow"]
-    stages = load_stages(Settings(bundle=tmp_path / "bundle"), lambda _: None)
+    stages = load_stages(Settings(bundle=tmp_path / "bundle", allow_unsigned=True), lambda _: None)
     assert stages.about["members"] == ["audio", "calls", "credit", "text"]
 
 
