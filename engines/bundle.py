@@ -26,11 +26,15 @@ from pathlib import Path
 
 import msgspec
 
+from engines import onnx_files
+
 FORMAT = 2
 MANIFEST = "manifest.json"
 SIGNATURES = "signatures.json"
 REQUIRED = ("encoder.onnx", "tokenizer.json", "text.json", "fusion.json", "fusion.onnx", "MODEL_CARD.md")
 MAX_BYTES = 60_000_000
+MAX_MANIFEST_BYTES = 4_000_000
+MAX_FILES = 64
 
 _HERE = Path(__file__).resolve().parent
 #: The bundle that ships: inside the package where it is installed, at the top of a checkout.
@@ -122,8 +126,8 @@ class Bundle:
         ------
         BundleError
             The folder or its manifest is missing or malformed; a file is missing, is not in the manifest, differs from
-            its digest, is a link or has a name that leaves the folder; the ONNX file points to data outside of itself;
-            the files exceed 60 MB.
+            its digest, is a link or has a name that leaves the folder; an ONNX file points to data outside of itself or
+            has operators of others (`engines.onnx_files`); there are too many files, or they exceed 60 MB.
 
         Example
         -------
@@ -134,6 +138,8 @@ class Bundle:
         where = folder / MANIFEST
         if not where.is_file() or where.is_symlink():
             raise BundleError(f"{folder} is no bundle: expected a file {MANIFEST} in it; build one with `make bundle`")
+        if (size := where.stat().st_size) > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{where} has {size:,} bytes, a manifest may have {MAX_MANIFEST_BYTES:,}")
         told = where.read_bytes()
         try:
             manifest = msgspec.json.decode(told, type=Manifest)
@@ -149,14 +155,16 @@ class Bundle:
         present = {entry.name for entry in folder.iterdir()} - {MANIFEST, SIGNATURES}
         if unknown := sorted(present - manifest.files.keys()):
             raise BundleError(f"{folder} holds {', '.join(unknown)}, which its manifest does not list: remove it")
+        if len(manifest.files) > MAX_FILES or any(entry.size < 0 for entry in manifest.files.values()):
+            raise BundleError(f"{where} lists more than {MAX_FILES} files, or sizes below 0")
         total = sum(entry.size for entry in manifest.files.values())
         if total > MAX_BYTES:
             raise BundleError(f"{folder} holds {total:,} bytes, a bundle may hold {MAX_BYTES:,}")
         bundle = cls(folder, manifest, hashlib.sha256(told).hexdigest())
         for name in manifest.files:
             content = bundle.read(name)
-            if name.endswith(".onnx") and _points_outside(content):
-                raise BundleError(f"{folder / name} keeps tensors in other files: expected them all inside of it")
+            if name.endswith(".onnx") and (wrong := onnx_files.fault(content)):
+                raise BundleError(f"{folder / name} {wrong}")
         return bundle
 
     @property
@@ -184,56 +192,3 @@ class Bundle:
         if (found := hashlib.sha256(content).hexdigest()) != expected.sha256:
             raise BundleError(f"{path} has SHA-256 {found}, the manifest says {expected.sha256}: restore the bundle")
         return content
-
-
-# ONNX is protobuf. Which fields lead from a model to its tensors, by message; a tensor's own fields 13 (external_data)
-# and 14 (data_location) are what must not be there. The onnx package would read this too, at 40 MB of dependency.
-_LEADS: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node", 11: "attribute"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-    "tensor": {},
-}
-_EXTERNAL = (13, 14)
-
-
-def _points_outside(model: bytes) -> bool:
-    """Return whether any tensor of an ONNX model says that its data lies in another file, or the bytes do not parse."""
-    waiting = [("model", 0, len(model))]
-    try:
-        while waiting:
-            message, at, end = waiting.pop()
-            while at < end:
-                tag, at = _varint(model, at)
-                number, wire = tag >> 3, tag & 7
-                if message == "tensor" and number in _EXTERNAL:
-                    return True
-                if wire == 2:
-                    length, at = _varint(model, at)
-                    if child := _LEADS[message].get(number):
-                        waiting.append((child, at, at + length))
-                    at += length
-                elif wire == 0:
-                    _, at = _varint(model, at)
-                else:
-                    at += {1: 8, 5: 4}[wire]
-            if at != end:
-                return True
-    except (IndexError, KeyError):
-        return True
-    return False
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7

@@ -343,6 +343,7 @@ def _ort(model: bytes, providers: list[tuple[str, dict[str, str]]]) -> tuple[Run
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # nothing that only looks like it
     session = ort.InferenceSession(model, options, providers=providers)
     if session.get_providers()[0] != providers[0][0]:
         raise Unavailable(f"ONNX Runtime took {session.get_providers()[0]} instead of {providers[0][0]}")

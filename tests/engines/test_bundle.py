@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.bundle import FORMAT, MAX_BYTES, REQUIRED, Bundle, BundleError, Entry
+from engines import onnx_files
+from engines.bundle import FORMAT, MAX_BYTES, MAX_FILES, REQUIRED, Bundle, BundleError, Entry
 from tests.conftest import ROOT
 from tests.engines.bundles import write_bundle, write_manifest
 
@@ -106,13 +107,57 @@ def test_a_folder_that_is_not_there_is_refused_with_the_remedy(tmp_path: Path) -
         pytest.param("3a080a062a042a027001", id="a constant in a node's attribute"),
         pytest.param("3a0a0a082a0632042a027001", id="an initializer of a subgraph"),
         pytest.param("3a052a03708100", id="a number written longer than it needs to be"),
-        pytest.param("3aff", id="a length that runs off the end"),
-        pytest.param("3b", id="a wire type that ONNX does not use"),
     ],
 )
-def test_an_onnx_file_that_points_outside_of_itself_or_does_not_parse_is_refused(model: str, tmp_path: Path) -> None:
+def test_an_onnx_file_that_points_outside_of_itself_is_refused(model: str, tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "bundle", encoder_onnx=bytes.fromhex(model))
     with pytest.raises(BundleError, match=r"encoder\.onnx keeps tensors in other files"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("model", "wrong"),
+    [
+        pytest.param("3aff", "is no ONNX file", id="a length that runs off the end"),
+        pytest.param("3b", "is no ONNX file", id="a wire type that ONNX does not use"),
+        pytest.param("42030a01ff", "is no ONNX file", id="a domain that is no text"),
+        pytest.param("ff" * 10 + "00", "is no ONNX file", id="a number of more than 64 bits"),
+        pytest.param("42030a0178", r"has operators of 'x': expected those of ai\.onnx", id="an operator set"),
+        pytest.param("3a050a033a0178", "has operators of 'x'", id="a node"),
+        pytest.param("ca0103520178", "has operators of 'x'", id="a function"),
+        pytest.param("42021063", "wants operator set 99 of ONNX: expected 22 at most", id="a version to come"),
+    ],
+)
+def test_an_onnx_file_that_does_not_parse_or_has_operators_of_others_is_refused(
+    model: str, wrong: str, tmp_path: Path
+) -> None:
+    folder = write_bundle(tmp_path / "bundle", encoder_onnx=bytes.fromhex(model))
+    with pytest.raises(BundleError, match=rf"encoder\.onnx {wrong}"):
+        Bundle.load(folder)
+
+
+def test_an_onnx_file_that_nests_without_end_is_refused() -> None:
+    model = b""
+    for _ in range(40):  # an attribute that holds a graph of a node with such an attribute
+        for field in (0x2A, 0x0A, 0x32):
+            length = len(model)
+            model = bytes([field, length & 0x7F | 0x80, length >> 7]) + model
+    length = len(model) - 3
+    assert onnx_files.fault(bytes([0x3A, length & 0x7F | 0x80, length >> 7]) + model[3:]) == (
+        "nests more than 64 messages deep"
+    )
+
+
+def test_a_manifest_that_is_too_large_or_lists_too_much_is_refused(folder: Path) -> None:
+    entries = dict(Bundle.load(folder).manifest.files)
+    write_manifest(folder, entries | {f"file{i}": Entry("0" * 64, 0) for i in range(MAX_FILES)})
+    with pytest.raises(BundleError, match="lists more than 64 files, or sizes below 0"):
+        Bundle.load(folder)
+    write_manifest(folder, entries | {"text.json": Entry("0" * 64, -1)})
+    with pytest.raises(BundleError, match="lists more than 64 files, or sizes below 0"):
+        Bundle.load(folder)
+    (folder / "manifest.json").write_bytes(b" " * 4_000_001)
+    with pytest.raises(BundleError, match="has 4,000,001 bytes, a manifest may have 4,000,000"):
         Bundle.load(folder)
 
 
