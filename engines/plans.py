@@ -12,6 +12,8 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -223,7 +225,7 @@ def obtain(model: bytes, key: Key, cache: Path, *, anew: bool = False, may_build
     Raises
     ------
     PlanError
-        The plan cannot be built, or would have to be and must not (``may_build``).
+        The plan cannot be built, or would have to be and must not (``may_build``); others may write to the folder.
     OSError
         The folder cannot be written.
 
@@ -232,6 +234,7 @@ def obtain(model: bytes, key: Key, cache: Path, *, anew: bool = False, may_build
     >>> obtain(model, key_of(model, "tensorrt-rtx", "8.9"), Path("plans")).built  # doctest: +SKIP
     True
     """
+    _require_own(cache)
     path = cache / key.name
     refused = "it was to be built anew"
     if not anew:
@@ -242,6 +245,7 @@ def obtain(model: bytes, key: Key, cache: Path, *, anew: bool = False, may_build
     if not may_build:
         raise PlanError(f"{refused}; nothing is built while texts wait: `tocsin compile` builds ahead of time")
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _require_own(cache)
     with _locked(path.with_suffix(".lock")):
         if not anew:
             try:
@@ -270,6 +274,20 @@ def kept(cache: Path) -> list[Sidecar]:
         with contextlib.suppress(msgspec.DecodeError, OSError):
             found.append(msgspec.json.decode(path.read_bytes(), type=Sidecar))
     return found
+
+
+def _require_own(cache: Path) -> None:
+    """Raise `PlanError` where somebody else may write to a folder: a plan is code that its runtime executes."""
+    if os.name != "posix" or not cache.exists():
+        return
+    found = cache.stat()
+    groups = {os.getegid(), *os.getgroups()}  # a volume's group in Kubernetes is the pod's own
+    shared = found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid not in groups)
+    if shared or found.st_uid not in (0, os.geteuid()):
+        raise PlanError(
+            f"{cache} may be written to by others ({stat.filemode(found.st_mode)}, owner {found.st_uid}), and plans are"
+            f" code: chmod o-w,g-w, or name another folder by TOCSIN_CACHE"
+        )
 
 
 @contextlib.contextmanager

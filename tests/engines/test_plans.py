@@ -227,3 +227,17 @@ def test_every_part_of_a_key_changes_its_digest(built: plans.Plan) -> None:
         for part in key.__struct_fields__
     ]
     assert len({key.digest, *(other.digest for other in others)}) == 1 + len(others) == 8
+
+
+@pytest.mark.parametrize(("mode", "ours"), [(0o700, True), (0o755, True), (0o707, False), (0o777, False)])
+def test_a_folder_that_others_may_write_to_keeps_no_plan(mode: int, ours: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "plans"
+    folder.mkdir()
+    folder.chmod(mode)
+    key = Key(
+        onnx="0" * 64, flavour="tensorrt-rtx", version="1", driver="any", compute_capability="8.9", precision="fp32",
+        profile={},
+    )  # fmt: skip
+    told = "is not there; nothing is built" if ours else "may be written to by others"
+    with pytest.raises(PlanError, match=told):
+        plans.obtain(b"", key, folder, may_build=False)
