@@ -13,6 +13,7 @@ from agents.flow import Item
 from agents.forgetting import forgetting
 from agents.fusion import fusion
 from agents.media import media
+from agents.opinions import opinions
 from agents.orders import orders
 from agents.reviews import reviews
 from agents.scenarios import scenarios
@@ -25,6 +26,7 @@ from engines.drift.streams import DriftConfig
 from engines.exploration import Exploration
 from engines.fusion import FusionModel
 from engines.instruments import Listing, SymbolMaster
+from engines.opinion import Opinion
 from engines.order_findings import OrderConfig
 from engines.orders import OrderEngine
 from engines.rules import NONE, RuleFile
@@ -47,7 +49,7 @@ class Engines:
     to date. An instrument is forgotten ``forget_ns`` after it was last heard of (0: never). ``labels`` judge texts,
     each by its own typology, which stands in ``specs``; ``words`` are the parameters of the lexicon's. ``rules``
     silence typologies and add scenarios, for instruments of which ``listing`` says what they ask. ``exploration`` says
-    how much of what did not ring is sent to be looked at.
+    how much of what did not ring is sent to be looked at, ``opinion`` says of what rang what an analyst will find.
     """
 
     ticks: TickEngine
@@ -69,6 +71,7 @@ class Engines:
     rules: RuleFile = NONE
     listing: Callable[[str], Listing] = SymbolMaster(()).listing
     exploration: Exploration = field(default_factory=Exploration)
+    opinion: Opinion | None = None
 
 
 def instrument(
@@ -76,7 +79,8 @@ def instrument(
 ) -> AsyncIterator[Item | Alert]:
     """Ticks, orders, words, media, fusion, signals, drift, triage: what each has to say comes out, among what passed.
 
-    Where there are rules, scenarios come before triage; reviews are drawn behind it where they are asked for.
+    Where there are rules, scenarios come before triage; behind it reviews are drawn where they are asked for, and
+    opinions are told where the bundle has learnt any.
     """
     rules, specs, budgets = engines.rules, engines.specs, engines.rules.budgets(engines.specs)
     alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
@@ -118,6 +122,8 @@ def instrument(
         decides = engines.provenance.config
         asked = engines.exploration
         judged = reviews(judged, state, specs=specs, config=asked, decides=decides, budgets=budgets)
+    if engines.opinion is not None:
+        judged = opinions(judged, opinion=engines.opinion)
     return openings(judged)
 
 

@@ -46,7 +46,8 @@ from engines.bundle import DEFAULT, Bundle
 from engines.conformal import Follow, follow, followed_p_values, rings, seen, settled
 from engines.episodes import Episode, Transition
 from engines.fusion import FusionModel
-from engines.online import Features, Forest, Logistic, Online
+from engines.online import Forest, Logistic, Online
+from engines.opinion import Features
 from engines.simulator.events import SHAPES, Effects
 from engines.simulator.flow import SECOND_NS, background, ticks_of
 from engines.ticks import TickConfig, TickEngine

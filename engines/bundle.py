@@ -10,6 +10,7 @@
 | chart.onnx, chart.json | the chart encoder and its calibration, both or neither |
 | order_flow.onnx, order_flow.json | the order-flow model, its calibration and weights, both or neither |
 | voice.onnx, voice.json | the voice encoder and its calibration, both or neither |
+| opinion.json | what analysts will find of an alert (`engines.opinion`), if it has learnt that |
 | credit.onnx, credit.json | the model of default with its calibration, and its currency, both or neither |
 | MODEL_CARD.md | for people |
 | signatures.json | who vouches for the manifest (`engines.signatures`), where anyone does; in no manifest |

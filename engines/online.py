@@ -6,7 +6,8 @@ mean, weighted by exp(-loss) with a loss that fades (Y. Freund & R. E. Schapire 
 generalization of on-line learning*): over any stretch it is hardly worse than the best of them, and it follows when
 another becomes that.
 
-The daemon uses none of this: River's members have no bytes but pickles, and no state of ours may be one.
+River's members have no bytes but pickles, and no state of ours may be one: what they have learnt is written down as
+numbers (``plain``), which `engines.opinion` reads in a worker.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any, Protocol
 from river.forest import ARFClassifier
 from river.linear_model import LogisticRegression
 from river.preprocessing import StandardScaler
+from river.tree.nodes.branch import NumericBinaryBranch
 
-Features = Mapping[str, float]
-#: No probability is told nearer to 0 or 1, so that no single label costs a member all trust.
-LEAST = 1e-3
+from engines.opinion import LEAST, Features, Linear, Split, Tree
+
 #: A forest learns a label of weight n n times, at most so often.
 MOST_TIMES = 10
 
@@ -51,12 +52,22 @@ class Logistic:
         self._scaler.learn_one(dict(features))
         self._model.learn_one(self._scaler.transform_one(dict(features)), risk, weight)
 
+    def plain(self) -> Linear:
+        """Return what it has learnt so far as numbers."""
+        weights = {name: float(weight) for name, weight in self._model.weights.items()}
+        return Linear(
+            bias=float(self._model.intercept),
+            weights=weights,
+            means={name: float(self._scaler.means[name]) for name in weights},
+            deviations={name: math.sqrt(self._scaler.vars[name]) for name in weights},
+        )
+
 
 class Forest:
-    """River's adaptive random forest: each tree is replaced where its errors drift."""
+    """River's adaptive random forest: each tree is replaced where its errors drift; a leaf tells its share of risks."""
 
     def __init__(self, trees: int = 10, seed: int = 7) -> None:
-        self._model = ARFClassifier(n_models=trees, seed=seed)
+        self._model = ARFClassifier(n_models=trees, seed=seed, leaf_prediction="mc")
 
     def told(self, features: Features) -> float:
         """Return the probability of a risk, 0.5 before anything was learnt."""
@@ -67,6 +78,23 @@ class Forest:
         """Learn a label as often as it weighs."""
         for _ in range(max(1, min(MOST_TIMES, round(weight)))):
             self._model.learn_one(dict(features), risk)
+
+    def plain(self) -> list[Tree]:
+        """Return what it has learnt so far as numbers: trees that have seen something, by what their votes weigh."""
+        votes = zip(self._model, self._model._metrics, strict=False)  # it has no trees before it has learnt
+        grown = [(_plain(tree._root), metric.get()) for tree, metric in votes]
+        return [Tree(weight if weight > 0 else 1.0, root) for root, weight in grown if root is not None]
+
+
+def _plain(node: Any) -> Split | float | None:
+    """Return a node of River's as ours, None where it has seen nothing."""
+    if isinstance(node, NumericBinaryBranch):
+        below, above = map(_plain, node.children)
+        if below is None or above is None:  # of a side that has seen nothing, what the other one says
+            return above if below is None else below
+        return Split(node.feature, node.threshold, below, above)
+    total = sum(node.stats.values()) if node is not None else 0.0
+    return float(node.stats.get(True, 0.0) / total) if total else None
 
 
 class Online:
@@ -119,6 +147,10 @@ class Online:
         if len(self._waiting) > self._most:
             del self._waiting[next(iter(self._waiting))]
         return sum(self.weights[name] * share for name, share in told.items())
+
+    def waits(self, key: str) -> dict[str, float]:
+        """Return what each member said of what waits for its label."""
+        return dict(self._waiting[key][1])
 
     def learn(self, key: str, risk: bool, weight: float = 1.0) -> bool:
         """Learn the label of what was told; False where nothing waits for it: never told, learnt before, or forgotten.

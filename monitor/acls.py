@@ -73,7 +73,7 @@ def acls(settings: Settings, role: Role) -> list[Acl]:
         case "analyst":
             return on(("alerts", "reviews"), "Read") + on(("dispositions",), "Read", "Write")
         case "officer":
-            compared = on(("alerts", "scores", "journal", "drift"), "Read") + under("shadow.", "Read")
+            compared = on(("alerts", "scores", "journal", "drift", "dispositions"), "Read") + under("shadow.", "Read")
             return on(("control",), "Read", "Write") + compared
         case "operator":
             made = under("", "Create", "Describe", "DescribeConfigs")

@@ -136,23 +136,35 @@ def in_file(path: Path) -> Known:
         It cannot be read, a line is none of these, or a recording has no topic of alerts.
     """
     known = Known()
-    if is_replay(path):
-        for alert in Replay.open(path).alerts():
-            known.alert(alert)
-        return known
-    for number, line in _recorded(Recording.open(path)) if path.is_dir() else _lines(path):
-        try:
-            one = _decode_any(line)
-        except msgspec.DecodeError as error:
-            raise StartupError(
-                f"{path}, line {number}: expected an alert or a review in JSON, as `tocsin alerts --json` prints them"
-                f" ({error})."
-            ) from error
+    for one in _told(path):
         if isinstance(one, Review):
             known.review(one)
         else:
             known.alert(one)
     return known
+
+
+async def openings(settings: Settings, source: Path | None) -> list[Alert]:
+    """Return each episode's first alert: of the topic, or of such a file or folder as `in_file` takes."""
+    if source is not None:
+        return [one for one in _told(source) if isinstance(one, Alert) and one.activity == "create"]
+    async with kafka.reader(settings) as consumer:
+        events = reading.records(consumer, settings, "alerts", AlertEvent)
+        return [event.data async for event in events if event.data.activity == "create"]
+
+
+def _told(path: Path) -> Iterator[Alert | Review]:
+    if is_replay(path):
+        yield from Replay.open(path).alerts()
+        return
+    for number, line in _recorded(Recording.open(path)) if path.is_dir() else _lines(path):
+        try:
+            yield _decode_any(line)
+        except msgspec.DecodeError as error:
+            raise StartupError(
+                f"{path}, line {number}: expected an alert or a review in JSON, as `tocsin alerts --json` prints them"
+                f" ({error})."
+            ) from error
 
 
 def _decode_any(line: bytes) -> Alert | Review:

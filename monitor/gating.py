@@ -121,7 +121,7 @@ def show_judged(console: Console, found: Judged, name: str) -> None:
     show_gate(console, found.gate)
 
 
-_ROWS = ("bundle", "computed by", "alarms", "a day", "not judged", "recall", "precision", "latency p99")
+_ROWS = ("bundle", "computed by", "alarms", "a day", "not judged", "recall", "precision", "log loss", "latency p99")
 
 
 def _told(side: Side) -> tuple[str, ...]:
@@ -134,6 +134,7 @@ def _told(side: Side) -> tuple[str, ...]:
         f"{side.unjudged:,}",
         estimate(side.recall, ".3f"),
         estimate(side.precision, ".3f"),
+        estimate(side.log_loss, ".3f"),
         "–" if wait_s is None else f"{wait_s * 1e3:,.0f} ms of {side.live_alerts:,} alerts",
     )
 

@@ -87,6 +87,10 @@ def alert_card(alert: Alert) -> RenderableType:
             ("finding", f"{finding.typology}, severity {finding.severity}, score {finding.score:.3f}"),
             ("threshold", "" if finding.threshold is None else f"{finding.threshold:.3f}, by the budget of alerts"),
             ("p-value", "" if finding.p_value is None else f"{finding.p_value:.3g}"),
+            (
+                "probability",
+                "" if finding.probability is None else f"{finding.probability:.2f}, by what analysts found",
+            ),
             ("regulation", ", ".join(finding.regulation)),
             ("event", f"{_fine(times.event_start)} to {_fine(times.event_end)}"),
             ("available", f"{_fine(times.available_at)}, watermark {_fine(times.watermark)}"),

@@ -17,7 +17,7 @@ from agents.flow import Item
 from agents.instrument import Engines, instrument
 from agents.market import market
 from agents.state import AccountState, InstrumentState, MarketState
-from engines import anomaly, credit_model, lexicon, order_findings, order_flow, statements, transfers, words
+from engines import anomaly, credit_model, lexicon, opinion, order_findings, order_flow, statements, transfers, words
 from engines import names as resembling
 from engines.bundle import DEFAULT, Bundle, BundleError, Source
 from engines.drift.streams import DriftConfig
@@ -140,6 +140,7 @@ def load_stages(
         signed = {"signed_by": vouched(bundle, settings)} if mode == "live" else {}
         labels = load_labels(settings.labels, bundle, settings.precision)
         fusion, credit, flow = FusionModel(bundle), credit_model.of(bundle), order_flow.of(bundle)
+        mind = opinion.of(bundle)
         members = load_members(
             bundle, fused=fusion.modalities, cache=settings.cache, precision=settings.precision, fell=fallen
         )
@@ -168,9 +169,9 @@ def load_stages(
     decides = identity(
         config.digest(), _digest(SPECS), bundle.id, forget_ns, *said, *(label.digest for label in labels)
     )
-    # Alerts on orders stand on one model of the bundle alone, others on nothing else that decides on orders.
+    # Alerts on orders stand on two models of the bundle alone, others on nothing else that decides on orders.
     order_config = OrderConfig()
-    judged = (flow.digest,) if flow else ()
+    judged = [one.digest for one in (flow, mind) if one]
     order_decides = identity(order_config.digest(), _digest(dict(order_findings.SPECS)), *judged)
     stage_decides = identity(decides, order_decides)
     flows = TransferConfig()
@@ -220,6 +221,7 @@ def load_stages(
         words=heard,
         listing=master.listing,
         exploration=Exploration(rate=settings.review_rate, most_a_day=settings.reviews_a_day),
+        opinion=mind,
     )
 
     # Each of these refers to those above it only: what is let go must not wait for the collector of cycles.
@@ -361,7 +363,7 @@ def load_stages(
     about |= signed | {
         "bundle": bundle.id,
         "backend": session.backend,
-        "members": sorted([*members.encoders, *(["credit"] if credit else [])]),
+        "members": sorted([*members.encoders, *(["credit"] if credit else []), *(["opinion"] if mind else [])]),
         "config": config_told,
         "rules": ruling.version,
         "labels": [label.file.name for label in labels],

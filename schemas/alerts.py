@@ -60,7 +60,8 @@ class Finding(Part, frozen=True, kw_only=True):
 
     ``score`` lies in [0, 1]. For texts it is a calibrated probability; for pump-and-dump it says how far the weakest
     condition is exceeded, 0.5 being met; for the fused risk it is calibrated on daily bars only. ``threshold`` is the
-    score at which the episode opened, or would now, where it follows a budget.
+    score at which the episode opened, or would now, where it follows a budget. ``probability`` is that of an analyst's
+    finding it to be a risk, by what was found of others, where the bundle has learnt that; it decides nothing.
     """
 
     typology: str
@@ -69,6 +70,7 @@ class Finding(Part, frozen=True, kw_only=True):
     score: float
     p_value: float | None = None
     threshold: float | None = None
+    probability: float | None = None
     regulation: list[str] = []
 
 

@@ -27,7 +27,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     | precision_loss | | the same of precision |
     | latency_p99 | share | by how much the 99th percentile of latency may be above the champion's |
     | backends | | whether only the back ends may compute it that compute the champion |
-    | target | | what it must be better at; alarms_a_day: fewer, as far as the guard above lets it |
+    | target | | what it must be better at; alarms_a_day: fewer, as far as the guard above lets it; log_loss: lower |
     | gain | | by how much: the lower end of the difference's interval is above it, alarms a day fall by more |
     """
 
@@ -39,7 +39,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     precision_loss: NotNegative = 0.05
     latency_p99: NotNegative = 0.1
     backends: bool = True
-    target: Literal["recall", "precision", "alarms_a_day"] = "recall"
+    target: Literal["recall", "precision", "alarms_a_day", "log_loss"] = "recall"
     gain: NotNegative = 0.0
 
 
@@ -76,7 +76,8 @@ def checks(found: Shadowed, policy: Policy) -> list[Check]:
                 told=f"{gain:+.1%} fewer alarms, expected more than {policy.gain:.1%}",
             )
         case name:
-            difference = found.recall_gain if name == "recall" else found.precision_gain
+            gains = {"recall": found.recall_gain, "precision": found.precision_gain, "log_loss": found.log_loss_gain}
+            difference = gains[name]
             target = Check(
                 name=f"target: {name}",
                 passed=difference.low is not None and difference.low > policy.gain,

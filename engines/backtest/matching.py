@@ -82,6 +82,7 @@ def alarms(alerts: Iterable[Alert], least: Severity = "info") -> list[Opened]:
             severity=alert.finding.severity,
             score=alert.finding.score,
             account=alert.subject.account,
+            probability=alert.finding.probability,
             weights={name: one.weight for name, one in alert.modalities.items() if one.present and one.weight},
         )
     return sorted(found.values(), key=_order)

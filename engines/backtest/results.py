@@ -107,8 +107,8 @@ class Opened(Part, frozen=True, kw_only=True):
 
     ``alert_id`` is that alert's. ``opened_ns`` is the event time that completed its cause, ``available_ns`` when a desk
     could know of it; delays and leads go by the latter. ``severity`` is the highest that the episode reached, ``score``
-    what it opened with, ``weights`` the modalities' shares of it where alerts tell them. ``account`` is the one that it
-    concerns, "" where it names none.
+    and ``probability`` what it opened with, ``weights`` the modalities' shares of it where alerts tell them.
+    ``account`` is the one that it concerns, "" where it names none.
     """
 
     episode_id: str
@@ -121,6 +121,7 @@ class Opened(Part, frozen=True, kw_only=True):
     score: float
     weights: dict[str, float] = {}
     account: str = ""
+    probability: float | None = None
 
 
 class Catch(Part, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ both: what one hour was like for one, it was for the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from engines.backtest.comparison import Comparison, compare
 from engines.backtest.matching import Verdict, Window, alarms, judge
 from engines.backtest.results import NOTHING, Estimate, Opened, Part
 from engines.labels import Label
+from engines.opinion import LEAST
 from schemas.alerts import Alert, Severity
 
 HOUR_NS = 3_600_000_000_000
@@ -27,8 +29,10 @@ class Side(Part, frozen=True, kw_only=True):
     """What one of the two said.
 
     ``precision`` is of the alarms that a label speaks of, harmful or benign; of the others, ``unjudged``, nothing is
-    known. ``latency_p99_s`` is from when an alert could be known to when it was sent, of alerts of the time in which
-    both were live; None where there was none. ``backends`` are those that computed.
+    known. ``log_loss`` is of the probabilities that these told; of a side that tells none, of their share of risks,
+    which is the best that one number could have been. ``latency_p99_s`` is from when an alert could be known to when it
+    was sent, of alerts of the time in which both were live; None where there was none. ``backends`` are those that
+    computed.
     """
 
     bundles: list[str]
@@ -38,12 +42,16 @@ class Side(Part, frozen=True, kw_only=True):
     unjudged: int
     precision: Estimate
     recall: Estimate
+    log_loss: Estimate = NOTHING
     latency_p99_s: float | None
     live_alerts: int
 
 
 class Shadowed(Part, frozen=True, kw_only=True):
-    """Champion and challenger over ``[from_ns, to_ns)``; gains are the challenger's figure less the champion's."""
+    """Champion and challenger over ``[from_ns, to_ns)``; gains are the challenger's figure less the champion's.
+
+    Of log loss it is the other way round, so that a gain is one.
+    """
 
     from_ns: int
     to_ns: int
@@ -54,6 +62,7 @@ class Shadowed(Part, frozen=True, kw_only=True):
     challenger: Side
     recall_gain: Estimate
     precision_gain: Estimate
+    log_loss_gain: Estimate = NOTHING
     episodes: Comparison
 
     @property
@@ -103,7 +112,8 @@ def shadowed(
         champion=sides[0],
         challenger=sides[1],
         recall_gain=_gain(draw, *(counted[:2] for counted in counts)),
-        precision_gain=_gain(draw, *(counted[2:] for counted in counts)),
+        precision_gain=_gain(draw, *(counted[2:4] for counted in counts)),
+        log_loss_gain=_gain(draw, *(counted[[4, 3]] for counted in reversed(counts))),
         episodes=compare(heard[0], heard[1], least),
     )
 
@@ -116,7 +126,7 @@ def _within(alerts: Iterable[Alert], from_ns: int, to_ns: int) -> list[Alert]:
 
 
 def _counted(verdict: Verdict, labels: Sequence[Label], from_ns: int, hours: int) -> npt.NDArray[np.float64]:
-    """Return by hour (4, hours): harm that was caught, all harm, alarms that were right, alarms that were judged."""
+    """Return by hour (5, hours): caught harm, all harm, right alarms, judged alarms, the log loss of the latter."""
 
     def by_hour(times_ns: list[int], weights: list[float]) -> npt.NDArray[np.float64]:
         at = np.clip((np.array(times_ns, np.int64) - from_ns) // HOUR_NS, 0, hours - 1)
@@ -131,8 +141,17 @@ def _counted(verdict: Verdict, labels: Sequence[Label], from_ns: int, hours: int
             by_hour([label.onset_ns for label in harm], [label.weight for label in harm]),
             by_hour([one.available_ns for one in verdict.hits], [1.0] * len(verdict.hits)),
             by_hour([one.available_ns for one in judged], [1.0] * len(judged)),
+            by_hour([one.available_ns for one in judged], _losses(verdict.hits, _at_benign(verdict))),
         ]
     )
+
+
+def _losses(hits: Sequence[Opened], benign: Sequence[Opened]) -> list[float]:
+    """Return the log loss of what each alarm said of itself, hits first; who tells nothing is given their share."""
+    share = len(hits) / max(1, len(hits) + len(benign))
+    told = [(one, hit) for hit, of in ((True, hits), (False, benign)) for one in of]
+    said = [(share if one.probability is None else one.probability, hit) for one, hit in told]
+    return [-math.log(max(probability if hit else 1 - probability, LEAST)) for probability, hit in said]
 
 
 def _at_benign(verdict: Verdict) -> list[Opened]:
@@ -162,6 +181,7 @@ def _side(
         unjudged=rang - len(verdict.hits) - len(_at_benign(verdict)),
         precision=draw.ratio(counted[2], counted[3]),
         recall=draw.ratio(counted[0], counted[1]),
+        log_loss=draw.ratio(counted[4], counted[3]),
         latency_p99_s=float(np.quantile(waits_s, 0.99)) if waits_s else None,
         live_alerts=len(waits_s),
     )

@@ -26,6 +26,7 @@ _SEEN = {
         "0: it counts beside the rules on orders, by the weights below",
     ),
     "voice": ("simulated voices: it never saw real data", "0: it has no say, and is shown beside alerts"),
+    "opinion": ("what analysts found of alerts", "0: it stands on alerts as their probability, and hides none"),
     "credit": ("card holders of one bank in Taiwan in 2005", "0: it speaks of accounts, by itself"),
 }
 

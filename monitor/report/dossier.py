@@ -175,6 +175,10 @@ def _facts(alert: Alert) -> Facts:
             ("Severity", Cell(text=finding.severity, mark=finding.severity)),
             ("Score", f"{finding.score:.4f}"),
             ("p-value", "" if finding.p_value is None else f"{finding.p_value:.3g}"),
+            (
+                "Probability",
+                "" if finding.probability is None else f"{finding.probability:.2f}, by what analysts found",
+            ),
             ("Regulation", ", ".join(finding.regulation)),
             ("Event", span),
             (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -15,14 +16,20 @@ from typer.testing import CliRunner
 from engines.bundle import DEFAULT, Bundle
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.lineage import begin_ns, knows
+from engines.opinion import SPEC as SPEC_OF_OPINION
+from engines.opinion import of as opinion_of
 from engines.order_flow import MODEL, SPEC
+from engines.progressive import learn
 from engines.simulator.day import Config
 from engines.training.card import RECORDED
 from engines.training.retrain import RetrainError, days_of, parted
 from engines.training.tasks.order_flow import items_within, read
 from monitor.cli import app
 from monitor.registry import Registry
+from monitor.settings import Settings
 from monitor.simulation import companies_of, write
+from monitor.stage import load_stages
+from tests.engines.test_opinion import desk
 
 pytestmark = pytest.mark.slow
 COMPANIES = companies_of(SymbolMaster.load(DEFAULT_SYMBOLS), 2)
@@ -128,3 +135,48 @@ def test_what_nothing_can_be_learnt_from_is_one_sentence(recorded: list[Path], t
         code, error = called(*of, *arguments, registry=place)
         assert (code, told in error) == (2, True), error
     assert [model.name for model in Registry(place).models()] == ["base"]
+
+
+def test_what_analysts_found_becomes_an_opinion_that_challenges(tmp_path: Path) -> None:
+    place, (alerts, found) = tmp_path / "models", desk(80)
+    (tmp_path / "alerts.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, alerts)))
+    (tmp_path / "found.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, found)))
+    assert called("models", "add", str(DEFAULT), "--name", "base", registry=place)[0] == 0
+    taught = ("--from", str(tmp_path / "alerts.jsonl"), "--file", str(tmp_path / "found.jsonl"), "--author", "me")
+    retrain = ("retrain", "opinion", "--base", "base", *taught)
+    code, told = called(*retrain, "--name", "minded", registry=place)
+    assert code == 0, told
+    assert all(name in told for name in ("kappa-temporal", "opinion", "logistic", "forest", "no change", "rate"))
+    assert "Weights by the losses of late: logistic" in told
+    _, model = Registry(place).models()
+    bundle = Bundle.load(Registry(place).fetch("minded", tmp_path / "cache").bundle)
+    assert (model.name, opinion_of(bundle)) == ("minded", learn(alerts, found).opinion)
+    assert {SPEC_OF_OPINION, "MODEL_CARD.md"} == {
+        name for name, entry in bundle.manifest.files.items() if entry != Bundle.load(DEFAULT).manifest.files.get(name)
+    }
+    # The days of the alerts that it has learnt from are in its lineage, and so no replay of them is taken for proof.
+    assert knows(bundle.manifest.lineage, alerts[0].times.available_at, alerts[-1].times.available_at).overlaps
+    stages = [load_stages(Settings(bundle=path), lambda _: None) for path in (DEFAULT, bundle.path)]
+    assert "opinion" in stages[1].about["members"]
+    assert not {*stages[0].instrument.configs} & {*stages[1].instrument.configs}, "other alerts have other ids"
+
+    (tmp_path / "found.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, found[:5])))
+    code, told = called(*retrain, registry=place)
+    assert (code, "opinion cannot learn: 5 findings are of alerts that are there" in told) == (2, True), told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("credit",), "credit cannot learn from what runs through the monitor: it is learnt from statements"),
+        (("fusion",), "`tocsin train stocknet --until DAY`"),
+        (("pump",), "its thresholds are in no bundle"),
+        (("mood",), "MEMBER: expected order_flow or opinion, found 'mood'"),
+        (("order_flow",), "order_flow learns from recordings: name at least one"),
+    ],
+)
+def test_members_that_a_recording_cannot_teach_say_what_teaches_them(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    code, output = called("retrain", *arguments, "--author", "me", registry=tmp_path / "models")
+    assert (code, told in output) == (2, True), output
