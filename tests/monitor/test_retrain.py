@@ -156,7 +156,9 @@ def test_what_analysts_found_becomes_an_opinion_that_challenges(tmp_path: Path) 
     }
     # The days of the alerts that it has learnt from are in its lineage, and so no replay of them is taken for proof.
     assert knows(bundle.manifest.lineage, alerts[0].times.available_at, alerts[-1].times.available_at).overlaps
-    stages = [load_stages(Settings(bundle=path), lambda _: None) for path in (DEFAULT, bundle.path)]
+    stages = [
+        load_stages(Settings(bundle=path, allow_unsigned=True), lambda _: None) for path in (DEFAULT, bundle.path)
+    ]
     assert "opinion" in stages[1].about["members"]
     assert not {*stages[0].instrument.configs} & {*stages[1].instrument.configs}, "other alerts have other ids"
 
