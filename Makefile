@@ -11,6 +11,7 @@ ARGS ?=
 SET ?=
 OUT ?=
 UNTIL ?=
+WORKERS ?= 2
 TOCSIN_DATA ?= $(abspath ../shared/data)
 export TOCSIN_DATA
 
@@ -29,11 +30,11 @@ help: ## what can be made
 demo: $(run)/.ready ## a market day through the daemon, alerts as they ring; DATA=folder plays real streams, SEED=n another day
 	@$(run)/tocsin demo --seed $(SEED) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: $(dev)/.ready ## all tests but the long faults
-	@$(dev)/pytest -m "not long" --durations 25 --durations-min 8 $(ARGS)
+test: $(dev)/.ready ## all tests but the long faults, on two processes; WORKERS=0 takes this one, as --pdb needs
+	@$(dev)/pytest -n $(WORKERS) -m "not long" --durations 25 --durations-min 8 $(ARGS)
 
 test-fast: $(dev)/.ready ## tests that need neither a broker nor more than a few seconds
-	@$(dev)/pytest -m "not integration and not faults and not slow and not long" $(ARGS)
+	@$(dev)/pytest -n $(WORKERS) -m "not integration and not faults and not slow and not long" $(ARGS)
 
 test-faults: $(dev)/.ready ## every fault: kills, freezes, the broker's death, rebalances
 	@$(dev)/pytest -m "faults or long" --timeout 1800 $(ARGS)

@@ -7,11 +7,25 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
+
 ROOT = Path(__file__).resolve().parents[1]
+
+#: Tests that start brokers, daemons or pools of processes: never two at a time, or each waits for the others' cores.
+PROCESSES = (
+    "tests/integration/",
+    "tests/image/",
+    "tests/kubernetes/",
+    "tests/monitor/test_demo.py",
+    "tests/monitor/test_shards.py",
+)
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile(
@@ -56,6 +70,24 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"tocsin-{uuid.uuid4().hex}"
     boto3.client("s3").create_bucket(Bucket=name)
     return f"s3://{name}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what waits for processes begin first: it takes longest, and leaves most of a core to the others."""
+    items.sort(key=lambda item: not item.nodeid.startswith(PROCESSES))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Where workers share the tests (`-n 2`): what starts processes goes to one of them, all else file by file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "processes" if nodeid.startswith(PROCESSES) else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False  # the order of collection says what begins first
+    return Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -22,7 +22,7 @@ from schemas.alerts import Explanation
 from schemas.frames import Frame
 from schemas.order_frames import OrderFrame
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 MODELS = ("agents", "queues")
 CLEARS = re.compile(r"(?P<name>.+) (?P<where>below|above) (?P<bound>\S+) \((?P<unit>[^;]+); it was (?P<value>\S+)\)")
 #: What an account does in sizes: halving all of them halves what is measured in these.

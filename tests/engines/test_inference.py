@@ -241,7 +241,7 @@ os.kill(os.getpid(), signal.SIGUSR1)
 def test_a_signal_finds_the_process_alive_after_another_thread_let_openvinos_last_model_go() -> None:
     pytest.importorskip("openvino", reason="openvino: not installed (extra: openvino)")
     done = subprocess.run(
-        [sys.executable, "-c", _LET_GO], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", _LET_GO], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 

@@ -21,7 +21,7 @@ from schemas.alerts import digest
 from tests.integration.daemon import Feed, Watch, Worker, account, stages, until
 from tests.payments import payments
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 def test_accounts_ring_and_a_killed_worker_goes_on(

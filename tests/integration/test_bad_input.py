@@ -26,7 +26,7 @@ from tests.integration.kafka import messages_of
 from tests.integration.test_gateway import committed, gateway_process, has_joined, read_all, terminate
 from tests.messages import good
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 GATEWAY_INPUTS = ("ticks", "documents")
 Stream = list[tuple[Message, Case | None]]

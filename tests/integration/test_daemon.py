@@ -21,7 +21,7 @@ from schemas.topics import INSTRUMENT_INPUTS
 from tests.integration.daemon import CANONICAL, Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
 from tests.integration.kafka import messages_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def test_a_day_goes_through_and_is_proved_by_its_journal(

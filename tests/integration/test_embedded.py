@@ -11,7 +11,7 @@ import pytest
 from monitor.settings import Settings
 from tests.integration.daemon import Feed, Watch, Worker, account, day, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_slice_of_the_day_rings_and_a_killed_worker_goes_on(

@@ -34,7 +34,7 @@ def run(settings: Settings, name: str, *arguments: str) -> tuple[int, str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.returncode, done.stdout
@@ -63,7 +63,7 @@ async def test_what_the_producer_sends_passes_the_gateway_whole(topics: Settings
 
     gateway = Gateway(topics, SymbolMaster.load())
     running = asyncio.create_task(gateway.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while sum(len(frame) for frame in await read(topics, "frames") if isinstance(frame, Frame)) < 200:
             await asyncio.sleep(0.1)
         while len(await read(topics, "news")) < 2:
@@ -115,7 +115,7 @@ def test_kafkas_console_consumer_prints_alerts(topics: Settings) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

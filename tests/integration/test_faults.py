@@ -36,7 +36,7 @@ from tests.integration.daemon import (
 )
 from tests.integration.kafka import Broker
 
-pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
 Record = Callable[[str, object], None]
 START_S = 60.0
@@ -108,7 +108,6 @@ def test_five_kills_leave_no_trace(settings: Settings, tmp_path: Path, record_pr
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [2, 3])
 def test_ten_kills_leave_no_trace(settings: Settings, tmp_path: Path, record_property: Record, seed: int) -> None:
     kills(settings, tmp_path, seed=seed, number=10, record=record_property)

@@ -22,7 +22,7 @@ from schemas.records import Drift
 from tests.engines.bundles import alter_bundle
 from tests.integration.daemon import Feed, Watch, Worker, account, day, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 WARMER = ("text.json", b'"temperature": 1.9585', b'"temperature": 2.5')
 
 

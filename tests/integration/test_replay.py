@@ -32,7 +32,7 @@ from tests.integration.daemon import (
 )
 from tests.integration.kafka import messages_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def test_a_day_that_was_live_is_replayed_from_wherever_it_lies(topics: Settings, tmp_path: Path) -> None:

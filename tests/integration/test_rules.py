@@ -19,7 +19,7 @@ from monitor.settings import Settings
 from schemas.alerts import Alert
 from tests.integration.daemon import Feed, Watch, Worker, account, day, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 S = 1_000_000_000
 RULES = """
 version: {version}

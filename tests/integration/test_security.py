@@ -248,7 +248,6 @@ async def test_a_role_may_do_what_it_needs_and_no_more(secure: SecureBroker, wri
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_worker_runs_with_the_rights_of_its_role_alone(
     secure: SecureBroker, written: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ def start(**variables: object) -> tuple[int, str, float]:
         | {f"TOCSIN_{name.upper()}": str(value) for name, value in variables.items()},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr

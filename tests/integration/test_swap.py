@@ -23,7 +23,7 @@ from monitor.settings import Settings
 from tests.engines.bundles import alter_bundle
 from tests.integration.daemon import Feed, Watch, Worker, account, day, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 #: A second bundle that is not let go takes 200 and more.
 SECOND_BUNDLE_MB = 120.0

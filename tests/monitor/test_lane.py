@@ -336,7 +336,7 @@ class Life:
 
     async def finish(self, messages: int) -> None:
         """Apply everything and stop in order."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.lane._ordinal < messages and not self.run.done():
                 await asyncio.sleep(0.001)
             await self.lane.stop()
@@ -508,7 +508,7 @@ def test_a_step_of_the_ladder_is_journalled_and_recovered() -> None:
     async def live() -> None:
         life = Life(logs, messages, random.Random(11), ladder_down_s=10.0, wall=lambda: T0 + 3_600 * S)
         life.broker.reached_end = False  # the last messages of one topic wait for the other
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not any(isinstance(step, Ladder) for entry in logs.entries() for step in entry.steps):
                 await asyncio.sleep(0.01)
         await life.crash()
@@ -567,7 +567,7 @@ def test_a_swap_is_told_by_the_journal_and_nothing_is_lost_or_told_twice(
             over = asyncio.get_running_loop().create_future() if told else swap(life)
             if told:
                 over.set_result(None)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await over
         await life.finish(60)
 

@@ -22,7 +22,7 @@ from monitor.settings import Settings
 from schemas.alerts import Alert, digest
 from schemas.journal import RULES_ONLY, Rules
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 Model = Literal["agents", "queues"]
 S = 1_000_000_000
 RULES = """

@@ -204,7 +204,6 @@ def kill_one(process: psutil.Process) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_workers_of_ray_find_what_one_process_finds_though_one_is_killed(days: Path, tmp_path: Path) -> None:
     expected = replay_of(days, tmp_path / "one")
     assert replay_of(days, tmp_path / "two", "--shards", "2", meanwhile=kill_one) == expected

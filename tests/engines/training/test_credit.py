@@ -53,7 +53,6 @@ def test_a_member_that_is_learnt_again_leaves_all_else_as_it_is(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_model_that_ships_is_what_its_data_make(data_dir: Path) -> None:
     with Progress(disable=True) as progress:
         graph, spec, part = credit.train(data_dir / "credit", build.SEED, progress)

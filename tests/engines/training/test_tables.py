@@ -60,7 +60,6 @@ def borrowers(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, d
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # forests and trees on all cores, which others may want too
 def test_rows_of_both_tables_of_borrowers_are_numbered_through(
     borrowers: tuple[pl.DataFrame, dict[str, Metric]],
 ) -> None:
@@ -71,7 +70,6 @@ def test_rows_of_both_tables_of_borrowers_are_numbered_through(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_borrowers_who_default_are_told_and_only_labelled_tables_are_measured(
     borrowers: tuple[pl.DataFrame, dict[str, Metric]],
 ) -> None:
