@@ -138,15 +138,16 @@ def test_recovery_knows_a_stages_own_alerts_and_those_of_before_stages_were_name
 
 
 def test_what_comes_later_is_followed_until_the_limit(filled: Settings) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "monitor.cli", "alerts", "--since", "1s", "--json", "--limit", "2"],
+    with subprocess.Popen(
+        [sys.executable, "-m", "monitor.cli", "alerts", "--since", "200s", "--json", "--limit", "3"],
         env=os.environ | environment(filled),
         stdout=subprocess.PIPE,
         text=True,
-    )
-    time.sleep(2.5)
-    # The second speaks of a time long ago, as a stream played from the past does.
-    asyncio.run(send(filled, [event(31, 0.0), event(32, 10**8)]))
-    output, _ = process.communicate(timeout=60)
+    ) as process:
+        assert process.stdout is not None
+        # What was there is told first, and all else is news from then on.
+        assert ids(process.stdout.readline()) == [13]
+        # The second speaks of a time long ago, as a stream played from the past does.
+        asyncio.run(send(filled, [event(31, 0.0), event(32, 10**8)]))
+        assert ids(process.stdout.read()) == [31, 32]
     assert process.returncode == 0
-    assert ids(output) == [31, 32]
