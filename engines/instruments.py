@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from engines import yaml_text
 from schemas.alerts import Subject
 
 #: The simulator's invented companies; an operator's own file takes its place.
@@ -252,9 +253,9 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]
 
 
 def _yaml_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    loader = yaml.SafeLoader(text)
+    loader = yaml.SafeLoader("")
     try:
-        root = loader.get_single_node()
+        root = yaml_text.compose(text)
         if not isinstance(root, yaml.SequenceNode):
             raise ValueError(
                 f"{path}, line 1: expected a list of instruments, found something else; begin lines with `- `"

@@ -18,11 +18,14 @@ import msgspec
 import yaml
 from msgspec import inspect
 
+from engines import yaml_text
 from engines.library import defaults, library, meanings, of_accounts
 from engines.rules import DURATION, DURATION_PATTERN, LABEL_PREFIX, TIME, Override, RuleFile, Scenario, When, overridden
 
 #: Longer texts are no rules.
 MOST_BYTES = 256 * 1024
+#: Mistakes after which no more are looked for: for each it is guessed what was meant.
+MOST_PROBLEMS = 100
 _UNITS_NS = {
     "d": 86_400_000_000_000,
     "h": 3_600_000_000_000,
@@ -70,12 +73,12 @@ def read(text: str) -> RuleFile:
     if (size := len(text.encode("utf-8", "replace"))) > MOST_BYTES:
         raise RulesError([Problem(1, 1, f"expected at most {MOST_BYTES:,} bytes of YAML, found {size:,}; split it")])
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = yaml_text.compose(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise RulesError([Problem(*at, f"expected YAML, found that {error.problem}; correct it there")]) from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         told = " ".join(str(error).split())
         raise RulesError([Problem(1, 1, f"expected YAML, found that {told}; correct it there")]) from None
     if root is None:
@@ -126,6 +129,8 @@ class _Reader:
     def _wrong(self, node: yaml.Node, where: str, text: str) -> None:
         mark = node.start_mark
         self.problems.append(Problem(mark.line + 1, mark.column + 1, f"{where}: {text}" if where else text))
+        if len(self.problems) == MOST_PROBLEMS:
+            raise RulesError(self.problems)
 
     # What has parts.
 

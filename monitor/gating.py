@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from engines import yaml_text
 from engines.backtest.gate import Policy, checks
 from engines.backtest.shadow import Shadowed, Side, shadowed
 from engines.labels import Label
@@ -52,7 +53,7 @@ def read_policy(path: Path | None) -> Policy:
     if path is None:
         return Policy()
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, Policy)
+        return msgspec.convert(yaml_text.load(path.read_text(encoding="utf-8")) or {}, Policy)
     except (OSError, ValueError, yaml.YAMLError) as error:
         told = str(error).replace("\n", " ")
         names = ", ".join(Policy.__struct_fields__)

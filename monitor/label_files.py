@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ FOUND = RECORDED.append(pa.field("known_ns", pa.int64())).append(pa.field("weigh
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Label)}
 _REQUIRED = tuple(name for name, field in _FIELDS.items() if field.required)
 _LISTS = frozenset({"instruments", "accounts"})
+#: Labels of a file, and bytes of it once they are unfolded.
+MOST_ROWS, MOST_BYTES = 1_000_000, 256 << 20
 #: Names that an error lists.
 _NAMED = 5
 
@@ -150,6 +153,9 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file:
             _check_columns(path, file.schema_arrow.names)
+            held = sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups))
+            if file.metadata.num_rows > MOST_ROWS or held > MOST_BYTES:
+                raise _too_large(path)
             for group in range(file.num_row_groups):
                 for row in file.read_row_group(group).to_pylist():
                     yield {name: value for name, value in row.items() if value is not None}
@@ -160,6 +166,8 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 def _csv(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
+            if os.fstat(file.fileno()).st_size > MOST_BYTES:
+                raise _too_large(path)
             rows = csv.reader(file, strict=True)
             names = next(rows, [])
             _check_columns(path, names)
@@ -177,6 +185,12 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
                 }
     except (csv.Error, UnicodeDecodeError) as error:
         raise LabelError(f"{path} is no CSV in UTF-8 ({error}): write it again, or as Parquet.") from error
+
+
+def _too_large(path: Path) -> LabelError:
+    return LabelError(
+        f"{path} has more than {MOST_ROWS:,} rows, or {MOST_BYTES >> 20} MiB: split it, and judge by part."
+    )
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:

@@ -19,6 +19,8 @@ from schemas import codec
 from schemas.errors import BadMessage
 from schemas.records import News, TranscriptSegment
 
+#: What a label's file may have: a direction, and examples.
+MOST_BYTES = 4 << 20
 _TOPICS = ("news", "transcripts")
 
 
@@ -58,6 +60,8 @@ def read_label(path: Path, bundle: Bundle, precision: Precision) -> TextLabel:
         It cannot be read, is no label, bears another name than its file, or is of another encoder than the bundle's.
     """
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise ValueError(f"{size:,} bytes, expected at most {MOST_BYTES:,}")
         label = TextLabel(msgspec.json.decode(path.read_bytes(), type=LabelFile))
     except (OSError, ValueError) as error:  # msgspec's own are ValueErrors
         raise StartupError(

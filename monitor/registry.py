@@ -21,7 +21,18 @@ from pathlib import Path
 
 import msgspec
 
-from engines.bundle import MANIFEST, SIGNATURES, Bundle, BundleError, Entry, Manifest, Metric
+from engines import signatures
+from engines.bundle import (
+    MANIFEST,
+    MAX_BYTES,
+    MAX_MANIFEST_BYTES,
+    SIGNATURES,
+    Bundle,
+    BundleError,
+    Entry,
+    Manifest,
+    Metric,
+)
 from monitor.errors import StartupError
 from monitor.folders import Folder, FolderError, settle
 from monitor.settings import Settings
@@ -31,6 +42,8 @@ MODEL = "model.json"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _ID = re.compile(r"[0-9a-f]{12}")
 _FILE = re.compile(r"(bundle|labels)/[A-Za-z0-9_][A-Za-z0-9_.-]*")
+#: What the labels of a model may have, all together.
+LABELS_BYTES = 64 << 20
 #: Where fetched models are kept below the cache.
 _FETCHED = "models"
 
@@ -204,10 +217,11 @@ class Registry:
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix=f".{model.id}.") as part:
             fresh = Path(part) / model.id
             for file, expected in model.files.items():
-                content = self._content(model.id, file)
+                size = self._size(model.id, file)
+                content = self._folder.read(f"{model.id}/{file}") if size == expected.size else b""
                 if _entry(content) != expected:
                     raise RegistryError(
-                        f"{self._folder.path(f'{model.id}/{file}')} is not what {MODEL} says ({len(content):,} bytes,"
+                        f"{self._folder.path(f'{model.id}/{file}')} is not what {MODEL} says ({size:,} bytes,"
                         f" expected {expected.size:,} of SHA-256 {expected.sha256}): add the model again, under another"
                         " name."
                     )
@@ -233,7 +247,8 @@ class Registry:
 
     def _fetch_signatures(self, model: str, kept: Path) -> None:
         file = f"{model}/bundle/{SIGNATURES}"
-        if self._folder.size(file) is not None:
+        size = self._folder.size(file)
+        if size is not None and size <= signatures.MAX_BYTES:
             part = kept / f".{SIGNATURES}"
             part.write_bytes(self._folder.read(file))
             part.replace(kept / "bundle" / SIGNATURES)
@@ -263,18 +278,21 @@ class Registry:
             raise RegistryError(
                 f"{where}/{MODEL} is damaged ({error}): remove {where}, and add the model again."
             ) from error
+        if sum(entry.size for entry in model.files.values()) > MAX_BYTES + MAX_MANIFEST_BYTES + LABELS_BYTES:
+            raise RegistryError(f"{where}/{MODEL} is of more bytes than a bundle and its labels may have: remove it.")
         if model.id != of or not all(map(_FILE.fullmatch, model.files)):
             raise RegistryError(
                 f"{where}/{MODEL} is of model {model.id}, or names files elsewhere: add the model again."
             )
         return model
 
-    def _content(self, model: str, file: str) -> bytes:
-        if self._folder.size(f"{model}/{file}") is None:
+    def _size(self, model: str, file: str) -> int:
+        size = self._folder.size(f"{model}/{file}")
+        if size is None:
             raise RegistryError(
                 f"{self._folder.path(f'{model}/{file}')} is missing: add the model again, or promote another."
             )
-        return self._folder.read(f"{model}/{file}")
+        return size
 
 
 def _entry(content: bytes) -> Entry:

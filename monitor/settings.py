@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from engines import yaml_text
 from monitor.errors import StartupError
 
 
@@ -220,7 +221,7 @@ def read_config(path: Path) -> dict[str, object]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        found = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else tomllib.loads(text)
+        found = yaml_text.load(text) if path.suffix in (".yaml", ".yml") else tomllib.loads(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
         told = str(error).replace("\n", " ")
         raise StartupError(f"{path} cannot be read ({told}): expected settings in TOML, or YAML (.yaml).") from error

@@ -16,6 +16,8 @@ from schemas.records import AudioSegment, ChartSnapshot
 
 MAX_AUDIO_S = 600
 MAX_HEADER_BYTES = 65_536
+#: Chunks, segments and blocks of a file: encoders write one a kilobyte at most, and each costs time before it is known.
+MAX_PARTS = 16_384
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: PNG colour type → bit depths that go with it.
@@ -85,12 +87,16 @@ def _bad(expected: str, found: str) -> BadMessage:
     return BadMessage("bad_media", f"expected {expected}, found {found}; send the file as its encoder wrote it")
 
 
+def _too_many() -> BadMessage:
+    return _bad(f"up to {MAX_PARTS:,} parts of a file", "more")
+
+
 def _png_size(payload: bytes) -> tuple[int, int]:
     if not payload.startswith(_PNG):
         raise _bad("a PNG file", repr(payload[:8]))
     position, size, data = len(_PNG), (0, 0), False
     view = memoryview(payload)
-    while True:
+    for _ in range(MAX_PARTS):
         if position + 12 > len(payload):
             raise _bad("a PNG file up to its IEND chunk", "its end before that")
         length, kind = struct.unpack_from(">I4s", view, position)
@@ -114,13 +120,14 @@ def _png_size(payload: bytes) -> tuple[int, int]:
                 raise _bad("a PNG file that ends with IEND, after IDAT", "no IDAT, or bytes after the end")
             return size
         position = end
+    raise _too_many()
 
 
 def _jpeg_size(payload: bytes) -> tuple[int, int]:
     if not payload.startswith(b"\xff\xd8\xff") or not payload.endswith(b"\xff\xd9"):
         raise _bad("a JPEG file from SOI to EOI", f"{payload[:3]!r} ... {payload[-2:]!r}")
     position, size = 2, (0, 0)
-    while True:
+    for _ in range(MAX_PARTS):
         if position + 4 > len(payload) or payload[position] != 0xFF:
             raise _bad("a JPEG marker", f"none at byte {position}")
         marker = payload[position + 1]
@@ -143,6 +150,7 @@ def _jpeg_size(payload: bytes) -> tuple[int, int]:
         elif marker < 0xC0 or 0xD0 <= marker <= 0xD9:
             raise _bad("a JPEG segment before the scan", f"marker {marker:#04x}")
         position = end
+    raise _too_many()
 
 
 def _wav_shape(payload: bytes) -> tuple[int, int, int]:
@@ -152,7 +160,9 @@ def _wav_shape(payload: bytes) -> tuple[int, int, int]:
     if riff + 8 != len(payload):
         raise _bad(f"{riff + 8} bytes as RIFF says", str(len(payload)))
     position, shape = 12, None
-    while position + 8 <= len(payload):
+    for _ in range(MAX_PARTS):
+        if position + 8 > len(payload):
+            raise _bad("WAVE data", "none")
         kind, length = struct.unpack_from("<4sI", payload, position)
         start = position + 8
         if start + length > len(payload):
@@ -178,7 +188,7 @@ def _wav_shape(payload: bytes) -> tuple[int, int, int]:
                 raise _bad(f"whole samples of {block} bytes", f"{length} bytes")
             return rate, channels, length // block
         position = start + length + length % 2
-    raise _bad("WAVE data", "none")
+    raise _too_many()
 
 
 def _flac_shape(payload: bytes) -> tuple[int, int, int]:
@@ -192,11 +202,15 @@ def _flac_shape(payload: bytes) -> tuple[int, int, int]:
     if not frames or bits < 4:
         raise _bad("the number of samples in STREAMINFO, of 4 bits or more", f"{frames} of {bits} bits")
     position, last = 42, payload[4] & 0x80
-    while not last:
+    for _ in range(MAX_PARTS):
+        if last:
+            break
         if position + 4 > len(payload):
             raise _bad("FLAC metadata within the file", "its end before that")
         last = payload[position] & 0x80
         position += 4 + int.from_bytes(payload[position + 1 : position + 4], "big")
+    if not last:
+        raise _too_many()
     if int.from_bytes(payload[position : position + 2], "big") >> 2 != 0b11111111111110:
         raise _bad("a FLAC frame after the metadata", repr(payload[position : position + 2]))
     return packed >> 44, (packed >> 41 & 7) + 1, frames

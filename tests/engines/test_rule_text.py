@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from engines.rule_schema import json_schema
-from engines.rule_text import MOST_BYTES, RulesError, duration, read
+from engines.rule_text import MOST_BYTES, MOST_PROBLEMS, RulesError, duration, read
 from engines.sessions import Session
 
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "rules.yaml").read_text()
@@ -175,3 +175,16 @@ def test_any_yaml_is_read_or_refused(value: object) -> None:
 def test_a_duration_is_read_as_it_is_written(ns: int) -> None:
     text = f"version: a\ntypologies: {{adverse_text: {{hold: {duration(ns)}}}}}"
     assert read(text).typologies["adverse_text"].hold_ns == ns
+
+
+def test_aliases_that_unfold_without_end_are_refused() -> None:
+    weights = ", ".join(f"x{i}: 1" for i in range(1_000))
+    text = f"version: 1\nscenarios:\n- &s\n  name: a\n  weights: {{{weights}}}\n" + "- *s\n" * 100
+    with pytest.raises(RulesError, match="aliases repeat more than 10,000 values"):
+        read(text)
+
+
+def test_after_a_hundred_mistakes_no_more_are_looked_for() -> None:
+    with pytest.raises(RulesError) as refused:
+        read("version: 1\ntypologies: {" + ", ".join(f"x{i}: 1" for i in range(5_000)) + "}")
+    assert len(refused.value.problems) == MOST_PROBLEMS

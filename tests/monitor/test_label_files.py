@@ -101,3 +101,14 @@ def test_unknown_instruments_are_refused_by_name_unless_they_are_to_be_skipped()
     assert [(label.event_id, label.instruments) for label in kept] == [("b", ["B.X"])]
     assert (unknown, skipped) == (["A.X"], [A])
     assert known(found, {"A.X", "B.X"}, skip=False, where="day") == ([A, B], [], [])
+
+
+def test_more_labels_than_a_file_may_hold_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.parquet"
+    pq.write_table(pa.Table.from_pylist([msgspec.to_builtins(A)]), path)
+    monkeypatch.setattr("monitor.label_files.MOST_BYTES", 20)
+    for one in (path, written(tmp_path, CSV)):
+        with pytest.raises(LabelError, match=r"more than 1,000,000 rows, or 0 MiB: split it"):
+            read(one)
