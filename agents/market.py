@@ -9,9 +9,11 @@ import numpy as np
 
 from agents.flow import Arrival, Item, Scored, first_clock
 from agents.market_drift import CROWD, moving
+from agents.market_sentiment import SPOKEN, sentiment
 from agents.state import MarketState, seen_of
 from agents.triage import triage
 from engines.rules import NONE, RuleFile
+from engines.signals import SignalConfig
 from engines.tracks import Track
 from engines.typologies import TypologySpec, conditions, cross_product, market_wide
 from engines.typologies.cross_product import CrossProductConfig, Kept, Pair
@@ -36,16 +38,18 @@ def market(
     provenance: Provenance,
     rules: RuleFile = NONE,
     drifting: CrowdConfig = CROWD,
+    spoken: SignalConfig = SPOKEN,
 ) -> AsyncIterator[Item | Alert]:
-    """Crowds of openings, pairs of halves, crowds of drifts, then triage; what rules silence is kept, and not judged.
+    """Crowds of openings, pairs of halves, crowds of drifts, sentiment, triage; what rules silence is not judged.
 
     ``product`` names what an instrument and others are one of.
     """
     crowded = crowds(arrivals, state, config=crowd)
     paired = pairs(crowded, state, config=crossing, product=product)
     moved = moving(paired, state, config=drifting, decides=provenance.config)
+    heard = sentiment(moved, state, config=spoken)
     return triage(
-        moved,
+        heard,
         state,
         specs=rules.heard(specs),
         subject=subject,

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 
 from agents.flow import Heard, Item, Ticked
 from agents.state import InstrumentState
+from agents.text import identity_of
 from engines import signals as engine
 from engines.signals import SignalConfig
-from schemas.records import News, Signal, TranscriptSegment
+from schemas.alerts import identity
+from schemas.records import News, Opening, Signal, Spoken, TranscriptSegment
 
 
 async def signals(
@@ -19,7 +21,9 @@ async def signals(
     sector: Callable[[str], str],
     bundle: str,
 ) -> AsyncIterator[Item]:
-    """Tell a desk of each period that closed, and of each text; nothing is done for a tick, little for its bar.
+    """Tell a desk of each period that closed, and of each text, and the market's scope of texts on a known sector.
+
+    Nothing is done for a tick, little for its bar.
 
     Parameters
     ----------
@@ -56,7 +60,18 @@ async def signals(
             for signal in found:
                 yield signal
         elif isinstance(item, Heard) and isinstance(item.arrival.value, News | TranscriptSegment):
-            kept, one = state[item.key], item.embedding
-            novelty = engine.hear(config, kept.signals.opinion, one.ts_event, one.tone, one.vector)
+            kept, one, vector = state[item.key], item.embedding, engine.small(item.embedding.vector)
+            novelty = engine.hear(config, kept.signals.opinion, one.ts_event, one.tone, vector)
             state[item.key] = kept
             yield told(item.key, kept, one.ts_event, one.ts_event, one.ts_event, item.arrival.ts_available, novelty)
+            if within := sector(item.key):
+                yield Opening(
+                    ts_event=one.ts_event,
+                    ts_available=item.arrival.ts_available,
+                    instrument=item.key,
+                    typology="text",
+                    episode_id=identity("text", item.modality, identity_of(item.arrival.value)),
+                    severity="info",
+                    score=one.score,
+                    spoken=Spoken(sector=within, tone=one.tone, vector=vector.tobytes(), bundle=bundle),
+                )

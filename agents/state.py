@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -16,13 +16,15 @@ from engines.episodes import Episode
 from engines.exploration import Explored
 from engines.order_state import OrderState
 from engines.scenarios import Kept as Peaks
-from engines.signals import SignalState
+from engines.signals import Opinion, SignalState
 from engines.state import TickState
 from engines.statements import Rating
 from engines.tracks import Embedding, Seen
 from engines.typologies.cross_product import Kept
 from engines.typologies.market_wide import Crowd
 from schemas.alerts import Drifting, Missing, Modality
+
+Document = TypeVar("Document", int, str)
 
 #: Inputs that an alert can name as evidence; older ones are counted.
 INPUTS_KEPT = 16
@@ -31,6 +33,15 @@ DOCUMENTS_KEPT = 256
 HISTORY_KEPT = 32
 #: How reasons begin by which the order engine counts what a typology could not judge: "no_account: spoofing".
 LACKS = "no_"
+
+
+def _noted(documents: list[Document], document: Document) -> bool:
+    """Note a document among the latest; False where it is one of them."""
+    if document in documents:
+        return False
+    documents.append(document)
+    del documents[:-DOCUMENTS_KEPT]
+    return True
 
 
 def seen_of(item: Arrival) -> Seen:
@@ -53,6 +64,17 @@ class Moving(msgspec.Struct):
 
     crowd: Crowd = msgspec.field(default_factory=Crowd)
     told_ns: int = 0
+
+
+class Spoke(msgspec.Struct):
+    """What is being said of a sector, and the ids of the latest texts: one that names several of it is heard once."""
+
+    opinion: Opinion = msgspec.field(default_factory=Opinion)
+    documents: list[str] = []
+
+    def first_time(self, document: str) -> bool:
+        """Note a text; False where it was noted before."""
+        return _noted(self.documents, document)
 
 
 class Bar(NamedTuple):
@@ -263,12 +285,7 @@ class InstrumentState(Mortal):
 
     def first_time(self, document: int) -> bool:
         """Note a document; False where it was noted before."""
-        if document in self.documents:
-            return False
-        self.documents.append(document)
-        if len(self.documents) > DOCUMENTS_KEPT:
-            del self.documents[0]
-        return True
+        return _noted(self.documents, document)
 
     def pack(self) -> bytes:
         """Return the state as bytes, at most some 15 kB more than its ticks', its orders' and what drift is told by."""
@@ -324,13 +341,13 @@ class InstrumentState(Mortal):
 
 
 class MarketState(Watched):
-    """The market: the instruments where something began, the halves told of them, and the market's own episodes.
+    """The market: where something began, halves, drifts and texts of sectors, and the market's own episodes.
 
     What was done in several instruments is an episode of one of them, with a state of its own: ``newest_ns`` is then
     the newest moment of it.
     """
 
-    __slots__ = ("crowd", "halves", "moving", "newest_ns")
+    __slots__ = ("crowd", "halves", "moving", "newest_ns", "spoke")
     #: A crowd is its own evidence.
     inputs_kept = 4 * INPUTS_KEPT
 
@@ -339,6 +356,7 @@ class MarketState(Watched):
         self.crowd = Crowd()
         self.halves: list[Kept] = []
         self.moving: dict[str, Moving] = {}  # by sector, "" of the market
+        self.spoke: dict[str, Spoke] = {}  # by sector
         self.newest_ns = 0
 
     @property
@@ -365,6 +383,7 @@ class MarketState(Watched):
                 self.halves,
                 self.newest_ns,
                 dict(sorted(self.moving.items())),
+                dict(sorted(self.spoke.items())),
             )
         )
 
@@ -383,7 +402,7 @@ class MarketState(Watched):
         state.episodes = {(head, ""): running for head, running in packed.episodes.items()}
         state.episodes |= {(head, account): running for head, account, running in packed.accounts}
         state.inputs_count, state.halves, state.newest_ns = packed.inputs_count, packed.halves, packed.newest_ns
-        state.moving = packed.moving
+        state.moving, state.spoke = packed.moving, packed.spoke
         return state
 
 
@@ -455,6 +474,7 @@ class _PackedMarket(msgspec.Struct, array_like=True):
     halves: list[Kept] = []  # nor this
     newest_ns: int = 0  # nor this
     moving: dict[str, Moving] = {}  # nor this
+    spoke: dict[str, Spoke] = {}  # nor this
 
 
 class _Packed(msgspec.Struct, array_like=True):

@@ -68,7 +68,7 @@ async def text(
             continue
         kept = state[item.key]
         modality = modality_of(record)
-        if not kept.first_time(fingerprint(modality, _identity(record))):
+        if not kept.first_time(fingerprint(modality, identity_of(record))):
             continue
         kept.keep(modality, embedding, seen_of(item))
         state[item.key] = kept
@@ -83,7 +83,8 @@ async def text(
             )
 
 
-def _identity(record: News | TranscriptSegment) -> str:
+def identity_of(record: News | TranscriptSegment) -> str:
+    """Return what names a text, whichever instrument it came for."""
     return record.document_id if isinstance(record, News) else f"{record.call_id}\x1f{record.segment}"
 
 

@@ -237,9 +237,9 @@ def intervals(measures: Mapping[str, Measure], rows: Floats, seed: int = 1) -> d
 
 def bursts(times: Ints) -> Iterator[tuple[int, float]]:
     """Yield the week of each post (n,), int64 ns ascending, of one ticker, and its p-value where it has one."""
-    opinion = Opinion()
+    opinion, silent = Opinion(), np.zeros(1, np.int8)
     for at in times.tolist():
-        signals.hear(DAILY, opinion, at, 0.0, bytes(4))
+        signals.hear(DAILY, opinion, at, 0.0, silent)
         found = signals.sentiment(DAILY, opinion, at, 0.0)
         if found is not None and found.burst is not None:
             yield at // (7 * DAY_NS), found.burst

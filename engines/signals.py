@@ -244,10 +244,10 @@ def _below(values: Floats, level: float, throws: int) -> float:
 # What is said of it.
 
 
-def hear(config: SignalConfig, opinion: Opinion, ts: int, tone: float, vector: bytes) -> float | None:
+def hear(config: SignalConfig, opinion: Opinion, ts: int, tone: float, vector: npt.NDArray[np.int8]) -> float | None:
     """Take a text of time ``ts`` (ns) and return its novelty, None for the first.
 
-    ``tone`` is P(bullish) - P(bearish), ``vector`` its embedding (float32, little-endian).
+    ``tone`` is P(bullish) - P(bearish), ``vector`` (dim,) its embedding as `small` gives it.
     """
     opinion.since_ns = opinion.since_ns or ts
     opinion.counted_ns = opinion.counted_ns or ts
@@ -263,7 +263,7 @@ def hear(config: SignalConfig, opinion: Opinion, ts: int, tone: float, vector: b
     opinion.texts, opinion.span_ns, gone = _counted(config, opinion, until)
     opinion.counted_ns = max(opinion.counted_ns, until)
     opinion.recent = opinion.recent[gone:]
-    return _novelty(config, opinion, np.frombuffer(vector, "<f4"))
+    return _novelty(config, opinion, vector)
 
 
 def _counted(config: SignalConfig, opinion: Opinion, until_ns: int) -> tuple[float, float, int]:
@@ -277,15 +277,20 @@ def _counted(config: SignalConfig, opinion: Opinion, until_ns: int) -> tuple[flo
     return opinion.texts * keep + joined, span_ns, gone
 
 
-def _novelty(config: SignalConfig, opinion: Opinion, vector: npt.NDArray[np.float32]) -> float | None:
-    most = float(np.abs(vector).max(initial=0.0))
-    small = np.rint(vector * (127.0 / most)).astype(np.int8) if most else np.zeros(len(vector), np.int8)  # (dim,)
+def small(vector: bytes) -> npt.NDArray[np.int8]:
+    """Return an embedding (float32, little-endian) in eight bits, (dim,): its largest component is 127 or -127."""
+    wide = np.frombuffer(vector, "<f4")
+    most = float(np.abs(wide).max(initial=0.0))
+    return np.rint(wide * (127.0 / most)).astype(np.int8) if most else np.zeros(len(wide), np.int8)
+
+
+def _novelty(config: SignalConfig, opinion: Opinion, vector: npt.NDArray[np.int8]) -> float | None:
     # Of another length where another bundle has spoken since: nothing to be held against.
-    known = [held for held in opinion.vectors if len(held) == len(small)]
-    opinion.vectors = [*known, small.tobytes()][-config.vectors_kept :]
+    known = [held for held in opinion.vectors if len(held) == len(vector)]
+    opinion.vectors = [*known, vector.tobytes()][-config.vectors_kept :]
     if not known:
         return None
-    wide = small.astype(np.int64)
+    wide = vector.astype(np.int64)
     others = np.frombuffer(b"".join(known), np.int8).reshape(len(known), -1).astype(np.int64)  # (kept, dim)
     lengths = np.sqrt((others * others).sum(1) * float(wide @ wide))
     cosine = (others @ wide) / np.maximum(lengths, 1.0)

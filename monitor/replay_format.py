@@ -64,6 +64,7 @@ SIGNALS = pa.schema(
         ("instrument", pa.string()),
         *_WINDOW,
         *_TIMES,
+        ("scope", pa.string()),
         ("sector", pa.string()),
         *(
             (

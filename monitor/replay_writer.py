@@ -309,6 +309,7 @@ class ReplayWriter:
                 signal.window_end,
                 signal.ts_event,
                 signal.ts_available,
+                signal.scope,
                 signal.sector,
                 *(
                     None if (part := getattr(signal, group)) is None else getattr(part, field.name)

@@ -277,7 +277,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Sentiment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is being said of the instrument; ``newest`` is the time of the latest text.
+    """What is being said of the instrument, or of the sector's; ``newest`` is the time of the latest text.
 
     ``index`` is the mean of P(bullish) - P(bearish) over all texts, each weighted by 1/2 for every ``half_life_ns`` of
     its age; ``weight`` is the sum of those weights at the record's ``ts_event``. So the index of a group is the mean of
@@ -302,10 +302,12 @@ class Signal(Record, frozen=True, kw_only=True):
     """What a desk is told of an instrument: at a period's close what may come, at a new text what is being said.
 
     ``[window_start, window_end)`` is the period that closed, or the moment of the text. A group is missing where not
-    enough is known. ``sector`` is the symbol master's, for those who group.
+    enough is known. ``sector`` is the symbol master's. Of ``scope`` "sector" it is what is being said of all of its
+    instruments, a text counted once, and ``instrument`` is the sector's name.
     """
 
     instrument: Instrument
+    scope: Literal["instrument", "sector"] = "instrument"
     window_start: int
     window_end: int
     sector: Label = ""
@@ -374,11 +376,25 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sector: Label = ""
 
 
+class Spoken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """That a text spoke of an instrument of a ``sector``, and how.
+
+    ``tone`` is P(bullish) - P(bearish), ``vector`` its embedding (int8, a scale of its own), ``bundle`` whose encoder
+    judged.
+    """
+
+    sector: Label
+    tone: Annotated[float, Meta(ge=-1, le=1)]
+    vector: bytes
+    bundle: str = ""
+
+
 class Opening(Record, frozen=True, kw_only=True):
     """An episode opened at an instrument: what the market's scope is told of it, once or more often.
 
     ``typology`` is name@version; ``episode_id`` tells one that is told again. With ``half`` it is no episode yet: the
-    market's scope looks for the other half. With ``drift`` it is none either, and ``episode_id`` is the signal's.
+    market's scope looks for the other half. With ``drift`` it is none either, and ``episode_id`` is the signal's; with
+    ``spoken`` it is a text, and ``episode_id`` the same for all instruments that the text names.
     """
 
     instrument: Instrument
@@ -388,6 +404,7 @@ class Opening(Record, frozen=True, kw_only=True):
     score: Annotated[float, Meta(ge=0, le=1)]
     half: Half | None = None
     drift: Moved | None = None
+    spoken: Spoken | None = None
 
 
 #: What an analyst can find of an alert. Of a risk are the first two.

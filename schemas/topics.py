@@ -244,7 +244,7 @@ TOPICS: tuple[Topic, ...] = (
         retention_ms=7 * DAY_MS,
         copartitioned=False,
         partitions=1,
-        doc="Episodes that opened, and halves of what spans instruments, of all: input of the market's scope.",
+        doc="Episodes that opened, halves of what spans instruments, drifts, texts: input of the market's scope.",
     ),
     Topic(
         name="market.journal",

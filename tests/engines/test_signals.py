@@ -189,7 +189,7 @@ def test_an_interval_that_no_number_of_errors_can_give_is_refused() -> None:
 
 
 def said(opinion: Opinion, at: int, tone: float = 0.0, vector: list[float] | None = None) -> float | None:
-    return signals.hear(SignalConfig(), opinion, at, tone, floats(vector or [1.0, 0.0]))
+    return signals.hear(SignalConfig(), opinion, at, tone, signals.small(floats(vector or [1.0, 0.0])))
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])

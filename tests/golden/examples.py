@@ -362,6 +362,24 @@ EXAMPLES: tuple[Example, ...] = (
             bundle="b1",
         ),
     ),
+    Example(
+        "signal_sector",
+        "signals",
+        b"industrials",
+        records.Signal(
+            ts_event=T,
+            ts_available=T + 10**6,
+            instrument="industrials",
+            scope="sector",
+            window_start=T,
+            window_end=T,
+            sector="industrials",
+            sentiment=records.Sentiment(
+                newest=T, half_life_ns=86_400 * 10**9, index=-0.25, weight=1.5, window_ns=3_600 * 10**9, texts=3
+            ),
+            bundle="b1",
+        ),
+    ),
     Example("signal_least", "signals", _ACME, records.Signal(**_HERE, window_start=T, window_end=T)),
     Example(
         "drift",
@@ -418,6 +436,19 @@ EXAMPLES: tuple[Example, ...] = (
             after=1.5,
             times=[T - 120 * 10**9, T - 60 * 10**9],
             values=[0.5, 1.5],
+        ),
+    ),
+    Example(
+        "opening_spoken",
+        "market",
+        b"market",
+        records.Opening(
+            **_HERE,
+            typology="text",
+            episode_id="1" * 32,
+            severity="info",
+            score=0.75,
+            spoken=records.Spoken(sector="industrials", tone=-0.5, vector=bytes([127, 0, 129]), bundle="b1"),
         ),
     ),
     Example(
