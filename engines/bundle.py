@@ -36,6 +36,8 @@ REQUIRED = ("encoder.onnx", "tokenizer.json", "text.json", "fusion.json", "fusio
 MAX_BYTES = 60_000_000
 MAX_MANIFEST_BYTES = 4_000_000
 MAX_FILES = 64
+#: What files of a bundle are: none that would be run, or unpickled, to be read.
+KINDS = (".onnx", ".json", ".md")
 
 _HERE = Path(__file__).resolve().parent
 #: The bundle that ships: inside the package where it is installed, at the top of a checkout.
@@ -127,8 +129,8 @@ class Bundle:
         ------
         BundleError
             The folder or its manifest is missing or malformed; a file is missing, is not in the manifest, differs from
-            its digest, is a link or has a name that leaves the folder; an ONNX file points to data outside of itself or
-            has operators of others (`engines.onnx_files`); there are too many files, or they exceed 60 MB.
+            its digest, is a link, of another kind or named out of the folder; an ONNX file points to data outside of
+            itself or has operators of others (`engines.onnx_files`); there are too many files, or they exceed 60 MB.
 
         Example
         -------
@@ -151,6 +153,8 @@ class Bundle:
         for name in manifest.files:
             if not _NAME.fullmatch(name) or name in (MANIFEST, SIGNATURES):
                 raise BundleError(f"{where} names {name!r}: expected the name of a file that lies beside the manifest")
+        if others := [name for name in manifest.files if not name.endswith(KINDS)]:
+            raise BundleError(f"{where} lists {', '.join(others)}: expected files {', '.join(KINDS)} alone")
         if missing := [name for name in REQUIRED if name not in manifest.files]:
             raise BundleError(f"{where} does not list {', '.join(missing)}, which every bundle has")
         present = {entry.name for entry in folder.iterdir()} - {MANIFEST, SIGNATURES}

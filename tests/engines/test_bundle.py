@@ -148,9 +148,15 @@ def test_an_onnx_file_that_nests_without_end_is_refused() -> None:
     )
 
 
+def test_a_pickle_is_refused_though_the_manifest_lists_it(folder: Path) -> None:
+    write_manifest(folder, Bundle.load(folder).manifest.files | {"weights.pkl": Entry("0" * 64, 0)})
+    with pytest.raises(BundleError, match=r"lists weights\.pkl: expected files \.onnx, \.json, \.md alone"):
+        Bundle.load(folder)
+
+
 def test_a_manifest_that_is_too_large_or_lists_too_much_is_refused(folder: Path) -> None:
     entries = dict(Bundle.load(folder).manifest.files)
-    write_manifest(folder, entries | {f"file{i}": Entry("0" * 64, 0) for i in range(MAX_FILES)})
+    write_manifest(folder, entries | {f"file{i}.json": Entry("0" * 64, 0) for i in range(MAX_FILES)})
     with pytest.raises(BundleError, match="lists more than 64 files, or sizes below 0"):
         Bundle.load(folder)
     write_manifest(folder, entries | {"text.json": Entry("0" * 64, -1)})
