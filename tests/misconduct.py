@@ -244,6 +244,13 @@ def mistyped(market: Market, mid: float) -> None:
     market.place(AT, "fat", -1, mid * 0.95, DEPTH)
 
 
+def short_of_far_ones(market: Market, mid: float) -> None:
+    """As `fat_finger`, but a forgotten offer stands beyond its limit."""
+    market.place(AT - 10.0, "forgotten", -1, mid * 1.05, DEPTH)
+    market.place(AT - 10.0, "seller", -1, mid * 1.001, DEPTH)
+    fat_finger(market, mid)
+
+
 @nearly("fat_finger", "small, and not so far")
 def _(market: Market, mid: float) -> None:
     market.place(AT, "fat", +1, mid * 1.008, 5 * DEPTH)
@@ -267,12 +274,14 @@ def _(market: Market, mid: float) -> None:
     market.place(AT, "fat", +1, mid * 0.99, 40 * DEPTH)
 
 
-def _push(market: Market, mid: float, account: str, *, steps: int, cents: int, begin: float = AT) -> float:
-    """Buy ``steps`` times a depth at prices that rise by ``cents`` each time; return the last."""
+def _push(
+    market: Market, mid: float, account: str, *, steps: int, cents: int, begin: float = AT, size: float = DEPTH
+) -> float:
+    """Buy ``steps`` times ``size`` units at prices that rise by ``cents`` each time; return the last."""
     for k in range(steps):
         mid = round(mid + 0.01 * cents, 2)
-        offer = market.place(begin + 2.0 * k, "seller", -1, mid, DEPTH)
-        market.take(begin + 2.0 * k + 0.5, account, offer, DEPTH)
+        offer = market.place(begin + 2.0 * k, "seller", -1, mid, size)
+        market.take(begin + 2.0 * k + 0.5, account, offer, size)
     return mid
 
 
@@ -401,7 +410,7 @@ def _(market: Market, mid: float) -> None:
 
 @nearly("influencing_the_open", "little")
 def _(market: Market, mid: float) -> None:
-    _push(market, mid, "opener", steps=3, cents=30)
+    _push(market, mid, "opener", steps=3, cents=30, size=0.2 * DEPTH)
 
 
 def _know(

@@ -6,8 +6,8 @@ each instrument tells the market's stage of **halves**, and what one account did
 opposite sides and at the same time, is told of the instrument in which its orders rested. Instruments are of one
 product if they have one ISIN, or one symbol (`engines.instruments.SymbolMaster.product`).
 
-Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and (b), 12(2)(c); Delegated Regulation (EU) 2016/522 Annex II Section 1
-(inter-trading venues manipulation, cross-product manipulation).
+Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and (b), 12(2)(c); Delegated Regulation (EU) 2016/522 Annex II Section 1,
+points 2(c), "inter-trading venues manipulation", and 2(d), "cross-product manipulation".
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fat finger: an order that its sender can hardly have meant, by size or by price.
 
 Definition. An order for many times what is usually quoted, and what its account usually sends, at the market or at a
-limit far through it (what stands on the other side, and the last price), so that it will take whatever stands there. Or
-an order of any size whose limit is through the market by far more than prices move and than its account's own limits
+limit far through it (the best price of the other side, and the last one), so that it will take whatever stands there.
+Or an order of any size whose limit is through the market by far more than prices move and than its account's own limits
 ever lie from it: whoever sends all orders at such limits, as some send what is to trade at once, means them, and whose
 limits are not known yet is not judged by them. It is judged as it arrives, before it trades. A large order that waits,
 or is agreed at the price of the moment, is none, nor is one that waits far from the market. No misconduct by itself:
@@ -26,7 +26,7 @@ from engines.typologies.conditions import LEAST_MET, LEAST_SCORE, Condition, Con
 
 SPEC = TypologySpec(
     name="fat_finger",
-    version="2",
+    version="3",
     title="Order far beyond the usual in size or price",
     regulation=(
         "Delegated Regulation (EU) 2017/589 Art. 15",
@@ -78,9 +78,9 @@ def measure(config: FatFingerConfig, state: OrderState, account: Account, order:
     habit = account.strayed / account.placings if account.strayed else math.inf
     reach = _through(order, state.last_price)
     if score(found) >= LEAST_SCORE or reach >= LEAST_MET * config.habit * habit:
-        # The last price may be of before the quotes moved.
-        others = [one.price for one in state.orders.values() if one.side != order.side and one.price]
-        reach = min([reach, *(_through(order, price) for price in others)])
+        # The last price may be of before the quotes moved; what is forgotten far behind the best quote hides nothing.
+        others = (one.price for one in state.orders.values() if one.side != order.side and one.price)
+        reach = min(reach, max((_through(order, price) for price in others), default=reach))
     told = Condition("limit through the market", reach / state.sd(MINUTE_NS), config.through, _UNIT)
     by_price = (
         Condition("limit beyond the market", reach, config.limit, "relative"),

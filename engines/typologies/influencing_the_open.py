@@ -1,9 +1,9 @@
 """Influencing the open: an account trades in the first minutes to set the price that the day begins with.
 
 Definition. In the first ``opening_ns`` one account takes a large share of all that is taken, on one side, in all
-several times what is quoted, and its trades reach a price that is well that way of where it began to trade, though
-others may press against it and bring it back. Where nothing is usual yet, on an instrument's first day, it is judged as
-soon as something is.
+more than what is quoted (a thin book is moved by little), and its trades reach a price that is well that way of where
+it began to trade, though others may press against it and bring it back. Where nothing is usual yet, on an instrument's
+first day, it is judged as soon as something is.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a), and 12(2)(b), which names the opening beside the close; Annex I A(g);
 Delegated Regulation (EU) 2016/522 Annex II Section 1, whose "marking the close" is of the opening too; FINRA 5210.
@@ -24,7 +24,7 @@ from engines.typologies.marking_the_close import Limits, influence
 
 SPEC = TypologySpec(
     name="influencing_the_open",
-    version="3",
+    version="4",
     title="Suspected influence on the open",
     regulation=(
         "MAR Art. 12(1)(a)",
@@ -53,8 +53,8 @@ class InfluencingTheOpenConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     opening_ns: int = 180_000_000_000
-    share: float = 0.3
-    size: float = 3.5
+    share: float = 0.35
+    size: float = 1.0
     other_side: float = 0.2
     move: float = 0.3
 

@@ -1,8 +1,8 @@
 """Marking the close: an account trades in the last minutes to set the price that the day is settled at.
 
 Definition. In the last ``closing_ns`` before the close one account takes a large share of all that is taken, on one
-side, in all several times what is quoted, and from its first trade on the price goes further that way than it usually
-does in such a time; it need not stay there, for others may press against it, nor go beyond where others had brought it
+side, in all more than what is quoted, and from its first trade on the price goes further that way than it usually does
+in such a time; it need not stay there, for others may press against it, nor go beyond where others had brought it
 before, and where the account took more than anybody else it may be others who trade there. The account had hardly
 traded in the hour before: who works a large order trades before and in these minutes alike.
 
@@ -24,7 +24,7 @@ from engines.typologies.conditions import Condition, Conditions
 
 SPEC = TypologySpec(
     name="marking_the_close",
-    version="3",
+    version="4",
     title="Suspected marking of the close",
     regulation=(
         "MAR Art. 12(2)(b)",
@@ -55,10 +55,10 @@ class MarkingTheCloseConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     closing_ns: int = 300_000_000_000
     share: float = 0.3
-    size: float = 2.5
+    size: float = 2.0
     other_side: float = 0.2
     move: float = 0.8
-    before: float = 0.1
+    before: float = 0.2
 
 
 class Limits(msgspec.Struct, frozen=True):

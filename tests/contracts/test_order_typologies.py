@@ -19,7 +19,18 @@ from engines.typologies import conditions
 from schemas.frames import Frame
 from schemas.order_frames import Action, OrderFrame
 from schemas.records import News
-from tests.misconduct import ACTS, AT, NEARLY, Act, market, met_by_strangers, mistyped, played, pressed_back
+from tests.misconduct import (
+    ACTS,
+    AT,
+    NEARLY,
+    Act,
+    market,
+    met_by_strangers,
+    mistyped,
+    played,
+    pressed_back,
+    short_of_far_ones,
+)
 from tests.order_flow import Market
 
 DAY_NS = 86_400_000_000_000
@@ -88,7 +99,12 @@ def test_what_lacks_a_condition_is_not_found(name: str, why: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "act"),
-    [("influencing_the_open", pressed_back), ("circular_trading", met_by_strangers), ("fat_finger", mistyped)],
+    [
+        ("influencing_the_open", pressed_back),
+        ("circular_trading", met_by_strangers),
+        ("fat_finger", mistyped),
+        ("fat_finger", short_of_far_ones),
+    ],
 )
 def test_another_form_of_it_is_found(name: str, act: Act) -> None:
     found = of(played(act, name))
