@@ -14,6 +14,7 @@ in force for good, so a reader looks at the last record and reads from there::
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -26,6 +27,8 @@ CLOSING_KEY = b"\x00closing"
 #: A full checkpoint is due when a reader would have to read more records than this many a key, and some.
 RECORDS_PER_KEY = 2
 RECORDS_MORE = 256
+#: States that a reader decompresses before it lets others have a turn: some milliseconds.
+UNPACKED_AT_ONCE = 1_000
 # Format and epoch, start, bytes of the content; then the content in LZ4. Format 0 had the epoch and the bare content.
 _SEAL = struct.Struct(">QQI")
 _FORMAT = 1 << 56
@@ -140,7 +143,12 @@ async def load(read: Read, end: int, start: int | None = None) -> Loaded:
         else:
             pending[key.decode()] = value
         void.discard(key.decode())
-    contents = {key: content for key, value in states.items() if (content := _content(value))}
+    contents = {}
+    for number, (name, value) in enumerate(states.items()):
+        if content := _content(value):
+            contents[name] = content
+        if number % UNPACKED_AT_ONCE == 0:
+            await asyncio.sleep(0)  # a million of them must not look like a frozen worker
     return Loaded(closing, contents, pending.keys() | void, start, end)
 
 

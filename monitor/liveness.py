@@ -26,7 +26,7 @@ STUCK_S = 30.0
 BEAT_S = 5.0
 AWAY_S = 15.0
 #: A broker that has been away for as long is worth a restart.
-GIVE_UP_S = 600.0
+GIVE_UP_S = 900.0
 
 
 class Pulse:

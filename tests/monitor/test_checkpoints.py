@@ -54,6 +54,30 @@ def read_compacted(log: dict[int, Record], start: int | None = None) -> Loaded:
     return asyncio.run(load(records, max(log, default=-1) + 1, start))
 
 
+def test_a_load_of_many_keys_lets_others_have_their_turns() -> None:
+    """The fence takes a worker for frozen whose event loop stands still for half a session."""
+    keys, turns = 5 * checkpoints.UNPACKED_AT_ONCE, 0
+
+    async def records(begin: int, end: int) -> AsyncIterator[tuple[int, bytes, bytes]]:
+        for offset in range(begin, end):
+            yield (offset, *(state(f"k{offset}", b"x") if offset < keys else closing(1)))
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def both() -> Loaded:
+        other = asyncio.create_task(take_turns())
+        loaded = await load(records, keys + 1)
+        other.cancel()
+        return loaded
+
+    assert len(asyncio.run(both()).states) == keys
+    assert turns >= 5
+
+
 def compacted(log: dict[int, Record], until: int) -> dict[int, Record]:
     """Return the log as compaction leaves it that has come up to ``until``: of each key the last record there."""
     last = {key: offset for offset, (key, _) in log.items() if offset < until}
