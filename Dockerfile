@@ -6,24 +6,26 @@ ARG BASE=python:3.11-slim
 # No default that could be had: an image with CUDA, TensorRT's Python package and CPython 3.11 or later.
 ARG TENSORRT_BASE=give-tensorrt-base
 
-FROM ${BASE} AS build
+FROM ${BASE} AS locked
 WORKDIR /src
-ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+    SOURCE_DATE_EPOCH=315532800
 COPY requirements requirements
 RUN python3 -m venv /opt/build && /opt/build/bin/pip install --no-deps --require-hashes -r requirements/build.txt
+
+FROM locked AS build
 COPY pyproject.toml README.md LICENSE ./
 COPY bundles bundles
 COPY schemas schemas
 COPY engines engines
 COPY agents agents
 COPY monitor monitor
-ENV SOURCE_DATE_EPOCH=315532800
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist
 
-FROM build AS installed
-RUN python3 -m venv /opt/tocsin \
- && /opt/tocsin/bin/pip install --no-deps --require-hashes -r requirements/runtime.txt \
- && /opt/tocsin/bin/pip install --no-deps /dist/*.whl \
+FROM locked AS installed
+RUN python3 -m venv /opt/tocsin && /opt/tocsin/bin/pip install --no-deps --require-hashes -r requirements/runtime.txt
+COPY --from=build /dist /dist
+RUN /opt/tocsin/bin/pip install --no-deps /dist/*.whl \
  && /opt/tocsin/bin/pip uninstall -y -q setuptools pip \
  && find /opt/tocsin/lib -type d -name tests -prune -exec rm -r {} + \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tocsin/lib
@@ -44,7 +46,7 @@ CMD ["run"]
 
 FROM ${TENSORRT_BASE} AS gpu
 COPY --from=build /dist /dist
-COPY --from=build /src/requirements/cuda.txt /dist/
+COPY --from=locked /src/requirements/cuda.txt /dist/
 RUN python3 -m venv --system-site-packages /opt/tocsin \
  && /opt/tocsin/bin/pip install --no-cache-dir --no-deps --require-hashes -r /dist/cuda.txt \
  && /opt/tocsin/bin/pip install --no-cache-dir --no-deps /dist/*.whl \
