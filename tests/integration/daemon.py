@@ -48,10 +48,11 @@ CANONICAL = {"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0
 
 
 @cache
-def day() -> tuple[Message, ...]:
-    """Return five simulated hours in canonical order: about 8,700 messages, from which some 30 alerts come."""
+def day(days: int = 1) -> tuple[Message, ...]:
+    """Return five simulated hours a day in canonical order: about 8,700 messages, from which some 30 alerts come."""
     config = Config(
         seed=5,
+        days=days,
         hours=5,
         ticks_a_second=3,
         articles_an_hour=12,
@@ -83,6 +84,7 @@ class Feed:
                 "log_level": 0,
                 "queue.buffering.max.messages": 200_000,
                 "message.max.bytes": kafka.MAX_MESSAGE_BYTES,
+                "message.timeout.ms": 900_000,  # a broker may be away for minutes
             }
         )
         self._settings = settings
@@ -90,7 +92,8 @@ class Feed:
         self._rate = rate
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.sent = 0
+        #: Messages given to the producer, and those that the broker has.
+        self.offered = self.sent = 0
         self.failed: list[str] = []
         self.places: dict[int, tuple[int, int]] = {}
 
@@ -114,6 +117,7 @@ class Feed:
                     else {}
                 ),
             )
+            self.offered = number + 1
             self._producer.poll(0)
         self._producer.flush(120)
 

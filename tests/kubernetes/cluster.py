@@ -21,30 +21,10 @@ from monitor.settings import Settings
 from schemas import journal
 from schemas.topics import INSTRUMENT_INPUTS
 from tests.integration.kafka import delete_topics, messages_of
+from tests.kubernetes.node import READY_S, Node, Process, call, namespaces
 
 CHART = Path(__file__).parents[2] / "helm" / "tocsin"
 RELEASE = "tocsin"
-READY_S = 240
-
-#: Kills, from the node's process namespace, what runs in the pod of that uid: from inside, its first process is immune.
-_KILL = """
-import os, pathlib, signal, sys
-for process in pathlib.Path("/proc").glob("[0-9]*"):
-    try:
-        inside = sys.argv[1] in (process / "cgroup").read_text().replace("_", "-")
-        if inside and b"tocsin" in (process / "cmdline").read_bytes():
-            os.kill(int(process.name), signal.SIGKILL)
-            print(process.name)
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-"""
-
-
-def call(*command: str, given: str | None = None, timeout_s: float = READY_S) -> str:
-    """Return what a command prints; raise AssertionError with all that it said where it fails."""
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=timeout_s, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -54,6 +34,7 @@ class Release:
     namespace: str
     settings: Settings
     values: Path
+    node: Node
     #: From `helm install` until all was ready, once it is.
     ready_after_s: float = 0.0
 
@@ -79,8 +60,26 @@ class Release:
 
     def ready(self) -> None:
         """Wait until every worker is there and ready."""
-        self.kubectl("rollout", "status", "statefulset", f"--timeout={READY_S}s")
-        self.kubectl("wait", "--for=condition=Ready", "pod", "--all", f"--timeout={READY_S}s")
+        self.kubectl("rollout", "status", "statefulset", f"--timeout={READY_S}s", timeout_s=2 * READY_S)
+        self.kubectl("wait", "--for=condition=Ready", "pod", "--all", f"--timeout={READY_S}s", timeout_s=2 * READY_S)
+
+    def given(self, values: dict[str, object]) -> tuple[str, ...]:
+        """Return what an upgrade is called with that has these values of the chart over those of the install."""
+        path = self.values.with_name("more.yaml")
+        path.write_text(yaml.safe_dump(values))
+        return "--values", str(path)
+
+    def injected(self, code: str, **config: object) -> tuple[str, ...]:
+        """Return what an upgrade is called with whose workers' Python begins with ``code``, and has these settings."""
+        path = self.values.with_name("sitecustomize.py")
+        path.write_text(code)
+        self.kubectl("create", "configmap", "injected", f"--from-file={path}")
+        pod = {
+            "extraEnv": [{"name": "PYTHONPATH", "value": "/injected"}],
+            "extraVolumes": [{"name": "injected", "configMap": {"name": "injected"}}],
+            "extraVolumeMounts": [{"name": "injected", "mountPath": "/injected"}],
+        }
+        return self.given({"workers": {"pod": pod, "config": config}})
 
     def workers(self) -> list[dict[str, Any]]:
         """Return the pods of the workers."""
@@ -88,15 +87,34 @@ class Release:
         pods: list[dict[str, Any]] = json.loads(found)["items"]
         return pods
 
+    def uids(self) -> list[str]:
+        """Return what the workers' pods are known by on the node."""
+        return [pod["metadata"]["uid"] for pod in self.workers()]
+
+    def restarts(self) -> list[int]:
+        """Return how often each worker's process has ended in its pod."""
+        return [status["restartCount"] for pod in self.workers() for status in pod["status"]["containerStatuses"]]
+
+    def processes(self) -> list[Process]:
+        """Return the workers' processes, as the node sees them."""
+        return [self.node.process(uid) for uid in self.uids()]
+
+    def get(self, worker: int, path: str) -> str:
+        """Return what a worker's HTTP side answers."""
+        port = self.settings.http_port
+        pod = f"/api/v1/namespaces/{self.namespace}/pods/{RELEASE}-worker-{worker}:{port}/proxy"
+        return call("kubectl", "get", "--raw", pod + path)
+
     def kill(self, worker: int) -> None:
         """End a worker's process as a crash does, and wait until the kubelet has begun another."""
-        name, uid = f"{RELEASE}-worker-{worker}", self.workers()[worker]["metadata"]["uid"]
-        killed = call("kubectl", "--namespace", f"{self.namespace}-node", "exec", "deployment/killer", "--",
-                      "python3", "-c", _KILL, uid)  # fmt: skip
-        assert killed.strip(), f"no process of {name} was found"
-        self.kubectl(
-            "wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", f"pod/{name}", "--timeout=60s"
-        )
+        self.node.kill(self.uids()[worker])
+        again = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1"
+        self.kubectl("wait", again, f"pod/{RELEASE}-worker-{worker}", "--timeout=60s")
+        self.ready()
+
+    def lose(self) -> None:
+        """Delete every worker's pod at once with all that it had on disk, without a word to it, and wait for others."""
+        self.kubectl("delete", "pod", "--selector", "app.kubernetes.io/component=worker", "--force", "--grace-period=0")
         self.ready()
 
     def evict(self, worker: int) -> bool:
@@ -113,49 +131,12 @@ class Release:
         assert done.returncode == 0 or "disruption budget" in done.stderr, done.stderr
         return done.returncode == 0
 
-    def drain(self) -> None:
-        """End every worker in order."""
-        self.kubectl("scale", "statefulset", f"{RELEASE}-worker", "--replicas=0")
-        self.kubectl("wait", "--for=delete", "pod", "--selector", "app.kubernetes.io/component=worker", "--timeout=90s")
-
-
-@contextmanager
-def namespaces(name: str, image: str) -> Iterator[None]:
-    """Make a namespace that admits restricted pods only, and one of the node's killer; remove both at the end."""
-    node = f"{name}-node"
-    killer = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "killer"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "killer"}},
-            "template": {
-                "metadata": {"labels": {"app": "killer"}},
-                "spec": {
-                    "hostPID": True,
-                    "terminationGracePeriodSeconds": 0,
-                    "containers": [
-                        {
-                            "name": "killer",
-                            "image": image,
-                            "imagePullPolicy": "IfNotPresent",
-                            "command": ["sleep", "infinity"],
-                            "securityContext": {"runAsUser": 0},
-                        }
-                    ],
-                },
-            },
-        },
-    }
-    try:
-        for made in (name, node):
-            call("kubectl", "create", "namespace", made)
-        call("kubectl", "label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
-        call("kubectl", "--namespace", node, "apply", "--filename", "-", given=json.dumps(killer))
-        call("kubectl", "--namespace", node, "rollout", "status", "deployment/killer", f"--timeout={READY_S}s")
-        yield
-    finally:
-        call("kubectl", "delete", "namespace", name, node, "--ignore-not-found")
+    def scale(self, workers: int) -> None:
+        """End workers in order, or begin others; wait until those that go are gone."""
+        self.kubectl("scale", "statefulset", f"{RELEASE}-worker", f"--replicas={workers}")
+        if workers == 0:
+            gone = ("pod", "--selector", "app.kubernetes.io/component=worker")
+            self.kubectl("wait", "--for=delete", *gone, "--timeout=90s")
 
 
 def values_of(settings: Settings, image: str, path: Path) -> Path:
@@ -164,7 +145,8 @@ def values_of(settings: Settings, image: str, path: Path) -> Path:
     values = {
         "image": {"repository": repository, "tag": tag},
         "config": settings.model_dump(exclude_unset=True) | {"replication": 1},
-        "workers": {"replicas": 2},
+        # What they ask for is their weight against all else that runs on the node.
+        "workers": {"replicas": 2, "pod": {"resources": {"requests": {"cpu": "800m"}}}},
         "gateway": {"enabled": False},
         "pod": {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}},
     }
@@ -177,8 +159,8 @@ def release(settings: Settings, image: str, folder: Path) -> Iterator[Release]:
     """Install the chart in a namespace of its own; remove it, and its topics, at the end."""
     namespace = settings.prefix.rstrip(".")
     try:
-        with namespaces(namespace, image):
-            made = Release(namespace, settings, values_of(settings, image, folder / "values.yaml"))
+        with namespaces(namespace, image) as node:
+            made = Release(namespace, settings, values_of(settings, image, folder / "values.yaml"), node)
             began_s = time.monotonic()
             try:
                 made.upgrade()
@@ -203,9 +185,16 @@ class Waits:
     lost: int
     doubled: int
 
+    @property
+    def p99_s(self) -> float:
+        return float(np.percentile(self.seconds, 99))
+
+    @property
+    def max_s(self) -> float:
+        return max(self.seconds)
+
     def __str__(self) -> str:
-        p50, p99 = np.percentile(self.seconds, (50, 99))
-        return f"p50 {p50:.2f} s, p99 {p99:.1f} s, max {max(self.seconds):.1f} s"
+        return f"p50 {np.median(self.seconds):.2f} s, p99 {self.p99_s:.1f} s, max {self.max_s:.1f} s"
 
 
 async def _waits(settings: Settings) -> Waits:

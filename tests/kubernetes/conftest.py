@@ -1,12 +1,17 @@
-"""Tests on a real Kubernetes take KUBECONFIG, TOCSIN_TEST_BOOTSTRAP and TOCSIN_TEST_IMAGE as they find them."""
+"""Tests on a real Kubernetes take KUBECONFIG, TOCSIN_TEST_BOOTSTRAP and TOCSIN_TEST_IMAGE as they find them.
+
+What is done to the broker, TOCSIN_TEST_BROKER_KILL, _START, _CUT and _MEND say: each a command line that returns once
+it is done.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +19,7 @@ import pytest
 from monitor.settings import Settings
 from tests.integration.daemon import stages
 from tests.kubernetes.cluster import Release, release
+from tests.kubernetes.page import Tell, row
 
 
 @pytest.fixture
@@ -27,6 +33,19 @@ def image() -> str:
         told = f"no Kubernetes to install on: {', '.join(missing)} not given"
         pytest.fail(told) if os.environ.get("TOCSIN_REQUIRE_KUBERNETES") == "1" else pytest.skip(told)
     return os.environ["TOCSIN_TEST_IMAGE"]
+
+
+@pytest.fixture
+def to_broker() -> Callable[[str], None]:
+    """Does something to the broker: "KILL", "START", "CUT" or "MEND"; skip where nobody says how."""
+    commands = {what: os.environ.get(f"TOCSIN_TEST_BROKER_{what}", "") for what in ("KILL", "START", "CUT", "MEND")}
+    if missing := [f"TOCSIN_TEST_BROKER_{what}" for what, command in commands.items() if not command]:
+        pytest.skip(f"nobody says how the broker is killed or cut off: {', '.join(missing)} not given")
+
+    def do(what: str) -> None:
+        subprocess.run(commands[what], shell=True, check=True, stdout=subprocess.DEVNULL, timeout=120)
+
+    return do
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +71,11 @@ def installed(image: str, tmp_path: Path) -> Iterator[Release]:
     )
     with release(settings, image, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[Tell]:
+    """Tells the row of docs/reliability.md that the test's mark `row` names."""
+    (mark,) = request.node.iter_markers("row")
+    with row(mark.args[0], record_property) as told:
+        yield told
