@@ -145,8 +145,7 @@ def values_of(settings: Settings, image: str, path: Path) -> Path:
     values = {
         "image": {"repository": repository, "tag": tag},
         "config": settings.model_dump(exclude_unset=True) | {"replication": 1},
-        # What they ask for is their weight against all else that runs on the node.
-        "workers": {"replicas": 2, "pod": {"resources": {"requests": {"cpu": "800m"}}}},
+        "workers": {"replicas": 2},
         "gateway": {"enabled": False},
         "pod": {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}},
     }
