@@ -11,6 +11,7 @@ ARGS ?=
 SET ?=
 OUT ?=
 UNTIL ?=
+SECONDS_EACH = $(if $(filter file,$(origin SECONDS)),60,$(or $(SECONDS),60))
 WORKERS ?= 2
 TOCSIN_DATA ?= $(abspath ../shared/data)
 export TOCSIN_DATA
@@ -20,7 +21,7 @@ dev := build/venv-dev/bin
 lock = $(dev)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo audit image test test-fast test-faults test-image check lock backtest bundle ship schemas clean \
+.PHONY: help demo audit image test test-fast test-faults test-image fuzz check lock backtest bundle ship schemas clean \
 	bench-ticks bench-gateway bench-latency bench-pump bench-engines bench-replay bench-rules bench-typologies bench-drift replay-digest chart check-chart \
 	test-kubernetes-short test-kubernetes venv venv-dev
 
@@ -38,6 +39,12 @@ test-fast: $(dev)/.ready ## tests that need neither a broker nor more than a few
 
 test-faults: $(dev)/.ready ## every fault: kills, freezes, the broker's death, rebalances
 	@$(dev)/pytest -m "faults or long" --timeout 1800 $(ARGS)
+
+fuzz: $(dev)/.ready build/fuzz/lib ## decoders of bytes by Atheris, SECONDS each (60); ARGS="rules onnx" some of them
+	@PYTHONPATH=build/fuzz/lib nice -n 10 $(dev)/python -m tests.fuzz.run --seconds $(SECONDS_EACH) $(ARGS)
+
+build/fuzz/lib: requirements/fuzz.txt $(dev)/.ready
+	@rm -rf $@; $(dev)/uv pip install -q --no-deps --require-hashes --target $@ -r $<
 
 check: $(dev)/.ready ## ruff, mypy --strict, import-linter, published schemas
 	$(dev)/ruff check
@@ -65,6 +72,7 @@ lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer ve
 	$(lock) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	$(lock) pyproject.toml --extra cuda -c requirements/dev.txt --override requirements/cuda.override -o requirements/cuda.txt
 	$(lock) --group build -c requirements/dev.txt -o requirements/build.txt
+	$(lock) --group fuzz -o requirements/fuzz.txt
 
 audit: $(dev)/.ready ## licences of what ships, a bill of materials, and advisories: ARGS="--osv all.zip"
 	@$(dev)/python scripts/audit.py $(ARGS)

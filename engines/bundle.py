@@ -28,6 +28,7 @@ from pathlib import Path
 import msgspec
 
 from engines import onnx_files
+from schemas.errors import UNREADABLE
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -146,7 +147,7 @@ class Bundle:
         told = where.read_bytes()
         try:
             manifest = msgspec.json.decode(told, type=Manifest)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise BundleError(f"{where} is no manifest of a bundle: {error}") from error
         if manifest.format != FORMAT:
             raise BundleError(f"{where} has format {manifest.format}, this version of Tocsin reads format {FORMAT}")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from engines.bundle import Bundle, BundleError
 from engines.credit import STATEMENT, statements
 from engines.inference import ORT_CPU, open_session
+from schemas.errors import UNREADABLE
 
 GRAPH, SPEC = "credit.onnx", "credit.json"
 Floats = npt.NDArray[np.float64]
@@ -50,7 +51,7 @@ class CreditModel:
         where = bundle.path / SPEC
         try:
             self.spec = msgspec.json.decode(bundle.read(SPEC), type=CreditSpec)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise BundleError(f"{where}: {error}") from error
         if self.spec.typical.keys() != set(STATEMENT):
             raise BundleError(f"{where}: expected typical values of {list(STATEMENT)}, found {list(self.spec.typical)}")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from engines import features
 from engines.bundle import Bundle, BundleError
 from engines.inference import ORT_CPU, Session, open_session
+from schemas.errors import UNREADABLE
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -100,7 +101,7 @@ class FusionModel:
         where = bundle.path / "fusion.json"
         try:
             spec = msgspec.json.decode(bundle.read("fusion.json"), type=FusionSpec)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise BundleError(f"{where}: {error}") from error
         if unknown := [name for name in spec.features if name not in features.NAMES]:
             raise BundleError(f"{where} wants features {unknown}, this version computes {list(features.NAMES)}")

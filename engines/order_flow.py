@@ -31,6 +31,7 @@ from engines.sessions import SECOND_NS
 from engines.typologies import conditions
 from engines.typologies.conditions import LEAST_SCORE, Conditions
 from schemas.alerts import Attribution, Explanation, RuleResult
+from schemas.errors import UNREADABLE
 
 Singles = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -87,7 +88,7 @@ class OrderFlowModel:
         where = bundle.path / SPEC
         try:
             self.spec = msgspec.json.decode(bundle.read(SPEC), type=OrderFlowSpec)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise BundleError(f"{where}: {error}") from error
         heads = self.spec.typologies
         lengths = {len(heads), len(self.spec.slopes), len(self.spec.intercepts), len(self.spec.weights)}

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engines import cuda, plan_builder
+from schemas.errors import UNREADABLE
 
 #: The folder of plans inside of the cache.
 PLANS = "plans"
@@ -203,7 +204,7 @@ def read(path: Path, key: Key) -> bytes:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise PlanRefused(f"{Path(error.filename).name} is not there") from error
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise PlanRefused(f"{path.name} is corrupt: its sidecar does not read ({error})") from error
     if sidecar.key != key:
         was, now = msgspec.structs.asdict(sidecar.key), msgspec.structs.asdict(key)

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from engines.bundle import SIGNATURES, Bundle, BundleError
 from engines.shipped import MANIFEST_SHA256
+from schemas.errors import UNREADABLE
 
 #: What `signer` says of the bundle that ships.
 SHIPPED = "the release"
@@ -168,7 +169,7 @@ def _read(bundle: Bundle) -> dict[str, str]:
     content = _content(path)
     try:
         return msgspec.json.decode(content, type=_File).signatures
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise SignatureError(
             f"{path} is no file of signatures ({error}): remove it, and sign the bundle anew"
         ) from error

@@ -20,6 +20,7 @@ from tokenizers import Encoding, Tokenizer
 
 from engines.bundle import Bundle, BundleError
 from engines.inference import ORDER, Array, Fallback, Inputs, Precision, Session, open_session
+from schemas.errors import UNREADABLE
 
 LABELS = ("bearish", "bullish", "neutral")
 
@@ -51,7 +52,7 @@ def spec_of(bundle: Bundle) -> TextSpec:
     """Return what text.json holds; raise `BundleError` where it is malformed."""
     try:
         return msgspec.json.decode(bundle.read("text.json"), type=TextSpec)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BundleError(f"{bundle.path / 'text.json'}: {error}") from error
 
 

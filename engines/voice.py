@@ -21,6 +21,7 @@ from engines.audio import HOP, MELS, WINDOW, AudioError, Floats
 from engines.bundle import Bundle, BundleError
 from engines.inference import ORDER, Array, Fallback, Inputs, Precision, Session, open_session
 from engines.simulator import voices
+from schemas.errors import UNREADABLE
 
 #: Files of a bundle that has a voice encoder; those without one have neither.
 MODEL, SPEC = "voice.onnx", "voice.json"
@@ -108,7 +109,7 @@ class VoiceEncoder:
         where = bundle.path / SPEC
         try:
             self._spec = msgspec.json.decode(bundle.read(SPEC), type=VoiceSpec)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise BundleError(f"{where}: {error}") from error
         if not self._spec.probes:
             raise BundleError(f"{where} has no probe: the parity gate would see nothing")

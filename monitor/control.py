@@ -20,6 +20,7 @@ from monitor.rules import rules_of
 from monitor.settings import Settings
 from schemas import control
 from schemas.control import Change, Promotion, RuleChange
+from schemas.errors import UNREADABLE
 from schemas.journal import Rules
 
 log = structlog.get_logger(__name__)
@@ -76,7 +77,7 @@ def _published(offset: int, value: bytes) -> Published | Promoted:
                 return Promoted(offset, promotion)
             case change:
                 return Published(offset, change)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return Published(offset, None, f"it is no record of the control topic ({error})")
 
 

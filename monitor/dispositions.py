@@ -16,6 +16,7 @@ from monitor.recordings import Recording
 from monitor.replay_output import Replay, is_replay
 from monitor.settings import Settings
 from schemas.alerts import Alert, AlertEvent
+from schemas.errors import UNREADABLE
 from schemas.records import Disposition, Review, Verdict
 
 TOPIC, REVIEWS = "dispositions", "reviews"
@@ -160,7 +161,7 @@ def _told(path: Path) -> Iterator[Alert | Review]:
     for number, line in _recorded(Recording.open(path)) if path.is_dir() else _lines(path):
         try:
             yield _decode_any(line)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise StartupError(
                 f"{path}, line {number}: expected an alert or a review in JSON, as `tocsin alerts --json` prints them"
                 f" ({error})."
@@ -213,7 +214,7 @@ class Store:
         for number, line in _lines(self._file) if self._file.exists() else ():
             try:
                 found.append(msgspec.json.decode(line, type=Disposition))
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 raise StartupError(f"{self._file}, line {number}: expected a disposition in JSON ({error}).") from error
         return found
 

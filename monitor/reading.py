@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from monitor import kafka
 from monitor.errors import StartupError
 from monitor.settings import Settings
+from schemas.errors import UNREADABLE
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -56,7 +57,7 @@ async def records(
     async for one in found:
         try:
             value = decode(one.value or b"")
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             place = f"{one.topic}/{one.partition} offset {one.offset}"
             log.warning("a message is passed over", place=place, expected=record.__name__, reason=str(error))
             continue

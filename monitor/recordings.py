@@ -44,6 +44,7 @@ from monitor.recording_format import FileEntry as FileEntry
 from monitor.recording_format import Manifest as Manifest
 from monitor.recording_format import Message as Message
 from monitor.recording_format import RecordingError as RecordingError
+from schemas.errors import UNREADABLE
 
 #: Topics whose messages of one key mean something in the order in which they arrived, even at one and the same time.
 _SEQUENCES = frozenset({"frames", "ticks", "orders"})
@@ -312,7 +313,7 @@ def read_manifest(folder: Folder) -> tuple[bytes, Manifest]:
     content = folder.read(MANIFEST)
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         if folder.size("alerts.ndjson") is not None:
             raise RecordingError(
                 f"{folder.name} is the folder of a replay: name the recording that it was made of."

@@ -36,6 +36,7 @@ from engines.bundle import (
 from monitor.errors import StartupError
 from monitor.folders import Folder, FolderError, settle
 from monitor.settings import Settings
+from schemas.errors import UNREADABLE
 
 MODEL = "model.json"
 #: What a model may be called: it becomes part of a consumer group's name, and of topics' names.
@@ -274,7 +275,7 @@ class Registry:
             )
         try:
             model = msgspec.json.decode(self._folder.read(f"{of}/{MODEL}"), type=Model)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise RegistryError(
                 f"{where}/{MODEL} is damaged ({error}): remove {where}, and add the model again."
             ) from error
@@ -317,7 +318,7 @@ def _whole(kept: Path) -> bool:
     try:
         model = msgspec.json.decode((kept / MODEL).read_bytes(), type=Model)
         return all(_entry((kept / file).read_bytes()) == entry for file, entry in model.files.items())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         return False
 
 

@@ -14,6 +14,7 @@ from engines.thinning import Moment
 from monitor.folders import Folder
 from monitor.replay_format import LAYOUT, LINES, MANIFEST, TABLES, TRACKS, Manifest, Metric, ReplayError
 from schemas.alerts import Alert
+from schemas.errors import UNREADABLE
 from schemas.records import DeadLetter
 
 
@@ -48,7 +49,7 @@ class Replay:
             if head.layout != LAYOUT:
                 raise ReplayError(f"{path} has layout {head.layout}, this version reads {LAYOUT}; {again}.")
             manifest = msgspec.json.decode(data, type=Manifest)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise ReplayError(f"{where} is no manifest of a replay ({error}); {again}.") from error
         expected = {*(f"{name}.parquet" for name in TABLES), *(f"{name}.ndjson" for name in LINES)}
         if lacking := sorted(expected - manifest.files.keys()):
@@ -107,7 +108,7 @@ class Replay:
         decode = msgspec.json.Decoder(kind).decode
         try:
             return [decode(line) for line in (self.path / name).read_bytes().splitlines()]
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise ReplayError(f"{self.path / name} cannot be read ({error}); replay the recording again.") from error
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
+#: What msgspec raises of bytes that are not what they should be: text may be no UTF-8, and lists nest without end.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 #: Every reason that a message is refused for; dead letters and metrics carry it as it stands here.
 REASONS: tuple[str, ...] = (
     "empty",
