@@ -2,6 +2,8 @@
 
     make audit                           # licences and the bill of materials
     make audit ARGS="--osv all.zip"      # and advisories: an export of OSV for the ecosystem PyPI
+    docker run --rm --entrypoint dpkg-query tocsin -W -f '${Package}\t${Version}\t${Architecture}\n' >build/dpkg.txt
+    make audit ARGS="--debian build/dpkg.txt"    # a bill of the whole image: what its base brings, too
 
 Exit code 1: an advisory concerns a locked version, or a licence is none of those that may ship.
 """
@@ -13,11 +15,12 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -96,8 +99,18 @@ def concerns(spec: SpecifierSet, version: str) -> bool:
         return False
 
 
-def bill(packages: dict[str, str]) -> dict[str, Any]:
-    """Return a CycloneDX 1.6 bill of materials; packages are named by purl alone."""
+def debian(path: Path) -> list[dict[str, str]]:
+    """Return the components of a file that dpkg-query wrote: name, version and architecture, by tabs, a line each."""
+    found = []
+    for line in sorted(set(path.read_text().splitlines())):
+        name, version, architecture = line.split("\t")
+        purl = f"pkg:deb/debian/{quote(name, safe='')}@{quote(version, safe=':')}?arch={architecture}"
+        found.append({"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl})
+    return found
+
+
+def bill(packages: dict[str, str], system: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
+    """Return a CycloneDX 1.6 bill of materials, the system's packages behind Python's; all are named by purl alone."""
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -113,7 +126,8 @@ def bill(packages: dict[str, str]) -> dict[str, Any]:
                 **({"licenses": [{"license": {"name": licence(name)}}]} if licence(name) else {}),
             }
             for name, version in sorted(packages.items())
-        ],
+        ]
+        + list(system),
     }
 
 
@@ -122,6 +136,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lock", type=Path, default=Path("requirements/runtime.txt"), help="of what ships")
     parser.add_argument("--osv", type=Path, help="OSV's export of PyPI's advisories, all.zip")
+    parser.add_argument("--debian", type=Path, help="what dpkg-query lists of an image, for its bill of materials")
     parser.add_argument("--sbom", type=Path, default=Path("build/sbom.json"), help="where the bill of materials goes")
     options = parser.parse_args()
     console, packages = Console(soft_wrap=True), locked(options.lock)
@@ -136,8 +151,10 @@ def main() -> int:
     console.print(table)
 
     options.sbom.parent.mkdir(parents=True, exist_ok=True)
-    options.sbom.write_text(json.dumps(bill(packages), indent=1) + "\n")
-    console.print(f"{len(packages)} packages; bill of materials (CycloneDX 1.6): {options.sbom}")
+    system = debian(options.debian) if options.debian else []
+    options.sbom.write_text(json.dumps(bill(packages, system), indent=1) + "\n")
+    beside = f" and {len(system)} of Debian" if system else ""
+    console.print(f"{len(packages)} packages{beside}; bill of materials (CycloneDX 1.6): {options.sbom}")
 
     if unclear:
         console.print(f"licences to be looked at: {', '.join(unclear)}")

@@ -82,3 +82,22 @@ def test_what_ships_has_licences_that_may(tmp_path: Path) -> None:
     command = [sys.executable, "scripts/audit.py", "--sbom", str(tmp_path / "sbom.json")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-500:]
+
+
+def test_what_the_image_is_built_on_stands_in_the_bill_too(tmp_path: Path) -> None:
+    (tmp_path / "dpkg.txt").write_text("zlib1g\t1:1.2.13+dfsg-1\tamd64\nlibc6\t2.36-9~deb12u1\tamd64\n")
+    (tmp_path / "lock.txt").write_text(LOCK)
+    asked = ["--lock", "lock.txt", "--sbom", "sbom.json", "--debian", "dpkg.txt"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "audit.py", *asked],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "2 packages and 2 of Debian" in done.stdout, done.stderr
+    purls = [one["purl"] for one in json.loads((tmp_path / "sbom.json").read_text())["components"]]
+    assert purls[2:] == [
+        "pkg:deb/debian/libc6@2.36-9~deb12u1?arch=amd64",
+        "pkg:deb/debian/zlib1g@1:1.2.13%2Bdfsg-1?arch=amd64",
+    ]
