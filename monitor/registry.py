@@ -11,6 +11,7 @@ else; with labels, that of both. What it is used for, champion or challenger, th
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -247,12 +248,16 @@ class Registry:
         return _fetched(kept)
 
     def _fetch_signatures(self, model: str, kept: Path) -> None:
-        file = f"{model}/bundle/{SIGNATURES}"
+        """Put who signed a model by now beside its fetched bundle; nothing is written where that is known there."""
+        file, path = f"{model}/bundle/{SIGNATURES}", kept / "bundle" / SIGNATURES
         size = self._folder.size(file)
-        if size is not None and size <= signatures.MAX_BYTES:
-            part = kept / f".{SIGNATURES}"
-            part.write_bytes(self._folder.read(file))
-            part.replace(kept / "bundle" / SIGNATURES)
+        if size is None or size > signatures.MAX_BYTES:
+            return
+        signed = self._folder.read(file)
+        if not path.is_file() or path.read_bytes() != signed:
+            part = kept / f".{SIGNATURES}.{os.getpid()}"
+            part.write_bytes(signed)
+            part.replace(path)
 
     def _read(self) -> tuple[list[Model], list[str]]:
         ids = sorted({file.partition("/")[0] for file in self._folder.files() if "/" in file})
