@@ -36,13 +36,18 @@ def way_back(promotions: Iterable[Promotion]) -> list[Promotion]:
     """
     kept: list[Promotion] = []
     for one in promotions:
-        if one.change == "rollback":
-            # To a model, not by one step: of two who roll back at once the second changes nothing.
-            while kept and kept[-1].model != one.model:
-                kept.pop()
-        elif not kept or kept[-1].model != one.model:
-            kept.append(one)
+        _follow(kept, one)
     return kept
+
+
+def _follow(way: list[Promotion], one: Promotion) -> None:
+    """Bring a way back up to date by what was published next."""
+    if one.change == "rollback":
+        # To a model, not by one step: of two who roll back at once the second changes nothing.
+        while way and way[-1].model != one.model:
+            way.pop()
+    elif not way or way[-1].model != one.model:
+        way.append(one)
 
 
 async def champion_of(settings: Settings) -> str:
@@ -66,11 +71,10 @@ def standings(models: Iterable[Model], promotions: Iterable[Promotion]) -> dict[
     What was never promoted is a challenger, what was and is not champion any more is retired, by who promoted another.
     """
     found = {one.id: Standing("challenger", one.added_ns, one.author, one.reason) for one in models}
-    told: list[Promotion] = []
+    way: list[Promotion] = []
     serves = ""
     for one in promotions:
-        told.append(one)
-        way = way_back(told)
+        _follow(way, one)
         now = way[-1].model if way else ""
         if now != serves:
             found[serves] = Standing("retired", one.published_ns, one.author, one.reason)

@@ -156,7 +156,9 @@ async def openings(settings: Settings, source: Path | None) -> list[Alert]:
 
 def _told(path: Path) -> Iterator[Alert | Review]:
     if is_replay(path):
-        yield from Replay.open(path).alerts()
+        replay = Replay.open(path)
+        yield from replay.alerts()
+        yield from replay.reviews()
         return
     for number, line in _recorded(Recording.open(path)) if path.is_dir() else _lines(path):
         try:

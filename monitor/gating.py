@@ -21,7 +21,7 @@ from monitor.errors import StartupError
 from monitor.numbers import estimate
 from monitor.render import clock, plain
 from monitor.settings import Settings
-from monitor.shadow import Heard, heard
+from monitor.shadow import Heard, heard, rang
 from schemas.control import Check
 
 
@@ -78,7 +78,8 @@ def judged(
         Nothing was heard by one of them, or at no time by both.
     """
     shadow = settings.model_copy(update={"shadow": name})
-    mine, theirs = asyncio.run(_both(settings.model_copy(update={"shadow": ""}), shadow))
+    champion = settings.model_copy(update={"shadow": ""})
+    mine, theirs = asyncio.run(_both(champion, shadow))
     begin_ns = max(mine.first_ns, theirs.first_ns, from_ns)
     end_ns = min(mine.last_ns, theirs.last_ns, to_ns - 1 if to_ns else theirs.last_ns) + 1
     if end_ns <= begin_ns:
@@ -87,8 +88,8 @@ def judged(
             " other bounds."
         )
     found = shadowed(
-        mine.alerts,
-        theirs.alerts,
+        asyncio.run(rang(champion, begin_ns, end_ns)),
+        asyncio.run(rang(shadow, begin_ns, end_ns)),
         labels,
         from_ns=begin_ns,
         to_ns=end_ns,

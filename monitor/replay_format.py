@@ -7,6 +7,7 @@
       scores.parquet        a row a `schemas.records.Score`: a column for each score's name, null where it has none
       signals.parquet       a row a `schemas.records.Signal`, flat
       drift.parquet         a row a `schemas.records.Drift`, but its evidence
+      reviews.parquet       a row a `schemas.records.Review`, where they are drawn (TOCSIN_REVIEW_RATE)
       tracks.parquet        the moments that triage judged, thinned by `engines.thinning`
       dead_letters.ndjson   what could not be used
       metrics.parquet, metrics.ndjson
@@ -91,6 +92,15 @@ DRIFT = pa.schema(
         *((name, pa.string()) for name in ("asset_class", "sector", "bundle")),
     ]
 )
+REVIEWS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("review_id", "instrument", "typology", "account")),
+        *_WINDOW,
+        *_TIMES,
+        *((name, pa.float64()) for name in ("score", "threshold", "propensity")),
+        ("config", pa.string()),
+    ]
+)
 TRACKS = pa.schema(
     [
         ("instrument", pa.string()),
@@ -111,6 +121,7 @@ TABLES = {
     "scores": SCORE_COLUMNS,
     "signals": SIGNALS,
     "drift": DRIFT,
+    "reviews": REVIEWS,
     "tracks": TRACKS,
     "metrics": METRICS,
 }

@@ -15,7 +15,7 @@ from monitor.folders import Folder
 from monitor.replay_format import LAYOUT, LINES, MANIFEST, TABLES, TRACKS, Manifest, Metric, ReplayError
 from schemas.alerts import Alert
 from schemas.errors import UNREADABLE
-from schemas.records import DeadLetter
+from schemas.records import DeadLetter, Review
 
 
 class Replay:
@@ -78,7 +78,7 @@ class Replay:
         return self._lines("metrics.ndjson", Metric)
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return ``alerts``, ``scores``, ``signals``, ``drift``, ``tracks`` or ``metrics``: a table, of some columns.
+        """Return alerts, scores, signals, drift, reviews, tracks or metrics, by their file's name, of some columns.
 
         Raises
         ------
@@ -92,6 +92,10 @@ class Replay:
             raise ReplayError(
                 f"{path} cannot be read ({str(error).splitlines()[0]}); copy the folder or replay again."
             ) from error
+
+    def reviews(self) -> list[Review]:
+        """Return what was drawn to be looked at."""
+        return msgspec.convert(self.table("reviews").to_pylist(), list[Review])
 
     def tracks(self) -> dict[tuple[str, str, str], list[Moment]]:
         """Return the moments that were kept, in order, by (instrument, head, account): what `retrace` takes."""

@@ -30,6 +30,7 @@ from monitor.replay_format import (
     LAYOUT,
     LINES,
     MANIFEST,
+    REVIEWS,
     TABLES,
     FileEntry,
     Manifest,
@@ -39,7 +40,7 @@ from monitor.replay_format import (
 )
 from schemas.alerts import Alert
 from schemas.journal import Clock
-from schemas.records import DeadLetter, Drift, Score, Signal
+from schemas.records import DeadLetter, Drift, Review, Score, Signal
 from schemas.topics import ACCOUNT_INPUTS, ACCOUNTS
 
 _GROUP_ROWS = 16_384
@@ -180,6 +181,7 @@ class ReplayWriter:
             Score: self._take_score,
             Signal: self._take_signal,
             Drift: self._take_drift,
+            Review: self._take_review,
             Clock: self._take_clock,
         }
 
@@ -321,6 +323,9 @@ class ReplayWriter:
 
     def _take_drift(self, drift: Drift) -> None:
         self._rows["drift"].append(tuple(getattr(drift, name) for name in DRIFT.names))
+
+    def _take_review(self, review: Review) -> None:
+        self._rows["reviews"].append(tuple(getattr(review, name) for name in REVIEWS.names))
 
 
 def _alert_row(alert: Alert, body: str) -> Sequence[Any]:

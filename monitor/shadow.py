@@ -8,18 +8,17 @@ It is the same daemon, in processes of its own, so that nothing that it does can
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
-from monitor import kafka
+from monitor import kafka, reading
 from monitor.errors import StartupError
 from monitor.registry import registry_of
-from monitor.replay import alerts_on_broker
 from monitor.settings import Settings
-from schemas.alerts import Alert
+from schemas.alerts import Alert, AlertEvent, Evidence, Explanation
 from schemas.records import Score
 
 log = structlog.get_logger(__name__)
@@ -54,19 +53,18 @@ async def prepared(settings: Settings, topics: Collection[str]) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a worker's own topics hold: alerts, and from when to when it heard of the market (int64 ns UTC).
+    """From when to when a worker heard of the market, by its own topics (int64 ns UTC).
 
     ``began_ns`` is when its oldest journal entry was written, by the wall clock.
     """
 
-    alerts: Sequence[Alert]
     first_ns: int
     last_ns: int
     began_ns: int
 
 
 async def heard(settings: Settings) -> Heard:
-    """Return what the topics of a worker of these settings hold: the champion's, or a shadow's.
+    """Return what a worker of these settings has heard: the champion, or a shadow.
 
     Raises
     ------
@@ -88,8 +86,27 @@ async def heard(settings: Settings) -> Heard:
             began_ns += [record.timestamp * 1_000_000 for record in written]
     if not times_ns:
         raise StartupError(f"{own.prefix}scores holds nothing: nothing was heard of the market yet.")
-    alerts = [alert for partition in range(partitions) for alert in await alerts_on_broker(own, partition)]
-    return Heard(alerts, min(times_ns), max(times_ns), min(began_ns, default=0))
+    return Heard(min(times_ns), max(times_ns), min(began_ns, default=0))
+
+
+async def rang(settings: Settings, from_ns: int, to_ns: int) -> list[Alert]:
+    """Return the alerts of a worker of episodes that began in ``[from_ns, to_ns)``, up to its end.
+
+    They are without explanation and evidence, which are nine tenths of them: what is held grows with the alarms of the
+    time that is asked for, whatever else the topic holds.
+    """
+    own = settings.model_copy(update={"prefix": settings.own_prefix})
+    kept: list[Alert] = []
+    before = set[str]()
+    async with kafka.reader(own) as consumer:
+        async for event in reading.records(consumer, own, "alerts", AlertEvent):
+            alert = event.data
+            if alert.times.available_at < from_ns:
+                before.add(alert.episode_id)
+            elif alert.times.available_at < to_ns and alert.episode_id not in before:
+                evidence = Evidence(first_seen=alert.evidence.first_seen, last_seen=alert.evidence.last_seen, count=0)
+                kept.append(msgspec.structs.replace(alert, explanation=Explanation(), evidence=evidence))
+    return kept
 
 
 _score = msgspec.json.Decoder(Score).decode

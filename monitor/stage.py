@@ -362,6 +362,7 @@ def load_stages(
     ruling = rules_of(base)
     about |= signed | {
         "bundle": bundle.id,
+        "model": "",
         "backend": session.backend,
         "members": sorted([*members.encoders, *(["credit"] if credit else []), *(["opinion"] if mind else [])]),
         "config": config_told,

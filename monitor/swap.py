@@ -81,6 +81,7 @@ class Swaps:
             return True
         if [stage.decides for stage in new] == [stage.decides for stage in old]:
             log.info("bundle unchanged: what TOCSIN_BUNDLE names serves already", bundle=old.about["bundle"])
+            old.about["model"] = new.about["model"]  # promoted, or rolled back, is what serves already
             self._metrics.swapped("unchanged")
             return True
         for worker, stage in zip(self._workers, new, strict=True):

@@ -38,12 +38,15 @@ def add(
     Example: `tocsin models add bundles/2026-12 --name december --reason "Learnt the autumn"`
     """
     from engines.bundle import Bundle, BundleError
+    from monitor.labels import load_labels
     from monitor.registry import registry_of
     from monitor.trust import doubted
 
     settings = load(registry=registry)
     there = registry_of(settings)
     try:
+        if labels is not None:
+            load_labels(labels, Bundle.load(bundle), settings.precision)  # else no worker could serve it
         model = there.add(
             bundle,
             name,

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 from typer.testing import CliRunner
 
 from engines.bundle import DEFAULT, Bundle
 from engines.signatures import make_key
+from monitor import kafka
 from monitor.cli import app
 from monitor.recordings import Message
 from monitor.replay import alerts_on_broker
 from monitor.settings import Settings
-from schemas.alerts import DriftKind
+from monitor.shadow import rang
+from schemas.alerts import Alert, AlertEvent, DriftKind
 from schemas.records import Drift
 from tests.engines.bundles import alter_bundle
+from tests.golden.examples import ALERT
 from tests.integration.daemon import Feed, Watch, Worker, account, day, until
 
 pytestmark = pytest.mark.slow
@@ -56,6 +60,35 @@ def test_nothing_is_learnt_where_nothing_drifted(
         feed.finish()
     code, told = called()
     assert (code, "brings no labels" in told) == (2, True), told  # it goes on, and finds nothing to learn from
+
+
+def test_of_what_rang_no_more_is_held_than_the_time_asks_for(
+    embedded: str, settings_of: Callable[..., Settings]
+) -> None:
+    settings = settings_of(embedded)
+    at = ALERT.times.available_at
+
+    def event(episode: str, revision: int, available_at: int) -> AlertEvent:
+        times = msgspec.structs.replace(ALERT.times, available_at=available_at)
+        told = msgspec.structs.replace(ALERT, episode_id=episode, revision=revision, times=times)
+        return AlertEvent(
+            id=f"{episode}{revision}", source="s", type="io.tocsin.alert.create", subject="A", time="t", data=told
+        )
+
+    told = [event("before", 0, at - 1), event("before", 1, at + 1), event("within", 0, at), event("after", 0, at + 9)]
+
+    async def sent() -> list[Alert]:
+        await kafka.create_topics(settings, ("alerts",))
+        async with AIOKafkaProducer(bootstrap_servers=settings.bootstrap) as producer:
+            for one in told:
+                topic = kafka.full_name(settings.prefix, "alerts")
+                await producer.send_and_wait(topic, msgspec.json.encode(one), key=b"e", partition=0)
+        return await rang(settings, at, at + 9)
+
+    (kept,) = asyncio.run(sent())
+    assert (kept.episode_id, kept.evidence.inputs, kept.explanation.rules) == ("within", [], [])
+    assert (kept.finding, kept.modalities) == (ALERT.finding, ALERT.modalities)
+    assert ALERT.evidence.inputs
 
 
 def test_a_challenger_in_shadow_touches_nothing_of_the_champions_and_stands_before_the_gate(

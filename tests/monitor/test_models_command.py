@@ -7,10 +7,12 @@ import pwd
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from engines.bundle import Bundle
+from engines.text_labels import FORMAT, LabelFile
 from monitor.cli import app
 from monitor.commands.options import _models
 from monitor.registry import Registry
@@ -35,6 +37,23 @@ def test_a_bundle_is_put_in_completed_by_name_and_fetched(tmp_path: Path) -> Non
     names = CliRunner(env={f"TOCSIN_{name.upper()}": value for name, value in where.items()})
     with names.isolation():
         assert (_models("dec"), _models("jan")) == (["december"], [])
+
+
+def test_labels_of_another_encoder_are_refused_before_anything_is_put_in(tmp_path: Path) -> None:
+    bundle, labels = write_bundle(tmp_path / "b"), tmp_path / "labels"
+    labels.mkdir()
+    (labels / "cyber.json").write_bytes(b"{}")
+    where = {"registry": str(tmp_path / "models")}
+    code, error = called("add", str(bundle), "--name", "december", "--labels", str(labels), **where)
+    assert (code, "cyber.json is no label" in error) == (2, True), error
+    label = LabelFile(
+        format=FORMAT, name="cyber", title="Cyber", severity="warning", budget=0.05, bundle="b" * 12, encoder="another",
+        examples=8, calibrated=100, threshold=0.5, direction=[1.0], statistics=[0.9, 0.5, 0.1], ranks=[1, 2, 100],
+    )  # fmt: skip
+    (labels / "cyber.json").write_bytes(msgspec.json.encode(label))
+    code, error = called("add", str(bundle), "--name", "december", "--labels", str(labels), **where)
+    assert (code, "was made with the text encoder another of bundle bbbbbbbbbbbb" in error) == (2, True), error
+    assert Registry(tmp_path / "models").models() == []
 
 
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:

@@ -133,6 +133,25 @@ def test_the_bundle_that_serves_already_changes_nothing(tmp_path: Path, thread: 
     assert counted(metrics, "unchanged")
 
 
+def test_promoting_what_serves_already_swaps_nothing_and_tells_the_model(tmp_path: Path, thread: Executor) -> None:
+    registry = Registry(tmp_path / "models")
+    model = registry.add(DEFAULT, "same", author="", reason="", origin="", now_ns=0)
+    champion = Champion(Settings(registry=registry.where, cache=tmp_path / "cache"), lambda: None)
+
+    def load(before: Stages | None) -> Stages:
+        return champion.load(lambda of: load_stages(of, lambda _: None, before=before), before)
+
+    serving, metrics = load(None), Metrics()
+    swaps = Swaps(serving, load, workers=workers(serving), metrics=metrics, thread=thread)
+    promotion = Promotion(
+        model=model.id, name="same", change="promotion", previous="", published_ns=0, author="me", reason=""
+    )
+    champion.take(Promoted(0, promotion))
+    asyncio.run(swaps.swap())
+    assert (swaps.serving is serving, swaps.serving.about["model"]) == (True, model.id)
+    assert counted(metrics, "unchanged")
+
+
 def corrupt(folder: Path) -> None:
     path = folder / "encoder.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
