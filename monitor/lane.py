@@ -75,7 +75,7 @@ Ruled = Callable[[Rules], Deciding]
 class Broker(Protocol):
     """What a lane asks of the broker's side: its logs, and what the consumer knows."""
 
-    async def load_checkpoint(self) -> Loaded: ...
+    async def load_checkpoint(self, got_on: Callable[[], None]) -> Loaded: ...
 
     async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]: ...
 
@@ -292,10 +292,13 @@ class Lane:
         self._stopping = True
         self._wake.set()
 
+    def _got_on(self) -> None:
+        self.status.progress_s = time.monotonic()
+
     async def _load(self) -> None:
         # Claimed first: what a predecessor still writes of a checkpoint is then void, or seen here.
         await self._journal.claim(self._config.owner)
-        loaded = await self._broker.load_checkpoint()
+        loaded = await self._broker.load_checkpoint(self._got_on)
         closing = loaded.closing
         self._span = Span(loaded.start, loaded.end)
         if records := checkpoints.restored(loaded):
@@ -305,6 +308,7 @@ class Lane:
             states = {}
             for key, state in loaded.states.items():
                 states[key] = self._config.unpack(state)
+                self._got_on()
                 await asyncio.sleep(0)  # tens of thousands of them must not look like a frozen worker
             self._table = StateTable(states)
             self.sequencer.next_offset.update(closing.offsets)

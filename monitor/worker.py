@@ -74,11 +74,14 @@ class TopicRecreatedError(RuntimeError):
     """An input begins again while the state does not."""
 
 
-def checkpoint_records(consumer: AIOKafkaConsumer, topic: str, partition: int) -> checkpoints.Read:
-    """Return how `checkpoints.load` reads a partition of ``topic`` (full name)."""
+def checkpoint_records(
+    consumer: AIOKafkaConsumer, topic: str, partition: int, got_on: Callable[[], None] = lambda: None
+) -> checkpoints.Read:
+    """Return how `checkpoints.load` reads a partition of ``topic`` (full name); each record is told to ``got_on``."""
 
     async def read(start: int, end: int) -> AsyncIterator[tuple[int, bytes, bytes]]:
         async for record in kafka.read_partition(consumer, topic, partition, start, end):
+            got_on()
             yield record.offset, record.key, checkpoints.from_broker(record.value, record.headers)
 
     return read
@@ -100,11 +103,11 @@ class LaneBroker:
     def _name(self, topic: str) -> str:
         return kafka.name_of(self._settings, topic)
 
-    async def load_checkpoint(self) -> Loaded:
+    async def load_checkpoint(self, got_on: Callable[[], None]) -> Loaded:
         async with kafka.reader(self._settings) as consumer:
             topic = self._name(self._checkpoints)
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
-            loaded = await checkpoints.load(checkpoint_records(consumer, topic, self._partition), end)
+            loaded = await checkpoints.load(checkpoint_records(consumer, topic, self._partition, got_on), end)
         included = {
             TopicPartition(self._name(name), self._partition): offset
             for name, offset in (loaded.closing.offsets if loaded.closing else {}).items()

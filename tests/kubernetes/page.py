@@ -55,11 +55,15 @@ def git(*arguments: str) -> str:
     return subprocess.run(["git", "-C", ROOT, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def write(event: str, found: str, held: bool) -> None:
+def checked_out() -> str:
+    """Return the commit that the tests are of."""
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/reliability.md")
+    return git("rev-parse", "--short=10", "HEAD") + (" and changes" if changed else "")
+
+
+def write(event: str, found: str, held: bool, commit: str) -> None:
     """Put a line in the place of the one that stands for the event."""
-    commit, now = git("rev-parse", "--short=10", "HEAD"), datetime.now(UTC)
-    if git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/reliability.md"):
-        commit += " and changes"
+    now = datetime.now(UTC)
     when = f"{now:%Y-%m-%d %H:%M} UTC, {os.getloadavg()[1]:.0f} on {os.cpu_count()} cores"
     cells = (event, AIMS[event], found, "yes" if held else "**no**", f"`{commit}`", when)
     text = PAGE.read_text()
@@ -71,7 +75,7 @@ def write(event: str, found: str, held: bool) -> None:
 @contextmanager
 def row(event: str, record: Callable[[str, object], None]) -> Iterator[Tell]:
     """Let a test tell what came of it; with ``TOCSIN_TEST_PAGE=1`` the page has it, also that the test failed."""
-    told = [("the test failed", False)]
+    told, commit = [("the test failed", False)], checked_out()
 
     def tell(found: str, held: bool) -> None:
         told.append((found, held))
@@ -80,4 +84,4 @@ def row(event: str, record: Callable[[str, object], None]) -> Iterator[Tell]:
 
     yield tell
     if os.environ.get("TOCSIN_TEST_PAGE") == "1":
-        write(event, *told[-1])
+        write(event, *told[-1], commit)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -160,7 +160,7 @@ class Broker:
         self.reached_end = True
         self.most = 3
 
-    async def load_checkpoint(self) -> Loaded:
+    async def load_checkpoint(self, got_on: Callable[[], None]) -> Loaded:
         await asyncio.sleep(0)
         return await self._logs.load()
 
@@ -355,6 +355,21 @@ def undisturbed(messages: Mapping[str, list[Pending]], seed: int = 0) -> Logs:
 
 def state(logs: Logs) -> dict[str, bytes]:
     return logs.loaded().states
+
+
+async def test_a_checkpoint_that_takes_its_time_gets_on_while_records_come() -> None:
+    life = Life(Logs(), {topic: [] for topic in TOPICS}, random.Random(0))
+    got_on: list[bool] = []
+
+    async def slowly(told: Callable[[], None]) -> Loaded:
+        before_s = life.lane.status.progress_s
+        told()
+        got_on.append(life.lane.status.progress_s > before_s)
+        return await Broker.load_checkpoint(life.broker, told)
+
+    with patch.object(life.broker, "load_checkpoint", slowly):
+        await life.finish(0)
+    assert got_on == [True]
 
 
 @settings(max_examples=60)
