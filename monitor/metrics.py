@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counted
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,7 +13,7 @@ from schemas.alerts import Alert
 from schemas.frames import Frame
 from schemas.journal import Fallback
 from schemas.order_frames import OrderFrame
-from schemas.records import DeadLetter, Drift
+from schemas.records import DeadLetter, Drift, Review, Score, Signal
 
 if TYPE_CHECKING:
     from aiokafka import TopicPartition
@@ -113,21 +113,22 @@ class Metrics:
         """Count a refusal."""
         self._dead_letters.labels(letter.topic, letter.reason).inc()
 
-    def scored(self, count: int) -> None:
+    def scored(self, scores: Sequence[Score]) -> None:
         """Count score records that were sent."""
-        self._scores.inc(count)
+        self._scores.inc(len(scores))
 
-    def signalled(self, count: int) -> None:
+    def signalled(self, signals: Sequence[Signal]) -> None:
         """Count signal records that were sent."""
-        self._signals.inc(count)
+        self._signals.inc(len(signals))
 
-    def reviewed(self, count: int) -> None:
+    def reviewed(self, reviews: Sequence[Review]) -> None:
         """Count reviews that were sent."""
-        self._reviews.inc(count)
+        self._reviews.inc(len(reviews))
 
-    def drifted(self, drift: Drift) -> None:
-        """Count a drift signal that was sent, by what kind of instrument it is: instruments are too many."""
-        self._drift.labels(drift.kind, drift.stream, drift.scope, drift.asset_class).inc()
+    def drifted(self, drifts: Sequence[Drift]) -> None:
+        """Count drift signals that were sent, by what kind of instrument they are of: instruments are too many."""
+        for drift in drifts:
+            self._drift.labels(drift.kind, drift.stream, drift.scope, drift.asset_class).inc()
 
     def event_loop(self, fence: Fence) -> None:
         """Read how long the event loop has stood still at worst since this was last asked."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -21,6 +21,8 @@ from monitor.sealing import Seal
 from schemas.alerts import Activity, Alert, AlertEvent
 from schemas.records import DeadLetter, Drift, Opening, Review, Score, Signal
 from schemas.topics import MARKET
+
+T = TypeVar("T")
 
 #: Batches that may be on their way before a lane waits for the oldest.
 IN_FLIGHT = 64
@@ -103,10 +105,10 @@ class Outbox:
         wall: Callable[[], int] = time.time_ns,
         on_alert: Callable[[Alert], None] | None = None,
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
-        on_scores: Callable[[int], None] | None = None,
-        on_signals: Callable[[int], None] | None = None,
-        on_reviews: Callable[[int], None] | None = None,
-        on_drift: Callable[[Drift], None] | None = None,
+        on_scores: Callable[[Sequence[Score]], None] | None = None,
+        on_signals: Callable[[Sequence[Signal]], None] | None = None,
+        on_reviews: Callable[[Sequence[Review]], None] | None = None,
+        on_drift: Callable[[Sequence[Drift]], None] | None = None,
     ) -> None:
         self._producer = producer
         self._prefix = prefix
@@ -138,23 +140,10 @@ class Outbox:
             if self._on_alert:
                 for alert in timed:
                     self._on_alert(alert)
-        if effects.scores:
-            await self._send("scores", [(s.instrument.encode(), _encode(s), _PLAIN) for s in effects.scores])
-            if self._on_scores:
-                self._on_scores(len(effects.scores))
-        if effects.signals:
-            await self._send("signals", [(s.instrument.encode(), _encode(s), _PLAIN) for s in effects.signals])
-            if self._on_signals:
-                self._on_signals(len(effects.signals))
-        if effects.reviews:
-            await self._send("reviews", [(r.instrument.encode(), _encode(r), _PLAIN) for r in effects.reviews])
-            if self._on_reviews:
-                self._on_reviews(len(effects.reviews))
-        if effects.drift:
-            await self._send("drift", [(d.subject.encode(), _encode(d), _PLAIN) for d in effects.drift])
-            if self._on_drift:
-                for drift in effects.drift:
-                    self._on_drift(drift)
+        await self._tell("scores", effects.scores, lambda score: score.instrument, self._on_scores)
+        await self._tell("signals", effects.signals, lambda signal: signal.instrument, self._on_signals)
+        await self._tell("reviews", effects.reviews, lambda review: review.instrument, self._on_reviews)
+        await self._tell("drift", effects.drift, lambda drift: drift.subject, self._on_drift)
         if effects.openings:
             # One partition, whatever the lane's own: there they all meet.
             told = [(MARKET.encode(), _encode(opening), _PLAIN) for opening in effects.openings]
@@ -180,6 +169,14 @@ class Outbox:
         """Return the deliveries that have not been awaited yet; the caller awaits them."""
         pending, self._pending = self._pending, []
         return list(pending)
+
+    async def _tell(
+        self, topic: str, records: Sequence[T], key: Callable[[T], str], on_sent: Callable[[Sequence[T]], None] | None
+    ) -> None:
+        if records:
+            await self._send(topic, [(key(record).encode(), _encode(record), _PLAIN) for record in records])
+            if on_sent:
+                on_sent(records)
 
     async def _send(self, topic: str, records: Iterable[Outgoing]) -> None:
         futures = await self._batches(topic, records)
