@@ -130,8 +130,8 @@ def test_malformed_ticks_and_documents_are_refused_by_the_gateway(
     with gateway_process(topics, tmp_path / "log") as process:
         with Feed(topics, [message for message, _ in stream]) as feed:
             assert feed.finish() == len(stream)
-        until(lambda: has_joined(tmp_path / "log"), 60, "it is a member of its group")
-        until(lambda: asyncio.run(committed(topics, GATEWAY_INPUTS)) == len(stream), 60, "all of it is committed")
+        until(lambda: has_joined(tmp_path / "log"), 120, "it is a member of its group")
+        until(lambda: asyncio.run(committed(topics, GATEWAY_INPUTS)) == len(stream), 120, "all of it is committed")
         assert terminate(process) == 0
 
     record_property("refused", refused(topics, feed, stream))

@@ -33,7 +33,7 @@ def test_a_day_goes_through_and_is_proved_by_its_journal(
     with Feed(settings, day()) as feed:
         feed.finish()
     with Worker(settings, tmp_path) as worker:
-        until(lambda: worker.get("/readyz")[0] == 200, 60, "ready", [worker])
+        until(lambda: worker.get("/readyz")[0] == 200, 120, "ready", [worker])
         assert json.loads(worker.get("/readyz")[1])["partitions"] == {
             "instrument": [0, 1, 2, 3],
             "account": [0],
@@ -76,11 +76,11 @@ def test_two_workers_share_the_partitions_and_say_the_same(topics: Settings, tmp
     with Feed(settings, day()) as feed:
         feed.finish()
     with Worker(settings, tmp_path, "one") as one, Worker(settings, tmp_path, "two") as two:
-        until(lambda: one.partitions and two.partitions, 60, "both have partitions", [one, two])
+        until(lambda: one.partitions and two.partitions, 120, "both have partitions", [one, two])
         assert sorted(one.partitions + two.partitions) == [0, 1, 2, 3]
         until(lambda: watch.acknowledged() == len(day()), 120, "all is read", [one, two])
         assert two.drain() == 0
-        until(lambda: len(one.partitions) == 4, 60, "one has all", [one])
+        until(lambda: len(one.partitions) == 4, 120, "one has all", [one])
         assert one.drain() == 0
     found = account(settings)
     found.check(messages=len(day()), alerts=20)
@@ -109,11 +109,11 @@ def test_many_instruments_at_once_are_an_alert_of_the_market(topics: Settings, t
     settings = topics.model_copy(update={"clock": "data", "ladder_down_s": 0.0, "checkpoint_interval_s": 1.0})
     watch, messages = Watch(settings), crowd(16)
     with Worker(settings, tmp_path) as worker:
-        until(lambda: worker.partitions, 60, "ready", [worker])
+        until(lambda: worker.partitions, 120, "ready", [worker])
         with Feed(settings, messages, rate=800) as feed:
             feed.finish()
-        until(lambda: watch.acknowledged() == len(messages), 60, "all is read", [worker])
-        until(lambda: len(asyncio.run(messages_of(settings, "alerts"))) == 18, 20, "the market rings", [worker])
+        until(lambda: watch.acknowledged() == len(messages), 120, "all is read", [worker])
+        until(lambda: len(asyncio.run(messages_of(settings, "alerts"))) == 18, 120, "the market rings", [worker])
         assert worker.drain() == 0
     found = account(settings)
     found.check(messages=len(messages), alerts=18)

@@ -39,7 +39,7 @@ from tests.integration.kafka import Broker
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
 Record = Callable[[str, object], None]
-START_S = 60.0
+START_S = 120.0
 #: After a worker's death, the session's timeout (6 s) included; after the broker's return. What the worker spends
 #: waiting for a core that the machine has given to others is told apart, and not held against it.
 AGAIN_S, RETURN_S = 15.0, 30.0
@@ -134,7 +134,7 @@ def test_death_between_two_steps_leaves_no_trace(settings: Settings, tmp_path: P
         Worker(settings, tmp_path, TOCSIN_CRASH_AT=point) as worker,
         Feed(settings, stream, rate=len(stream) / 25) as feed,
     ):
-        until(lambda: bool(worker.exits), 60, f"death at {point}", [worker])
+        until(lambda: bool(worker.exits), 120, f"death at {point}", [worker])
         assert worker.exits == [-signal.SIGKILL]
         finish(worker, watch, feed.finish())
     check(settings, stream)

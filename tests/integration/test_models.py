@@ -135,9 +135,9 @@ def test_a_challenger_in_shadow_touches_nothing_of_the_champions_and_stands_befo
         assert (body["shadow"], body["bundle"]) == ("warmer", Bundle.load(other).id)
         code, told = called("promote", "warmer", "--reason", "a test", "--author", "me", "--force")
         assert (code, "✗ labels: 0 harmful labels, expected 10" in told) == (0, True), told
-        until(lambda: champion.events("bundle swapped"), 60, "the champion follows", [champion])
+        until(lambda: champion.events("bundle swapped"), 120, "the champion follows", [champion])
         assert called("rollback", "--reason", "enough", "--author", "me")[0] == 0
-        until(lambda: len(champion.events("bundle swapped")) == 2, 60, "and back", [champion])
+        until(lambda: len(champion.events("bundle swapped")) == 2, 120, "and back", [champion])
         assert champion.drain() == challenger.drain() == 0
     account(settings, others=[other]).check(messages=len(part), alerts=3)
 

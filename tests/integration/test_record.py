@@ -235,7 +235,7 @@ async def test_a_topic_that_was_made_anew_is_not_mixed_in(topics: Settings, tmp_
         await send(topics, "news", b"a", b"b")
         captured = await take(topics, out, topics=["news"])
         client.delete_topics([name])[name].result()
-        until(lambda: name not in client.list_topics(timeout=5).topics, 20, "deleted")
+        until(lambda: name not in client.list_topics(timeout=5).topics, 120, "deleted")
         client.create_topics([NewTopic(name, 4, 1)])[name].result()
         await asyncio.sleep(0.5)
         await send(topics, "news", *again)
@@ -293,7 +293,7 @@ def test_a_live_daemons_topics_are_captured_whole_though_the_recorder_is_killed(
         for _ in range(3):
             with Recorder(settings, out) as recorder:
                 before = manifest.read_bytes() if manifest.exists() else b""
-                until(lambda: manifest.exists() and manifest.read_bytes() != before, 60, "a commit", [worker])  # noqa: B023
+                until(lambda: manifest.exists() and manifest.read_bytes() != before, 120, "a commit", [worker])  # noqa: B023
                 time.sleep(0.7)
                 assert recorder.end(signal.SIGKILL)[0] == -signal.SIGKILL
             Recording.open(out)
@@ -301,7 +301,7 @@ def test_a_live_daemons_topics_are_captured_whole_though_the_recorder_is_killed(
             feed.finish()
             until(lambda: watch.acknowledged() == len(part), 120, "all is read", [worker])
             assert worker.drain() == 0
-            until(lambda: recorder.hears, 60, "the recorder has begun")
+            until(lambda: recorder.hears, 120, "the recorder has begun")
             time.sleep(1.5)
             code, said = recorder.end(signal.SIGTERM)
             assert code == 0, said

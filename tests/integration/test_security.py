@@ -264,7 +264,7 @@ def test_a_worker_runs_with_the_rights_of_its_role_alone(
         assert worker.drain() == 0
         # Again, from its checkpoints.
         worker.start()
-        until(lambda: worker.get("/readyz")[0] == 200, 60, "ready", [worker])
+        until(lambda: worker.get("/readyz")[0] == 200, 120, "ready", [worker])
         assert worker.drain() == 0
     assert asyncio.run(messages_of(plain, "scores"))
     assert asyncio.run(messages_of(plain, "deadletters")) == []

@@ -49,7 +49,7 @@ def test_a_bundle_is_swapped_under_load_and_nothing_is_lost_or_told_twice(
         current.unlink()
         current.symlink_to(to)
         worker.signal(signal.SIGHUP)
-        until(lambda: worker.events(event), 60, event, [worker])
+        until(lambda: worker.events(event), 120, event, [worker])
         (told,) = worker.events(event)
         return told
 
@@ -61,10 +61,10 @@ def test_a_bundle_is_swapped_under_load_and_nothing_is_lost_or_told_twice(
 
     def alerts_more(count: int) -> None:
         before = watch.end("alerts")
-        until(lambda: watch.end("alerts") >= before + count, 60, f"{count} alerts more", [worker])
+        until(lambda: watch.end("alerts") >= before + count, 120, f"{count} alerts more", [worker])
 
     with Worker(settings, tmp_path) as worker:
-        until(lambda: worker.partitions, 60, "ready", [worker])
+        until(lambda: worker.partitions, 120, "ready", [worker])
         with Feed(settings, stream, rate=len(stream) / 90) as feed:
             alerts_more(3)
             before_mb = worker.rss_mb
@@ -76,7 +76,7 @@ def test_a_bundle_is_swapped_under_load_and_nothing_is_lost_or_told_twice(
             swapped = [hang_up(other, "bundle swapped")]
             worker.kill()
             worker.start()
-            until(lambda: worker.partitions, 60, "ready again", [worker])
+            until(lambda: worker.partitions, 120, "ready again", [worker])
             assert serves() == new
             alerts_more(3)
             hang_up(other, "bundle unchanged: what TOCSIN_BUNDLE names serves already")
@@ -149,22 +149,22 @@ def test_models_are_promoted_and_rolled_back_under_load_and_nothing_is_lost_or_t
 
     def comes(event: str) -> dict[str, Any]:
         before = len(worker.events(event))
-        until(lambda: len(worker.events(event)) > before, 60, event, [worker])
+        until(lambda: len(worker.events(event)) > before, 120, event, [worker])
         return worker.events(event)[-1]
 
     for name, bundle in (("other", other), ("broken", broken)):
         models("add", str(bundle), "--name", name, "--author", "me")
     with Worker(settings, tmp_path) as worker:
-        until(lambda: worker.partitions, 60, "ready", [worker])
+        until(lambda: worker.partitions, 120, "ready", [worker])
         with Feed(settings, stream, rate=len(stream) / 75) as feed:
-            until(lambda: watch.end("alerts") >= 3, 60, "alerts", [worker])
+            until(lambda: watch.end("alerts") >= 3, 120, "alerts", [worker])
             assert "promoted" not in told()
             models("promote", "other", "--reason", "warmer", "--author", "me", "--force")
             swapped = [comes("bundle swapped")]
             assert (told()["bundle"], told()["promoted"]["reason"]) == (new, "warmer")
             worker.kill()
             worker.start()
-            until(lambda: worker.partitions, 60, "ready again", [worker])
+            until(lambda: worker.partitions, 120, "ready again", [worker])
             assert told()["bundle"] == new
             models("promote", "broken", "--reason", "colder", "--author", "me", "--force")
             comes("model refused, the one before it serves")
