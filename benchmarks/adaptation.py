@@ -18,8 +18,10 @@ deviations). Beside the threshold of each stock that follows its own budget stan
 and the same over members that learn (`engines.online`, at its defaults, nor in the daemon): the bundle's risk as it is,
 a logistic regression and a forest of River's, each day told what came of the day before.
 
-A fixed threshold that rings more often finds more, too. So beside recall stands what a desk *sees* that has room for
-the budget and no more: of each day's alarms the first so many (stocknet, where all come at the close: the highest).
+A fixed threshold that rings more often finds more, too. So beside it stands one that is moved **by hindsight**, to the
+level at which it rings as often over the judged days as the budget of each instrument does: the same number of alarms,
+placed by what nobody could know before. And beside recall stands what a desk *sees* that has room for the budget and no
+more: of each day's alarms the first so many (stocknet, where all come at the close: the highest).
 """
 
 from __future__ import annotations
@@ -163,15 +165,15 @@ def within(found: Sequence[tuple[int, int]], first: int, last: int) -> int:
     return sum(first <= day_of(ts) < last for ts, _ in found)
 
 
-def fixed_threshold(markets: Sequence[Market]) -> float:
-    """Return the threshold that opens as many episodes as the budget allows on the calm days, from above."""
-    wanted = BUDGET * INSTRUMENTS * (CALM - WARM) * len(markets)
-    low, high = 1e-3, 0.98
-    for _ in range(30):
-        middle = float(np.sqrt(low * high))
-        count = sum(within(openings(market, spec_of(middle)), WARM, CALM) for market in markets)
+def fixed_threshold(markets: Sequence[Market], first: int, last: int, share: float = 1.0) -> float:
+    """Return the threshold that opens as many episodes on days ``[first, last)`` as a share of the budget, or fewer."""
+    wanted = share * BUDGET * INSTRUMENTS * (last - first) * len(markets)
+    low, high = -7.0, 14.0  # log odds
+    for _ in range(40):
+        middle = (low + high) / 2
+        count = sum(within(openings(market, spec_of(1 / (1 + np.exp(-middle)))), first, last) for market in markets)
         low, high = (low, middle) if count <= wanted else (middle, high)
-    return high
+    return float(1 / (1 + np.exp(-high)))
 
 
 def held(markets: Sequence[Market], opens: float, budget: float) -> Held:
@@ -350,14 +352,23 @@ def main() -> None:
     options = parser.parse_args()
     with Progress(console=Console(stderr=True)) as progress, ProcessPoolExecutor() as pool:
         markets = list(progress.track(pool.map(simulated, SEEDS), total=len(SEEDS), description="simulated markets"))
-    opens = fixed_threshold(markets)
-    simulation = {"fixed": held(markets, opens, 0.0), "budget": held(markets, opens, BUDGET)}
+    opens = fixed_threshold(markets, WARM, CALM)
+    budget = held(markets, opens, BUDGET)
+    hindsight = fixed_threshold(markets, CALM, STORM, budget.ratio)
+    simulation = {
+        "fixed": held(markets, opens, 0.0),
+        "budget": budget,
+        "fixed, by hindsight": held(markets, hindsight, 0.0),
+    }
     stocks = stocknet(options.data)
     threshold = float(np.quantile(stocks.risk[~stocks.judged], 1 - SHARE))
     learnt = learning(stocks)
+    own = own_budget(stocks, threshold)
+    spent = float(np.sort(stocks.risk[stocks.judged])[-int(own[stocks.judged].sum())])
     stock = {
         "fixed": judged(stocks, stocks.risk >= threshold),
-        "budget of each stock": judged(stocks, own_budget(stocks, threshold)),
+        "budget of each stock": judged(stocks, own),
+        "fixed, by hindsight": judged(stocks, stocks.risk >= spent),
         "budget of the market": judged(stocks, market_budget(stocks)),
         "that, and members that learn": judged(learnt, market_budget(learnt)),
     }
