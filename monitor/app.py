@@ -31,7 +31,7 @@ from monitor.champion import Champion
 from monitor.control import Follower, Promoted, promotions
 from monitor.fence import Fence, end_process, vital
 from monitor.intake import Intake, faust_app
-from monitor.liveness import Pulse, stuck, unready
+from monitor.liveness import MachineClock, Pulse, stuck, unready
 from monitor.metrics import Metrics
 from monitor.set_aside import once
 from monitor.settings import Settings
@@ -149,7 +149,7 @@ async def serve(settings: Settings) -> None:
         follower = Follower(settings, swaps.serving.rulebook, check, changed, promoted)
         background.append(vital("following the control topic", follower.keep(rules_read)))
         bind(app, workers)
-        pulse = Pulse(producer.client.force_metadata_update)
+        pulse, clock = Pulse(producer.client.force_metadata_update), MachineClock()
         try:
             # What was published is known before the first message is judged.
             await rules_read.wait()
@@ -163,6 +163,7 @@ async def serve(settings: Settings) -> None:
                     swaps.serving.about
                     | ({"shadow": settings.shadow} if settings.shadow else {})
                     | champion.about()
+                    | ({"clock": clock.told} if clock.told else {})
                     | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}}
                     | {"rules": {w.stage.name: w.rules() for w in workers}}
                 ),
@@ -170,7 +171,7 @@ async def serve(settings: Settings) -> None:
                 background.append(vital("watching the clients", _watch(source, producer)))
                 background.append(vital("the broker's pulse", pulse.keep()))
                 background.append(vital("swapping bundles", swaps.keep(asked)))
-                background.append(vital("sampling for metrics", _sample(metrics, workers, fence)))
+                background.append(vital("sampling for metrics", _sample(metrics, workers, fence, clock)))
                 # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
                 # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait
                 # for.
@@ -224,9 +225,11 @@ def _step_back() -> None:
         os.nice(ENCODERS_NICE)
 
 
-async def _sample(metrics: Metrics, workers: Sequence[Worker], fence: Fence) -> None:
-    """Keep the gauges current until cancelled."""
+async def _sample(metrics: Metrics, workers: Sequence[Worker], fence: Fence, clock: MachineClock) -> None:
+    """Keep the gauges current, and tell of a clock that jumps, until cancelled."""
     while True:
+        if told := clock.jumped():
+            log.warning(told)
         for worker in workers:
             metrics.sample(worker.stage.name, worker.lanes, worker.lag)
         metrics.event_loop(fence)

@@ -27,6 +27,8 @@ BEAT_S = 5.0
 AWAY_S = 15.0
 #: A broker that has been away for as long is worth a restart.
 GIVE_UP_S = 900.0
+#: By how much a machine's clock may be set right between two looks without a word.
+SET_RIGHT_S = 2.0
 
 
 class Pulse:
@@ -73,6 +75,34 @@ class Pulse:
     @property
     def _told(self) -> str:
         return f"the broker has not answered for {self.away_s:.0f} s"
+
+
+class MachineClock:
+    """Whether this machine's clock jumps: it is held against the one that only ever goes on.
+
+    Example
+    -------
+    >>> now = iter([100.0, 101.0, 3702.0])
+    >>> clock = MachineClock(wall=lambda: next(now), steady=iter([0.0, 1.0, 2.0]).__next__)
+    >>> clock.jumped(), clock.jumped()
+    ('', "this machine's clock has jumped by +3600 s: its time is not to be trusted")
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._ahead_s = wall() - steady()
+        #: What the last jump was told by; empty before the first.
+        self.told = ""
+
+    def jumped(self) -> str:
+        """Return a sentence where it has jumped since the last look, else nothing."""
+        before_s, self._ahead_s = self._ahead_s, self._wall() - self._steady()
+        by_s = self._ahead_s - before_s
+        if abs(by_s) <= SET_RIGHT_S:
+            return ""
+        self.told = f"this machine's clock has jumped by {by_s:+.0f} s: its time is not to be trusted"
+        return self.told
 
 
 def stuck(workers: Sequence[Worker], pulse: Pulse, *, interval_s: float) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from datetime import datetime
 from typing import Any
 
@@ -130,8 +131,19 @@ if not link.is_symlink():
 
     link.symlink_to(pathlib.Path(importlib.util.find_spec("engines").origin).with_name("bundles") / "default")
 """
+#: Another temperature, and digests made anew: a whole bundle, which nobody has signed.
+_RESEAL = """
+import hashlib, json, pathlib
+
+part, manifest = pathlib.Path("wrong/text.json"), pathlib.Path("wrong/manifest.json")
+part.write_bytes(part.read_bytes().replace(b"1.9585", b"2.5"))
+told = json.loads(manifest.read_text())
+told["files"]["text.json"] = {"sha256": hashlib.sha256(part.read_bytes()).hexdigest(), "size": part.stat().st_size}
+manifest.write_text(json.dumps(told))
+"""
 #: What makes the bundle in the folder `wrong` a wrong one.
 _WRONG = {
+    "unsigned": f"python3 -c {shlex.quote(_RESEAL)}",
     "truncated": "truncate --size=-1 wrong/encoder.onnx",
     "of another digest": "printf x | dd of=wrong/encoder.onnx bs=1 seek=1000 conv=notrunc status=none",
     "without its manifest": "rm wrong/manifest.json",

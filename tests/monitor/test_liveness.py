@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from monitor.lane import LaneStatus
-from monitor.liveness import AWAY_S, GIVE_UP_S, STUCK_S, Pulse, stuck, unready
+from monitor.liveness import AWAY_S, GIVE_UP_S, STUCK_S, MachineClock, Pulse, stuck, unready
 
 
 @dataclass
@@ -131,3 +131,14 @@ def test_the_pulse_knows_since_when_the_broker_answers() -> None:
     beat()
     assert (heart.away_s, heart.since_s) == (0.0, 100.0)
     assert heart.waited_s(10.0) == 0.0
+
+
+def test_a_clock_that_jumps_is_told_once_and_one_that_is_set_right_is_not() -> None:
+    offsets = iter([0.0, 1.5, 3.0, -3597.0, -3597.0])
+    clock = MachineClock(wall=lambda: 1e9 + next(offsets), steady=lambda: 7.0)
+    assert [clock.jumped() for _ in range(4)] == [
+        *("", ""),
+        "this machine's clock has jumped by -3600 s: its time is not to be trusted",
+        "",
+    ]
+    assert "-3600 s" in clock.told
