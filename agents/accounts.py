@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.flow import Arrival, Item, Scored
 from agents.forgetting import forgetting
+from agents.rekeying import moved_to, rekeyed_accounts
 from agents.scenarios import scenarios
 from agents.state import AccountState, seen_of
 from agents.triage import triage
@@ -50,7 +51,7 @@ def accounts(
 ) -> AsyncIterator[Item | Alert]:
     """Transfers, statements, then triage; where there are rules, scenarios before it."""
     rules = engines.rules
-    alive = forgetting(arrivals, state, after_ns=engines.forget_ns, moved=_moved)
+    alive = forgetting(rekeyed_accounts(arrivals, state), state, after_ns=engines.forget_ns, moved=_moved)
     judged = transfers(alive, state, engine=engines.transfers, count=engines.count)
     rated = statements(judged, state, engine=engines.statements, new=engines.transfers.new, count=engines.count)
     if rules is not NONE:
@@ -77,7 +78,7 @@ async def transfers(
     """Apply each transfer to the states of both its ends, and have triage judge what it says of them."""
 
     def look(key: str) -> Account | None:
-        kept = state.get(key)
+        kept = state.get(moved_to(state, key) or key)
         return kept.account if kept else None
 
     async for item in items:

@@ -15,6 +15,7 @@ from agents.fusion import fusion
 from agents.media import media
 from agents.opinions import opinions
 from agents.orders import orders
+from agents.rekeying import rekeyed_instruments
 from agents.reviews import reviews
 from agents.scenarios import scenarios
 from agents.signals import signals
@@ -83,7 +84,7 @@ def instrument(
     opinions are told where the bundle has learnt any.
     """
     rules, specs, budgets = engines.rules, engines.specs, engines.rules.budgets(engines.specs)
-    alive = forgetting(arrivals, state, after_ns=engines.forget_ns)
+    alive = forgetting(rekeyed_instruments(arrivals, state), state, after_ns=engines.forget_ns)
     ticked = ticks(alive, state, engine=engines.ticks, count=engines.count)
     ordered = orders(ticked, state, engine=engines.orders, count=engines.count)
     adverse = engines.specs["adverse_text"].open

@@ -31,6 +31,8 @@ INPUTS_KEPT = 16
 #: Documents whose ids are remembered, so that one that was sent twice is heard once.
 DOCUMENTS_KEPT = 256
 HISTORY_KEPT = 32
+#: Accounts and traders that are known by another name since the last change of keys.
+RENAMED_KEPT = 4_096
 #: How reasons begin by which the order engine counts what a typology could not judge: "no_account: spoofing".
 LACKS = "no_"
 
@@ -187,7 +189,7 @@ class InstrumentState(Mortal):
 
     __slots__ = (
         *("bar", "bar_anomaly", "bar_end", "documents", "drift", "explored", "kept", "orders", "signals", "sources"),
-        *("ticks", "unjudged"),
+        *("renamed", "ticks", "unjudged"),
     )
     framed = True
 
@@ -205,10 +207,26 @@ class InstrumentState(Mortal):
         self.unjudged: dict[str, int] = {}
         self.explored = Explored()
         self.drift = DriftState()
+        self.renamed: dict[str, str] = {}
 
     def drifting(self, now_ns: int) -> list[Drifting]:
         """Return the drifts that an alert of a moment names."""
         return self.drift.drifting(now_ns)
+
+    def rekey(self, moved: Mapping[str, str]) -> None:
+        """Move what is kept of accounts and traders to other names, and remember these: of too many, the newest."""
+        self.episodes = {(head, moved.get(account, account)): one for (head, account), one in self.episodes.items()}
+        self.explored.drawn = [(head, moved.get(account, account), one) for head, account, one in self.explored.drawn]
+        self.peaks = {moved.get(account, account): one for account, one in self.peaks.items()}
+        if self.orders is not None:
+            self.orders.rekey(moved)
+        self.renamed |= moved
+        for old in [*self.renamed][:-RENAMED_KEPT]:
+            del self.renamed[old]
+
+    def in_use(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names under which accounts or traders are kept; the same ones where none was moved."""
+        return tuple(self.renamed.get(name, name) for name in names) if self.renamed else names
 
     @property
     def deadlines_ns(self) -> tuple[int, int]:
@@ -310,6 +328,7 @@ class InstrumentState(Mortal):
                 self.explored,
                 self.spent,
                 self.drift.pack(),
+                self.renamed,
             )
         )
 
@@ -333,6 +352,7 @@ class InstrumentState(Mortal):
         state.latest_ns = packed.latest_ns or max((seen.ts_available for seen in packed.inputs), default=0)
         state.signals, state.sources, state.peaks = packed.signals, packed.sources, packed.peaks
         state.unjudged, state.explored, state.spent = packed.unjudged, packed.explored, packed.spent
+        state.renamed = packed.renamed
         if packed.drift:
             state.drift = DriftState.unpack(packed.drift)
         else:
@@ -409,15 +429,24 @@ class MarketState(Watched):
 class AccountState(Mortal):
     """One account: its episodes, its latest transfers (or what is usual in a currency, see `engines.transfers`).
 
-    ``rating`` is what its statements said.
+    ``rating`` is what its statements said. Under a pseudonym that is not in use any more nothing is kept but ``moved``,
+    the one that is.
     """
 
-    __slots__ = ("account", "rating")
+    __slots__ = ("account", "moved", "rating")
 
     def __init__(self, account: Account) -> None:
         super().__init__()
         self.account = account
         self.rating = Rating()
+        self.moved = ""
+
+    @classmethod
+    def of_moved(cls, name: str, latest_ns: int) -> AccountState:
+        """Return what stays under an account's former name."""
+        kept = cls(Account())
+        kept.moved, kept.latest_ns = name, latest_ns
+        return kept
 
     @property
     def watermark_ns(self) -> int:
@@ -434,7 +463,8 @@ class AccountState(Mortal):
         episodes = {head: running for (head, _), running in self.episodes.items()}
         return _encode(
             _PackedAccount(
-                self.account, episodes, self.inputs, self.inputs_count, self.latest_ns, self.rating, self.peaks
+                *(self.account, episodes, self.inputs, self.inputs_count),
+                *(self.latest_ns, self.rating, self.peaks, self.moved),
             )
         )
 
@@ -451,7 +481,7 @@ class AccountState(Mortal):
         state = AccountState(packed.account)
         state.episodes = {(head, ""): running for head, running in packed.episodes.items()}
         state.inputs, state.inputs_count, state.latest_ns = packed.inputs, packed.inputs_count, packed.latest_ns
-        state.rating, state.peaks = packed.rating, packed.peaks
+        state.rating, state.peaks, state.moved = packed.rating, packed.peaks, packed.moved
         return state
 
 
@@ -463,6 +493,7 @@ class _PackedAccount(msgspec.Struct, array_like=True):
     latest_ns: int
     rating: Rating = msgspec.field(default_factory=Rating)  # 0.1.0 did not write it
     peaks: Peaks = msgspec.field(default_factory=dict)  # nor this
+    moved: str = ""  # nor this
 
 
 class _PackedMarket(msgspec.Struct, array_like=True):
@@ -497,6 +528,7 @@ class _Packed(msgspec.Struct, array_like=True):
     explored: Explored = msgspec.field(default_factory=Explored)  # nor this
     spent: dict[str, Spent] = msgspec.field(default_factory=dict)  # nor this
     drift: bytes = b""  # nor this
+    renamed: dict[str, str] = msgspec.field(default_factory=dict)  # nor this
 
 
 _encode = msgspec.msgpack.Encoder().encode

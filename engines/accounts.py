@@ -171,6 +171,18 @@ class Account(msgspec.Struct, array_like=True):
         self.newest_ns = max(self.newest_ns, ts)
         return True
 
+    def others(self) -> dict[str, None]:
+        """Return whom it knows, each once, in the order in which it dealt with them last."""
+        return dict.fromkeys((*self.knows, *(edge.other for flow in (self.sent, self.received) for edge in flow.edges)))
+
+    def rename(self, before: str, name: str) -> None:
+        """Name an account anew, itself or another, wherever it is kept here."""
+        self.knows = [name if one == before else one for one in self.knows]
+        for flow in (self.sent, self.received):
+            flow.edges = [edge._replace(other=name) if edge.other == before else edge for edge in flow.edges]
+        if self.near is not None and before in self.near.path:
+            self.near = self.near._replace(path=tuple(name if one == before else one for one in self.near.path))
+
     def usual(self, flow: Flow, window_ns: int) -> Usual:
         """Return what is usual for a ``flow`` of this account."""
         return flow.usual(self.first_ns, self.newest_ns, window_ns)

@@ -4,6 +4,8 @@ The list is the user's own. Accounts are CSV with a header: ``account,name`` and
 ``last_active`` (ISO 8601 date: the day of its last transfer before the stream begins). Listed are CSV with ``name`` and
 ``aliases``, separated by semicolons, as one makes of OFAC's or the EU's consolidated list.
 
+Where accounts have pseudonyms, what is found names the list's entry by its place: the name would be the client's.
+
 Names are compared without accents, case, punctuation and legal forms, their words sorted: 100 times one less the number
 of letters to change, add, drop or swap over those of the longer name (optimal string alignment; by rapidfuzz).
 """
@@ -22,6 +24,8 @@ from typing import NamedTuple
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
+
+from schemas.pseudonyms import is_pseudonym
 
 #: Names that resemble each other less are not remembered.
 LEAST_SIMILARITY = 70.0
@@ -84,10 +88,12 @@ def read(accounts: bytes, listed: bytes) -> Names:
     {'A1': Match(name='Ivan Petrow', listed='PETROV Ivan', similarity=90.9)}
     """
     known: dict[str, str] = {}
-    for row in _rows(listed, "name", "sanctions list"):
+    places: dict[str, int] = {}
+    for number, row in enumerate(_rows(listed, "name", "sanctions list"), 1):
         for alias in (row["name"], *(row.get("aliases") or "").split(";")):
             if compared := plain(alias):
                 known.setdefault(compared, row["name"])
+                places.setdefault(compared, number)
     matches: dict[str, Match] = {}
     last_ns: dict[str, int] = {}
     for number, row in enumerate(_rows(accounts, "account", "accounts"), 2):
@@ -101,7 +107,8 @@ def read(accounts: bytes, listed: bytes) -> Names:
             plain(name), known.keys(), scorer=OSA.normalized_similarity, score_cutoff=LEAST_SIMILARITY / 100
         )
         if name and found is not None:
-            matches[account] = Match(name, known[found[0]], round(100 * found[1], 1))
+            told = f"entry {places[found[0]]} of the list" if is_pseudonym(account) else known[found[0]]
+            matches[account] = Match(name, told, round(100 * found[1], 1))
     return Names(matches, last_ns, hashlib.sha256(accounts + b"\x00" + listed).hexdigest())
 
 

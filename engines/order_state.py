@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from statistics import NormalDist, median
 from typing import NamedTuple
@@ -345,6 +345,20 @@ class OrderState(msgspec.Struct, array_like=True):
             most = sorted(self.moves)[len(self.moves) * 9 // 10]
             mean = sum(min(move, most) for move in self.moves) / len(self.moves)
             self.minute_sd = max(_SD_OF_MEDIAN * median(self.moves), 0.6 * _SD_OF_MEAN * mean, _FLOOR)
+
+    def rekey(self, moved: Mapping[str, str]) -> None:
+        """Name accounts and traders anew; a name that another has already stays as it is."""
+        moved = {old: name for old, name in moved.items() if name not in self.names}
+        self.names = {moved.get(name, name): number for name, number in self.names.items()}
+        for account in self.accounts.values():
+            account.name, account.trader = (
+                moved.get(account.name, account.name),
+                moved.get(account.trader, account.trader),
+            )
+        self.desks = {moved.get(name, name): desk for name, desk in self.desks.items()}
+        self.halves = {
+            trade: (account, side, moved.get(name, name)) for trade, (account, side, name) in self.halves.items()
+        }
 
     def orders_of(self, account: Account, side: int) -> Iterator[Order]:
         """Yield the account's open orders on a side, the oldest first."""

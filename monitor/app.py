@@ -33,6 +33,7 @@ from monitor.fence import Fence, end_process, vital
 from monitor.intake import Intake, faust_app
 from monitor.liveness import MachineClock, Pulse, stuck, unready
 from monitor.metrics import Metrics
+from monitor.pseudonyms import LOOK_S, Pseudonyms
 from monitor.set_aside import once
 from monitor.settings import Settings
 from monitor.shadow import prepared
@@ -76,7 +77,7 @@ async def serve(settings: Settings) -> None:
         settings = await prepared(settings, TOPICS)
     else:
         await kafka.require_topics(settings, TOPICS)
-    metrics = Metrics()
+    metrics, names = Metrics(), Pseudonyms.of(settings)
     workers: list[Worker] = []
     champion = Champion(settings, lambda: metrics.swapped("refused"))
     for one in await promotions(settings) if settings.registry else ():
@@ -129,6 +130,7 @@ async def serve(settings: Settings) -> None:
                 metrics=metrics,
                 trace=trace,
                 rulebook=swaps.serving.rulebook,
+                names=names,
             )
             for stage in swaps.serving
         ]
@@ -171,6 +173,8 @@ async def serve(settings: Settings) -> None:
                 background.append(vital("watching the clients", _watch(source, producer)))
                 background.append(vital("the broker's pulse", pulse.keep()))
                 background.append(vital("swapping bundles", swaps.keep(asked)))
+                if names is not None:
+                    background.append(vital("watching the keys of pseudonyms", _keys(names, asked)))
                 background.append(vital("sampling for metrics", _sample(metrics, workers, fence, clock)))
                 # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
                 # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait
@@ -234,6 +238,14 @@ async def _sample(metrics: Metrics, workers: Sequence[Worker], fence: Fence, clo
             metrics.sample(worker.stage.name, worker.lanes, worker.lag)
         metrics.event_loop(fence)
         await asyncio.sleep(1.0)
+
+
+async def _keys(names: Pseudonyms, asked: asyncio.Event) -> None:
+    """Look for other keys until cancelled; whose names are known by them is then loaded anew."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if names.look():
+            asked.set()
 
 
 async def _watch(source: Intake, producer: AIOKafkaProducer) -> None:

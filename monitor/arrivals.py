@@ -9,16 +9,20 @@ from typing import cast
 
 from agents.flow import Arrival, Value
 from engines.tracks import Embedding
+from monitor.pseudonyms import Pseudonyms
 from monitor.sequencer import Pending, Taken
 from schemas import codec
 from schemas.errors import BadMessage
 from schemas.order_frames import AnyFrame
+from schemas.pseudonyms import NAMING
 from schemas.records import AudioSegment, ChartSnapshot, DeadLetter
 
 KEPT_BYTES = 65_536
 KEY_BYTES = 1_024
 #: Headers go into records of ours: what a producer puts there must not make one that no topic takes.
 HEADER_BYTES = 4_096
+#: What is said of a message that cannot be used where its topic names accounts: what would be quoted may be one.
+UNTOLD = "what was expected and found is not told of a topic that names accounts; the message itself is sealed"
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
 
 
@@ -43,6 +47,27 @@ def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int
         headers=headers,
         sent_ms=timestamp_ms,
     )
+
+
+def named(
+    names: Pseudonyms | None,
+    topic: str,
+    offset: int,
+    key: bytes,
+    value: bytes,
+    timestamp_ms: int,
+    headers: dict[str, str],
+) -> Pending:
+    """Return what `pending` does, with pseudonyms in the place of accounts; a dead letter seals what came."""
+    if names is None or topic not in NAMING:
+        return pending(topic, offset, key, value, timestamp_ms, headers)
+    rewritten = names.message(topic, key, value)
+    found = pending(topic, offset, *(rewritten or (key, value)), timestamp_ms, headers)
+    if rewritten is None or found.value is None:
+        reason = found.refusal[0] if found.refusal else "wrong_type"
+        return refused(offset, key, value, timestamp_ms, headers, BadMessage(reason, UNTOLD))
+    names.reached(found.ts_available)
+    return found
 
 
 def refused(

@@ -7,6 +7,7 @@ captured stands in the recording's manifest, which is written with the messages 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -20,12 +21,14 @@ from monitor import kafka
 from monitor.capture_writer import CaptureWriter, Row
 from monitor.errors import StartupError
 from monitor.folders import Folder
+from monitor.pseudonyms import Pseudonyms
 from monitor.recording_format import Gap, Position, RecordingError
 from monitor.settings import Settings
 from schemas import codec
 from schemas.alerts import AlertEvent
 from schemas.errors import BadMessage
 from schemas.order_frames import AnyFrame
+from schemas.pseudonyms import NAMING
 from schemas.topics import BY_NAME, TOPICS
 
 #: A commit is due when so many bytes wait, however short ago the last one was.
@@ -237,6 +240,7 @@ class _Run:
         self._accept_gaps = accept_gaps
         self._commit_s = commit_s
         self._on_progress = on_progress
+        self._names = Pseudonyms.of(settings)
         self._parts: dict[TopicPartition, _Partition] = {}
         self._committed_s = time.monotonic()
         self._reported_s = 0.0
@@ -300,7 +304,7 @@ class _Run:
             name, at = tp.topic, part.last_offset
             found = [r async for r in kafka.read_partition(self._consumer, name, tp.partition, at, at + 1)]
             gone = BY_NAME[part.topic].compacted and not found
-            same = gone or [fingerprint(record) for record in found] == [part.last_sha256]
+            same = gone or [fingerprint(self._named(part.topic, one)) for one in found] == [part.last_sha256]
         if not same:
             raise self._refused(
                 tp,
@@ -352,10 +356,19 @@ class _Run:
             if due or self._writer.waiting_bytes >= _COMMIT_BYTES:
                 await self.commit()
 
+    def _named(self, topic: str, record: ConsumerRecord) -> ConsumerRecord:
+        """Return a message as it is recorded: where accounts have pseudonyms, by those, and without headers."""
+        if self._names is None or topic not in NAMING:
+            return record
+        key, value = self._names.for_recording(topic, record.key, record.value, record.timestamp)
+        headers = tuple(one for one in record.headers if one[0] == "traceparent")
+        return dataclasses.replace(record, key=key, value=value, headers=headers)
+
     def _take(self, part: _Partition, records: Iterable[ConsumerRecord]) -> None:
         for record in records:
             if part.end is not None and record.offset >= part.end:
                 break
+            record = self._named(part.topic, record)
             event, available = times(part.topic, record.key, record.value, record.timestamp)
             row: Row = (
                 available, record.partition, record.offset, record.key, record.value, record.headers, record.timestamp,

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "drift": "drift",
     "deadletters": "deadletters",
     "disposition": "disposition",
+    "pseudonym": "pseudonym",
     "train": "train",
     "retrain": "retrain",
     "evaluate": "evaluate",

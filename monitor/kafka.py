@@ -25,6 +25,7 @@ from aiokafka.partitioner import murmur2
 
 from monitor import credentials
 from monitor.errors import StartupError
+from monitor.retention import retention_ms
 from monitor.settings import Settings
 from schemas.topics import BY_NAME, HISTORY_INPUTS, TOPICS, Topic
 
@@ -196,8 +197,11 @@ async def outermost(consumer: AIOKafkaConsumer, topic: str, partition: int) -> l
     return [record for place in places async for record in read_partition(consumer, topic, partition, place, place + 1)]
 
 
-def topic_config(topic: Topic) -> dict[str, str]:
-    """Return the broker's configuration of a topic, for `tocsin topics create` and `check`."""
+def topic_config(topic: Topic, retention: str = "") -> dict[str, str]:
+    """Return the broker's configuration of a topic, for `tocsin topics create` and `check`.
+
+    ``retention`` is the setting of that name.
+    """
     config = {"message.timestamp.type": "CreateTime"}
     if topic.compacted:
         config |= {
@@ -207,7 +211,7 @@ def topic_config(topic: Topic) -> dict[str, str]:
             "segment.ms": str(_SETTLED_MS),
         }
     else:
-        config |= {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}
+        config |= {"cleanup.policy": "delete", "retention.ms": str(retention_ms(topic, retention))}
     if topic.name in _LARGE:
         config["max.message.bytes"] = str(MAX_MESSAGE_BYTES)
     return config
@@ -251,7 +255,7 @@ async def create_topics(settings: Settings, wanted: Collection[str] = tuple(BY_N
                     name,
                     names[name].partitions or settings.partitions,
                     settings.replication,
-                    topic_configs=topic_config(names[name]),
+                    topic_configs=topic_config(names[name], settings.retention),
                 )
                 for name in missing
             ]
@@ -375,7 +379,7 @@ async def topic_states(settings: Settings) -> list[TopicState]:
         elif configs and topic.partitions not in (0, counts[name]):
             problems.append(f"{counts[name]} partitions, expected {topic.partitions}: delete and recreate it")
         found = configs.get(name, {})
-        for key, value in topic_config(topic).items():
+        for key, value in topic_config(topic, settings.retention).items():
             if found and found.get(key) != value:
                 problems.append(f"{key} is {found.get(key)}, expected {value}: set it with kafka-configs.sh")
         states.append(TopicState(name, counts[name], found, problems))

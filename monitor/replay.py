@@ -39,6 +39,7 @@ from monitor.arrivals import arrival, dead_letter, header_texts, pending
 from monitor.errors import StartupError
 from monitor.history import BEGINNING, HORIZON_NS, History, Place, Witness
 from monitor.journal import read_journal
+from monitor.pseudonyms import Pseudonyms
 from monitor.recordings import Message
 from monitor.rulebook import NO_RULES, Rulebook
 from monitor.sequencer import SECOND_NS, JournalMismatchError, Pending, Sequencer, Taken
@@ -405,14 +406,18 @@ class Partitioned(Protocol):
 
 
 def broker(settings: Settings) -> Log:
-    """Return what reads the messages of a partition that are on the broker now."""
+    """Return what reads the messages of a partition that are on the broker now, with pseudonyms for accounts."""
+    names = Pseudonyms.of(settings)
 
     async def read(topic: str, partition: int) -> AsyncGenerator[Read, None]:
         name = kafka.full_name(settings.prefix, topic)
         async with kafka.reader(settings) as consumer:
             end = (await kafka.end_offsets(consumer, name, [partition]))[partition]
             async for r in kafka.read_partition(consumer, name, partition, 0, end):
-                yield r.offset, r.key or b"", r.value or b"", r.timestamp, header_texts(r.headers)
+                key, value = r.key or b"", r.value or b""
+                if names is not None:
+                    key, value = names.for_recording(topic, key, value, r.timestamp)
+                yield r.offset, key, value, r.timestamp, header_texts(r.headers)
 
     return read
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engines.redaction import redacted
 from monitor.errors import StartupError
+from schemas.pseudonyms import NAMING
 from schemas.records import DeadLetter
 
 #: Characters of a value that a sealed letter shows.
@@ -31,14 +32,18 @@ _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Co
 
 
 class Seal:
-    """Closes letters with the first of some keys of 32 bytes, and opens those that any of them closed."""
+    """Closes letters with the first of some keys of 32 bytes, and opens those that any of them closed.
 
-    def __init__(self, keys: list[bytes]) -> None:
+    Letters of topics that name accounts show nothing of their values where they are to be ``bare``.
+    """
+
+    def __init__(self, keys: list[bytes], bare: bool = False) -> None:
+        self._bare = bare
         self._ciphers = {hashlib.sha256(key).hexdigest()[:8]: AESGCM(key) for key in keys}
         self._id = next(iter(self._ciphers))
 
     @classmethod
-    def of(cls, path: Path | None) -> Seal | None:
+    def of(cls, path: Path | None, *, bare: bool = False) -> Seal | None:
         """Return the seal of a file of keys in base64, one a line, the newest first; None where there is no file.
 
         Raises
@@ -54,7 +59,7 @@ class Seal:
             raise StartupError(f"TOCSIN_DEADLETTER_KEY_FILE cannot be read ({error}): {_EXPECTED}") from error
         if not keys or any(len(key) != 32 for key in keys):
             raise StartupError(f"TOCSIN_DEADLETTER_KEY_FILE holds {[len(key) for key in keys]} bytes: {_EXPECTED}")
-        return cls(keys)
+        return cls(keys, bare)
 
     def close(self, letter: DeadLetter) -> DeadLetter:
         """Return the letter with its content encrypted, bound to where it stood."""
@@ -66,7 +71,7 @@ class Seal:
             key=b"",
             value=b"",
             headers={},
-            excerpt=shown,
+            excerpt="" if self._bare and letter.topic in NAMING else shown,
             sealed=nonce + self._ciphers[self._id].encrypt(nonce, content, _place(letter)),
             sealed_by=self._id,
         )

@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     group: str = Field("tocsin", min_length=1, description="Consumer group and application id.")
     partitions: int = Field(8, ge=1, le=1024, description="Partitions of the keyed topics, when they are created.")
     replication: int = Field(1, ge=1, description="Copies of each partition, when topics are created.")
+    retention: str = Field(
+        "",
+        description="How long topics keep messages that shall not keep them as `tocsin topics list` says, such as"
+        " orders=2d,transfers=7d.",
+    )
 
     http_host: str = Field("127.0.0.1", description="Where /livez, /readyz and /metrics are served.")
     http_port: int = Field(8321, ge=0, le=65535, description="0: a free port; default of the gateway: 8322.")
@@ -109,6 +114,11 @@ class Settings(BaseSettings):
         None,
         description="Keys of 32 bytes in base64, one a line: dead letters are encrypted by the first, opened by any;"
         " default: they are not encrypted.",
+    )
+    pseudonym_keys_file: Path | None = Field(
+        None,
+        description="Keys by which accounts are named before anything is kept of them, a line each, looked at again"
+        " every few seconds; default: accounts stay as feeds name them. docs/security.md has the file's form.",
     )
     cache: Path = Field(
         default_factory=_cache, description="Folder of what can be made again: plans that were compiled."

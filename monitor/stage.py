@@ -42,6 +42,7 @@ from monitor.encoding import load_members
 from monitor.errors import StartupError
 from monitor.labels import load_labels
 from monitor.lane import Output
+from monitor.pseudonyms import Pseudonyms
 from monitor.recording_format import code_version
 from monitor.rulebook import Rulebook
 from monitor.rules import load_rules, rules_of
@@ -422,8 +423,12 @@ def load_names(settings: Settings) -> Names:
         A file cannot be read, or holds no such names.
     """
     try:
-        held = [b"" if path is None else path.read_bytes() for path in (settings.accounts, settings.sanctions)]
-        return resembling.read(*held)
+        accounts, listed = (
+            b"" if path is None else path.read_bytes() for path in (settings.accounts, settings.sanctions)
+        )
+        if accounts and (names := Pseudonyms.of(settings)):
+            accounts = names.csv(accounts, "account")
+        return resembling.read(accounts, listed)
     except (OSError, ValueError) as error:
         raise StartupError(f"Names cannot be read ({error}): correct TOCSIN_ACCOUNTS or TOCSIN_SANCTIONS.") from error
 

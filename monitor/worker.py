@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from agents.flow import SHED_AT, modality_of
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
-from monitor.arrivals import header_texts, pending
+from monitor.arrivals import header_texts, named
 from monitor.checkpoints import Loaded
 from monitor.encoding import Encode
 from monitor.fence import end_process, vital
@@ -30,6 +30,7 @@ from monitor.journal import FencedError, JournalWriter, read_journal
 from monitor.lane import Agent, Lane, LaneConfig
 from monitor.metrics import Metrics
 from monitor.outbox import Outbox, source_of, sources_of
+from monitor.pseudonyms import Pseudonyms
 from monitor.rulebook import Rulebook
 from monitor.rules import InEffect, in_effect
 from monitor.sealing import Seal
@@ -220,6 +221,7 @@ class Worker:
         metrics: Metrics,
         trace: Trace | None,
         rulebook: Rulebook,
+        names: Pseudonyms | None = None,
     ) -> None:
         self._settings = settings
         self._name = name
@@ -230,7 +232,8 @@ class Worker:
         self._metrics = metrics
         self._trace = trace
         self._rulebook = rulebook
-        self._seal = Seal.of(settings.deadletter_key_file)
+        self._names = names
+        self._seal = Seal.of(settings.deadletter_key_file, bare=names is not None)
         self.lanes: dict[int, Lane] = {}
         self._draining = False
         self.given_back_s = 0.0
@@ -255,7 +258,8 @@ class Worker:
         self._brokers[message.partition].last_push_s[topic] = time.monotonic()
         try:
             headers = header_texts(message.headers or ())
-            found = pending(topic, message.offset, message.key or b"", message.value or b"", message.timestamp, headers)
+            key, value = message.key or b"", message.value or b""
+            found = named(self._names, topic, message.offset, key, value, message.timestamp, headers)
             self._encode(lane, found, self._serving[message.partition])
             lane.push(topic, found)
         except Exception as error:  # Faust would skip the batch and go on.

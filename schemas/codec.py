@@ -359,7 +359,7 @@ def _with_written_times(topic: str, value: bytes, error: msgspec.ValidationError
     if not written:
         _refuse(topic, value, error)
     for name in written:
-        raw[name] = _nanoseconds(name, raw[name])
+        raw[name] = nanoseconds(name, raw[name])
     try:
         return msgspec.convert(raw, _TYPES[topic])
     except (msgspec.ValidationError, RecursionError) as other:
@@ -369,8 +369,13 @@ def _with_written_times(topic: str, value: bytes, error: msgspec.ValidationError
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|z|[+-]\d\d:?\d\d)?")
 
 
-def _nanoseconds(name: str, text: str) -> int:
-    """Return a time written in ISO 8601 as ns UTC, its fraction exact to the nanosecond."""
+def nanoseconds(name: str, text: str) -> int:
+    """Return a time written in ISO 8601 as ns UTC, its fraction exact to the nanosecond; ``name`` is for who errs.
+
+    Raises
+    ------
+    BadMessage: it is none, or has no zone.
+    """
     match = _ISO.fullmatch(text)
     if match is None:
         raise BadMessage(

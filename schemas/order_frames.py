@@ -165,12 +165,13 @@ def encode(frame: OrderFrame) -> bytes:
     ------
     ValueError: the frame has no row, or more than `schemas.columns.MAX_ROWS`.
     """
-    schema = _schema_message(frame.instrument, frame.accounts, frame.traders)
+    schema = schema_message(frame.instrument, frame.accounts, frame.traders)
     return LAYOUT.encode(schema, frame)
 
 
 @lru_cache(maxsize=1_024)
-def _schema_message(instrument: str, accounts: tuple[str, ...], traders: tuple[str, ...]) -> bytes:
+def schema_message(instrument: str, accounts: tuple[str, ...], traders: tuple[str, ...]) -> bytes:
+    """Return a stream's first message, which names instrument, accounts and traders."""
     named = {b"instrument": instrument.encode()}
     return LAYOUT.schema_message(
         named | {b"accounts": msgspec.json.encode(accounts), b"traders": msgspec.json.encode(traders)}
@@ -191,21 +192,29 @@ def decode(value: bytes, key: bytes) -> OrderFrame:
     BadMessage: reason "bad_frame" (structure), "wrong_key", "not_finite" or "out_of_range" (a row's values, a name).
     """
     end = 8 + int.from_bytes(value[4:8], "little")
-    read = _cached_names if end <= _CACHED_BYTES else _names
-    names = read(value[:end], key)
+    names = names_of(value[:end], key)
     frame = OrderFrame(*names, *(LAYOUT.as_written_here(value, end) or LAYOUT.parse(value)))
     _check_rows(frame)
     return frame
 
 
+def names_of(first: bytes, key: bytes) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return what a stream's first message names: instrument, accounts and traders.
+
+    Raises
+    ------
+    BadMessage: it is none of these columns, or names another instrument than ``key``.
+    """
+    return (_cached_names if len(first) <= CACHED_BYTES else _names)(first, key)
+
+
 def _names(schema_message: bytes, key: bytes) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Return what a stream's first message names: instrument, accounts and traders."""
     metadata = LAYOUT.read_schema(schema_message)
     return named_as(metadata, key), _listed(metadata, "accounts"), _listed(metadata, "traders")
 
 
 # To parse a first message takes longer than all the rest, and most were seen before.
-_CACHED_BYTES = 16_384
+CACHED_BYTES = 16_384
 _cached_names = lru_cache(maxsize=1_024)(_names)
 _table = msgspec.json.Decoder(tuple[str, ...]).decode
 

@@ -77,7 +77,9 @@ def _files(settings: Settings) -> list[str]:
     from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
     from monitor import credentials
     from monitor.labels import load_labels
+    from monitor.pseudonyms import Pseudonyms
     from monitor.registry import Registry, registry_of
+    from monitor.retention import retentions_ms
     from monitor.rules import load_rules
     from monitor.sealing import Seal
     from monitor.stage import load_names, load_pump
@@ -108,7 +110,12 @@ def _files(settings: Settings) -> list[str]:
                 registry_of(settings).find(settings.shadow)
         except StartupError as error:
             problems.append(f"TOCSIN_SHADOW: {error}")
-    for check in (lambda: credentials.options(settings), lambda: Seal.of(settings.deadletter_key_file)):
+    for check in (
+        lambda: credentials.options(settings),
+        lambda: Seal.of(settings.deadletter_key_file),
+        lambda: Pseudonyms.of(settings),
+        lambda: retentions_ms(settings.retention),
+    ):
         try:
             check()
         except StartupError as error:

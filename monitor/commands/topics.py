@@ -66,17 +66,20 @@ def list_(prefix: Prefix = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from monitor.retention import retention_ms
     from schemas.topics import TOPICS
 
     settings = load(prefix=prefix)
     table = Table("topic", "key", "codec", "keeps", "holds", box=None, pad_edge=False)
     for topic in TOPICS:
-        keeps = "latest a key" if topic.compacted else _duration(topic.retention_ms)
+        keeps = "latest a key" if topic.compacted else _duration(retention_ms(topic, settings.retention))
         table.add_row(settings.prefix + topic.name, topic.key, topic.codec, keeps, topic.doc)
     Console(soft_wrap=True).print(table)
 
 
 def _duration(ms: int) -> str:
+    if ms < 0:
+        return "all"
     days, rest = divmod(ms, 86_400_000)
     return f"{days} d" if not rest else f"{ms / 3_600_000:g} h"
 

@@ -260,5 +260,5 @@ def test_what_scenarios_remember_of_an_account_is_kept_in_a_checkpoint_and_older
     assert state["P1"].peaks[""].steps.keys() >= {"rapid_movement"}
     found += run(items[cut:], state, rules=LAUNDERING)
     assert digest(found) == digest(expected)
-    *older, _ = msgspec.msgpack.decode(state["P1"].pack())
+    *older, _, _ = msgspec.msgpack.decode(state["P1"].pack())
     assert AccountState.unpack(msgspec.msgpack.encode(older)).peaks == {}
