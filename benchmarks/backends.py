@@ -11,6 +11,7 @@ devices stays in docs/backends.json, and in the page that is made of it.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import statistics
 import tempfile
@@ -40,7 +41,8 @@ _WARM = 3
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
     """A back end on a device. ``reason`` is why it was not executed there, or did not pass; "" if it did both.
 
-    ``device`` is "" where there was none for it; ``difference`` the largest from the reference.
+    ``device`` is "" where there was none for it; ``difference`` the largest from the reference; ``load`` the machine's
+    average of the minute when it was timed, 0 where that was not noted.
     """
 
     backend: str
@@ -51,6 +53,7 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     executed: bool = False
     difference: float = 0.0
     p50_ms: float = 0.0
+    load: float = 0.0
     reason: str = ""
     when: str
 
@@ -149,6 +152,7 @@ def _run(bundle: Bundle, cache: Path, runs: int, today: str) -> list[Ran]:
             executed=one.ran,
             difference=one.difference,
             p50_ms=one.p50_ms,
+            load=_load(one.ran),
             reason=one.reason,
             when=today,
         )
@@ -177,7 +181,11 @@ def _half(flavour: str, bundle: Bundle, cache: Path, runs: int, gpu: str, today:
     except (PlanError, cuda.CudaError) as error:
         return msgspec.structs.replace(ran, reason=str(error))
     p50_ms = round(statistics.median(taken_s[_WARM:]) * 1000, 3)
-    return msgspec.structs.replace(ran, executed=True, difference=difference, p50_ms=p50_ms)
+    return msgspec.structs.replace(ran, executed=True, difference=difference, p50_ms=p50_ms, load=_load(True))
+
+
+def _load(ran: bool) -> float:
+    return round(os.getloadavg()[0], 1) if ran else 0.0
 
 
 def _tokens(rows: int, length: int) -> Inputs:
@@ -219,8 +227,9 @@ def page(record: Record) -> str:
         f"Written by `{COMMAND}`; what it found on other devices before is kept in [backends.json](backends.json).",
         "The order is the daemon's. `fp32` is without TF32; the daemon takes coarser ones of OpenVINO only.",
         "",
-        "| back end | precision | version | device | compiled | deserialised | executed | parity | a text, ms | when |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| back end | precision | version | device | compiled | deserialised | executed | parity | a text, ms | load "
+        "| when |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in record.ran:
         needs_plan = one.backend in (TENSORRT, TENSORRT_RTX)
@@ -233,12 +242,12 @@ def page(record: Record) -> str:
             parity, cost = (f"failed: {one.reason}", "–") if one.reason else (parity, f"{one.p50_ms:.2f}")
         cells = [one.backend, one.precision, one.version or "–", one.device or "none", compiled]
         loaded = ("yes" if one.deserialised else "no") if needs_plan else "–"
-        cells += [loaded, executed, parity, cost, one.when]
+        cells += [loaded, executed, parity, cost, f"{one.load:g}" if one.load else "–", one.when]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
         "Parity is the largest difference from the reference on vectors of length 1 and logits: at most 1e-4 to serve",
-        f"in fp32. A text has {TOKENS} tokens and runs alone; median, wall clock.",
+        f"in fp32. A text has {TOKENS} tokens and runs alone; median, wall clock, beside the load that is told.",
     ]
     if reasons := [one for one in record.ran if not one.executed]:
         lines += ["", "What was not executed, and why:", ""]

@@ -28,6 +28,7 @@ THERE = Ran(
     executed=True,
     difference=2e-6,
     p50_ms=0.4,
+    load=1.5,
     when="2026-02-02",
 )
 
@@ -39,7 +40,7 @@ def row(record: Record, device: str) -> list[str]:
 
 def test_a_plan_that_no_gpu_ran_is_called_built_not_executed() -> None:
     cells = row(Record([ABSENT], [PLAN]), "none")
-    assert cells[4:] == ["yes", "no", NEVER, "–", "–", "2026-01-01"]
+    assert cells[4:] == ["yes", "no", NEVER, "–", "–", "–", "2026-01-01"]
     assert "- tensorrt-rtx fp32: no CUDA driver" in page(Record([ABSENT], [PLAN]))
 
 
@@ -48,7 +49,7 @@ def test_what_was_executed_elsewhere_stays_and_takes_the_place_of_what_was_not()
     with_gpu = merged(before, Record([THERE], []))
     assert with_gpu == Record([THERE], [PLAN])
     assert merged(with_gpu, before) == with_gpu
-    assert row(with_gpu, "Some GPU")[4:] == ["yes", "yes", "yes", "2.0e-06", "0.40", "2026-02-02"]
+    assert row(with_gpu, "Some GPU")[4:] == ["yes", "yes", "yes", "2.0e-06", "0.40", "1.5", "2026-02-02"]
 
 
 def test_a_back_end_that_ran_and_was_refused_by_the_gate_says_so() -> None:

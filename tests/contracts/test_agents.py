@@ -22,6 +22,7 @@ from agents.fusion import fusion
 from agents.instrument import instrument, openings
 from agents.market import crowds
 from agents.market_drift import CROWD, moving
+from agents.market_sentiment import SPOKEN, sentiment
 from agents.orders import orders
 from agents.signals import signals
 from agents.state import AccountState, InstrumentState, MarketState
@@ -47,6 +48,7 @@ from tests.agents.streams import BEGIN, KEY, S
 from tests.agents.test_accounts import arrivals
 from tests.agents.test_market import T0, opening
 from tests.agents.test_market_drift import drifted
+from tests.agents.test_market_sentiment import text as spoken
 from tests.payments import background, names, pattern
 from tests.statements import OWES, PAYS, model, statement
 
@@ -108,6 +110,7 @@ INSTRUMENT: dict[str, Agent] = {
 MARKET: dict[str, Agent] = {
     "crowds": lambda items, state: crowds(items, state, config=CrowdConfig()),
     "moving": lambda items, state: moving(items, state, config=CROWD, decides="c"),
+    "sentiment": lambda items, state: sentiment(items, state, config=SPOKEN),
     "triage of the market": lambda items, state: triage(
         items, state, specs={"market_wide": market_wide.SPEC}, subject=MADE.subject, provenance=MADE.provenance
     ),
@@ -136,7 +139,7 @@ FOREIGN: tuple[Any, ...] = (
 
 @cache
 def market_day() -> tuple[Any, ...]:
-    """Return a crowd of openings and their leaving, one told twice, a crowd of drifts, and what not all agents know."""
+    """Return a crowd of openings and their leaving, one told twice, a crowd of drifts, texts, and what not all know."""
     openings = [opening(10 * number, f"I{number}.XTOC", number) for number in range(12)]
     clocks = [Clock(T0 + second * S) for second in range(150, 1_350, 50)]
     return (
@@ -150,6 +153,7 @@ def market_day() -> tuple[Any, ...]:
         *openings[3:],
         *clocks,
         *(drifted(1_400 + number, f"I{number}.XTOC", 12 + number) for number in range(20)),
+        *(spoken(1_500 + number, f"I{number}.XTOC", f"text {number // 2}") for number in range(6)),
     )
 
 

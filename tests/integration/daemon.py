@@ -381,7 +381,7 @@ def before_the_end(alerts: Iterable[Alert], end_ns: int | None = None) -> list[A
 class Account:
     """What stands in the topics against the replay of the journals, over all stages and partitions.
 
-    ``messages``, ``scores``, ``signals`` and ``late`` are the instrument stage's.
+    ``messages``, ``scores`` and ``late`` are the instrument stage's.
     """
 
     messages: int = 0
@@ -427,10 +427,10 @@ async def _account(settings: Settings, others: Sequence[Path]) -> Account:
     for stage, partition in [*((instrument, partition) for partition in range(settings.partitions)), *single]:
         replayed = await by_journal(broker(settings), stage, partition, others=more if stage is instrument else ())
         account.replayed += replayed.alerts
+        account.signals += replayed.signals
         if stage is instrument:
             account.messages += replayed.messages
             account.scores += replayed.scores
-            account.signals += replayed.signals
             account.alerts += await alerts_on_broker(settings, partition)
             account.late += sum(state.late for state in replayed.table.values())  # type: ignore[attr-defined]
         async with kafka.reader(settings) as consumer:
