@@ -7,9 +7,12 @@ Each detector's parameter is fixed on the *tuned* pools of a source, so that it 
 what is told is of the *judged* ones, which are of others (`benchmarks.drift_streams`). A delay counts values from the
 change to the first alarm, this one included; one that is not found within the horizon counts as the horizon, and as
 *missed*. False alarms are counted over streams in which nothing changes, over at least ``--alarms`` that were to be
-expected: the *ratio* is what was observed to what was asked. Beside the detectors stand ADWIN as River ships it,
-ADWIN that looks at every value instead of every 32nd, a dummy that never rings and one that always does. Vectors are
-watched by the numbers that our detector of embeddings watches: one scalar detector each.
+expected: the *ratio* is what was observed to what was asked. What is found of one detector on one source is written
+to ``--keep`` at once, so that a run that was cut short goes on where it was.
+
+Beside the detectors stand ADWIN as River ships it, ADWIN that looks at every value instead of every 32nd, a dummy that
+never rings and one that always does. Detectors of numbers watch a vector by `WATCHED` projections and its distance from
+the mean of those before: one of them each.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
@@ -34,13 +38,15 @@ from benchmarks.drift_memory import cost
 from benchmarks.drift_streams import FORMS, HORIZON, Form, Pool, Source, sources, spliced, stable
 from benchmarks.harness import close, table
 from engines.drift.budget import calibrated, parameter
-from engines.drift.embeddings import WATCHED, EmbeddingShift, directions
-from engines.drift.families import FAMILIES, Detector, Family
+from engines.drift.embeddings import directions
+from engines.drift.families import EMBEDDINGS, FAMILIES, OF_VECTORS, Detector, Family
 from engines.drift.river_detectors import RiverDetector
 
 ASKED = 2000
 #: What part of the splices and expected alarms a slow detector gets.
+WATCHED = 4  # projections of a vector, a scalar detector each, beside its distance from the mean
 SHARE = {"kswin": 0.1}
+OURS_OF_NUMBERS = ("short_ranks", "surprises")
 REGIME = 5_000  # values of a stable stream before the next pool: many pools, so that a threshold is not of a few
 
 
@@ -61,7 +67,7 @@ class Always:
 
 
 class EachNumber:
-    """Scalar detectors on the numbers that `EmbeddingShift` watches of a vector; rings where one of them does."""
+    """Scalar detectors on `WATCHED` projections of a vector and its distance from the mean; rings where one does."""
 
     def __init__(self, make: Callable[[float], Detector[float]], parameter: float) -> None:
         self._make = partial(make, parameter)
@@ -89,8 +95,7 @@ class Contender:
     fixed: float | None = None
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """What a detector did on one source: delays by form, in values, and how often it rang where nothing changed."""
 
     source: str
@@ -104,7 +109,11 @@ class Row:
 def contenders(source: Source) -> dict[str, Contender]:
     """Return by name who is judged on a source, ours first."""
     each_value: Family[float] = Family(lambda delta: RiverDetector(ADWIN(delta=delta, clock=1), unit=None), 4.0, 1e-12)
-    fit = {name: family for name, family in FAMILIES.items() if source.errors or not family.errors}
+    fit = {
+        name: family
+        for name, family in FAMILIES.items()
+        if (source.errors or not family.errors) and name != "ranks"  # it is `short_ranks` with more memory
+    }
     found = {name: Contender(family) for name, family in fit.items()}
     if source.tuned[0].ndim == 1:
         found[f"{ours(source.name)}, as shipped"] = Contender(
@@ -114,9 +123,9 @@ def contenders(source: Source) -> dict[str, Contender]:
     found["adwin, each value"] = Contender(each_value)
     if source.tuned[0].ndim > 1:
         found = {name: replace(one, family=on_vectors(one.family)) for name, one in found.items()}
-        for name in ("ranks", "short_ranks", "surprises"):  # the first is what ours watches vectors with
+        for name in OURS_OF_NUMBERS:
             del found[name]
-        found = {"embeddings": Contender(Family(EmbeddingShift, 4.0, 80.0)), **found}
+        found = {EMBEDDINGS: Contender(OF_VECTORS), **found}
     dummies = {"never": of_one_kind(Never), "always": of_one_kind(Always)}
     return found | {name: Contender(family, 1.0) for name, family in dummies.items()}
 
@@ -228,20 +237,57 @@ def shown(rows: Sequence[Row]) -> None:
         )
 
 
+def together(rows: Sequence[Row]) -> None:
+    """Print a table of all sources, detector by detector; ratios are to ADWIN's on the same ones."""
+    named = [(row.detector.replace(ours(row.source), "ours"), row) for row in rows]
+    table(
+        "all sources on which it was judged: median delay to tuned ADWIN's on these, and missed",
+        ["detector", "sources", *(column for form in FORMS for column in (form, "missed")), "false alarms", "ratio"],
+        [
+            [
+                name,
+                len(own),
+                *(
+                    cell
+                    for form in FORMS
+                    for cell in (
+                        f"{median(pooled(own, form)) / median(pooled(adwin, form)):.2f}",
+                        f"{missed(pooled(own, form)):.1%}",
+                    )
+                ),
+                f"{sum(row.observed for row in own)} of {sum(row.expected for row in own):.0f}",
+                f"{alarms_to_one(own):.2f}",
+            ]
+            for name in dict.fromkeys(name for name, _ in named)
+            for own in [[row for of, row in named if of == name]]
+            for adwin in [[row for of, row in named if of == "adwin" and row.source in {one.source for one in own}]]
+        ],
+    )
+
+
 def figures(rows: Sequence[Row]) -> dict[str, float]:
     """Return what the closing line says: of ours over all sources, the form in which it does worst."""
     own = [row for row in rows if row.detector == ours(row.source)]
     adwin = [row for row in rows if row.detector == "adwin"]
     told: dict[str, float] = {}
     for form in FORMS:
-        delays, others = ([delay for row in of for delay in row.delays[form]] for of in (own, adwin))
+        delays, others = pooled(own, form), pooled(adwin, form)
         told[f"median_delay_ratio_to_adwin: {form}"] = round(median(delays) / median(others), 3)
         told[f"missed: {form}"] = round(missed(delays), 4)
     for name in ("median_delay_ratio_to_adwin", "missed"):
         told[name] = max(told[f"{name}: {form}"] for form in FORMS)
-    told["false_alarm_ratio"] = round(sum(row.observed for row in own) / sum(row.expected for row in own), 3)
-    told |= {f"false_alarm_ratio: {row.source}": round(row.observed / row.expected, 3) for row in own}
-    return told
+    told["false_alarm_ratio"] = alarms_to_one(own)
+    return told | {f"false_alarm_ratio: {row.source}": alarms_to_one([row]) for row in own}
+
+
+def pooled(rows: Sequence[Row], form: Form) -> list[float]:
+    """Return the delays of all rows."""
+    return [delay for row in rows for delay in row.delays[form]]
+
+
+def alarms_to_one(rows: Sequence[Row]) -> float:
+    """Return how many alarms there were to one that was asked for, where nothing changed."""
+    return round(sum(row.observed for row in rows) / sum(row.expected for row in rows), 3)
 
 
 def main() -> None:
@@ -255,11 +301,12 @@ def main() -> None:
     parser.add_argument("--alarms", type=int, default=30, help="to be expected where nothing changes, of each source")
     parser.add_argument("--source", nargs="+", help="only these sources")
     parser.add_argument("--detector", nargs="+", help="only these detectors, beside ours and ADWIN")
+    parser.add_argument("--keep", type=Path, help="folder that rows are kept in, and those that are there are not made")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--cost", type=int, metavar="UPDATES", help="measure CPU and memory over so many, and stop")
     options = parser.parse_args()
     if options.cost:
-        cost(options.cost)
+        cost(options.cost, options.detector or ())
         return
     if not options.data:
         parser.error("expected --data FOLDER, or --cost UPDATES")
@@ -270,13 +317,28 @@ def main() -> None:
         for name in contenders(source)
         if not options.detector or name in {ours(source.name), "adwin", *options.detector}
     ]
+    # What is asked about comes first, what takes long last.
+    work.sort(key=lambda one: (one[1] not in {ours(one[0]), "adwin"}, one[1] in SHARE))
+    kept = options.keep / f"{options.splices}-{options.alarms}" if options.keep else None
+    judged = partial(judge, options.data, options.cache, splices=options.splices, alarms=options.alarms)
     with ProcessPoolExecutor(options.processes) as pool, Progress(console=Console(stderr=True)) as progress:
-        judged = partial(judge, options.data, options.cache, splices=options.splices, alarms=options.alarms)
-        rows = list(
-            progress.track(pool.map(judged, *zip(*work, strict=True)), total=len(work), description="detectors")
-        )
+        found = pool.map(partial(once, kept, judged), *zip(*work, strict=True))
+        rows = list(progress.track(found, total=len(work), description="detectors"))
     shown(rows)
+    together(rows)
     close(benchmark="drift", asked=ASKED, splices=options.splices, **figures(rows))
+
+
+def once(kept: Path | None, judged: Callable[[str, str], Row], source: str, name: str) -> Row:
+    """Return what a contender does on a source, from the folder where it was written there."""
+    path = kept and kept / f"{source}-{name.replace(' ', '-')}.msgpack"
+    if path and path.exists():
+        return msgspec.msgpack.decode(path.read_bytes(), type=Row)
+    row = judged(source, name)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.msgpack.encode(row))  # misses are infinite
+    return row
 
 
 if __name__ == "__main__":

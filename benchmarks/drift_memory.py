@@ -1,6 +1,7 @@
 """What our detectors of drift take of CPU and memory, over so many updates that whatever only grows would show.
 
     python -m benchmarks.drift --cost 10000000      # about ten minutes of CPU
+    python -m benchmarks.drift --cost 10000000 --detector surprises
 
 The values are independent, so a detector rings about once in ``ASKED`` and begins anew, as it does where it is used.
 Vectors, which take ten times as long, get a tenth of the updates. Memory is the growth of this process since the first
@@ -9,20 +10,16 @@ tenth, and the most that a state packs into.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
 from benchmarks.harness import Usage, close, table
-from engines.drift.budget import detector, errors, normals
-from engines.drift.embeddings import EmbeddingShift, Vectors
+from engines.drift.budget import detector, errors, normals, of_vectors, vectors
 from engines.drift.families import Detector
 
 ASKED = 10_000
-THRESHOLD = 20.0  # of the detector of vectors, which has no budget
 PARTS = 10
 
 
@@ -39,21 +36,18 @@ def measured(watch: Detector[Any], values: Iterator[Any], updates: int) -> tuple
     return last.cpu_since(start) / updates * 1e6, last.rss_mb - first.rss_mb, largest, alarms
 
 
-def vectors(seed: int) -> Iterator[Vectors]:
-    """Yield vectors of 32 independent normal values without end."""
-    rng = np.random.default_rng(seed)
-    while True:
-        yield from rng.standard_normal((256, 32), np.float32)
-
-
-def cost(updates: int) -> None:
-    """Measure and print."""
+def cost(updates: int, names: Collection[str]) -> None:
+    """Measure the detectors of these names, all if there are none, and print."""
     given: dict[str, tuple[Callable[[], Detector[Any]], Iterator[Any], int]] = {
         **{name: (partial(detector, name, ASKED), normals(1), updates) for name in ("short_ranks", "surprises")},
         "error_rates": (partial(detector, "error_rates", ASKED), errors(1), updates),
-        "embeddings": (partial(EmbeddingShift, THRESHOLD), vectors(1), updates // 10),
+        "embeddings": (partial(of_vectors, ASKED), vectors(1), updates // 10),
     }
-    found = {name: (count, *measured(make(), values, count)) for name, (make, values, count) in given.items()}
+    found = {
+        name: (count, *measured(make(), values, count))
+        for name, (make, values, count) in given.items()
+        if not names or name in names
+    }
     table(
         "cost of detectors",
         ("detector", "updates", "µs CPU/update", "growth, MB", "packed, bytes", "alarms"),

@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from itertools import count, islice
 from pathlib import Path
@@ -22,17 +23,31 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.drift.families import FAMILIES, Detector, Family, Value
+from engines.drift.embeddings import Vectors
+from engines.drift.families import EMBEDDINGS, FAMILIES, OF_VECTORS, Detector, Family, Value
 
 TABLE = Path(__file__).parent.parent / "data" / "drift_run_times.json"
-RUN_TIMES = (300, 1000, 3000)
-SLOW = {"ranks": 1000, "hddm_w": 1000}  # the longest that is simulated: updates take long
+RUN_TIMES = (300, 1000, 3000, 10_000)
+#: The longest that is simulated, of others 3,000: updates take long.
+LONGEST = {"ranks": 1000, "hddm_w": 1000, "embeddings": 1000, "error_rates": 10_000}
 #: The others have no budget. DDM, EDDM and HDDM_A ring soon after they began anew or hardly ever, so that a mean says
 #: nothing of the next stream; KSWIN takes too long to simulate.
-BUDGETED = ("ranks", "short_ranks", "surprises", "error_rates", "adwin", "page_hinkley", "hddm_w", "fhddm")
+BUDGETED = (
+    "ranks",
+    "short_ranks",
+    "surprises",
+    "error_rates",
+    "embeddings",
+    "adwin",
+    "page_hinkley",
+    "hddm_w",
+    "fhddm",
+)
 ALARMS = 100
 ALARMS_A_STREAM = 10
 STEPS = 8
+ENOUGH = 0.03  # of alarms to one that was to be expected, its logarithm
+NEAR = 0.2  # of the way to a parameter's ends
 
 Floats = npt.NDArray[np.float64]
 Row = tuple[int, float]  # run time, parameter
@@ -59,18 +74,23 @@ def calibrated(
         How many alarms a parameter is judged on at most; fewer where it is plain earlier.
     """
     low, high = 0.0, 1.0
+    above, below = 1.0, -1.0  # `_excess` at these, once it is known
     for _ in range(STEPS):
-        middle = (low + high) / 2
-        if _rings_too_often(partial(family.make, family.between(middle)), streams(), asked, alarms):
-            low = middle
+        middle = low + (high - low) * min(max(above / (above - below), 0.2), 0.8)
+        excess = _excess(partial(family.make, family.between(middle)), streams(), asked, alarms)
+        if abs(excess) < ENOUGH:
+            return family.between(middle)
+        if excess > 0:
+            low, above = middle, excess
         else:
-            high = middle
-    return family.between((low + high) / 2)
+            high, below = middle, excess
+    return family.between(low + (high - low) * above / (above - below))
 
 
-def _rings_too_often(
+def _excess(
     make: Callable[[], Detector[Value]], streams: Iterator[Iterator[Value]], asked: float, alarms: int
-) -> bool:
+) -> float:
+    """Return the logarithm of how many alarms there are to one that was to be expected."""
     rang = seen = 0
     for stream in streams:
         detector = make()
@@ -79,7 +99,7 @@ def _rings_too_often(
             seen += 1
             expected = seen / asked
             if expected >= alarms or abs(rang - expected) > 4 * math.sqrt(expected) + 4:  # plain: four deviations
-                return rang > expected
+                return math.log((rang + 0.5) / (expected + 0.5))
     raise ValueError(f"expected streams of {alarms * asked:g} values in all, found {seen}")
 
 
@@ -97,8 +117,8 @@ def parameter(name: str, asked: float) -> float:
     BudgetError
         No such family, none whose run times are known (`BUDGETED`), or the run time is too short for its detectors.
     """
-    if name not in FAMILIES:
-        raise BudgetError(f"no detector {name!r}: there are {', '.join(FAMILIES)}")
+    if name not in FAMILIES and name != EMBEDDINGS:
+        raise BudgetError(f"no detector {name!r}: there are {', '.join((*FAMILIES, EMBEDDINGS))}")
     if name not in BUDGETED:
         raise BudgetError(f"{name} has no budget: its run times are not known; those of {', '.join(BUDGETED)} are")
     times, parameters = np.log(_table()[name]).T
@@ -115,7 +135,7 @@ def time_of(name: str, value: float) -> float:
 
 
 def detector(name: str, asked: float) -> Detector[float]:
-    """Return a detector that rings about once in ``asked`` updates where nothing changes.
+    """Return a detector of numbers (of vectors: `of_vectors`) that rings about once in ``asked`` updates by chance.
 
     Example
     -------
@@ -125,6 +145,11 @@ def detector(name: str, asked: float) -> Detector[float]:
     """
     found = parameter(name, asked)
     return FAMILIES[name].make(found)
+
+
+def of_vectors(asked: float) -> Detector[Vectors]:
+    """Return a detector of vectors that rings about once in ``asked`` updates where nothing changes."""
+    return OF_VECTORS.make(parameter(EMBEDDINGS, asked))
 
 
 def shared(asked: float, among: int) -> float:
@@ -167,6 +192,13 @@ def errors(seed: int, rate: float = 0.2) -> Iterator[float]:
         yield from (rng.random(4096) < rate).astype(float).tolist()
 
 
+def vectors(seed: int, dim: int = 32) -> Iterator[Vectors]:
+    """Yield vectors (dim,) of independent normal values without end."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from rng.standard_normal((256, dim), np.float32)
+
+
 def stable(steady: Callable[[int], Iterator[Value]], asked: float) -> Iterator[Iterator[Value]]:
     """Yield streams without end, in which nothing changes and ``ALARMS_A_STREAM`` alarms are to be expected.
 
@@ -177,9 +209,16 @@ def stable(steady: Callable[[int], Iterator[Value]], asked: float) -> Iterator[I
 
 
 def found(family: Family[Value], steady: Callable[[int], Iterator[Value]], times: Sequence[int]) -> list[Row]:
-    """Return the parameters of expected run times, by simulation."""
-    rows = [(time, calibrated(family, partial(stable, steady, time), time)) for time in times]
-    return [(time, float(f"{value:.5g}")) for time, value in rows]
+    """Return the parameters of expected run times, by simulation; of those after the second, near the line of these."""
+    rows: list[Row] = []
+    for time in times:
+        near = family
+        if len(rows) > 1:
+            guess = math.exp(_line(math.log(time), *np.log(rows).T))
+            often, seldom = (guess * (end / guess) ** NEAR for end in (family.often, family.seldom))
+            near = replace(family, often=often, seldom=seldom)
+        rows.append((time, float(f"{calibrated(near, partial(stable, steady, time), time):.5g}")))
+    return rows
 
 
 def _line(x: float, xs: Floats, ys: Floats) -> float:
@@ -207,17 +246,32 @@ def main() -> None:
     options = parser.parse_args()
     table = json.loads(options.out.read_text()) if options.out.exists() else {}
     for name in options.only:
-        family = FAMILIES[name]
-        steady = errors if family.errors else normals
-        if options.check:
-            of_others = islice(stable(steady, options.check), ALARMS, None)  # than those that the table is of
-            ratio = observed(family, parameter(name, options.check), of_others, options.check)
-            print(f"{name}: {ratio:.2f} alarms to one expected, over {ALARMS}", flush=True)
-            continue
-        times = [time for time in RUN_TIMES if time <= SLOW.get(name, time)]
-        table[name] = found(family, steady, times)
-        print(name, table[name], flush=True)
-        options.out.write_text(json.dumps({name: table[name] for name in BUDGETED if name in table}, indent=1) + "\n")
+        times = [time for time in RUN_TIMES if time <= LONGEST.get(name, 3000)]
+        if name == EMBEDDINGS:
+            rows = simulated(name, OF_VECTORS, vectors, times, options.check)
+        else:
+            rows = simulated(name, FAMILIES[name], errors if FAMILIES[name].errors else normals, times, options.check)
+        if rows:
+            table[name] = rows
+            options.out.write_text(json.dumps({one: table[one] for one in BUDGETED if one in table}, indent=1) + "\n")
+
+
+def simulated(
+    name: str,
+    family: Family[Value],
+    steady: Callable[[int], Iterator[Value]],
+    times: Sequence[int],
+    check: float | None,
+) -> list[Row]:
+    """Print what was found, and return it; of a run time to ``check`` how often it rings, and nothing."""
+    if check is None:
+        rows = found(family, steady, times)
+        print(name, rows, flush=True)
+        return rows
+    of_others = islice(stable(steady, check), ALARMS, None)  # than those that the table is of
+    ratio = observed(family, parameter(name, check), of_others, check)
+    print(f"{name}: {ratio:.2f} alarms to one expected, over {ALARMS}", flush=True)
+    return []
 
 
 if __name__ == "__main__":

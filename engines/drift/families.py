@@ -8,6 +8,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from engines.drift import river_detectors as river
+from engines.drift.embeddings import EmbeddingShift, Vectors
 from engines.drift.error_rates import ErrorShift
 from engines.drift.ranks import RankShift
 from engines.drift.surprises import SurpriseShift
@@ -61,3 +62,7 @@ FAMILIES: Mapping[str, Family[float]] = {
     "hddm_w": Family(river.hddm_w, 0.9, 1e-15, errors=True),
     "fhddm": Family(river.fhddm, 0.9, 1e-15, errors=True),
 }
+
+#: Of vectors there is one.
+EMBEDDINGS = "embeddings"
+OF_VECTORS: Family[Vectors] = Family(EmbeddingShift, 40.0, 400.0)

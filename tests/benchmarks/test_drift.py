@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.drift import Always, Never, Row, figures, found, median, missed, streams
+from benchmarks.drift import Always, Never, Row, figures, found, median, missed, once, streams
 from benchmarks.drift_streams import BEFORE, FORMS, HORIZON, RAMP, TURNS, Source, apart, spliced, stable
 
 BEFORE_IT, AFTER_IT = np.zeros(50), np.ones(40)
@@ -77,3 +78,15 @@ def test_the_closing_line_tells_the_form_in_which_ours_does_worst() -> None:
     assert told["median_delay_ratio_to_adwin: abrupt"] == 0.25
     assert told["missed"] == told["missed: gradual"] == 0.5
     assert told["false_alarm_ratio"] == 1.1
+
+
+def test_a_row_that_is_kept_is_not_made_again(tmp_path: Path) -> None:
+    row = Row("days", "adwin, default", 0.002, {form: [3.0, math.inf] for form in FORMS}, 4, 5.0)
+    made: list[tuple[str, str]] = []
+
+    def judged(source: str, name: str) -> Row:
+        made.append((source, name))
+        return row
+
+    assert [once(tmp_path, judged, "days", "adwin, default") for _ in range(2)] == [row, row]
+    assert made == [("days", "adwin, default")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -13,15 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engines.drift.budget import BUDGETED, detector, errors, normals, parameter
-from engines.drift.embeddings import EmbeddingShift
-from engines.drift.families import FAMILIES, Detector
+from engines.drift.budget import BUDGETED, detector, errors, normals, of_vectors, parameter, vectors
+from engines.drift.embeddings import EmbeddingShift, whitening
+from engines.drift.families import EMBEDDINGS, FAMILIES, OF_VECTORS, Detector
 from engines.drift.ranks import RankShift
 from engines.drift.surprises import SurpriseShift
 
 ASKED = 300
-EMBEDDINGS = "embeddings"
-THRESHOLD = 20.0
 #: Parameters of those that have no budget.
 OWN = {"kswin": 1e-4, "ddm": 3.0, "eddm": 0.9, "hddm_a": 0.001}
 #: They look for more errors, and never for fewer.
@@ -34,7 +32,7 @@ of_numbers = pytest.mark.parametrize("name", [name for name, family in FAMILIES.
 
 def made(name: str, asked: float = ASKED) -> Detector[Any]:
     if name == EMBEDDINGS:
-        return EmbeddingShift(THRESHOLD)
+        return of_vectors(asked)
     return FAMILIES[name].make(OWN[name]) if name in OWN else detector(name, asked)
 
 
@@ -56,7 +54,9 @@ def rung(watch: Detector[Any], stream: list[Any]) -> list[int]:
 @pytest.mark.parametrize("name", BUDGETED)
 def test_it_rings_as_often_as_its_budget_allows_where_nothing_changes(name: str) -> None:
     streams, expected = 10, 100
-    steady = errors if FAMILIES[name].errors else normals
+    steady: Callable[[int], Iterator[Any]] = vectors
+    if name != EMBEDDINGS:
+        steady = errors if FAMILIES[name].errors else normals
     alarms = [rung(made(name), list(islice(steady(seed), expected * ASKED // streams))) for seed in range(streams)]
     assert 0.7 * expected <= sum(map(len, alarms)) <= 1.4 * expected
 
@@ -215,7 +215,7 @@ def test_a_series_that_stood_still_does_not_ring_at_its_first_move(name: str) ->
 def test_vectors_that_stay_what_they_are_seldom_ring() -> None:
     rng = np.random.default_rng(5)
     mixed: npt.NDArray[np.float64] = rng.normal(size=(24, 24))
-    assert len(rung(made(EMBEDDINGS), list((rng.normal(size=(4000, 24)) @ mixed).astype(np.float32)))) <= 2
+    assert len(rung(made(EMBEDDINGS, 10_000), list((rng.normal(size=(4000, 24)) @ mixed).astype(np.float32)))) <= 2
 
 
 def test_a_window_of_all_that_is_kept_is_tested_too() -> None:
@@ -223,8 +223,15 @@ def test_a_window_of_all_that_is_kept_is_tested_too() -> None:
     rung(watch, values(EMBEDDINGS, 700))
 
 
+def test_vectors_are_made_uncorrelated() -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(4000, 5)) @ (np.eye(5) + np.tri(5))
+    rows -= rows.mean(0)
+    np.testing.assert_allclose(np.cov((rows @ whitening(rows).T).T), np.eye(5), atol=0.2)
+
+
 def test_budgets_are_told_apart() -> None:
     for name in BUDGETED:
-        family = FAMILIES[name]
+        family = OF_VECTORS if name == EMBEDDINGS else FAMILIES[name]
         rarer, more = parameter(name, 1000), parameter(name, 300)
         assert (rarer > more) == (family.seldom > family.often), name
