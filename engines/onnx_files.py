@@ -27,6 +27,8 @@ _LEADS: dict[str, dict[int, str]] = {
 }
 _EXTERNAL = (13, 14)
 _VERSION = 2  # of an operator set
+#: Protobuf's last field; runtimes cut longer numbers off, and would read another field than is looked at here.
+_MAX_FIELD = (1 << 29) - 1
 
 
 def fault(model: bytes) -> str:
@@ -47,6 +49,8 @@ def fault(model: bytes) -> str:
             while at < end:
                 tag, at = _varint(model, at)
                 number, wire = tag >> 3, tag & 7
+                if number > _MAX_FIELD:
+                    return _DAMAGED
                 if message == "tensor" and number in _EXTERNAL:
                     return "keeps tensors in other files: expected them all inside of it"
                 if wire == 2:

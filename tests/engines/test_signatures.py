@@ -88,6 +88,7 @@ def test_what_was_changed_after_it_was_signed_is_refused_with_its_digests_made_a
         (b'{"signatures": {}}', "bears no signature"),
         (b'{"signatures": {"KEY": "?"}}', "was changed"),
         (b'{"signatures": {"KEY": ""}}', "was changed"),
+        ('{"signatures": {"KEY": "é"}}'.encode(), "was changed"),
         (b" " * 65_537, "has more than 65,536 bytes"),
     ],
 )

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from engines import audio, onnx_files, pictures, rule_text, yaml_text
 from engines.bundle import DEFAULT, MANIFEST, SIGNATURES, Bundle, BundleError
@@ -100,6 +101,9 @@ def _onnx() -> Iterator[bytes]:
         yield bytes.fromhex(model)
 
 
+_TRUSTED = "0123456789abcdef"
+
+
 @cache
 def _folder() -> Path:
     return write_bundle(Path(tempfile.mkdtemp(prefix=f"tocsin-fuzz-{os.getpid()}-")) / "bundle")
@@ -113,7 +117,7 @@ def manifest(data: bytes) -> None:
     (folder / name).write_bytes(data[1:])
     try:
         with suppress(BundleError):
-            signer(Bundle.load(folder), {})
+            signer(Bundle.load(folder), {_TRUSTED: Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()})
     finally:
         (folder / MANIFEST).write_bytes(kept)
         (folder / SIGNATURES).unlink(missing_ok=True)
@@ -121,7 +125,7 @@ def manifest(data: bytes) -> None:
 
 def _manifests() -> Iterator[bytes]:
     yield b"\0" + (_folder() / MANIFEST).read_bytes()
-    yield b"\1" + b'{"signatures": {"0123456789abcdef": "AAAA"}}'
+    yield b"\1" + b'{"signatures": {"%s": "AAAA"}}' % _TRUSTED.encode()
 
 
 def rules(data: bytes) -> None:
