@@ -81,7 +81,8 @@ class Swaps:
             return True
         if [stage.decides for stage in new] == [stage.decides for stage in old]:
             log.info("bundle unchanged: what TOCSIN_BUNDLE names serves already", bundle=old.about["bundle"])
-            old.about["model"] = new.about["model"]  # promoted, or rolled back, is what serves already
+            # Promoted, rolled back or signed is what serves already.
+            old.about.update({name: new.about[name] for name in ("model", "signed_by")})
             self._metrics.swapped("unchanged")
             return True
         for worker, stage in zip(self._workers, new, strict=True):

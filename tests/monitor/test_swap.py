@@ -29,6 +29,7 @@ from monitor.sequencer import Pending
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
 from monitor.swap import Swaps
+from monitor.trust import UNSIGNED
 from monitor.worker import Worker
 from schemas.control import Promotion
 from schemas.journal import Decides
@@ -225,6 +226,19 @@ def test_a_bundle_that_nobody_vouches_for_is_refused_until_it_is_signed(tmp_path
     asyncio.run(swaps.swap())
     assert swaps.serving.about["signed_by"] == desk
     assert counted(metrics, "swapped")
+
+
+def test_who_has_signed_what_serves_already_is_told_from_then_on(tmp_path: Path, thread: Executor) -> None:
+    current, key = link(tmp_path), tmp_path / "desk.key"
+    public, desk = make_key(key)
+    folder = alter_bundle(tmp_path / "b", "text.json", TEMPERATURE, b'"temperature": 2.5')
+    turn(current, folder)
+    swaps, metrics = swaps_of(Settings(bundle=current, bundle_trust=public, allow_unsigned=True), thread)
+    assert swaps.serving.about["signed_by"] == UNSIGNED
+    sign(Bundle.load(folder), read_key(key))
+    asyncio.run(swaps.swap())
+    assert swaps.serving.about["signed_by"] == desk
+    assert counted(metrics, "unchanged")
 
 
 def test_a_bundle_with_another_text_encoder_is_refused_where_labels_are_of_the_old_one(
