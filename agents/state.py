@@ -214,10 +214,15 @@ class InstrumentState(Mortal):
         return self.drift.drifting(now_ns)
 
     def rekey(self, moved: Mapping[str, str]) -> None:
-        """Move what is kept of accounts and traders to other names, and remember these: of too many, the newest."""
-        self.episodes = {(head, moved.get(account, account)): one for (head, account), one in self.episodes.items()}
-        self.explored.drawn = [(head, moved.get(account, account), one) for head, account, one in self.explored.drawn]
-        self.peaks = {moved.get(account, account): one for account, one in self.peaks.items()}
+        """Move what is kept of accounts and traders to other names, and remember these: of too many, the newest.
+
+        What is kept of one that has episodes or peaks under both names stays where it is.
+        """
+        there = {account for _, account in self.episodes} | self.peaks.keys()
+        named = {old: name for old, name in moved.items() if name not in there}
+        self.episodes = {(head, named.get(account, account)): one for (head, account), one in self.episodes.items()}
+        self.explored.drawn = [(head, named.get(account, account), one) for head, account, one in self.explored.drawn]
+        self.peaks = {named.get(account, account): one for account, one in self.peaks.items()}
         if self.orders is not None:
             self.orders.rekey(moved)
         self.renamed |= moved

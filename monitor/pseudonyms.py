@@ -187,8 +187,8 @@ class Pseudonyms:
         return True
 
     def reached(self, ts_ns: int) -> None:
-        """Note that events of this time were named: from then on other keys may not be used for what was before."""
-        self._newest_ns = max(self._newest_ns, ts_ns)
+        """Note that events available at this time were named: other keys may not be used for what was before."""
+        self._newest_ns = max(self._newest_ns, ts_ns + codec.LIMITS.ahead_ns)
 
     def _at(self, ts_event: int) -> Era:
         return _at(self._eras, ts_event)
@@ -249,13 +249,15 @@ def read_keys(path: Path) -> tuple[Key, ...]:
             raise refuse(f"has {len(words)} words in line {number}")
         name, *times, secret = words
         if not re.fullmatch(KEY_ID, name):
-            raise refuse(f"has {name!r} in line {number} for an id, which is up to 16 letters, digits and hyphens")
+            # Not quoted: a key may stand in its place.
+            raise refuse(f"has no id in line {number}, which is up to 16 letters, digits and hyphens")
         if any(name == key.id for key in keys):
             raise refuse(f"has two keys of the id {name}")
         try:
             from_ns, until_ns = (0 if at == "-" else codec.nanoseconds("a time", at) for at in times)
         except BadMessage as error:
-            raise refuse(f"has no time in line {number} ({error.detail})") from None
+            found = "a time without its zone" if error.reason == "no_zone" else "no time"
+            raise refuse(f"has {found} in line {number}") from None
         try:
             held = base64.b64decode(secret, validate=True)
         except binascii.Error:
@@ -289,6 +291,8 @@ def _era(from_ns: int, keys: tuple[Key, ...]) -> Era:
     def name(account: str) -> str:
         if not account or is_pseudonym(account):
             return account
+        if len(account) > order_frames.MAX_NAME:
+            raise ValueError("an account that no record takes, and that is not to be kept")
         return "".join(pseudonym(key.id, key.secret, account) for key in keys)
 
     def table(first: bytes, key: bytes) -> bytes:

@@ -63,12 +63,12 @@ LAYOUT = Layout(
     FIELDS,
     "schemas.order_frames",
     {"price": 0.0, "size": 0.0, "account": -1, "trader": -1},
-    max_schema_bytes=1 << 20,  # as many names as rows
+    max_schema_bytes=1 << 21,  # an account and a trader a row, each with two pseudonyms
 )
 DTYPES = LAYOUT.dtypes
 #: How every message begins: no JSON does.
 MAGIC = b"\xff\xff\xff\xff"
-_MAX_NAME = 128
+MAX_NAME = 128
 
 
 class OrderFrame(msgspec.Struct, frozen=True, eq=False):
@@ -226,8 +226,8 @@ def _listed(metadata: Mapping[bytes, bytes], table: str) -> tuple[str, ...]:
         names = _table(held)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise LAYOUT.bad(f"a list of names in JSON as the schema's metadata {table}", repr(held[:40])) from None
-    if any(not 1 <= len(name) <= _MAX_NAME for name in names):
-        raise BadMessage("out_of_range", f"{table}: expected names of 1 to {_MAX_NAME} characters; -1 stands for none")
+    if any(not 1 <= len(name) <= MAX_NAME for name in names):
+        raise BadMessage("out_of_range", f"{table}: expected names of 1 to {MAX_NAME} characters; -1 stands for none")
     return names
 
 

@@ -16,9 +16,12 @@ import pytest
 
 from agents.accounts import Engines, accounts
 from agents.flow import Arrival, Item
-from agents.state import AccountState, InstrumentState
+from agents.state import AccountState, InstrumentState, OpenEpisode
 from engines.accounts import DAY_NS, HOUR_NS
+from engines.episodes import Episode
 from engines.names import read
+from engines.scenarios import Peaks
+from engines.ticks import TickConfig, TickEngine
 from engines.transfers import SPECS as OF_TRANSFERS
 from engines.transfers import TransferConfig, TransferEngine
 from monitor.pseudonyms import Pseudonyms
@@ -193,3 +196,16 @@ def test_what_a_producer_makes_up_moves_in_no_circle(name: str) -> None:
         Arrival("transfers", 0, n, row.account, row.ts_available, n, row, bytes(32)) for n, row in enumerate(rows)
     ]
     run(items, {})
+
+
+def test_what_is_open_under_both_names_stays_open_under_both() -> None:
+    state = InstrumentState(TickEngine(TickConfig()).new_state())
+    for name in ("one", "two", "three"):
+        state.episodes["spoofing", name] = OpenEpisode(Episode(), episode_id=name)
+    state.peaks = {"one": Peaks(), "two": Peaks()}
+    kept = dict(state.peaks)
+    state.rekey({"one": "two", "three": "four"})  # what names both came after what names the newer one alone
+    told = {account: one.episode_id for (_, account), one in state.episodes.items()}
+    assert told == {"one": "one", "two": "two", "four": "three"}
+    assert state.peaks == kept
+    assert state.in_use(("one", "three")) == ("two", "four")

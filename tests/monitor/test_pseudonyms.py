@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from monitor.sealing import Seal
 from monitor.sequencer import Taken
 from monitor.settings import Settings
 from schemas import codec, order_frames
+from schemas.columns import MAX_ROWS
 from schemas.order_frames import OrderFrame, order_frame_of
 from schemas.pseudonyms import NAMING, pseudonym, split
 
@@ -85,6 +87,17 @@ def test_records_name_accounts_by_the_key_and_say_all_else_as_it_was(one: Pseudo
         assert one.message(topic, key, value) == found  # not twice
 
 
+@pytest.mark.parametrize("field", ["account", "trader", "counterparty"])
+def test_a_name_that_is_too_long_for_a_record_is_refused_under_a_pseudonym_too(one: Pseudonyms, field: str) -> None:
+    topic = "transfers" if field == "counterparty" else "orders"
+    for length, usable in ((128, True), (129, False)):
+        sent = record(topic) | {field: "A" * length}
+        found = named(one, topic, 7, key_of(topic, sent), json.dumps(sent).encode(), SENT_MS, {})
+        assert (found.value is not None) == usable
+    assert found.refusal is not None
+    assert found.refusal[0] == "out_of_range"
+
+
 @pytest.mark.parametrize("count", [1, 30, 2_000])  # the last has too many names to be kept
 def test_frames_name_accounts_by_the_key_and_say_all_else_as_it_was(one: Pseudonyms, count: int) -> None:
     sent = frame([f"A-{n}" for n in range(count)])
@@ -94,6 +107,15 @@ def test_frames_name_accounts_by_the_key_and_say_all_else_as_it_was(one: Pseudon
     assert read_again.accounts == tuple(one.name(name, T0) for name in sent.accounts)
     assert codec.encode(msgspec.structs.replace(read_again, accounts=sent.accounts)) == codec.encode(sent)
     assert one.message("orders", *found) == found
+
+
+def test_a_frame_in_which_each_row_names_others_is_read_with_both_pseudonyms_of_each(tmp_path: Path) -> None:
+    names = keys(tmp_path, ROTATED.replace("k1", "a" * 16).replace("k2", "b" * 16))
+    whole, rows = frame([f"A-{n}" for n in range(MAX_ROWS)], T0 + DAY_NS), np.arange(MAX_ROWS, dtype=np.int32)
+    whole = msgspec.structs.replace(whole, traders=tuple(f"T-{n}" for n in range(MAX_ROWS)), trader=rows)
+    found = named(names, "orders", 7, b"ACME.XTOC", codec.encode(whole), SENT_MS + 86_400_000, {})
+    assert found.refusal is None
+    assert found.value is not None
 
 
 def test_a_frame_that_another_writer_made_is_named_too(one: Pseudonyms) -> None:
@@ -133,13 +155,15 @@ def test_an_event_is_named_by_the_key_of_its_time_and_in_an_overlap_by_both(two:
     [
         ("", "holds no key"),
         ("k1 -", "has 2 words in line 1"),
-        (f"k.1 - - {ONE}", "has 'k.1' in line 1 for an id"),
+        (f"k.1 - - {ONE}", "has no id in line 1"),
         (f"k1 - - {ONE[:-4]}", "has a key of 30 bytes in line 1"),
         ("k1 - - not base64!", "has 5 words in line 1"),
         ("k1 - - nonsens!", "has a key of 0 bytes in line 1"),
         (f"k1 - - {ONE}\nk1 2026-01-01T00:00:00Z 2026-02-01T00:00:00Z {TWO}", "has two keys of the id k1"),
         (f"k1 - - {ONE}\nk2 2026-01-01 2026-02-01T00:00:00Z {TWO}", "has no time in line 2"),
-        (f"k1 - - {ONE}\nk2 2026-01-01T00:00:00 2026-02-01T00:00:00Z {TWO}", "append Z where it is UTC"),
+        (f"k1 - - {ONE}\nk2 2026-01-01T00:00:00 2026-02-01T00:00:00Z {TWO}", "has a time without its zone in line 2"),
+        (f"{ONE} - - k1", "has no id in line 1"),
+        (f"k1 {ONE} - -", "has no time in line 1"),
         (f"k1 - - {ONE}\nk2 2026-02-01T00:00:00Z 2026-01-01T00:00:00Z {TWO}", "has times of k1 and k2 that overlap"),
         (f"k1 - - {ONE}\nk2 - - {TWO}", "has times of k1 and k2 that overlap"),
         (ROTATED + f"k3 2025-12-04T00:00:00Z 2025-12-09T00:00:00Z {THREE}", "has times of k2 and k3 that overlap"),
@@ -148,8 +172,11 @@ def test_an_event_is_named_by_the_key_of_its_time_and_in_an_overlap_by_both(two:
     ],
 )
 def test_a_file_that_holds_something_else_is_told_in_one_sentence(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(StartupError, match=rf"^TOCSIN_PSEUDONYM_KEYS_FILE .*{re.escape(told)}.*openssl rand"):
+    with pytest.raises(
+        StartupError, match=rf"^TOCSIN_PSEUDONYM_KEYS_FILE .*{re.escape(told)}.*openssl rand"
+    ) as refused:
         keys(tmp_path, text)
+    assert ONE not in str(refused.value)  # nor in a log
 
 
 def test_a_file_that_is_missing_and_keys_without_a_seal_are_told(tmp_path: Path) -> None:
@@ -170,6 +197,8 @@ def test_another_key_is_used_once_the_file_says_so_but_not_for_what_was_named(tm
     names.reached(T0 + DAY_NS)
     assert not names.look()  # its time has come already
     assert split(names.name("A-17", T0 + 2 * DAY_NS))[1] == ""
+    path.write_text(ROTATED.replace("2025-12-02T00:00:00Z", "2025-12-02T00:00:04Z"))
+    assert not names.look()  # an event may be 5 s ahead of when it is available
     path.write_text(ROTATED.replace("2025-12-02", "2025-12-03"))
     assert names.look()
     assert split(names.name("A-17", T0 + 2 * DAY_NS))[1] == pseudonym("k1", b"\1" * 32, "A-17")
