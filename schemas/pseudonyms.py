@@ -57,5 +57,7 @@ def split(name: str) -> tuple[str, str]:
 @lru_cache(maxsize=256)
 def split_all(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Return the names as they are in use, and of those that had another before that one and the new one."""
+    if "~" not in "".join(names):  # a fifth of the time, where accounts have no pseudonyms
+        return names, ()
     pairs = [split(name) for name in names]
     return tuple(name for name, _ in pairs), tuple((before, name) for name, before in pairs if before)

@@ -28,7 +28,7 @@ from monitor.pseudonyms import Pseudonyms
 from schemas import codec
 from schemas.alerts import Alert
 from schemas.order_frames import OrderFrame
-from schemas.pseudonyms import split
+from schemas.pseudonyms import split, split_all
 from schemas.records import Transfer
 from tests import misconduct, payments
 from tests.agents import streams, test_accounts, test_orders
@@ -209,3 +209,9 @@ def test_what_is_open_under_both_names_stays_open_under_both() -> None:
     assert told == {"one": "one", "two": "two", "four": "three"}
     assert state.peaks == kept
     assert state.in_use(("one", "three")) == ("two", "four")
+
+
+def test_names_that_are_no_pseudonyms_stay_as_they_are() -> None:
+    before, name = "~k1." + "a" * 32, "~k2." + "b" * 32
+    assert split_all(("A-17", "")) == (("A-17", ""), ())
+    assert split_all(("A-17", "~", name + before)) == (("A-17", "~", name), ((before, name),))
