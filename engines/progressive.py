@@ -46,7 +46,8 @@ class Judged(NamedTuple):
 class Learnt(NamedTuple):
     """What was learnt: the opinion, what was said before it was known, and what could not be learnt.
 
-    ``unknown`` findings are of episodes of which no alert is there, ``early`` ones were said before the alert was.
+    ``unknown`` findings are of episodes of which no alert is there, ``early`` ones were said no later than the alert
+    was known.
     """
 
     opinion: Opinion
@@ -80,7 +81,7 @@ def learn(alerts: Iterable[Alert], found: Iterable[Disposition]) -> Learnt:
     opened = {alert.episode_id: alert for alert in alerts if alert.activity == "create"}
     said = [one for one in latest(found) if one.value != "duplicate" and one.alert_id]
     mine = [one for one in said if one.episode_id in opened]
-    late = [one for one in mine if one.ts_event >= opened[one.episode_id].times.available_at]
+    late = [one for one in mine if one.ts_event > opened[one.episode_id].times.available_at]
     risks = sum(one.value in RISKS for one in late)
     if len(late) < FEWEST or min(risks, len(late) - risks) < FEWEST_OF_A_KIND:
         raise OpinionError(
@@ -88,11 +89,12 @@ def learn(alerts: Iterable[Alert], found: Iterable[Disposition]) -> Learnt:
             f" {FEWEST_OF_A_KIND} of either kind; `tocsin disposition ALERT VALUE` adds some"
         )
     typologies = sorted({opened[one.episode_id].finding.typology.partition("@")[0] for one in late})
-    known = sorted([*((a.times.available_at, 1, a.episode_id) for a in opened.values()),
-                    *((one.ts_event, 0, one.episode_id) for one in late)])  # fmt: skip
     truth = {one.episode_id: one.value in RISKS for one in late}
+    # Of what nobody has found anything there is nothing to learn, and no member changes where it tells.
+    known = sorted([*((opened[episode].times.available_at, 1, episode) for episode in truth),
+                    *((one.ts_event, 0, one.episode_id) for one in late)])  # fmt: skip
     logistic, forest = Logistic(), Forest()
-    online = Online({"logistic": logistic, "forest": forest})
+    online = Online({"logistic": logistic, "forest": forest}, waiting=len(truth))
     waiting: dict[str, tuple[int, dict[str, float]]] = {}
     judged: list[Judged] = []
     last, rate = False, Counted()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -145,13 +145,17 @@ def in_file(path: Path) -> Known:
     return known
 
 
-async def openings(settings: Settings, source: Path | None) -> list[Alert]:
-    """Return each episode's first alert: of the topic, or of such a file or folder as `in_file` takes."""
+async def openings(settings: Settings, source: Path | None, episodes: Collection[str]) -> list[Alert]:
+    """Return the first alert of each of some episodes: of the topic, or of such a file or folder as `in_file` takes."""
+
+    def asked(alert: Alert) -> bool:
+        return alert.activity == "create" and alert.episode_id in episodes
+
     if source is not None:
-        return [one for one in _told(source) if isinstance(one, Alert) and one.activity == "create"]
+        return [one for one in _told(source) if isinstance(one, Alert) and asked(one)]
     async with kafka.reader(settings) as consumer:
         events = reading.records(consumer, settings, "alerts", AlertEvent)
-        return [event.data async for event in events if event.data.activity == "create"]
+        return [event.data async for event in events if asked(event.data)]
 
 
 def _told(path: Path) -> Iterator[Alert | Review]:

@@ -228,7 +228,7 @@ def _opinion(settings: Settings, source: Path | None, file: Path | None) -> Lear
 
     found = asyncio.run(Store(settings, file).read())
     try:
-        learnt = learn(asyncio.run(openings(settings, source)), found)
+        learnt = learn(asyncio.run(openings(settings, source, {one.episode_id for one in found})), found)
     except OpinionError as error:
         raise StartupError(f"opinion cannot learn: {error}.") from error
     table = Table("told before it was known", "accuracy", "log loss", "kappa-temporal", box=None, pad_edge=False)

@@ -128,6 +128,16 @@ def test_what_teaches_nothing_is_counted_and_what_was_said_last_counts(learnt: L
     assert learn(alerts, [*found, replace(found[9], value="duplicate")]).unknown == 0
 
 
+def test_what_was_found_as_the_alert_became_known_is_early_and_alerts_without_findings_change_nothing(
+    learnt: Learnt,
+) -> None:
+    alerts, found = desk()
+    others = [alert(1_000 + number, 0.6, hours=1.0) for number in range(12_000)]  # more than may wait for a label
+    told = learn([*alerts, *others], [*found, finding(others[0], "confirmed_risk", 0.0)])
+    assert (told.early, len(told.judged)) == (1, len(found))
+    assert told.opinion == learnt.opinion
+
+
 @pytest.mark.parametrize(("kept", "told"), [(10, "10 findings are of alerts"), (25, "0 of them risks")])
 def test_too_little_is_one_sentence(kept: int, told: str) -> None:
     alerts, found = desk()
