@@ -532,7 +532,7 @@ async def accounts_of(
 
 
 async def market_of(replayed: Replayed, stages: Stages) -> None:
-    """Have the market stage hear what opened at instruments, and add its alerts and signals."""
+    """Have the market stage hear what opened at instruments, and add its alerts, signals and drift."""
     told = sorted((o.ts_available, o.instrument, o.episode_id, codec.encode(o)) for o in replayed.openings)
     heard = (
         Message(MARKET_INPUTS[0], MARKET.encode(), value, ts, ts, ts // 1_000_000 + 1, offset=offset)
@@ -543,6 +543,7 @@ async def market_of(replayed: Replayed, stages: Stages) -> None:
     await _history(heard, stages.market, crowds, stages.specs, stages.rulebook, course)
     replayed.alerts += crowds.alerts
     replayed.signals += crowds.signals
+    replayed.drift += crowds.drift
 
 
 async def _history(

@@ -17,7 +17,7 @@ from monitor.market_sweep import counts, crowds
 from monitor.replay import Replayed, market_of
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
-from schemas.records import Opening
+from schemas.records import Moved, Opening
 
 S = 10**9
 #: Single openings for an hour, then a crowd of thirty, of which every other one scores less.
@@ -83,6 +83,27 @@ def test_it_says_what_a_replay_with_that_threshold_would(stages: Stages, thresho
         ("market", alert.times.event_end, alert.times.available_at, alert.finding.score) for alert in opened
     ]
     assert len(found) == 1
+
+
+def test_drift_of_the_market_is_among_what_a_replay_found(stages: Stages) -> None:
+    replayed = Replayed(None)
+    replayed.clock_ns = UNTIL_NS
+    replayed.openings = [
+        Opening(
+            ts_event=second * S,
+            ts_available=second * S,
+            instrument=name,
+            typology="drift",
+            episode_id=name,
+            severity="info",
+            score=1.0,
+            drift=Moved(stream="volatility"),
+        )
+        for second, name in enumerate(NAMES, 5_000)
+    ]
+    asyncio.run(market_of(replayed, stages))
+    (found,) = replayed.drift
+    assert (found.scope, found.subject) == ("market", "market")
 
 
 def test_fewer_openings_make_no_crowd_and_the_warm_up_is_learnt_from_and_not_told() -> None:
