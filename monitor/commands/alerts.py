@@ -118,12 +118,12 @@ async def _show(settings: Settings, wanted: str, as_json: bool) -> None:
     from monitor.render import alert_card
 
     found = [one async for one in _events(settings, 0, follow=False)]
-    ids = {name: event.data.episode_id for _, event in found for name in (event.data.alert_id, event.data.episode_id)}
-    listing = "`tocsin alerts --since beginning`"
-    episode = named(wanted, ids, "alert or episode", where="the topic", listing=listing)
+    by_id = {event.data.alert_id: (value, event) for value, event in found}
     # Of an episode the last revision says all that the others say.
-    of_it = [one for one in found if one[1].data.episode_id == episode]
-    value, event = max(of_it, key=lambda one: one[1].data.revision)
+    ordered = sorted((event.data for _, event in found), key=lambda alert: alert.revision)
+    ids = {alert.episode_id: alert.alert_id for alert in ordered} | {one: one for one in by_id}
+    listing = "`tocsin alerts --since beginning`"
+    value, event = by_id[named(wanted, ids, "alert or episode", where="the topic", listing=listing)]
     if as_json:
         print(value.decode())
     else:

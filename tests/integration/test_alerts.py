@@ -114,12 +114,14 @@ def test_an_episode_is_shown_by_its_last_revision(filled: Settings) -> None:
     assert code == 0
     assert "revision 3, close" in output
     assert "ab" * 32 in output
+    code, output, _ = run(filled, "--show", f"{12:032x}")
+    assert (code, "revision 2, create" in output) == (0, True), "an alert that is named is shown, and no later one"
     code, _, error = run(filled, "--show", "f" * 8)
     assert code == 2
     assert "No alert or episode begins with 'ffffffff'" in error
     code, output, error = run(filled, "--show", "0" * 8)
     assert (code, output) == (2, "")
-    assert "'00000000' begins 3 ids in the topic" in error
+    assert "'00000000' begins 4 ids in the topic" in error
 
 
 @pytest.mark.parametrize(("stage", "own"), [("instrument", {1, 2}), ("market", {3})])
