@@ -102,9 +102,15 @@ def _numbers(drift: Drift) -> list[Block]:
     return [Note(f"{UNITS.get(drift.stream, drift.stream)}: {drift.before:.6g} before, {drift.after:.6g} now.")]
 
 
+def _changed(drift: Drift) -> int:
+    """Return how many of the values were before; texts of one moment there may be several, and some come late."""
+    places = [at for at, ns in enumerate(drift.times) if ns == drift.since and at]
+    return next((at for at in places if float(np.median(drift.values[:at])) == drift.before), places[0])
+
+
 def _plot(drift: Drift) -> Plot:
     number, values = np.arange(len(drift.values)), np.array(drift.values)
-    changed = int(np.searchsorted(np.array(drift.times), drift.since))
+    changed = _changed(drift)
     places = np.unique(np.linspace(0, len(number) - 1, TICKS).round().astype(int)).tolist()
     parts = (("before", slice(0, changed), inks.PLAIN), ("since", slice(changed, None), inks.WARNING))
     traces: list[Any] = [
@@ -131,7 +137,7 @@ def _plot(drift: Drift) -> Plot:
         name="drift",
         figure=figures.figure(
             traces,
-            y=UNITS.get(drift.stream, drift.stream),
+            y=UNITS.get(drift.stream, drift.stream).partition(":")[0],  # the rest stands above, and is longer than it
             xaxis=figures.axis(
                 tickvals=places, ticktext=[clock(drift.times[at], "%m-%d %H:%M") for at in places], title="UTC"
             ),

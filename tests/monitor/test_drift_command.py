@@ -131,6 +131,17 @@ def test_a_page_shows_the_values_before_and_since(replayed: Path, tmp_path: Path
     assert rests.anchor == "rests"
 
 
+def test_texts_of_one_moment_and_late_ones_are_parted_where_the_medians_are_told_of() -> None:
+    since = T - MINUTE
+    times = [T - 9 * MINUTE, since, T - 8 * MINUTE, since, since, T]
+    values = [1.0, 1.0, 2.0, 2.0, 7.0, 7.0]
+    told = signal(4, stream="words", since=since, before=1.5, after=7.0, times=times, values=values)
+    (plot,) = drifting.page(told, [told]).sections[0].blocks
+    assert isinstance(plot, Plot)
+    assert [list(part.y) for part in plot.figure.data] == [[1.0, 1.0, 2.0, 2.0], [7.0, 7.0]]
+    assert plot.figure.layout.yaxis.title.text == "a text's embedding"
+
+
 def test_a_crowd_names_its_instruments_and_shows_what_each_did() -> None:
     moved, others, _ = drifting.page(CROWD, ALL).sections
     assert moved.blocks == [Note("instruments that drifted within an hour: 0.2 before, 2 now.")]
