@@ -13,6 +13,7 @@ import yaml
 
 from engines import yaml_text
 from schemas.alerts import Subject
+from schemas.records import INSTRUMENT_CHARS
 
 #: The simulator's invented companies; an operator's own file takes its place.
 DEFAULT_SYMBOLS = Path(__file__).parent / "data" / "symbols.csv"
@@ -299,6 +300,9 @@ def _listing(row: Mapping[str, object]) -> Listing:
         raise ValueError(f"venue: expected a MIC (4 capital letters or digits), found {listing.venue!r}; see ISO 10383")
     if listing.instrument != derived:
         raise ValueError(f"instrument: expected {derived} (symbol.venue), found {listing.instrument!r}; leave it out")
+    for name, value in (("instrument", listing.instrument), ("sector", listing.sector)):
+        if len(value) > INSTRUMENT_CHARS:
+            raise ValueError(f"{name}: expected at most {INSTRUMENT_CHARS} characters, found {len(value)}; shorten it")
     if isin and (not re.fullmatch(r"[A-Z]{2}[A-Z0-9]{9}[0-9]", isin) or isin_check_digit(isin[:-1]) != isin[-1]):
         raise ValueError(
             f"isin: expected 12 characters with a right check digit, found {isin!r}; correct it or leave it empty"

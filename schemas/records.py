@@ -26,7 +26,9 @@ Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1, description="Nanoseconds s
 Price = Annotated[float, Meta(ge=PRICE_MIN, le=PRICE_MAX, description="In quote currency.")]
 Size = Annotated[float, Meta(ge=SIZE_MIN, le=SIZE_MAX, description="In units of the instrument.")]
 Resting = Annotated[float, Meta(ge=0, le=SIZE_MAX, description="In units of the instrument; 0 where there is none.")]
-Instrument = Annotated[str, Meta(min_length=1, max_length=64, description="`SYMBOL.VENUE`, or `market`.")]
+#: Most characters of an instrument, and of a sector, whose name stands in its place where sectors are told of.
+INSTRUMENT_CHARS = 64
+Instrument = Annotated[str, Meta(min_length=1, max_length=INSTRUMENT_CHARS, description="`SYMBOL.VENUE`, or `market`.")]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Label = Annotated[str, Meta(max_length=128)]
 Labels = Annotated[list[Label], Meta(max_length=256)]

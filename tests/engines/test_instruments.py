@@ -120,6 +120,8 @@ HEADER = "symbol,venue,isin\n"
         ("s.csv", "instrument,symbol,venue\nB.XTOC,A,XTOC\n", "line 2: instrument: expected A.XTOC"),
         ("s.yaml", "- symbol: A\n  venue: XTOC\n- symbol: 5\n  venue: XTOC\n", "line 3: Expected `str`, got `int`"),
         ("s.yaml", "- symbol: A\n  venue: XTOC\n  figi: X\n", "line 1: figi"),
+        ("s.yaml", f"- symbol: A\n  venue: XTOC\n  sector: {'x' * 65}\n", "line 1: sector: expected at most 64"),
+        ("s.yaml", f"- symbol: {'A' * 60}\n  venue: XTOC\n", "line 1: instrument: expected at most 64"),
         ("s.yaml", "symbol: A\n", "line 1: expected a list"),
         ("s.yaml", "- A\n", "line 1: expected `symbol: ...`"),
         ("s.yaml", "- [\n", "expected YAML"),
