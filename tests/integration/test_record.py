@@ -302,11 +302,11 @@ def test_a_live_daemons_topics_are_captured_whole_though_the_recorder_is_killed(
             until(lambda: watch.acknowledged() == len(part), 120, "all is read", [worker])
             assert worker.drain() == 0
             until(lambda: recorder.hears, 120, "the recorder has begun")
-            time.sleep(1.5)
             code, said = recorder.end(signal.SIGTERM)
             assert code == 0, said
             assert "the same command goes on from here" in said
     watch.close()
+    asyncio.run(take(settings, out))
     recording = Recording.open(out)
     assert {*INSTRUMENT_INPUTS[:3], "journal", "alerts", "scores", "signals", "market", "market.journal"} <= {
         *recording.topics, "orders",
