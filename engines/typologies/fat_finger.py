@@ -26,7 +26,7 @@ from engines.typologies.conditions import LEAST_MET, LEAST_SCORE, Condition, Con
 
 SPEC = TypologySpec(
     name="fat_finger",
-    version="3",
+    version="4",
     title="Order far beyond the usual in size or price",
     regulation=(
         "Delegated Regulation (EU) 2017/589 Art. 15",
@@ -58,7 +58,7 @@ class FatFingerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     size: float = 10.0
     own: float = 8.0
-    through: float = 3.5
+    through: float = 6.0
     limit: float = 0.02
     beyond: float = 40.0
     habit: float = 8.0

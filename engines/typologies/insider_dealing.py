@@ -22,7 +22,7 @@ from engines.typologies.conditions import Condition, Conditions
 
 SPEC = TypologySpec(
     name="insider_dealing",
-    version="3",
+    version="4",
     title="Position built ahead of news that moved the price its way",
     regulation=("MAR Art. 8", "MAR Art. 14(a)", "SEC Rule 10b-5"),
     open=0.5,
@@ -50,13 +50,13 @@ class InsiderDealingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     after_ns: int = 600_000_000_000
-    impact: float = 4.5
+    impact: float = 8.0
     share: float = 0.03
     other_side: float = 0.05
     before: float = 0.35
     began_ns: int = 2_400_000_000_000
     built_ns: int = 720_000_000_000
-    moments: float = 14.0
+    moments: float = 8.0
     out: float = 0.3
 
 

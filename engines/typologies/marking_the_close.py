@@ -24,7 +24,7 @@ from engines.typologies.conditions import Condition, Conditions
 
 SPEC = TypologySpec(
     name="marking_the_close",
-    version="4",
+    version="5",
     title="Suspected marking of the close",
     regulation=(
         "MAR Art. 12(2)(b)",
@@ -55,7 +55,7 @@ class MarkingTheCloseConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     closing_ns: int = 300_000_000_000
     share: float = 0.3
-    size: float = 2.0
+    size: float = 2.5
     other_side: float = 0.2
     move: float = 0.8
     before: float = 0.2
