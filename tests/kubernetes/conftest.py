@@ -6,6 +6,7 @@ it is done.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -70,6 +71,8 @@ def installed(image: str, tmp_path: Path) -> Iterator[Release]:
         checkpoint_interval_s=1.0,
     )
     with release(settings, image, tmp_path) as made:
+        serves, wanted = json.loads(made.get(0, "/readyz"))["config"], stages().about["config"]
+        assert serves == wanted, f"{image} is of another tree: it decides by {serves}, this checkout by {wanted}"
         yield made
 
 
