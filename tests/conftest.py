@@ -73,8 +73,8 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what waits for processes begin first: it takes longest, and leaves most of a core to the others."""
-    items.sort(key=lambda item: not item.nodeid.startswith(PROCESSES))
+    """Let what starts processes come last, alone: beside other tests brokers and daemons starve on two cores."""
+    items.sort(key=lambda item: item.nodeid.startswith(PROCESSES))
 
 
 @pytest.hookimpl(optionalhook=True)
