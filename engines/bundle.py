@@ -24,11 +24,14 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from engines import onnx_files
 from schemas.errors import UNREADABLE
+
+Spec = TypeVar("Spec")
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -198,3 +201,10 @@ class Bundle:
         if (found := hashlib.sha256(content).hexdigest()) != expected.sha256:
             raise BundleError(f"{path} has SHA-256 {found}, the manifest says {expected.sha256}: restore the bundle")
         return content
+
+    def decode(self, name: str, type: type[Spec]) -> Spec:
+        """Return what the file ``name`` says in JSON; raise `BundleError` as `read` does, or if it is no such thing."""
+        try:
+            return msgspec.json.decode(self.read(name), type=type)
+        except UNREADABLE as error:
+            raise BundleError(f"{self.path / name}: {error}") from error

@@ -20,7 +20,6 @@ from engines.bundle import Bundle, BundleError
 from engines.charts import BARS, HEIGHT_PX, PLAIN, WIDTH_PX
 from engines.inference import ORDER, Array, Fallback, Inputs, Precision, Session, open_session
 from engines.pictures import decode
-from schemas.errors import UNREADABLE
 
 Bytes = npt.NDArray[np.uint8]
 Singles = npt.NDArray[np.float32]
@@ -115,10 +114,7 @@ class ChartEncoder:
         if missing := {GRAPH, SPEC} - bundle.manifest.files.keys():
             raise BundleError(f"{bundle.path} has no {', '.join(sorted(missing))}: expected both files or neither")
         where = bundle.path / SPEC
-        try:
-            self._spec = msgspec.json.decode(bundle.read(SPEC), type=ChartSpec)
-        except UNREADABLE as error:
-            raise BundleError(f"{where}: {error}") from error
+        self._spec = bundle.decode(SPEC, ChartSpec)
         if (size := (self._spec.height_px, self._spec.width_px)) != (HEIGHT_PX, WIDTH_PX):
             raise BundleError(f"{where} wants charts of {size} pixels, this version makes {(HEIGHT_PX, WIDTH_PX)}")
         alone = [_inputs(picture[None]) for picture in probes()]

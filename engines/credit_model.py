@@ -16,7 +16,6 @@ import numpy.typing as npt
 from engines.bundle import Bundle, BundleError
 from engines.credit import STATEMENT, statements
 from engines.inference import ORT_CPU, open_session
-from schemas.errors import UNREADABLE
 
 GRAPH, SPEC = "credit.onnx", "credit.json"
 Floats = npt.NDArray[np.float64]
@@ -49,10 +48,7 @@ class CreditModel:
 
     def __init__(self, bundle: Bundle) -> None:
         where = bundle.path / SPEC
-        try:
-            self.spec = msgspec.json.decode(bundle.read(SPEC), type=CreditSpec)
-        except UNREADABLE as error:
-            raise BundleError(f"{where}: {error}") from error
+        self.spec = bundle.decode(SPEC, CreditSpec)
         if self.spec.typical.keys() != set(STATEMENT):
             raise BundleError(f"{where}: expected typical values of {list(STATEMENT)}, found {list(self.spec.typical)}")
         self.bundle = bundle.id

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from engines import features
 from engines.bundle import Bundle, BundleError
 from engines.inference import ORT_CPU, Session, open_session
-from schemas.errors import UNREADABLE
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -99,10 +98,7 @@ class FusionModel:
 
     def __init__(self, bundle: Bundle) -> None:
         where = bundle.path / "fusion.json"
-        try:
-            spec = msgspec.json.decode(bundle.read("fusion.json"), type=FusionSpec)
-        except UNREADABLE as error:
-            raise BundleError(f"{where}: {error}") from error
+        spec = bundle.decode("fusion.json", FusionSpec)
         if unknown := [name for name in spec.features if name not in features.NAMES]:
             raise BundleError(f"{where} wants features {unknown}, this version computes {list(features.NAMES)}")
         widths = {slot.name: slot.width for slot in spec.slots}

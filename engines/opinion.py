@@ -18,6 +18,7 @@ import msgspec
 
 from engines.bundle import Bundle, BundleError
 from schemas.alerts import SEVERITIES, Alert
+from schemas.errors import UNREADABLE
 
 SPEC = "opinion.json"
 #: No probability is told nearer to 0 or 1.
@@ -159,7 +160,7 @@ def of(bundle: Bundle) -> Opinion | None:
         if unknown := sorted(_asked(opinion) - names.keys()):
             raise BundleError(f"{where} asks for {', '.join(unknown)}, which no alert has: learn it anew")
         opinion.of(names)
-    except (msgspec.DecodeError, KeyError) as error:
+    except (*UNREADABLE, KeyError) as error:
         raise BundleError(f"{where} holds no opinion ({error}): learn it anew with `tocsin retrain opinion`") from error
     return opinion
 

@@ -31,7 +31,6 @@ from engines.sessions import SECOND_NS
 from engines.typologies import conditions
 from engines.typologies.conditions import LEAST_SCORE, Conditions
 from schemas.alerts import Attribution, Explanation, RuleResult
-from schemas.errors import UNREADABLE
 
 Singles = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -86,10 +85,7 @@ class OrderFlowModel:
 
     def __init__(self, bundle: Bundle) -> None:
         where = bundle.path / SPEC
-        try:
-            self.spec = msgspec.json.decode(bundle.read(SPEC), type=OrderFlowSpec)
-        except UNREADABLE as error:
-            raise BundleError(f"{where}: {error}") from error
+        self.spec = bundle.decode(SPEC, OrderFlowSpec)
         heads = self.spec.typologies
         lengths = {len(heads), len(self.spec.slopes), len(self.spec.intercepts), len(self.spec.weights)}
         if len(lengths) != 1 or not set(heads) <= SPECS.keys() or not all(0 <= w <= 1 for w in self.spec.weights):

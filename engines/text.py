@@ -20,7 +20,6 @@ from tokenizers import Encoding, Tokenizer
 
 from engines.bundle import Bundle, BundleError
 from engines.inference import ORDER, Array, Fallback, Inputs, Precision, Session, open_session
-from schemas.errors import UNREADABLE
 
 LABELS = ("bearish", "bullish", "neutral")
 
@@ -50,10 +49,7 @@ class TextSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 def spec_of(bundle: Bundle) -> TextSpec:
     """Return what text.json holds; raise `BundleError` where it is malformed."""
-    try:
-        return msgspec.json.decode(bundle.read("text.json"), type=TextSpec)
-    except UNREADABLE as error:
-        raise BundleError(f"{bundle.path / 'text.json'}: {error}") from error
+    return bundle.decode("text.json", TextSpec)
 
 
 class Encoded(NamedTuple):

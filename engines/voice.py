@@ -21,7 +21,6 @@ from engines.audio import HOP, MELS, WINDOW, AudioError, Floats
 from engines.bundle import Bundle, BundleError
 from engines.inference import ORDER, Array, Fallback, Inputs, Precision, Session, open_session
 from engines.simulator import voices
-from schemas.errors import UNREADABLE
 
 #: Files of a bundle that has a voice encoder; those without one have neither.
 MODEL, SPEC = "voice.onnx", "voice.json"
@@ -107,10 +106,7 @@ class VoiceEncoder:
         precision: Precision = "fp32",
     ) -> None:
         where = bundle.path / SPEC
-        try:
-            self._spec = msgspec.json.decode(bundle.read(SPEC), type=VoiceSpec)
-        except UNREADABLE as error:
-            raise BundleError(f"{where}: {error}") from error
+        self._spec = bundle.decode(SPEC, VoiceSpec)
         if not self._spec.probes:
             raise BundleError(f"{where} has no probe: the parity gate would see nothing")
         probes = [self._windows(_probe(seed))[0] for seed in self._spec.probes]

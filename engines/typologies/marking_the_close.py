@@ -1,8 +1,8 @@
 """Marking the close: an account trades in the last minutes to set the price that the day is settled at.
 
 Definition. In the last ``closing_ns`` before the close one account takes a large share of all that is taken, on one
-side, in all more than what is quoted, and from its first trade on the price goes further that way than it usually does
-in such a time; it need not stay there, for others may press against it, nor go beyond where others had brought it
+side, in all several times what is quoted, and from its first trade on the price goes further that way than it usually
+does in such a time; it need not stay there, for others may press against it, nor go beyond where others had brought it
 before, and where the account took more than anybody else it may be others who trade there. The account had hardly
 traded in the hour before: who works a large order trades before and in these minutes alike.
 

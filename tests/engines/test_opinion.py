@@ -209,6 +209,8 @@ def test_a_bundle_says_what_was_learnt_and_refuses_what_is_no_opinion(tmp_path: 
     assert of(put(bundle, encoded(learnt.opinion))) == learnt.opinion
     with pytest.raises(BundleError, match="holds no opinion"):
         of(put(bundle, b"{}"))
+    with pytest.raises(BundleError, match="holds no opinion"):
+        of(put(bundle, b'{"typologies": ["\xff"]}'))
     odd = replace(learnt.opinion, forest=[Tree(1.0, Split("mood", 0.5, 0.1, 0.9))])
     with pytest.raises(BundleError, match="asks for mood, which no alert has"):
         of(put(bundle, encoded(odd)))
