@@ -13,12 +13,11 @@ from monitor.cli import app
 from monitor.label_files import read
 from monitor.recording_format import Message
 from monitor.recording_writer import RecordingWriter
-from monitor.replay_format import Counts, Origin, Told
 from monitor.replay_output import Replay
-from monitor.replay_writer import ReplayWriter
 from schemas.alerts import Activity, Alert
 from schemas.records import Review
 from tests.golden.examples import ALERT, EXAMPLES, T
+from tests.replays import written
 
 replace = msgspec.structs.replace
 (REVIEW,) = (example.record for example in EXAMPLES if isinstance(example.record, Review))
@@ -125,13 +124,7 @@ def test_a_recording_that_holds_alerts_is_searched(alerts: Path, tmp_path: Path,
 
 
 def test_reviews_of_a_replay_are_in_its_folder_and_can_be_disposed_of(tmp_path: Path) -> None:
-    told = Told(
-        code_version="0", source="history", recording=Origin(path="day"), from_ns=T, to_ns=T + 1, bundle="", config="",
-        digest="", counts=Counts(),
-    )  # fmt: skip
-    with ReplayWriter(tmp_path / "replayed", specs={}, floor=0.1) as writer:
-        writer.take(REVIEW)
-        writer.finish([ALERT], told, [])
+    written(tmp_path / "replayed", [REVIEW], [ALERT], T)
     assert Replay.open(tmp_path / "replayed").reviews() == [REVIEW]
     found = ("--from", str(tmp_path / "replayed"), "--file", str(tmp_path / "found.jsonl"))
     result = CliRunner().invoke(app, ["disposition", "3333", "false_positive", *found])

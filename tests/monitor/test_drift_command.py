@@ -13,12 +13,11 @@ from monitor.cli import app
 from monitor.drifts import in_folder, ordered
 from monitor.recording_format import Message
 from monitor.recording_writer import RecordingWriter
-from monitor.replay_format import Counts, Origin, Told
-from monitor.replay_writer import ReplayWriter
 from monitor.report import drifting
 from monitor.report.page import Note, Plot, Table
 from schemas.records import Drift
 from tests.golden.examples import EXAMPLES, T
+from tests.replays import written
 
 MINUTE = 60 * 10**9
 VALUES = [1.0, 2.0] * 20 + [5.0, 6.0] * 5
@@ -55,15 +54,7 @@ ALL = [MOVED, STALE, CROWD]
 
 @pytest.fixture
 def replayed(tmp_path: Path) -> Path:
-    told = Told(
-        code_version="0", source="history", recording=Origin(path="day"), from_ns=T, to_ns=T + 1, bundle="", config="",
-        digest="", counts=Counts(),
-    )  # fmt: skip
-    with ReplayWriter(tmp_path / "replayed", specs={}, floor=0.1) as writer:
-        for one in (CROWD, MOVED, STALE):
-            writer.take(one)
-        writer.finish([], told, [])
-    return tmp_path / "replayed"
+    return written(tmp_path / "replayed", [CROWD, MOVED, STALE], [], T)
 
 
 def run(*arguments: str) -> tuple[int, str]:
