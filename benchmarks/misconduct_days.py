@@ -44,7 +44,7 @@ from engines.words import SPECS, WordsConfig, of_call, of_document
 from monitor import label_files
 from monitor.demo import made_of
 from monitor.recordings import LABELS, Message, Recording
-from monitor.replay import Course, by_history
+from monitor.replay_history import Course, by_history
 from monitor.settings import load
 from monitor.simulation import companies_of, write
 from monitor.stage import Stages, load_stages

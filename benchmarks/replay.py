@@ -130,7 +130,7 @@ def prepared(ticks: int, instruments: int) -> Path:
 
 def replayed(path: Path, level: int, threads: int) -> dict[str, Any]:
     """Replay the day; return ticks, time, what came out, and resident memory at each quarter of the stream."""
-    from monitor.replay import Course, by_history
+    from monitor.replay_history import Course, by_history
     from monitor.replay_run import brought
     from monitor.settings import load
     from monitor.stage import load_stages
@@ -214,7 +214,7 @@ def l2(data: Path) -> dict[str, Any]:
     """Replay the real book as converted and packed anew; scores and alerts must be the same to the bit."""
     from monitor.converters import crypto_l2_ticks
     from monitor.converters.conversion import Report
-    from monitor.replay import by_history
+    from monitor.replay_history import by_history
     from monitor.settings import load
     from monitor.stage import load_stages
     from schemas.alerts import digest

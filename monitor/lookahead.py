@@ -25,7 +25,7 @@ from monitor.converters.messages import frame_messages, record_message
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.recordings import Message, order
-from monitor.replay import by_history
+from monitor.replay_history import by_history
 from monitor.stage import Stages
 from schemas import codec
 from schemas.alerts import Alert
@@ -120,7 +120,7 @@ def _moved(ts: Any, at_ns: int, pace: float) -> Any:
 
 @dataclass(slots=True)
 class Said:
-    """What a replay said, as (ts_available, fingerprint, name); it is a `monitor.replay.Sink`."""
+    """What a replay said, as (ts_available, fingerprint, name); it is a `monitor.replayed.Sink`."""
 
     before_ns: int = 0
     things: list[tuple[int, bytes, str]] = field(default_factory=list)

@@ -22,19 +22,11 @@ from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
 from monitor.ids import named
 from monitor.recordings import Message, Recording
-from monitor.replay import (
-    Course,
-    Log,
-    Read,
-    Replayed,
-    accounts_of,
-    alerts_on_broker,
-    by_history,
-    by_journal,
-    steps_of,
-    under,
-)
+from monitor.replay_history import Course, accounts_of, by_history
+from monitor.replay_journal import by_journal, steps_of, under
+from monitor.replay_logs import Log, Read, alerts_on_broker
 from monitor.replay_run import Loaded, warm_up
+from monitor.replayed import Replayed
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
 from monitor.stage import MARKET_SPECS, Stages
@@ -155,7 +147,7 @@ def require_configuration(alert: Alert, loaded: Loaded, rules: Sequence[Rules]) 
 
 @dataclass(slots=True)
 class _Rebuilt:
-    """Waits for one alert, and looks at the evidence of another; it is a `monitor.replay.Sink`."""
+    """Waits for one alert, and looks at the evidence of another; it is a `monitor.replayed.Sink`."""
 
     theirs: Alert
     ours: Alert | None = None

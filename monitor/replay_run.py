@@ -18,9 +18,12 @@ from monitor import control
 from monitor.errors import StartupError
 from monitor.recording_format import code_version
 from monitor.recordings import Recording
-from monitor.replay import Beat, Course, Log, Replayed, Sink, accounts_of, breathe, by_history, by_journal
 from monitor.replay_format import Counts, Metric, Origin, Told
+from monitor.replay_history import Course, accounts_of, by_history
+from monitor.replay_journal import by_journal
+from monitor.replay_logs import Log
 from monitor.replay_range import Range, span_of
+from monitor.replayed import Beat, Replayed, Sink, breathe
 from monitor.rules import rules_of
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings

@@ -10,12 +10,14 @@ from pathlib import Path
 from agents.fusion import PLACES
 from monitor.errors import StartupError
 from monitor.recordings import Recording
-from monitor.replay import Replayed, Sink, breathe, market_of, recorded
 from monitor.replay_format import Origin
+from monitor.replay_history import market_of
+from monitor.replay_logs import recorded
 from monitor.replay_output import Replay
 from monitor.replay_range import Range, offsets_of
 from monitor.replay_run import Watch, brought, history, journals, load, marked, metrics, published
 from monitor.replay_writer import ReplayWriter
+from monitor.replayed import Replayed, Sink, breathe
 from monitor.settings import Settings
 from monitor.stage import Stages
 

@@ -37,10 +37,11 @@ from monitor.history import HORIZON_NS, Place
 from monitor.recording_format import code_version
 from monitor.recording_writer import DAY_NS, day_of
 from monitor.recordings import Damaged, Recording
-from monitor.replay import Course, Replayed, accounts_of, instruments, market_of
+from monitor.replay_history import Course, accounts_of, instruments, market_of
 from monitor.replay_range import Range, span_of
 from monitor.replay_run import Loaded, brought, load, published
 from monitor.replay_writer import Pieces, ReplayWriter
+from monitor.replayed import Replayed
 from monitor.settings import Settings
 from monitor.state import State, StateTable
 from schemas.alerts import Alert

@@ -25,7 +25,7 @@ from monitor.proof import (
 )
 from monitor.recordings import Damaged, Message, Recording
 from monitor.render import clock
-from monitor.replay import broker, recorded
+from monitor.replay_logs import broker, recorded
 from monitor.replay_output import Replay, is_replay
 from monitor.replay_range import Range, require_some, span_of
 from monitor.replay_run import brought, load, published

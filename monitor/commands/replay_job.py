@@ -22,8 +22,8 @@ from monitor.errors import StartupError
 from monitor.folders import Folder
 from monitor.proof import of_recording, on_broker
 from monitor.recordings import Damaged, Recording
-from monitor.replay import Beat, Log, Replayed, Sink, broker, recorded
 from monitor.replay_format import Origin, Told
+from monitor.replay_logs import Log, broker, recorded
 from monitor.replay_range import Range, require_some, span_of
 from monitor.replay_run import (
     Loaded,
@@ -39,6 +39,7 @@ from monitor.replay_run import (
     published,
 )
 from monitor.replay_writer import ReplayWriter
+from monitor.replayed import Beat, Replayed, Sink
 from monitor.republish import Republisher, republishing
 from monitor.set_aside import sentences
 from monitor.settings import Settings

@@ -22,7 +22,7 @@ from engines.simulator.day import Config
 from monitor import agreement, simulation
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Recording
-from monitor.replay import by_history
+from monitor.replay_history import by_history
 from schemas.alerts import Alert, Provenance, digest
 from schemas.topics import INSTRUMENT_INPUTS
 from tests.integration.daemon import stages

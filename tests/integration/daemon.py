@@ -30,7 +30,10 @@ from engines.simulator.day import Config
 from engines.tracks import Embedding
 from monitor import checkpoints, kafka
 from monitor.recordings import Message, Recording
-from monitor.replay import Course, Replayed, alerts_on_broker, broker, by_history, by_journal
+from monitor.replay_history import Course, by_history
+from monitor.replay_journal import by_journal
+from monitor.replay_logs import alerts_on_broker, broker
+from monitor.replayed import Replayed
 from monitor.settings import Settings
 from monitor.simulation import companies_of, write
 from monitor.stage import Stages, load_stages

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from monitor.cli import app
 from monitor.outbox import rfc3339
 from monitor.proof import by_log
-from monitor.replay import broker, by_history
+from monitor.replay_history import by_history
+from monitor.replay_logs import broker
 from monitor.replay_output import Replay
 from monitor.replay_run import Loaded
 from monitor.settings import Settings

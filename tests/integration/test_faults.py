@@ -19,7 +19,8 @@ import pytest
 from monitor.fence import EXIT_FENCED
 from monitor.liveness import AWAY_S, STUCK_S
 from monitor.recordings import Message
-from monitor.replay import Course, Replayed, by_history
+from monitor.replay_history import Course, by_history
+from monitor.replayed import Replayed
 from monitor.settings import Settings
 from schemas.alerts import digest
 from tests.integration.daemon import (

@@ -17,7 +17,7 @@ from engines.signatures import make_key
 from monitor import kafka
 from monitor.cli import app
 from monitor.recordings import Message
-from monitor.replay import alerts_on_broker
+from monitor.replay_logs import alerts_on_broker
 from monitor.settings import Settings
 from monitor.shadow import rang
 from schemas.alerts import Alert, AlertEvent, DriftKind

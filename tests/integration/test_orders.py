@@ -11,7 +11,7 @@ import pytest
 
 from monitor.converters.messages import frame_messages, record_message, single_orders
 from monitor.recordings import RANK, Message
-from monitor.replay import Course, by_history
+from monitor.replay_history import Course, by_history
 from monitor.settings import Settings
 from schemas.alerts import Alert, digest
 from schemas.order_frames import OrderFrame

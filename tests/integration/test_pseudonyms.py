@@ -18,7 +18,9 @@ from monitor.capture import capture
 from monitor.folders import Folder
 from monitor.pseudonyms import Pseudonyms
 from monitor.recordings import Message, Recording
-from monitor.replay import Log, Replayed, by_journal, recorded
+from monitor.replay_journal import by_journal
+from monitor.replay_logs import Log, recorded
+from monitor.replayed import Replayed
 from monitor.settings import Settings
 from schemas import codec
 from schemas.alerts import digest

@@ -23,7 +23,7 @@ from monitor.errors import StartupError
 from monitor.folders import Folder
 from monitor.journal import read_journal
 from monitor.recordings import Message, Recording
-from monitor.replay import by_history
+from monitor.replay_history import by_history
 from monitor.settings import Settings
 from schemas import codec
 from schemas.records import News

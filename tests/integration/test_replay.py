@@ -14,7 +14,7 @@ from monitor.capture import capture
 from monitor.cli import app
 from monitor.folders import Folder
 from monitor.outbox import rfc3339
-from monitor.replay import by_history
+from monitor.replay_history import by_history
 from monitor.replay_output import Replay
 from monitor.settings import Settings
 from schemas.alerts import Alert, AlertEvent, digest

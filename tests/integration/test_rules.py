@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from monitor.cli import app
 from monitor.control import change_of, publish
 from monitor.render import clock
-from monitor.replay import alerts_on_broker
+from monitor.replay_logs import alerts_on_broker
 from monitor.replay_output import Replay
 from monitor.settings import Settings
 from schemas.alerts import Alert

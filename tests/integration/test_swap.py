@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from engines.bundle import DEFAULT, Bundle
 from monitor.cli import app
-from monitor.replay import alerts_on_broker
+from monitor.replay_logs import alerts_on_broker
 from monitor.settings import Settings
 from tests.engines.bundles import alter_bundle
 from tests.integration.daemon import Feed, Watch, Worker, account, day, until

@@ -12,7 +12,7 @@ from engines.thinning import retrace
 from monitor.cli import app
 from monitor.proof import by_log, by_recording
 from monitor.recordings import Recording
-from monitor.replay import recorded
+from monitor.replay_logs import recorded
 from monitor.replay_output import Replay
 from monitor.replay_range import Range
 from monitor.replay_run import Loaded, history, journals

@@ -16,7 +16,7 @@ from agents.flow import Arrival, Item
 from monitor.converters.messages import frame_messages, record_message
 from monitor.history import Given, History, LookAheadError, Place
 from monitor.recordings import RANK, Message, Recording
-from monitor.replay import Course, by_history
+from monitor.replay_history import Course, by_history
 from monitor.state import StateTable
 from schemas import codec
 from schemas.alerts import Alert, Input, digest

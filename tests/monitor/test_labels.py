@@ -22,7 +22,7 @@ from monitor.converters.messages import record_message
 from monitor.errors import StartupError
 from monitor.labels import load_labels, read_texts
 from monitor.recording_writer import RecordingWriter
-from monitor.replay import by_history
+from monitor.replay_history import by_history
 from monitor.settings import Settings
 from monitor.stage import load_stages
 from monitor.state import StateTable

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from agents.flow import Item
 from monitor.cli import app
-from monitor.lookahead import FUTURE_NS, Cut, check, moments, said
-from monitor.recordings import Message, Recording
+from monitor.lookahead import FUTURE_NS, Cut, Said, after, before, check, moments, said, scrambled
+from monitor.recordings import Message, Recording, order
 from monitor.stage import Stages
 from monitor.state import StateTable
 from schemas.records import Score
@@ -29,6 +29,11 @@ S = 1_000_000_000
 @cache
 def day() -> tuple[Message, ...]:
     return tuple(Recording.open(RECORDING).messages())
+
+
+@cache
+def whole() -> Said:
+    return said(day(), stages())
 
 
 def read(start_ns: int, end_ns: int) -> Iterator[Message]:
@@ -73,10 +78,9 @@ def test_one_that_looks_a_minute_ahead_is_found_out() -> None:
 
 
 def test_every_other_cut_is_where_something_is_being_settled() -> None:
-    whole = said(day(), stages())
-    alerts = {at_ns for at_ns, _, name in whole.things if not name.startswith("a ")}
+    alerts = {at_ns for at_ns, _, name in whole().things if not name.startswith("a ")}
     assert alerts
-    found = moments(random.Random(0), whole, day()[0].ts_available, day()[-1].ts_available, 10)
+    found = moments(random.Random(0), whole(), day()[0].ts_available, day()[-1].ts_available, 10)
     assert all(any(0 < at_ns - alert <= 12 * S for alert in alerts) for at_ns in found[1::2])
     assert day()[-1].ts_available - day()[0].ts_available > FUTURE_NS
 
@@ -100,3 +104,17 @@ def test_the_command_says_what_held(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_broker_needs_a_word_more(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["replay", "--check-lookahead", "--bootstrap", "127.0.0.1:1"])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_scrambling_everything_after_a_moment_changes_nothing_before_it(seed: int) -> None:
+    """Not only of ten minutes after it, as `tocsin replay --check-lookahead` does: of all that follows."""
+    rng = random.Random(seed)
+    first, last = day()[0].ts_available, day()[-1].ts_available
+    (t,) = moments(rng, whole(), first, last, 2)[seed % 2 : seed % 2 + 1]
+    future = sorted(scrambled(rng, after(read, t, 0), t), key=order)
+    assert min((message.ts_available for message in future), default=t) >= t
+    other = said([*before(read, t), *future], stages())
+    told = [thing for thing in whole().things if thing[0] < t]
+    assert sorted(thing for thing in other.things if thing[0] < t) == sorted(told)
+    assert sorted(other.things) != sorted(whole().things) or t > last - 600 * S

@@ -14,7 +14,8 @@ from engines.backtest.results import Parameters
 from engines.backtest.sweep import Moments, Sweep
 from engines.typologies import market_wide
 from monitor.market_sweep import counts, crowds
-from monitor.replay import Replayed, market_of
+from monitor.replay_history import market_of
+from monitor.replayed import Replayed
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
 from schemas.records import Moved, Opening

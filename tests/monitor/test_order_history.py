@@ -9,7 +9,8 @@ import pytest
 
 from monitor.converters.messages import frame_messages, record_message
 from monitor.recordings import RANK, Message
-from monitor.replay import Course, Replayed, by_history
+from monitor.replay_history import Course, by_history
+from monitor.replayed import Replayed
 from schemas.alerts import digest
 from tests import misconduct
 from tests.integration.daemon import stages

@@ -17,7 +17,8 @@ from monitor.errors import StartupError
 from monitor.proof import Proof, by_log, by_recording, chosen, of_recording, require_configuration
 from monitor.recording_writer import RecordingWriter
 from monitor.recordings import Recording
-from monitor.replay import Course, by_history, recorded
+from monitor.replay_history import Course, by_history
+from monitor.replay_logs import recorded
 from monitor.replay_output import Replay
 from monitor.replay_run import Loaded, warm_up
 from schemas.alerts import Alert

@@ -140,6 +140,11 @@ def test_journals_are_neither_paced_nor_cut_by_offsets_nor_shared_out() -> None:
         assert "say --history as well" in call(*words, code=2).stderr
 
 
+def test_history_is_replayed_with_one_bundle() -> None:
+    told = call(str(RECORDING), "--bundle", "a", "--bundle", "b", code=2).stderr
+    assert "History is replayed with one bundle" in told
+
+
 def test_a_damaged_recording_is_used_when_that_is_said_and_the_result_shows_it(tmp_path: Path) -> None:
     recording = tmp_path / "recording"
     shutil.copytree(RECORDING, recording)

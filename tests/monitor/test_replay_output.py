@@ -18,10 +18,11 @@ from engines.thinning import retrace
 from engines.tracks import TickUpdate, Track
 from engines.typologies import TypologySpec
 from monitor.recordings import Recording
-from monitor.replay import Replayed, by_history
 from monitor.replay_format import Counts, Metric, Origin, ReplayError, Told
+from monitor.replay_history import by_history
 from monitor.replay_output import Replay
 from monitor.replay_writer import ReplayWriter
+from monitor.replayed import Replayed
 from schemas.alerts import Alert, Explanation, digest
 from schemas.journal import Clock
 from schemas.records import DeadLetter, Forecast, Score, Sentiment, Signal

@@ -17,10 +17,12 @@ from monitor.encoding import Encode
 from monitor.errors import StartupError
 from monitor.proof import by_log
 from monitor.recordings import Recording
-from monitor.replay import Replayed, by_history, recorded
 from monitor.replay_format import Metric, Origin
+from monitor.replay_history import by_history
+from monitor.replay_logs import recorded
 from monitor.replay_range import Range
 from monitor.replay_run import Loaded, Watch, encoding_ahead, foresight, history, journals, marked, metrics
+from monitor.replayed import Replayed
 from schemas.alerts import Alert, digest
 from schemas.errors import BadMessage
 from schemas.topics import INSTRUMENT_INPUTS

@@ -8,7 +8,7 @@ from pathlib import Path
 from engines.instruments import SymbolMaster
 from engines.simulator.day import Config
 from monitor.recordings import Recording
-from monitor.replay import by_history
+from monitor.replay_history import by_history
 from monitor.simulation import companies_of, write
 from tests.integration.daemon import stages
 

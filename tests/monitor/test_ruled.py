@@ -11,7 +11,7 @@ import pytest
 from monitor.errors import StartupError
 from monitor.recordings import Message, Recording
 from monitor.render import clock
-from monitor.replay import Course, by_history
+from monitor.replay_history import Course, by_history
 from monitor.settings import Settings
 from monitor.stage import Stages, load_stages
 from schemas.alerts import Alert, digest

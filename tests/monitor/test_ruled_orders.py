@@ -15,9 +15,10 @@ from engines.simulator.day import Config
 from monitor import shards, simulation
 from monitor.recordings import Recording
 from monitor.render import clock
-from monitor.replay import Course, Replayed, by_history
+from monitor.replay_history import Course, by_history
 from monitor.replay_range import Range
 from monitor.replay_run import Loaded, load
+from monitor.replayed import Replayed
 from monitor.settings import Settings
 from schemas.alerts import Alert, digest
 from schemas.journal import RULES_ONLY, Rules

@@ -15,7 +15,8 @@ from engines.simulator import money
 from monitor.converters.messages import record_message
 from monitor.proof import by_log, by_recording
 from monitor.recordings import Message, Recording
-from monitor.replay import by_history, recorded
+from monitor.replay_history import by_history
+from monitor.replay_logs import recorded
 from monitor.replay_range import Range
 from monitor.replay_run import Loaded, history, journals
 from monitor.settings import Settings

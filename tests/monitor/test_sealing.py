@@ -19,7 +19,7 @@ import structlog
 from monitor import deadletters, logs
 from monitor.errors import StartupError
 from monitor.recordings import Message, Recording
-from monitor.replay import by_history
+from monitor.replay_history import by_history
 from monitor.sealing import Seal
 from monitor.settings import Settings
 from schemas.records import DeadLetter

@@ -23,11 +23,12 @@ from engines.simulator.day import Config
 from monitor import shards, simulation
 from monitor.errors import StartupError
 from monitor.recordings import Recording
-from monitor.replay import Course, Replayed, by_history, market_of
+from monitor.replay_history import Course, by_history, market_of
 from monitor.replay_output import Replay
 from monitor.replay_range import Range
 from monitor.replay_run import Loaded
 from monitor.replay_writer import ReplayWriter
+from monitor.replayed import Replayed
 from monitor.settings import Settings
 from monitor.shards import Carried, Job, deal, job_of, part, seams, weigh
 from schemas.alerts import Alert, digest

@@ -1,25 +1,20 @@
-"""Nothing that a replay says of a moment depends on what became known after it."""
+"""A partition's journal says what is applied, how far, and by which bundle."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from typer.testing import CliRunner
 
 from agents.flow import Arrival, Item
 from monitor import kafka
-from monitor.cli import app
 from monitor.errors import StartupError
-from monitor.lookahead import Said, after, before, moments, said, scrambled
-from monitor.recordings import Message, Recording, order
-from monitor.replay import broker, by_journal
+from monitor.replay_journal import by_journal
+from monitor.replay_logs import broker
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
 from monitor.state import StateTable
@@ -27,39 +22,10 @@ from monitor.worker import Stage
 from schemas import codec, journal
 from schemas.journal import Claim, Clock, Decides, Entry, Ladder, Run
 from schemas.records import News, Score
-from tests.golden.day import RECORDING
 from tests.integration.daemon import stages
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
-
-
-@cache
-def day() -> tuple[Message, ...]:
-    return tuple(Recording.open(RECORDING).messages())
-
-
-@cache
-def whole() -> Said:
-    return said(day(), stages())
-
-
-def read(start_ns: int, end_ns: int) -> Iterator[Message]:
-    return (m for m in day() if start_ns <= m.ts_available and (not end_ns or m.ts_available < end_ns))
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_scrambling_everything_after_a_moment_changes_nothing_before_it(seed: int) -> None:
-    """Not only of ten minutes after it, as `tocsin replay --check-lookahead` does: of all that follows."""
-    rng = random.Random(seed)
-    first, last = day()[0].ts_available, day()[-1].ts_available
-    (t,) = moments(rng, whole(), first, last, 2)[seed % 2 : seed % 2 + 1]
-    future = sorted(scrambled(rng, after(read, t, 0), t), key=order)
-    assert min((message.ts_available for message in future), default=t) >= t
-    other = said([*before(read, t), *future], stages())
-    told = [thing for thing in whole().things if thing[0] < t]
-    assert sorted(thing for thing in other.things if thing[0] < t) == sorted(told)
-    assert sorted(other.things) != sorted(whole().things) or t > last - 600 * S
 
 
 def serve(
@@ -83,7 +49,7 @@ def serve(
     broker = SimpleNamespace(
         full_name=kafka.full_name, reader=reader, end_offsets=end_offsets, read_partition=read_partition
     )
-    monkeypatch.setattr("monitor.replay.kafka", broker)
+    monkeypatch.setattr("monitor.replay_logs.kafka", broker)
 
 
 async def test_what_came_late_is_said_of_its_time_and_nothing_of_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,12 +142,6 @@ async def test_a_replay_goes_on_with_the_bundle_that_the_journal_names(monkeypat
     ]
     assert all(embedding == f"by {bundle}" for bundle, _, embedding, _ in judged)
     assert replayed.messages == cast(Any, replayed.table["seen"]) == 6
-
-
-def test_history_is_replayed_with_one_bundle() -> None:
-    result = CliRunner().invoke(app, ["replay", str(RECORDING), "--bundle", "a", "--bundle", "b"])
-    assert result.exit_code == 2
-    assert "History is replayed with one bundle" in result.stderr
 
 
 async def test_a_replay_by_the_journal_reads_no_further_than_the_journal_has_come(
