@@ -18,61 +18,41 @@ An exception ends the process: nothing here is caught and logged.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
 from agents.flow import SHED_AT, Item, Settled, modality_of
-from monitor import checkpoints, crashpoints
+from monitor import crashpoints
 from monitor.arrivals import arrival, dead_letter
-from monitor.checkpoints import Closing, Loaded, Span
+from monitor.checkpoint_writer import CheckpointWriter, Snapshot
+from monitor.checkpoints import Closing, Loaded
+from monitor.deciding import Agent, Decider, Output, Ruled, Successor, Unruled
+from monitor.inbox import Consumer, Inbox
 from monitor.journal import JournalWriter
 from monitor.outbox import Effects, Outbox
-from monitor.rulebook import NO_RULES, Rulebook
-from monitor.sequencer import JournalMismatchError, Pending, Sequencer, Taken
+from monitor.pressure import Pressure
+from monitor.rulebook import Rulebook
+from monitor.sequencer import Pending, Sequencer, Taken
 from monitor.state import State, StateTable
 from schemas.alerts import Alert
 from schemas.errors import BadMessage
-from schemas.journal import RULES_ONLY, Clock, Decides, Entry, Fallback, Ladder, Rules, Run, Step
-from schemas.records import DeadLetter, Drift, Opening, Review, Score, Signal
+from schemas.journal import Clock, Decides, Entry, Fallback, Ladder, Rules, Run, Step
+from schemas.records import DeadLetter
 
 log = structlog.get_logger(__name__)
 TURN_MESSAGES = 64
-#: Above this many buffered messages a topic is paused, below a quarter of it it flows again. Frames take 42 kB each.
-BUFFER_MESSAGES = 256
-#: States of a checkpoint that are packed and sent before others have their turn: 2 to 3 ms.
-PACKED_AT_ONCE = 64
 #: Alerts that a warning names one by one.
 ALERTS_NAMED = 20
-#: How long a topic must have been read to its end before messages that the journal names are given up for lost.
-LOST_S = 10.0
 
-
-Output = Item | Alert
 Effect = Output | DeadLetter
-Agent = Callable[[AsyncIterator[Item], StateTable[State]], AsyncIterator[Output]]
 
 
-class Deciding(Protocol):
-    """What decides in a lane, by which bundle and configuration."""
-
-    @property
-    def decides(self) -> Decides: ...
-
-    @property
-    def agent(self) -> Agent: ...
-
-
-Ruled = Callable[[Rules], Deciding]
-
-
-class Broker(Protocol):
+class Broker(Consumer, Protocol):
     """What a lane asks of the broker's side: its logs, and what the consumer knows."""
 
     async def load_checkpoint(self, got_on: Callable[[], None]) -> Loaded: ...
@@ -82,12 +62,6 @@ class Broker(Protocol):
     async def read_alert_ids(self, start: int) -> tuple[set[str], int]: ...
 
     async def commit(self, offsets: Mapping[str, int]) -> bool: ...
-
-    def seek(self, topic: str, offset: int) -> None: ...
-
-    def at_end(self, topic: str, next_offset: int) -> bool: ...
-
-    def flow(self, topic: str, on: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,31 +79,6 @@ class LaneConfig:
     wall: Callable[[], int]
     wall_moves_time: bool
     unpack: Callable[[bytes], State]
-
-
-@dataclass(frozen=True, slots=True)
-class Successor:
-    """Who goes on in a lane; ``begin`` is called at that moment, between two turns, and ``begun`` is done then.
-
-    ``ruled`` tells who does under rules.
-    """
-
-    decides: Decides
-    agent: Agent
-    begin: Callable[[], None]
-    begun: asyncio.Future[None]
-    ruled: Ruled
-
-
-@dataclass(frozen=True, slots=True)
-class Unruled:
-    """What decides alike under whatever rules."""
-
-    decides: Decides
-    agent: Agent
-
-    def __call__(self, _: Rules) -> Deciding:
-        return self
 
 
 @dataclass(slots=True)
@@ -164,20 +113,18 @@ class Lane:
         rulebook: Rulebook | None = None,
     ) -> None:
         self._config = config
-        self._ruled = ruled or Unruled(config.decides, agent)
-        self._rulebook = rulebook or Rulebook()
-        self._rules = NO_RULES
+        self._decider = Decider(config.decides, agent, ruled, rulebook or Rulebook())
         self._ruling: Rules | None = None
-        self._reached_ns = 0
         self._broker = broker
         self._journal = journal
         self._outbox = outbox
-        self._agent = agent
         self._successor: Successor | None = None
         self._on_turn = on_turn
         self.sequencer = Sequencer(config.topics, overtake_ns=config.overtake_ns)
         self.status = LaneStatus()
-        self._wake = asyncio.Event()
+        self._inbox = Inbox(self.sequencer, broker)
+        self._pressure = Pressure(config.ladder_down_s)
+        self._checkpoint_writer = CheckpointWriter(journal, outbox, broker.commit)
         self._noted: deque[Fallback] = deque()
         self._stopping = False
         self._table: StateTable[State] = StateTable()
@@ -188,52 +135,19 @@ class Lane:
         self._applied: dict[str, int] = {}
         self._checkpoint: asyncio.Task[None] | None = None
         self._checkpoint_ordinal = -1
-        self._span = Span()
         self._entries: deque[deque[Step]] = deque()
-        self._ready = False
-        self._begun: set[str] = set()
-        self._gaps: dict[str, int] = {}
-        self._paused: set[str] = set()
-        self._pressed_s: float | None = None
         self._began_s = 0.0
 
     # What arrives.
 
     def push(self, topic: str, message: Pending) -> None:
-        """Take a message in; one that the state already includes, or that came before, is dropped."""
-        if not self._ready:
-            return  # asked for again once the state is there
-        if topic not in self._begun and not self._begins(topic, message.offset):
-            return
-        if self.sequencer.push(topic, message):
-            message.received_s = time.monotonic()
-            if len(self.sequencer.buffers[topic]) >= BUFFER_MESSAGES and topic not in self._paused:
-                self._paused.add(topic)
-                self._broker.flow(topic, False)
-            self._wake.set()
-
-    def _begins(self, topic: str, offset: int) -> bool:
-        """Tell whether a topic's messages begin with this one, and where not, ask for what lies before it.
-
-        A fetch from before the assignment may come late and stand ahead of what the state includes. Asked again, the
-        topic brings what was left out, or the same message where there is nothing in between (deleted by retention).
-        """
-        expected = self.sequencer.next_offset[topic]
-        if offset > expected:
-            if topic not in self._gaps:
-                self._gaps[topic] = offset
-                self._broker.seek(topic, expected)
-                return False
-            if offset > self._gaps[topic]:
-                return False
-        if offset >= expected:
-            self._begun.add(topic)
-        return True
+        """Take a message in, as `Inbox.push` does."""
+        self._inbox.push(topic, message)
 
     def note(self, fallback: Fallback) -> None:
         """Have it written in the journal that another back end serves, before what is applied next."""
         self._noted.append(fallback)
-        self._wake.set()
+        self._inbox.wake()
 
     def swap(
         self, decides: Decides, agent: Agent, begin: Callable[[], None], ruled: Ruled | None = None
@@ -241,12 +155,12 @@ class Lane:
         """Let another agent go on after this turn; what is returned is done when it does, never where the lane ends."""
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._successor = Successor(decides, agent, begin, begun, ruled or Unruled(decides, agent))
-        self._wake.set()
+        self._inbox.wake()
         return begun
 
     def wake(self) -> None:
         """Look again: a text is encoded, or a topic's end may have been reached."""
-        self._wake.set()
+        self._inbox.wake()
 
     @property
     def applied(self) -> Mapping[str, int]:
@@ -256,7 +170,7 @@ class Lane:
     @property
     def rules(self) -> Rules:
         """The rules that are in effect here."""
-        return self._rules
+        return self._decider.rules
 
     @property
     def behind(self) -> bool:
@@ -271,7 +185,7 @@ class Lane:
         await self._load()
         try:
             while True:
-                async for output in self._agent(self._source(), self._table):
+                async for output in self._decider.agent(self._source(), self._table):
                     self._outputs.append(output)
                 if self._stopping:
                     break
@@ -290,7 +204,7 @@ class Lane:
     async def stop(self) -> None:
         """Let `run` finish its turn, write its checkpoint and return."""
         self._stopping = True
-        self._wake.set()
+        self._inbox.wake()
 
     def _got_on(self) -> None:
         self.status.progress_s = time.monotonic()
@@ -300,10 +214,7 @@ class Lane:
         await self._journal.claim(self._config.owner)
         loaded = await self._broker.load_checkpoint(self._got_on)
         closing = loaded.closing
-        self._span = Span(loaded.start, loaded.end)
-        if records := checkpoints.restored(loaded):
-            offsets = await self._write_records(records[:-1]) + await self._write_records(records[-1:])
-            self._span.wrote(offsets[0], offsets[-1], keys=len(records) - 1, full=False, journal_end=self._journal.end)
+        await self._checkpoint_writer.take_over(loaded)
         if closing is not None:
             states = {}
             for key, state in loaded.states.items():
@@ -316,66 +227,33 @@ class Lane:
             self.sequencer.latest_ns = closing.latest_ns
             self._ordinal = closing.ordinal
             self.status.level = closing.level
-            self._decide(closing.rules)
+            self._decider.follow(closing.rules)
         self._applied = dict(self.sequencer.next_offset)
         start, epoch = (closing.journal, closing.epoch) if closing else (0, -1)
         entries = await self._broker.read_journal(start, self._journal.epoch, epoch)
         self._entries = deque(deque(entry.steps) for entry in entries)
-        self._other_config, own = self._applied_by_another(closing.config if closing else "")
+        journalled = (step for steps in self._entries for step in steps)
+        self._other_config, own = self._decider.applied_by_another(journalled, closing.config if closing else "")
         await self._journal.append(self._ordinal, [own])
         self._seen_alerts, alerts_end = await self._broker.read_alert_ids(closing.alerts if closing else 0)
         self._outbox.alerts_end = alerts_end
         self._checkpoint_ordinal = self._ordinal
-        self._ready = True
-        # All of them: what came before this lane was there is gone, and a quiet topic would never tell.
-        for topic in self._config.topics:
-            self._broker.seek(topic, self.sequencer.next_offset[topic])
-
-    def _applied_by_another(self, config: str) -> tuple[str, Decides]:
-        """Return another decision configuration by which some of the journal was applied; "" where there is none.
-
-        And what decides here at its end. ``config`` held before, "" where that is not known.
-        """
-        own, other = self._config.decides, ""
-        for step in (step for steps in self._entries for step in steps):
-            if isinstance(step, Rules):
-                own = self._ruled(step).decides
-            elif isinstance(step, Decides):
-                config = step.config
-            elif config not in ("", own.config):
-                other = other or config
-        return other, own
-
-    def _decide(self, rules: Rules) -> None:
-        """Let the agent of these rules decide from here on."""
-        if rules != self._rules:
-            deciding = self._ruled(rules)
-            self._config, self._agent = replace(self._config, decides=deciding.decides), deciding.agent
-            self._rules, self._reached_ns = rules, max(self._reached_ns, rules.effective_ns)
-
-    def _due(self) -> Rules | None:
-        """Return the rules that are to take effect now, None where those do that are to."""
-        # Those that were published stay in effect where the control topic lost them.
-        also = (self._rules,) if self._rules.offset >= 0 else ()
-        due = self._rulebook.at(max(self.sequencer.clock_ns, self._reached_ns), also)
-        return due if due != self._rules else None
+        self._inbox.open()
 
     async def _rule(self, rules: Rules) -> None:
         self._ruling = None
-        self._decide(rules)
+        self._decider.follow(rules)
         if self.status.recovered:
-            await self._journal.append(self._ordinal, [rules, self._config.decides])
+            await self._journal.append(self._ordinal, [rules, self._decider.decides])
         told = {"stage": self._config.stage, "partition": self._config.partition}
-        log.info("rules in effect", **told, effective_ns=rules.effective_ns, config=self._config.decides.config)
+        log.info("rules in effect", **told, effective_ns=rules.effective_ns, config=self._decider.decides.config)
 
     async def _swap(self, successor: Successor) -> None:
         # A worker that recovers with the new bundle then applies nothing again that the old one has applied.
         await self._checkpoint_now()
-        rules, self._rules, self._ruled = self._rules, NO_RULES, successor.ruled
-        self._config, self._agent = replace(self._config, decides=successor.decides), successor.agent
         self._successor = None
-        self._decide(rules)
-        await self._journal.append(self._ordinal, [self._config.decides])
+        self._decider.give_way(successor)
+        await self._journal.append(self._ordinal, [self._decider.decides])
         successor.begin()
         successor.begun.set_result(None)
 
@@ -391,7 +269,7 @@ class Lane:
                 return
         # What the old bundle's back ends told is journalled as the old one's.
         while not self._stopping and (self._successor is None or self._noted):
-            self._ruling = self._due()
+            self._ruling = self._decider.due(self.sequencer.clock_ns)
             if self._ruling is not None:
                 return
             steps, items = await self._next_turn()
@@ -428,7 +306,7 @@ class Lane:
                 " workers drain (SIGTERM) before a change",
                 partition=self._config.partition,
                 was=self._other_config,
-                now=self._config.decides.config,
+                now=self._decider.decides.config,
                 alerts=len(self._seen_alerts),
                 alert_ids=sorted(self._seen_alerts)[:ALERTS_NAMED],
             )
@@ -454,12 +332,12 @@ class Lane:
                     self._ruling = step
                     return
                 if isinstance(step, Run):
-                    await self._wait_for(step)
+                    await self._inbox.wait_for(step)
                     for taken in self.sequencer.follow(step):
                         arrived = await self._arrive(taken)
                         if arrived is not None:
                             yield arrived
-                    self._refill()
+                    self._inbox.refill()
                 elif not isinstance(step, Decides):
                     if isinstance(step, Clock):
                         self.sequencer.clock_ns = step.now_ns
@@ -471,74 +349,33 @@ class Lane:
             await self._publish()
             self.status.progress_s = time.monotonic()
 
-    async def _wait_for(self, run: Run) -> None:
-        """Wait until all of a journalled run is here.
-
-        Raises
-        ------
-        JournalMismatchError
-            Its topic has ended without it: the messages are lost.
-        """
-        ended_s: float | None = None
-        while not self.sequencer.has(run):
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):  # `wait_for` may swallow the cancellation of a lane given back
-                async with asyncio.timeout(0.5):
-                    await self._wake.wait()
-            if not self._broker.at_end(run.topic, self.sequencer.next_offset[run.topic]):
-                ended_s = None
-            elif ended_s is None:
-                ended_s = time.monotonic()
-            elif time.monotonic() - ended_s > LOST_S:
-                raise JournalMismatchError(
-                    f"the journal names {run.count} messages of {run.topic} from offset {run.offset}, and the topic"
-                    f" ends before them: they are lost; keep inputs longer than it takes to recover, or reset the group"
-                )
-
     async def _next_turn(self) -> tuple[list[Step], list[Clock | Taken | Ladder | Fallback]]:
-        self._wake.clear()
         step = self._noted.popleft() if self._noted else self._ladder_step()
         if step is not None:
             return [step], [step]
-        idle = {t for t in self._config.topics if self._broker.at_end(t, self.sequencer.next_offset[t])}
+        idle = self._inbox.idle()
         wall_ns = self._config.wall() if self._config.wall_moves_time else None
-        before_ns = self._rulebook.next_after(max(self.sequencer.clock_ns, self._reached_ns))
+        before_ns = self._decider.next_ns(self.sequencer.clock_ns)
         steps, items = self.sequencer.take(idle, limit=TURN_MESSAGES, wall_ns=wall_ns, before_ns=before_ns)
-        self._refill()
+        self._inbox.refill()
         if self.sequencer.held and not steps:
-            self._reached_ns = before_ns
+            self._decider.reached(before_ns)
         elif not steps and not self._stopping:
             if len(idle) == len(self._config.topics) and not any(self.sequencer.buffers.values()):
                 self.status.progress_s = time.monotonic()  # there is nothing to do
             # Messages wake the lane at once; the ends of topics, the clock and the checkpoint are looked at in between.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.02 if any(self.sequencer.buffers.values()) else 0.25):
-                    await self._wake.wait()
+            await self._inbox.wait(0.02 if any(self.sequencer.buffers.values()) else 0.25)
             self._maybe_checkpoint()
         return steps, list(items)
 
-    def _refill(self) -> None:
-        for topic in tuple(self._paused):
-            if len(self.sequencer.buffers[topic]) <= BUFFER_MESSAGES // 4:
-                self._paused.discard(topic)
-                self._broker.flow(topic, True)
-
     def _ladder_step(self) -> Ladder | None:
-        """Return a step down when messages wait for long, up again when they do not."""
-        oldest_ms, level, down_s = self.sequencer.oldest_ms(), self.status.level, self._config.ladder_down_s
+        """Take a step of the ladder where messages wait for long, or do not any more."""
+        oldest_ms = self.sequencer.oldest_ms()
         waited_s = self.status.backlog_s = self._config.wall() / 1e9 - oldest_ms / 1e3 if oldest_ms else 0.0
-        now_s = time.monotonic()
-        pressed = waited_s > down_s > 0 and level < RULES_ONLY
-        relieved = waited_s <= down_s / 4 and level > 0
-        if not pressed and not relieved:
-            self._pressed_s = None
-        elif self._pressed_s is None:
-            self._pressed_s = now_s
-        elif now_s - self._pressed_s > (2.0 if pressed else 5.0):
-            self._pressed_s = None
-            self.status.level += 1 if pressed else -1
-            return Ladder(self.status.level, f"messages have waited for {waited_s:.1f} s")
-        return None
+        step = self._pressure.step(waited_s, level=self.status.level, now_s=time.monotonic())
+        if step is not None:
+            self.status.level = step.level
+        return step
 
     async def _arrive(self, item: Clock | Taken | Ladder | Fallback) -> Item | None:
         if not isinstance(item, Taken):
@@ -565,24 +402,11 @@ class Lane:
         outputs, self._outputs = self._outputs, []
         effects = Effects()
         for output in outputs:
-            if isinstance(output, Alert):
-                if output.alert_id in self._seen_alerts:
-                    self._seen_alerts.discard(output.alert_id)
-                    self.status.suppressed += 1
-                else:
-                    effects.alerts.append(output)
-            elif isinstance(output, Score):
-                effects.scores.append(output)
-            elif isinstance(output, Signal):
-                effects.signals.append(output)
-            elif isinstance(output, Review):
-                effects.reviews.append(output)
-            elif isinstance(output, Drift):
-                effects.drift.append(output)
-            elif isinstance(output, Opening):
-                effects.openings.append(output)
-            elif isinstance(output, DeadLetter):
-                effects.dead_letters.append(output)
+            if isinstance(output, Alert) and output.alert_id in self._seen_alerts:
+                self._seen_alerts.discard(output.alert_id)
+                self.status.suppressed += 1
+            else:
+                effects.add(output)
         if effects.alerts:
             crashpoints.passing("journal-sent")
         await self._outbox.send(effects)
@@ -594,17 +418,15 @@ class Lane:
             self._checkpoint.result()
         due = time.monotonic() - self.status.checkpoint_s >= self._config.checkpoint_interval_s
         if due and (self._ordinal > self._checkpoint_ordinal or self._table.dirty):
-            self._checkpoint = asyncio.ensure_future(self._write(*self._snapshot()))
+            self._checkpoint = asyncio.ensure_future(self._write(self._snapshot()))
 
     async def _checkpoint_now(self) -> None:
         if self._checkpoint is not None:
             await self._checkpoint
         await self._publish()
-        await self._write(*self._snapshot())
+        await self._write(self._snapshot())
 
-    def _snapshot(self) -> tuple[list[str], bool, Closing, list[Awaitable[object]]]:
-        self._span.confirm(self._journal.end)
-        keys = self._table.freeze(everything=self._span.full_due(len(self._table)))
+    def _snapshot(self) -> Snapshot:
         self._checkpoint_ordinal = self._ordinal
         self.status.checkpoint_s = time.monotonic()
         closing = Closing(
@@ -616,29 +438,13 @@ class Lane:
             clock_ns=self.sequencer.clock_ns,
             latest_ns=self.sequencer.latest_ns,
             level=self.status.level,
-            config=self._config.decides.config,
-            rules=self._rules,
+            config=self._decider.decides.config,
+            rules=self._decider.rules,
         )
-        return keys, self._table.keys() <= set(keys), closing, self._outbox.take_pending()
+        return self._checkpoint_writer.snapshot(self._table, closing)
 
-    async def _write(self, keys: list[str], full: bool, closing: Closing, effects: list[Awaitable[object]]) -> None:
-        await asyncio.gather(*effects)
-        crashpoints.passing("effects-sent")
-        offsets = await self._write_records((key.encode(), self._table.packed(key)) for key in keys)
-        crashpoints.passing("states-written")
-        offsets += await self._write_records([(checkpoints.CLOSING_KEY, checkpoints.encode_closing(closing))])
-        self._span.wrote(offsets[0], offsets[-1], keys=len(keys), full=full, journal_end=self._journal.end)
-        crashpoints.passing("closing-written")
-        acknowledged = await self._broker.commit(closing.offsets)
-        crashpoints.passing("committed")
+    async def _write(self, snapshot: Snapshot) -> None:
+        acknowledged = await self._checkpoint_writer.write(self._table, snapshot)
         self.status.checkpoints += 1
         if acknowledged:
             self.status.committed_s = time.monotonic()
-
-    async def _write_records(self, contents: Iterable[tuple[bytes, bytes]]) -> list[int]:
-        """Write records of a checkpoint, some at a time, and wait for them; return the offsets of each time's first."""
-        left, offsets = iter(contents), []
-        while some := list(islice(left, PACKED_AT_ONCE)):
-            sealed = [(key, checkpoints.seal(self._journal.epoch, self._span.start, content)) for key, content in some]
-            offsets.append(await self._outbox.write_checkpoint(sealed))
-        return offsets

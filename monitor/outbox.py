@@ -49,6 +49,24 @@ class Effects:
     openings: list[Opening] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
+    def add(self, output: object) -> None:
+        """Take what has a topic of what agents say."""
+        match output:
+            case Alert():
+                self.alerts.append(output)
+            case Score():
+                self.scores.append(output)
+            case Signal():
+                self.signals.append(output)
+            case Review():
+                self.reviews.append(output)
+            case Drift():
+                self.drift.append(output)
+            case Opening():
+                self.openings.append(output)
+            case DeadLetter():
+                self.dead_letters.append(output)
+
 
 def rfc3339(ns: int) -> str:
     """Return a time in ns UTC as RFC 3339 with nine digits of a second."""

@@ -97,7 +97,7 @@ class Replayed:
 
 
 async def drive(stage: Stage, items: AsyncIterator[Item], replayed: Replayed, until_ns: int = 0) -> Replayed:
-    """Have a stage's agents apply items, and add what they say; all of it, or what was available before ``until_ns``."""
+    """Have a stage's agents apply items and add what they say: all, or what was available before ``until_ns``."""
     sink = replayed.sink
     async for output in stage.agent(items, replayed.table):
         if until_ns and _available_ns(output) >= until_ns:

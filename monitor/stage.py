@@ -38,10 +38,10 @@ from engines.typologies.counterparty_default import CounterpartyConfig
 from engines.typologies.market_wide import CrowdConfig
 from engines.typologies.pump_and_dump import PumpConfig
 from engines.windows import BarSpec
+from monitor.deciding import Output
 from monitor.encoding import load_members
 from monitor.errors import StartupError
 from monitor.labels import load_labels
-from monitor.lane import Output
 from monitor.pseudonyms import Pseudonyms
 from monitor.recording_format import code_version
 from monitor.rulebook import Rulebook

@@ -24,10 +24,11 @@ from engines.tracks import Embedding
 from monitor import checkpoints, kafka
 from monitor.arrivals import header_texts, named
 from monitor.checkpoints import Loaded
+from monitor.deciding import Agent
 from monitor.encoding import Encode
 from monitor.fence import end_process, vital
 from monitor.journal import FencedError, JournalWriter, read_journal
-from monitor.lane import Agent, Lane, LaneConfig
+from monitor.lane import Lane, LaneConfig
 from monitor.metrics import Metrics
 from monitor.outbox import Outbox, source_of, sources_of
 from monitor.pseudonyms import Pseudonyms
