@@ -122,7 +122,8 @@ def sign(bundle: Bundle, key: Ed25519PrivateKey) -> str:
     name = key_id(key.public_key())
     signed = _read(bundle) | {name: b64encode(key.sign(_signed(bundle))).decode()}
     path = bundle.path / SIGNATURES
-    part = path.with_name(f".{SIGNATURES}")
+    # Beside the folder: whoever reads or copies the bundle meanwhile finds what is its own in it.
+    part = bundle.path.resolve().with_name(f".{bundle.path.resolve().name}.{SIGNATURES}")
     part.write_bytes(msgspec.json.format(msgspec.json.encode(_File(signed)), indent=1) + b"\n")
     part.replace(path)
     return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from agents.flow import Arrival, Value
@@ -23,7 +23,7 @@ KEY_BYTES = 1_024
 HEADER_BYTES = 4_096
 #: What is said of a message that cannot be used where its topic names accounts: what would be quoted may be one.
 UNTOLD = "what was expected and found is not told of a topic that names accounts; the message itself is sealed"
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
 
 
 def pending(topic: str, offset: int, key: bytes, value: bytes, timestamp_ms: int, headers: dict[str, str]) -> Pending:
@@ -107,9 +107,15 @@ def arrival(taken: Taken, partition: int, ordinal: int, embedding: Embedding | N
         value=message.value,
         sha256=message.sha256,
         embedding=embedding,
-        trace=trace if TRACEPARENT.fullmatch(trace := message.headers.get("traceparent", "")) else "",
+        trace=trace_of(message.headers),
         again=again,
     )
+
+
+def trace_of(headers: Mapping[str, str]) -> str:
+    """Return the trace to which a message belongs by its headers (W3C Trace Context), "" where they name none."""
+    trace = headers.get("traceparent", "")
+    return trace if _TRACEPARENT.fullmatch(trace) else ""
 
 
 def kept_headers(headers: dict[str, str]) -> dict[str, str]:

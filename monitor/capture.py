@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from monitor import kafka
+from monitor.arrivals import header_texts, trace_of
 from monitor.capture_writer import CaptureWriter, Row
 from monitor.errors import StartupError
 from monitor.folders import Folder
@@ -357,11 +358,12 @@ class _Run:
                 await self.commit()
 
     def _named(self, topic: str, record: ConsumerRecord) -> ConsumerRecord:
-        """Return a message as it is recorded: where accounts have pseudonyms, by those, and without headers."""
+        """Return a message as it is recorded: where accounts have pseudonyms, by those, with its trace for a header."""
         if self._names is None or topic not in NAMING:
             return record
         key, value = self._names.for_recording(topic, record.key, record.value, record.timestamp)
-        headers = tuple(one for one in record.headers if one[0] == "traceparent")
+        trace = trace_of(header_texts(record.headers))
+        headers = (("traceparent", trace.encode()),) if trace else ()
         return dataclasses.replace(record, key=key, value=value, headers=headers)
 
     def _take(self, part: _Partition, records: Iterable[ConsumerRecord]) -> None:

@@ -55,8 +55,8 @@ async def read(settings: Settings, selection: Selection) -> list[DeadLetter]:
         records, _ = await reading.history(consumer, settings, "deadletters")
         refused = (_decode(record.value) async for record in records)
         short = (msgspec.structs.replace(one, topic=one.topic.removeprefix(settings.prefix)) async for one in refused)
-        seal = Seal.of(settings.deadletter_key_file)
-        opened = (seal.open(letter) if seal else letter async for letter in short)
+        seal = Seal.of(settings)
+        opened = (seal.open(letter) async for letter in short)
         # A worker that crashed may have refused the same message twice.
         letters = {letter_id(letter): letter async for letter in opened if selection.takes(letter)}
     return sorted(letters.values(), key=lambda letter: (letter.ts_available, letter.topic, letter.offset))

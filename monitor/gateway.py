@@ -26,7 +26,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from engines.instruments import SymbolMaster
 from monitor import kafka, probes
-from monitor.arrivals import TRACEPARENT, dead_letter, header_texts, refused
+from monitor.arrivals import dead_letter, header_texts, refused, trace_of
 from monitor.delivery import Delivery, DeliveryError
 from monitor.liveness import STUCK_S, Pulse
 from monitor.metrics import GatewayMetrics
@@ -80,7 +80,7 @@ class Gateway(ConsumerRebalanceListener):
         self._frames = kafka.full_name(settings.prefix, "frames")
         self._news = kafka.full_name(settings.prefix, "news")
         self._dead_letters = kafka.full_name(settings.prefix, "deadletters")
-        self._seal = Seal.of(settings.deadletter_key_file)
+        self._seal = Seal.of(settings)
         self.metrics = GatewayMetrics()
         self._parts: dict[TopicPartition, Partition] = {}
         self._turn = asyncio.Lock()
@@ -268,9 +268,7 @@ class Gateway(ConsumerRebalanceListener):
     ) -> None:
         given = header_texts(record.headers)
         message = refused(record.offset, record.key or b"", record.value or b"", record.timestamp, given, refusal)
-        letter = dead_letter(Taken(topic, message), tp.partition)
-        if self._seal:
-            letter = self._seal.close(letter)
+        letter = self._seal.close(dead_letter(Taken(topic, message), tp.partition))
         self.metrics.dead_letters.labels(topic, refusal.reason).inc()
         headers = _headers(f"{topic}/{tp.partition}")
         await self._send(part, record.offset, self._dead_letters, topic, msgspec.json.encode(letter), headers)
@@ -394,10 +392,8 @@ def news_of(document: Document, master: SymbolMaster) -> list[News]:
 
 def _headers(source: str, given: Iterable[tuple[str, bytes]] = ()) -> list[tuple[str, bytes]]:
     """Return where a message comes from, and the trace it belongs to: the given one, else a new one (W3C)."""
-    trace = next((value for name, value in given if name == "traceparent"), b"")
-    if not TRACEPARENT.fullmatch(trace.decode("utf-8", "replace")):
-        trace = f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01".encode()
-    return [("source", source.encode()), ("traceparent", trace)]
+    trace = trace_of(header_texts(given)) or f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"
+    return [("source", source.encode()), ("traceparent", trace.encode())]
 
 
 async def serve(settings: Settings, master: SymbolMaster) -> None:

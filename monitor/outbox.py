@@ -29,6 +29,7 @@ IN_FLIGHT = 64
 #: Key, value, headers.
 Outgoing = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
 _PLAIN: list[tuple[str, bytes]] = []
+_UNSEALED = Seal()
 _encode = msgspec.json.Encoder().encode
 _TYPES: dict[Activity, Literal["io.tocsin.alert.create", "io.tocsin.alert.update", "io.tocsin.alert.close"]] = {
     "create": "io.tocsin.alert.create",
@@ -119,7 +120,7 @@ class Outbox:
         source: str,
         checkpoints: str,
         partition: int,
-        seal: Seal | None = None,
+        seal: Seal = _UNSEALED,
         wall: Callable[[], int] = time.time_ns,
         on_alert: Callable[[Alert], None] | None = None,
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
@@ -167,7 +168,7 @@ class Outbox:
             told = [(MARKET.encode(), _encode(opening), _PLAIN) for opening in effects.openings]
             self._pending += await self._batches("market", told, partition=0)
         for letter in effects.dead_letters:
-            value, key = _encode(self._seal.close(letter) if self._seal else letter), letter.topic.encode()
+            value, key = _encode(self._seal.close(letter)), letter.topic.encode()
             self._pending.append(await self._producer.send(f"{self._prefix}deadletters", value, key=key))
             if self._on_dead_letter:
                 self._on_dead_letter(letter)

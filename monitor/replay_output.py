@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from engines.thinning import Moment
 from monitor.folders import Folder
-from monitor.replay_format import LAYOUT, LINES, MANIFEST, TABLES, TRACKS, Manifest, Metric, ReplayError
+from monitor.replay_format import LATER, LAYOUT, LINES, MANIFEST, TABLES, TRACKS, Manifest, Metric, ReplayError
 from schemas.alerts import Alert
 from schemas.errors import UNREADABLE
 from schemas.records import DeadLetter, Review
@@ -52,6 +52,7 @@ class Replay:
         except UNREADABLE as error:
             raise ReplayError(f"{where} is no manifest of a replay ({error}); {again}.") from error
         expected = {*(f"{name}.parquet" for name in TABLES), *(f"{name}.ndjson" for name in LINES)}
+        expected -= {f"{name}.parquet" for name in LATER} - manifest.files.keys()
         if lacking := sorted(expected - manifest.files.keys()):
             raise ReplayError(f"{where} does not list {', '.join(lacking)}, which every replay has; {again}.")
         for name in sorted(expected):
@@ -86,6 +87,9 @@ class Replay:
             The file cannot be read.
         """
         path = self.path / f"{name}.parquet"
+        if path.name not in self.manifest.files:
+            none = TABLES[name].empty_table()
+            return none.select(columns) if columns is not None else none
         try:
             return pq.read_table(path, columns=columns)
         except (pa.ArrowInvalid, OSError) as error:

@@ -99,7 +99,7 @@ async def republishing(settings: Settings, prefix: str, from_ns: int) -> AsyncIt
         )
     await kafka.create_topics(own, TOPICS)
     partitions = (await kafka.partition_counts(own))[kafka.full_name(prefix, "alerts")]
-    seal = Seal.of(settings.deadletter_key_file, bare=settings.pseudonym_keys_file is not None)
+    seal = Seal.of(settings)
     producer = AIOKafkaProducer(
         **kafka.client_options(own), acks="all", enable_idempotence=True, max_request_size=kafka.MAX_MESSAGE_BYTES
     )

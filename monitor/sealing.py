@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import os
-from pathlib import Path
+from collections.abc import Sequence
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engines.redaction import redacted
 from monitor.errors import StartupError
+from monitor.settings import Settings
 from schemas.pseudonyms import NAMING
 from schemas.records import DeadLetter
 
@@ -32,37 +33,40 @@ _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Co
 
 
 class Seal:
-    """Closes letters with the first of some keys of 32 bytes, and opens those that any of them closed.
+    """Closes letters with the first of some keys of 32 bytes, and opens those that any of them closed; none: neither.
 
     Letters of topics that name accounts show nothing of their values where they are to be ``bare``.
     """
 
-    def __init__(self, keys: list[bytes], bare: bool = False) -> None:
+    def __init__(self, keys: Sequence[bytes] = (), *, bare: bool = False) -> None:
         self._bare = bare
         self._ciphers = {hashlib.sha256(key).hexdigest()[:8]: AESGCM(key) for key in keys}
-        self._id = next(iter(self._ciphers))
 
     @classmethod
-    def of(cls, path: Path | None, *, bare: bool = False) -> Seal | None:
-        """Return the seal of a file of keys in base64, one a line, the newest first; None where there is no file.
+    def of(cls, settings: Settings) -> Seal:
+        """Return the seal of the file of keys that settings name: in base64, one a line, the newest first.
 
         Raises
         ------
         StartupError
             It cannot be read, or holds something else.
         """
+        path = settings.deadletter_key_file
         if path is None:
-            return None
+            return cls()
         try:
             keys = [base64.b64decode(line, validate=True) for line in path.read_text("ascii").split()]
         except (OSError, UnicodeDecodeError, binascii.Error) as error:
             raise StartupError(f"TOCSIN_DEADLETTER_KEY_FILE cannot be read ({error}): {_EXPECTED}") from error
         if not keys or any(len(key) != 32 for key in keys):
             raise StartupError(f"TOCSIN_DEADLETTER_KEY_FILE holds {[len(key) for key in keys]} bytes: {_EXPECTED}")
-        return cls(keys, bare)
+        return cls(keys, bare=settings.pseudonym_keys_file is not None)
 
     def close(self, letter: DeadLetter) -> DeadLetter:
-        """Return the letter with its content encrypted, bound to where it stood."""
+        """Return the letter with its content encrypted, bound to where it stood; as it is where there is no key."""
+        if not self._ciphers:
+            return letter
+        name, cipher = next(iter(self._ciphers.items()))
         nonce, content = os.urandom(_NONCE_BYTES), _encode(_Content(letter.key, letter.value, letter.headers))
         shown = redacted(letter.value[: 4 * EXCERPT_CHARS].decode("utf-8", "replace"))[:EXCERPT_CHARS]
         return msgspec.structs.replace(
@@ -72,8 +76,8 @@ class Seal:
             value=b"",
             headers={},
             excerpt="" if self._bare and letter.topic in NAMING else shown,
-            sealed=nonce + self._ciphers[self._id].encrypt(nonce, content, _place(letter)),
-            sealed_by=self._id,
+            sealed=nonce + cipher.encrypt(nonce, content, _place(letter)),
+            sealed_by=name,
         )
 
     def open(self, letter: DeadLetter) -> DeadLetter:

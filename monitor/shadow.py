@@ -93,7 +93,7 @@ async def rang(settings: Settings, from_ns: int, to_ns: int) -> list[Alert]:
     """Return the alerts of a worker of episodes that began in ``[from_ns, to_ns)``, up to its end.
 
     They are without explanation and evidence, which are nine tenths of them: what is held grows with the alarms of the
-    time that is asked for, whatever else the topic holds.
+    time that is asked for, and with the episodes that are open when it begins, whatever else the topic holds.
     """
     own = settings.model_copy(update={"prefix": settings.own_prefix})
     kept: list[Alert] = []
@@ -102,7 +102,8 @@ async def rang(settings: Settings, from_ns: int, to_ns: int) -> list[Alert]:
         async for event in reading.records(consumer, own, "alerts", AlertEvent):
             alert = event.data
             if alert.times.available_at < from_ns:
-                before.add(alert.episode_id)
+                # One that closed says nothing more.
+                (before.discard if alert.activity == "close" else before.add)(alert.episode_id)
             elif alert.times.available_at < to_ns and alert.episode_id not in before:
                 evidence = Evidence(first_seen=alert.evidence.first_seen, last_seen=alert.evidence.last_seen, count=0)
                 kept.append(msgspec.structs.replace(alert, explanation=Explanation(), evidence=evidence))

@@ -234,7 +234,7 @@ class Worker:
         self._trace = trace
         self._rulebook = rulebook
         self._names = names
-        self._seal = Seal.of(settings.deadletter_key_file, bare=names is not None)
+        self._seal = Seal.of(settings)
         self.lanes: dict[int, Lane] = {}
         self._draining = False
         self.given_back_s = 0.0

@@ -112,7 +112,7 @@ def _files(settings: Settings) -> list[str]:
             problems.append(f"TOCSIN_SHADOW: {error}")
     for check in (
         lambda: credentials.options(settings),
-        lambda: Seal.of(settings.deadletter_key_file),
+        lambda: Seal.of(settings),
         lambda: Pseudonyms.of(settings),
         lambda: retentions_ms(settings.retention),
     ):

@@ -228,3 +228,16 @@ def test_a_damaged_folder_is_refused_in_a_sentence(tmp_path: Path) -> None:
     manifest.write_text("{")
     with pytest.raises(ReplayError, match="is no manifest of a replay"):
         Replay.open(path)
+
+
+def test_a_folder_that_was_written_before_reviews_were_drawn_holds_none(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with ReplayWriter(path, specs={"x": SPEC}) as writer:
+        writer.finish([], told([]), [])
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["files"]["reviews.parquet"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    os.remove(path / "reviews.parquet")
+    old = Replay.open(path)
+    assert old.reviews() == []
+    assert old.table("reviews", ["score"]).num_rows == 0

@@ -51,9 +51,7 @@ def keys(folder: Path, *found: bytes) -> Path:
 
 
 def seal(folder: Path, *found: bytes) -> Seal:
-    made = Seal.of(keys(folder, *found))
-    assert made is not None
-    return made
+    return Seal.of(Settings(deadletter_key_file=keys(folder, *found)))
 
 
 def test_a_letter_is_closed_and_opened_by_the_same_key_alone(tmp_path: Path) -> None:
@@ -89,10 +87,10 @@ def test_a_file_that_holds_no_key_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys"
     path.write_text(text, "latin-1")
     with pytest.raises(StartupError, match=r"TOCSIN_DEADLETTER_KEY_FILE .*openssl rand -base64 32"):
-        Seal.of(path)
+        Seal.of(Settings(deadletter_key_file=path))
     with pytest.raises(StartupError, match="cannot be read"):
-        Seal.of(tmp_path / "nothing")
-    assert Seal.of(None) is None
+        Seal.of(Settings(deadletter_key_file=tmp_path / "nothing"))
+    assert Seal.of(Settings()).close(LETTER) is LETTER
 
 
 def planted() -> list[Message]:
