@@ -1,5 +1,8 @@
 """River's detectors as they are, behind the interface of all detectors, with states that can be kept.
 
+River is imported where one is made: it brings scikit-learn and SciPy, two fifths of a daemon's start, and the detectors
+that the daemon makes are our own.
+
 Their parameters speak of values of about unit scale; those that do so get values in deviations of the stream's first
 `FIRST`. Detectors of errors take them as they are.
 """
@@ -13,8 +16,6 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-from river.drift import ADWIN, KSWIN, PageHinkley
-from river.drift.binary import DDM, EDDM, FHDDM, HDDMA, HDDMW
 
 FIRST = 48  # values that the scale is taken from, which the detector then sees at once
 AS_IS = (0.0, 1.0)
@@ -39,6 +40,7 @@ class RiverDetector:
 
     Example
     -------
+    >>> from river.drift import ADWIN
     >>> detector = RiverDetector(ADWIN(delta=0.002), unit=None)
     >>> any(detector.update(float(i % 7)) for i in range(400))
     False
@@ -128,39 +130,55 @@ def _put(thing: object, kept: dict[str, Any]) -> None:
 
 def adwin(delta: float) -> RiverDetector:
     """Return ADWIN of confidence ``delta``, of the other parameters' defaults, as all below."""
+    from river.drift import ADWIN
+
     return RiverDetector(ADWIN(delta=delta), unit=None)
 
 
 def kswin(alpha: float) -> RiverDetector:
     """Return KSWIN of level ``alpha``."""
+    from river.drift import KSWIN
+
     return RiverDetector(KSWIN(alpha=alpha, seed=_SEED))
 
 
 def page_hinkley(threshold: float) -> RiverDetector:
     """Return Page and Hinkley's test of ``threshold``, in deviations."""
+    from river.drift import PageHinkley
+
     return RiverDetector(PageHinkley(threshold=threshold), unit=None)
 
 
 def ddm(threshold: float) -> RiverDetector:
     """Return DDM that tells a drift from ``threshold`` deviations on."""
+    from river.drift.binary import DDM
+
     return RiverDetector(DDM(warning_threshold=threshold, drift_threshold=threshold))
 
 
 def eddm(beta: float) -> RiverDetector:
     """Return EDDM that tells a drift below ``beta``."""
+    from river.drift.binary import EDDM
+
     return RiverDetector(EDDM(alpha=beta, beta=beta))
 
 
 def hddm_a(confidence: float) -> RiverDetector:
     """Return HDDM_A of ``confidence``, for rises and falls."""
+    from river.drift.binary import HDDMA
+
     return RiverDetector(HDDMA(confidence, confidence, two_sided_test=True))
 
 
 def hddm_w(confidence: float) -> RiverDetector:
     """Return HDDM_W of ``confidence``, for rises and falls."""
+    from river.drift.binary import HDDMW
+
     return RiverDetector(HDDMW(confidence, confidence, two_sided_test=True))
 
 
 def fhddm(confidence: float) -> RiverDetector:
     """Return FHDDM of ``confidence``: it looks for a fall, so it gets what was right."""
+    from river.drift.binary import FHDDM
+
     return RiverDetector(FHDDM(confidence_level=confidence), unit=(1.0, -1.0))

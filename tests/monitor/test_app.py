@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from monitor.app import ENCODERS_NICE, _step_back
+
+
+def test_a_start_imports_nothing_that_the_daemon_does_without() -> None:
+    heavy = ("river", "sklearn", "scipy", "torch", "plotly", "ray")
+    told = subprocess.run(
+        [sys.executable, "-c", f"import sys, monitor.app; print(*sys.modules.keys() & {set(heavy)})"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
