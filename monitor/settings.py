@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engines import yaml_text
 from monitor.errors import StartupError
+
+#: A broker's address: a name or number, an IPv6 address in brackets; without a port Kafka's own is meant.
+_SERVER = r"(\[[0-9a-fA-F:]+\]|[^\s,:\[\]]+)(:[0-9]{1,5})?"
+SERVERS = rf"^{_SERVER}(,{_SERVER})*$"
 
 
 def _cache() -> Path:
@@ -178,6 +183,13 @@ class Settings(BaseSettings):
         """Consumer group of this worker: a shadow's is its own."""
         return f"{self.group}.shadow.{self.shadow}" if self.shadow else self.group
 
+    @field_validator("bootstrap")
+    @classmethod
+    def _servers(cls, bootstrap: str) -> str:
+        if not re.fullmatch(SERVERS, bootstrap):
+            raise PydanticCustomError("servers", "Input should be HOST:PORT, several by commas without blanks")
+        return bootstrap
+
     @field_validator("grace_ms")
     @classmethod
     def _whole_bars(cls, grace_ms: int, info: ValidationInfo) -> int:
@@ -249,3 +261,12 @@ def read_config(path: Path) -> dict[str, object]:
         of_path = field.annotation in (Path, Path | None) and isinstance(value, str)
         values[str(name)] = path.parent / str(value) if of_path else value
     return values
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes where a file is replaced; zeros where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from monitor.settings import Settings
+from monitor.cli import COMMANDS
+from monitor.settings import SERVERS, Settings
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "tocsin"
@@ -21,7 +22,7 @@ OWN = {
     "sasl_password",
     *("sasl_password_file", "sasl_token_file", "ssl_ca_file", "ssl_certificate_file", "ssl_key_file"),
 }
-_KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "minLength", "description")
+_KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "minLength", "pattern", "description")
 
 
 def helm(*arguments: str | Path) -> str:
@@ -41,14 +42,20 @@ def config_schema() -> dict[str, Any]:
         if name not in OWN:
             field |= next((one for one in field.get("anyOf", []) if one["type"] != "null"), {})
             found[name] = {key: field[key] for key in _KEPT if key in field}
+    found["bootstrap"]["pattern"] = SERVERS
     found["http_port"]["minimum"] = 1  # a free port would be nobody's to ask
+    found["http_host"]["not"] = {"pattern": r"^(127\.|localhost$|::1$)"}  # nor would a pod's own loopback
     return found
 
 
 def schema() -> str:
-    """Return the schema's text with the settings of now."""
+    """Return the schema's text with the settings and the commands of now."""
     text = json.loads(SCHEMA.read_text())
     text["definitions"]["config"]["properties"] = config_schema()
+    text["definitions"]["job"]["properties"]["args"] |= {
+        "items": [{"enum": list(COMMANDS)}],
+        "additionalItems": {"type": "string"},
+    }
     return json.dumps(text, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -59,6 +59,7 @@ def test_a_changed_bundle_is_a_sentence_that_names_the_folder(tmp_path: Path) ->
         ("clock", "sun", "input should be 'wall' or 'data'"),
         ("group", "", "string should have at least 1 character"),
         ("bootstrap", "", "string should have at least 1 character"),
+        ("bootstrap", "a:9092, b:9092", "input should be HOST:PORT, several by commas without blanks"),
         ("grace_ms", "7000", "input should be a multiple of 5000"),
         ("grace_ms", "35000", "input should be less than or equal to 30000"),
         ("frame_ms", "inf", "input should be a finite number"),

@@ -33,6 +33,7 @@
 {{- fail (printf "terminationGracePeriodSeconds of %s must be more than drain_timeout_s, %v: it would be killed while it drains." $name $config.drain_timeout_s) }}
 {{- end }}
 {{- include "tocsin.checkKafka" (list $name $config $kafka) }}
+{{- include "tocsin.checkConfig" (list $name $config $root.Values.files) }}
 {{- range $setting, $_ := $root.Values.files }}
 {{- if hasKey $config $setting }}
 {{- fail (printf "%s stands in files and in config: leave one out." $setting) }}
@@ -42,12 +43,45 @@
 {{- fail "kafka.tokenAudience needs a service account that is there before the release, for the Job that creates topics: make one, and set serviceAccount.create to false and serviceAccount.name." }}
 {{- end }}
 {{- end }}
+{{- range $setting := list "prefix" "partitions" }}
+{{- $found := dict }}
+{{- range $name := list "workers" "gateway" "topics" }}
+{{- $_ := set $found (index (include "tocsin.config" (list $root (index $parts $name)) | fromYaml) $setting | toJson) $name }}
+{{- end }}
+{{- if gt (len $found) 1 }}
+{{- fail (printf "%s differs between %s: they would not meet in the same topics." $setting (values $found | sortAlpha | join " and ")) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.workers.cache.storageClass (not .Values.workers.cache.persistent) }}
+{{- fail "workers.cache.storageClass is of a volume, and workers.cache.persistent is false: set it to true, or leave the class out." }}
+{{- end }}
 {{- $names := list }}
 {{- range .Values.jobs }}
 {{- if has .name $names }}
 {{- fail (printf "Two jobs are called %s." .name) }}
 {{- end }}
+{{- if and (gt (int .completions) 1) (not (contains "JOB_COMPLETION_INDEX" (toJson .))) }}
+{{- fail (printf "Job %s has %d completions, and nothing of it names $(JOB_COMPLETION_INDEX): all would do the same." .name (int .completions)) }}
+{{- end }}
 {{- $names = append $names .name }}
+{{- end }}
+{{- end }}
+
+{{- /* What the settings refuse at the start, of values that stand side by side here: (list name config files) */}}
+{{- define "tocsin.checkConfig" -}}
+{{- $name := index . 0 }}{{ $config := index . 1 }}{{ $files := index . 2 }}
+{{- $grace_ms := dig "grace_ms" 5000 $config | int64 }}{{ $bar_ms := mul 1000 (dig "bar_s" 5 $config | int64) }}
+{{- if or (mod $grace_ms $bar_ms) (gt $grace_ms (mul 6 $bar_ms)) }}
+{{- fail (printf "grace_ms is %d: it must be up to six whole bars (bar_s), of %d ms each (%s)." $grace_ms $bar_ms $name) }}
+{{- end }}
+{{- if not (regexMatch "^([a-z.]+=[0-9]+[smhd]([, ]+|$))*$" ($config.retention | default "")) }}
+{{- fail (printf "config.retention is %s: expected times of topics, such as orders=2d,transfers=7d (%s)." $config.retention $name) }}
+{{- end }}
+{{- if and $config.shadow (not $config.registry) }}
+{{- fail (printf "config.shadow is %s, a model of config.registry, which is not given (%s)." $config.shadow $name) }}
+{{- end }}
+{{- if and $files.pseudonym_keys_file (not $files.deadletter_key_file) }}
+{{- fail "files.pseudonym_keys_file needs files.deadletter_key_file: dead letters would name accounts in clear." }}
 {{- end }}
 {{- end }}
 
