@@ -253,18 +253,18 @@ def obtain(model: bytes, key: Key, cache: Path, *, anew: bool = False, may_build
                 return Plan(read(path, key), path, key, False, "")
             except PlanRefused as reason:
                 refused = str(reason) if path.exists() else ""
-        part = path.with_suffix(".part")
+        part, said = path.with_suffix(".part"), path.with_suffix(".json.part")
         try:
             build(model, key, part)
             content = part.read_bytes()
             sidecar = Sidecar(key, hashlib.sha256(content).hexdigest(), len(content))
-            said = path.with_suffix(".json.part")
             said.write_bytes(msgspec.json.format(msgspec.json.encode(sidecar)) + b"\n")
             # Whoever reads between the two sees a plan that is not its sidecar's, and comes for the lock.
             part.replace(path)
             said.replace(path.with_suffix(".json"))
         finally:
-            part.unlink(missing_ok=True)
+            for half in (part, said):
+                half.unlink(missing_ok=True)
     return Plan(content, path, key, True, refused)
 
 

@@ -15,9 +15,8 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,7 +25,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
-from monitor import kafka, probes
+from monitor import credentials, kafka, probes
 from monitor.champion import Champion
 from monitor.control import Follower, Promoted, promotions
 from monitor.fence import Fence, end_process, vital
@@ -73,10 +72,11 @@ async def serve(settings: Settings) -> None:
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
     trace = tracer()
+    odd = ""
     if settings.shadow:
         settings = await prepared(settings, TOPICS)
-    else:
-        await kafka.require_topics(settings, TOPICS)
+    elif odd := kafka.unlike(settings, await kafka.require_topics(settings, TOPICS)):
+        log.warning(odd)
     metrics, names = Metrics(), Pseudonyms.of(settings)
     workers: list[Worker] = []
     champion = Champion(settings, lambda: metrics.swapped("refused"))
@@ -115,85 +115,91 @@ async def serve(settings: Settings) -> None:
     )
     background = [vital("the fence", fence.keep())]
     await kafka.start(producer, settings)
-    with tempfile.TemporaryDirectory(prefix="tocsin-") as datadir:
-        app = faust_app(settings, datadir)
-        pool, source = ThreadPoolExecutor(ENCODERS, "encode", _step_back), Intake(app)
-        name = settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"
-        workers += [
-            Worker(
-                settings,
-                name=name,
-                stage=stage,
-                source=source,
-                producer=producer,
-                pool=pool,
-                metrics=metrics,
-                trace=trace,
-                rulebook=swaps.serving.rulebook,
-                names=names,
-            )
-            for stage in swaps.serving
-        ]
+    app = faust_app(settings)
+    pool, source = ThreadPoolExecutor(ENCODERS, "encode", _step_back), Intake(app)
+    name = settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"
+    workers += [
+        Worker(
+            settings,
+            name=name,
+            stage=stage,
+            source=source,
+            producer=producer,
+            pool=pool,
+            metrics=metrics,
+            trace=trace,
+            rulebook=swaps.serving.rulebook,
+            names=names,
+        )
+        for stage in swaps.serving
+    ]
 
-        def check(rules: Rules) -> None:
-            for stage in swaps.serving:
-                stage.under(rules)
+    def check(rules: Rules) -> None:
+        for stage in swaps.serving:
+            stage.under(rules)
 
-        def changed() -> None:
-            for worker in workers:
-                worker.wake()
+    def changed() -> None:
+        for worker in workers:
+            worker.wake()
 
-        def promoted(found: Promoted) -> None:
-            if champion.take(found):
-                asked.set()
+    def promoted(found: Promoted) -> None:
+        if champion.take(found):
+            asked.set()
 
-        rules_read = asyncio.Event()
-        follower = Follower(settings, swaps.serving.rulebook, check, changed, promoted)
-        background.append(vital("following the control topic", follower.keep(rules_read)))
-        bind(app, workers)
-        pulse, clock = Pulse(producer.client.force_metadata_update), MachineClock()
-        try:
-            # What was published is known before the first message is judged.
-            await rules_read.wait()
-            async with probes.serve(
-                settings.http_host,
-                settings.http_port,
-                live=lambda: stuck(workers, pulse, interval_s=settings.checkpoint_interval_s),
-                ready=lambda: unready(workers, pulse),
-                expose=metrics.expose,
-                about=lambda: (
-                    swaps.serving.about
-                    | ({"shadow": settings.shadow} if settings.shadow else {})
-                    | champion.about()
-                    | ({"clock": clock.told} if clock.told else {})
-                    | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}}
-                    | {"rules": {w.stage.name: w.rules() for w in workers}}
-                ),
-            ) as address:
-                background.append(vital("watching the clients", _watch(source, producer)))
-                background.append(vital("the broker's pulse", pulse.keep()))
-                background.append(vital("swapping bundles", swaps.keep(asked)))
-                if names is not None:
-                    background.append(vital("watching the keys of pseudonyms", _keys(names, asked)))
-                background.append(vital("sampling for metrics", _sample(metrics, workers, fence, clock)))
-                # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
-                # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait
-                # for.
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(50_000, 20, 50)
-                # The threads that fetch and encode would wait 5 ms for the interpreter while the event loop is busy.
-                sys.setswitchinterval(0.0005)
-                told = {"bootstrap": settings.bootstrap, "prefix": settings.own_prefix, "http": address}
-                log.info("serving", **told, **swaps.serving.about)
-                await _until_stopped(app, settings.drain_timeout_s)
-                log.info("draining")
-                await asyncio.gather(*(worker.drain() for worker in workers))
-                await app.stop()
-        finally:
-            for task in background:
-                task.cancel()
-            await producer.stop()
+    rules_read = asyncio.Event()
+    follower = Follower(settings, swaps.serving.rulebook, check, changed, promoted)
+    background.append(vital("following the control topic", follower.keep(rules_read)))
+    bind(app, workers)
+    pulse, clock = Pulse(producer.client.force_metadata_update), MachineClock()
+    secrets = credentials.Mounted(settings)
+
+    def noted() -> dict[str, str]:
+        found = {"clock": clock.told, "secrets": secrets.told, "topics": odd}
+        return {name: told for name, told in found.items() if told}
+
+    try:
+        # What was published is known before the first message is judged.
+        await rules_read.wait()
+        async with probes.serve(
+            settings.http_host,
+            settings.http_port,
+            live=lambda: stuck(workers, pulse, interval_s=settings.checkpoint_interval_s),
+            ready=lambda: unready(workers, pulse),
+            expose=metrics.expose,
+            about=lambda: (
+                swaps.serving.about
+                | ({"shadow": settings.shadow} if settings.shadow else {})
+                | champion.about()
+                | noted()
+                | {"partitions": {w.stage.name: sorted(w.lanes) for w in workers}}
+                | {"rules": {w.stage.name: w.rules() for w in workers}}
+            ),
+        ) as address:
+            background.append(vital("watching the clients", _watch(source, producer)))
+            background.append(vital("the broker's pulse", pulse.keep()))
+            background.append(vital("swapping bundles", swaps.keep(asked)))
+            if names is not None:
+                background.append(vital("watching the keys of pseudonyms", _keys(names, asked)))
+            looks = (clock.jumped, secrets.look)
+            background.append(vital("sampling for metrics", _sample(metrics, workers, fence, looks)))
+            # What stands for good is not walked again, and a state's objects are many and rarely garbage: full
+            # collections with every few thousand objects cost 7 % of the CPU, and pauses that an alert would wait
+            # for.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 50)
+            # The threads that fetch and encode would wait 5 ms for the interpreter while the event loop is busy.
+            sys.setswitchinterval(0.0005)
+            told = {"bootstrap": settings.bootstrap, "prefix": settings.own_prefix, "http": address}
+            log.info("serving", **told, **swaps.serving.about)
+            await _until_stopped(app, settings.drain_timeout_s)
+            log.info("draining")
+            await asyncio.gather(*(worker.drain() for worker in workers))
+            await app.stop()
+    finally:
+        for task in background:
+            task.cancel()
+        await producer.stop()
     log.info("stopped")
 
 
@@ -229,11 +235,14 @@ def _step_back() -> None:
         os.nice(ENCODERS_NICE)
 
 
-async def _sample(metrics: Metrics, workers: Sequence[Worker], fence: Fence, clock: MachineClock) -> None:
-    """Keep the gauges current, and tell of a clock that jumps, until cancelled."""
+async def _sample(
+    metrics: Metrics, workers: Sequence[Worker], fence: Fence, looks: Sequence[Callable[[], str]]
+) -> None:
+    """Keep the gauges current, and log what is found where one looks, until cancelled."""
     while True:
-        if told := clock.jumped():
-            log.warning(told)
+        for look in looks:
+            if told := look():
+                log.warning(told)
         for worker in workers:
             metrics.sample(worker.stage.name, worker.lanes, worker.lag)
         metrics.event_loop(fence)

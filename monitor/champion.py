@@ -125,7 +125,7 @@ class Champion:
         Raises
         ------
         FolderError
-            The registry cannot be reached: nothing is known of the champion.
+            The registry cannot be reached, or nothing be fetched of it: nothing is known of the champion.
         Exception
             What the process was started with cannot serve.
         """
@@ -135,7 +135,8 @@ class Champion:
                 return before
             try:
                 return self._made(make, self._settings_of(promotion.model), promotion.model)
-            except FolderError:
+            except FolderError as error:
+                self._refusal = f"{promotion.name} ({promotion.model}): {error}"
                 raise
             except Exception as error:  # whatever is wrong with it: the one before it served
                 why = str(error) if isinstance(error, StartupError) else f"{type(error).__name__}: {error}"

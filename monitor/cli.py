@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import Annotated, Any
@@ -45,6 +46,15 @@ COMMANDS: dict[str, str] = {
 }
 
 
+#: What a volume that is full, or a quota that is used up, says.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _refused(said: str) -> typer.Exit:
+    typer.echo(f"tocsin: {said}", err=True)
+    return typer.Exit(2)
+
+
 class _Lazy(TyperGroup):
     # Any: Typer carries its own copy of Click, whose Context and Command have no public name.
     def list_commands(self, ctx: Any) -> list[str]:
@@ -62,8 +72,12 @@ class _Lazy(TyperGroup):
         try:
             return super().invoke(ctx)
         except StartupError as error:
-            typer.echo(f"tocsin: {error}", err=True)
-            raise typer.Exit(2) from error
+            raise _refused(str(error)) from error
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            raise _refused(f"{error.strerror}{where}: make room, and run the command again.") from error
 
 
 app = typer.Typer(

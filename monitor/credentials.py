@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSas
 from aiokafka.protocol.metadata import MetadataRequest
 
 from monitor.errors import StartupError
-from monitor.settings import Settings
+from monitor.settings import Settings, stamp
 
 #: How long before its end a token is asked for anew, s.
 EARLY_S = 30.0
@@ -132,7 +132,10 @@ class TokenEndpoint(AbstractTokenProvider):
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8").rstrip("\r\n")
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise OSError(f"{path} is no text: {error.reason}") from error
 
 
 def _now(password: str) -> str:
@@ -216,11 +219,41 @@ def options(settings: Settings) -> dict[str, Any]:
             f"{named} cannot be used ({error.reason or error}): expected PEM, the CAs that signed the brokers'"
             " certificates in the first, a certificate and its key in the others."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise StartupError(
             f"A secret cannot be read ({error}): mount it, or correct the setting that names it."
         ) from error
     return found
+
+
+class Mounted:
+    """Whether the secrets of the settings can be used still: they are looked at where one was replaced.
+
+    Connections that stand go on; none could be made by what cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        named = (getattr(settings, f"{name}_file") for name in _FILES)
+        self._paths = [path for path in named if path is not None]
+        self._seen = [stamp(path) for path in self._paths]
+        #: What is wrong with them, a sentence; empty where nothing is.
+        self.told = ""
+
+    def look(self) -> str:
+        """Return a sentence where they were replaced by what cannot be used, else nothing."""
+        before, self._seen = self._seen, [stamp(path) for path in self._paths]
+        if self._seen == before:
+            return ""
+        try:
+            options(self._settings)
+            self.told = ""
+        except StartupError as error:
+            self.told = str(error)
+        return self.told
+
+
+_FILES = ("sasl_password", "sasl_token", "ssl_ca", "ssl_certificate", "ssl_key")
 
 
 def contradiction(settings: Settings) -> str:

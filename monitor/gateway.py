@@ -368,6 +368,21 @@ class Gateway(ConsumerRebalanceListener):
             self._joined = True
             self._moved_s = self._assigned_s = time.monotonic()
         log.info("partitions assigned", partitions=sorted({tp.partition for tp in assigned}))
+        await self._tell_lost(list(assigned))
+
+    async def _tell_lost(self, tps: list[TopicPartition]) -> None:
+        """Say what retention has deleted before anybody read it: reading goes on behind it."""
+        begins = await self._consumer.beginning_offsets(tps)
+        for tp, next_offset in zip(tps, await asyncio.gather(*map(self._consumer.committed, tps)), strict=True):
+            if next_offset is not None and next_offset < begins[tp]:
+                count = begins[tp] - next_offset
+                self.metrics.lost.inc(count)
+                log.error(
+                    "messages were deleted by retention before they were read: keep inputs longer than an outage lasts",
+                    topic=tp.topic,
+                    partition=tp.partition,
+                    count=count,
+                )
 
 
 def news_of(document: Document, master: SymbolMaster) -> list[News]:

@@ -240,15 +240,19 @@ def _age_ms(state: Any) -> float:
     return time.time() * 1000 - (state.timestamp or 0)
 
 
-def faust_app(settings: Any, datadir: str) -> faust.App:
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """Nothing of Faust's is kept on a disk, which might be full."""
+
+
+def faust_app(settings: Any) -> faust.App:
     """Return the Faust application."""
     session_s = settings.session_timeout_ms / 1000
-    app = faust.App(
+    app = _App(
         settings.own_group,
         broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
         broker_credentials=credentials.of_faust(settings),
         store="memory://",
-        datadir=datadir,
         autodiscover=False,
         web_enabled=False,
         topic_allow_declare=False,

@@ -349,12 +349,36 @@ async def require_topics(settings: Settings, names: Collection[str]) -> int:
     Raises
     ------
     StartupError
-        No broker answers, a topic is missing, or the numbers differ.
+        No broker answers, a topic is missing, or the numbers differ; a topic that must have another number has not.
     """
     counts = await partition_counts(settings)
-    if problems := _problems(settings, names, counts):
+    problems = _problems(settings, names, counts)
+    if not problems and (wrong := _fixed(settings, names, counts)) and not await is_embedded(settings):
+        problems = wrong
+    if problems:
         raise StartupError(" ".join(problems))
     return max(counts[settings.prefix + name] for name in names if BY_NAME[name].copartitioned)
+
+
+def _fixed(settings: Settings, names: Collection[str], counts: dict[str, int]) -> list[str]:
+    """Return a sentence on each topic that must have a number of partitions of its own, and has another."""
+    found = [(BY_NAME[name].partitions, settings.prefix + name) for name in names if BY_NAME[name].partitions]
+    return [
+        f"{name} has {counts[name]} partitions, and what it holds is in one order only in {wanted}: delete and recreate"
+        " it (`tocsin topics create`)."
+        for wanted, name in found
+        if counts[name] != wanted
+    ]
+
+
+def unlike(settings: Settings, partitions: int) -> str:
+    """Return a sentence where the topics have another number of partitions than the settings were given, else ""."""
+    if "partitions" not in settings.model_fields_set or partitions == settings.partitions:
+        return ""
+    return (
+        f"The keyed topics have {partitions} partitions, TOCSIN_PARTITIONS is {settings.partitions}: topics that are"
+        " there keep their number; set it to that, and let no more workers run."
+    )
 
 
 async def topic_states(settings: Settings) -> list[TopicState]:

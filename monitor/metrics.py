@@ -166,6 +166,7 @@ class GatewayMetrics:
         self.documents = Counter("tocsin_gateway_documents", "Documents read.", registry=registry)
         self.news = Counter("tocsin_gateway_news", "News sent.", registry=registry)
         self.dead_letters = Counter("tocsin_dead_letters", "Messages refused.", ["topic", "reason"], registry=registry)
+        self.lost = Counter("tocsin_gateway_lost", "Messages deleted before they were read.", registry=registry)
         self.seconds = Histogram(
             "tocsin_gateway_seconds",
             "From a frame's first tick in the gateway to the broker's acknowledgement.",

@@ -30,7 +30,7 @@ import msgspec
 import structlog
 
 from monitor.errors import StartupError
-from monitor.settings import Settings
+from monitor.settings import Settings, stamp
 from schemas import codec, order_frames
 from schemas.errors import BadMessage
 from schemas.pseudonyms import KEY_ID, NAMING, is_pseudonym, pseudonym
@@ -83,7 +83,7 @@ class Pseudonyms:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stamp, self.keys = _stamp(path), read_keys(path)
+        self._stamp, self.keys = stamp(path), read_keys(path)
         self._eras = _eras(self.keys)
         self._newest_ns = 0
 
@@ -165,10 +165,10 @@ class Pseudonyms:
 
         What cannot be used, and what would name accounts otherwise than it was done already, is logged and left alone.
         """
-        stamp = _stamp(self._path)
-        if stamp == self._stamp:
+        seen = stamp(self._path)
+        if seen == self._stamp:
             return False
-        self._stamp = stamp
+        self._stamp = seen
         try:
             keys = read_keys(self._path)
             eras = _eras(keys)
@@ -308,12 +308,3 @@ def _era(from_ns: int, keys: tuple[Key, ...]) -> Era:
 
 def _at(eras: tuple[Era, ...], ts_event: int) -> Era:
     return eras[max(0, bisect_right(eras, ts_event, key=lambda era: era.from_ns) - 1)]
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Return what changes where a file is replaced; zeros where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -204,8 +204,16 @@ class Registry:
         RegistryError
             There is no such model, or a file of it is missing or not what `model.json` says.
         FolderError
-            The registry cannot be reached, and the model was never fetched.
+            The registry cannot be reached, and the model was never fetched; or ``cache`` cannot be written.
         """
+        try:
+            return self._fetch(name, cache)
+        except OSError as error:  # the registry's own are told by its folder
+            raise FolderError(
+                f"{cache} cannot be written ({error.strerror}): make room, or name another folder by TOCSIN_CACHE."
+            ) from error
+
+    def _fetch(self, name: str, cache: Path) -> Fetched:
         if _ID.fullmatch(name) and _whole(kept := cache / _FETCHED / name):
             with suppress(FolderError):  # who signed it when it was fetched will do
                 self._fetch_signatures(name, kept)

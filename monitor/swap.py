@@ -63,13 +63,13 @@ class Swaps:
     async def swap(self) -> bool:
         """Load the bundle anew, and have it serve where it decides otherwise than the one that serves.
 
-        Returns False where a registry cannot be reached, and is to be asked again.
+        Returns False where a model cannot be fetched, and is to be asked for again.
         """
         began_s, old = time.monotonic(), self.serving
         try:
             new = await asyncio.get_running_loop().run_in_executor(self._thread, self._load, old)
         except FolderError as error:
-            log.error("the registry cannot be reached, the old bundle serves on", reason=str(error), again_in_s=AGAIN_S)
+            log.error("the model cannot be fetched, the old bundle serves on", reason=str(error), again_in_s=AGAIN_S)
             return False
         except Exception as error:  # whatever is wrong with it: nothing is wrong with the one that serves
             reason = str(error) if isinstance(error, StartupError) else f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,11 @@ RTX = "tensorrt-rtx"
 BUILDS = [
     (c, p) for c in ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1") for p in ("fp32", "fp16") if (c, p) != ("7.5", "fp32")
 ]
+
+#: A plan's key that no builder was asked for.
+SOME = Key(
+    onnx="0" * 64, flavour=RTX, version="1", driver="any", compute_capability="8.9", precision="fp32", profile={}
+)  # fmt: skip
 
 
 def model(rows: str = "batch") -> bytes:
@@ -234,10 +240,24 @@ def test_a_folder_that_others_may_write_to_keeps_no_plan(mode: int, ours: bool, 
     folder = tmp_path / "plans"
     folder.mkdir()
     folder.chmod(mode)
-    key = Key(
-        onnx="0" * 64, flavour="tensorrt-rtx", version="1", driver="any", compute_capability="8.9", precision="fp32",
-        profile={},
-    )  # fmt: skip
     told = "is not there; nothing is built" if ours else "may be written to by others"
     with pytest.raises(PlanError, match=told):
-        plans.obtain(b"", key, folder, may_build=False)
+        plans.obtain(b"", SOME, folder, may_build=False)
+
+
+def test_a_full_volume_keeps_no_half_of_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def built(_: bytes, __: Key, out: Path) -> None:
+        out.write_bytes(b"plan")
+
+    def full(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(plans, "build", lambda model, key, out: out.touch())
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        obtain(b"", SOME, tmp_path)
+    monkeypatch.undo()
+    assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
+    monkeypatch.setattr(plans, "build", built)
+    assert obtain(b"", SOME, tmp_path).content == read(tmp_path / SOME.name, SOME) == b"plan"

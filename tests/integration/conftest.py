@@ -15,8 +15,12 @@ import pytest
 
 from monitor.kafka import create_topics
 from monitor.settings import Settings
+from schemas.topics import HISTORY_INPUTS
 from tests.integration.kafka import Broker, KafkaUnavailableError, delete_topics
 
+#: Tests send what has times of its own, and retention goes by these: a broker looks for what is too old every five
+#: minutes, and would delete it under their hands.
+FOR_GOOD = ",".join(f"{name}=36500d" for name in ("ticks", "documents", *HISTORY_INPUTS))
 KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.0"
 _WHY = pytest.StashKey[str]()
 
@@ -116,9 +120,8 @@ def settings_of(prefix: str) -> Iterator[Callable[..., Settings]]:
     lasting = []
 
     def build(bootstrap: str, **others: object) -> Settings:
-        settings = Settings(
-            bootstrap=bootstrap, prefix=prefix, group=prefix + "group", partitions=4, http_port=0, **others
-        )
+        own = {"prefix": prefix, "group": prefix + "group", "partitions": 4, "http_port": 0, "retention": FOR_GOOD}
+        settings = Settings(bootstrap=bootstrap, **own | others)
         asyncio.run(create_topics(settings))
         if bootstrap == os.environ.get("TOCSIN_TEST_BOOTSTRAP"):
             lasting.append(bootstrap)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 import pytest
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from monitor import kafka
 from monitor.recordings import Message
 from monitor.settings import Settings
 from schemas import codec
 from schemas.alerts import digest
 from schemas.records import DeadLetter
-from schemas.topics import BY_NAME, INSTRUMENT_INPUTS
+from schemas.topics import INSTRUMENT_INPUTS
 from tests.corpus import Case, cases
 from tests.integration.daemon import CANONICAL, Feed, Watch, Worker, account, before_the_end, day, undisturbed, until
 from tests.integration.kafka import messages_of
@@ -59,15 +57,6 @@ def spoilt(rng: random.Random, case: Case) -> tuple[Message, Case]:
     return Message(topic, key, value, 0, 0, timestamp_ms, partition=rng.randrange(4), headers=headers), case  # type: ignore[arg-type]
 
 
-async def keep_everything(settings: Settings, topics: Iterable[str]) -> None:
-    """Turn retention off: it goes by the messages' timestamps, and some of these are from 1970."""
-    async with kafka.admin(settings) as client:
-        for topic in topics:
-            config = kafka.topic_config(BY_NAME[topic]) | {"retention.ms": "-1"}
-            name = kafka.full_name(settings.prefix, topic)
-            await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=config)])
-
-
 async def dead_letters(settings: Settings) -> dict[tuple[str, int, int], list[DeadLetter]]:
     found: dict[tuple[str, int, int], list[DeadLetter]] = {}
     for record in await messages_of(settings, "deadletters"):
@@ -99,7 +88,6 @@ def test_malformed_messages_are_refused_one_by_one_and_change_nothing(
     settings = topics.model_copy(update=CANONICAL)
     stream = mixed(random.Random(12), day(), corpus(INSTRUMENT_INPUTS, BAD))
     watch = Watch(settings)
-    asyncio.run(keep_everything(settings, INSTRUMENT_INPUTS))
     # All there before the worker starts: then it is taken in one order, that of its times.
     with Feed(settings, [message for message, _ in stream]) as feed:
         assert feed.finish() == len(stream)
@@ -126,7 +114,6 @@ def test_malformed_ticks_and_documents_are_refused_by_the_gateway(
     made = [good(rng, rng.choice(GATEWAY_INPUTS)) for _ in range(1_000)]
     fine = [Message(topic, key, value, 0, 0, 0, partition=-1) for topic, key, value, _ in made]  # type: ignore[arg-type]
     stream = mixed(rng, fine, corpus(GATEWAY_INPUTS, 1_500))
-    asyncio.run(keep_everything(topics, GATEWAY_INPUTS))
     with gateway_process(topics, tmp_path / "log") as process:
         with Feed(topics, [message for message, _ in stream]) as feed:
             assert feed.finish() == len(stream)

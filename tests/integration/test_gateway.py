@@ -14,7 +14,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import RecordsToDelete
+from structlog.testing import capture_logs
 
 from engines.instruments import SymbolMaster
 from monitor import kafka
@@ -260,6 +262,32 @@ async def test_a_broker_that_dies_and_returns_costs_nothing(
         assert await asyncio.to_thread(terminate, process) == 0
 
     assert sorted(set(taken_by_the_daemon(await delivered(settings)))) == list(range(1, 5_001))
+
+
+@pytest.mark.integration
+async def test_what_retention_deleted_before_it_was_read_is_told(topics: Settings) -> None:
+    name = kafka.full_name(topics.prefix, "ticks")
+    await send_ticks(topics, range(100))
+    tps = [TopicPartition(name, partition) for partition in range(4)]
+    async with kafka.reader(topics) as reader:
+        ends = await reader.end_offsets(tps)
+    async with kafka.reader(topics, group_id=f"{topics.group}-gateway") as before:
+        before.assign(tps)
+        await before.commit({tp: end // 2 for tp, end in ends.items()})
+    async with kafka.admin(topics) as client:
+        await client.delete_records({tp: RecordsToDelete(before_offset=end) for tp, end in ends.items()})
+
+    gateway = Gateway(topics, SymbolMaster.load())
+    with capture_logs() as said:
+        running = asyncio.create_task(gateway.run())
+        await send_ticks(topics, range(100, 120))
+        await until(lambda frames: len(trade_ids(frames)) >= 20, topics)
+        gateway.stop()
+        await running
+    lost = {one["partition"]: one["count"] for one in said if "deleted by retention" in one["event"]}
+    assert lost == {tp.partition: end - end // 2 for tp, end in ends.items() if end}
+    assert f"tocsin_gateway_lost_total {float(sum(lost.values()))}" in gateway.metrics.expose().decode()
+    assert sorted(trade_ids(await delivered(topics))) == list(range(101, 121))
 
 
 @pytest.mark.integration

@@ -54,7 +54,7 @@ async def test_checkpoints_are_compacted_and_frames_may_be_large(topics: Setting
 
 
 @pytest.mark.integration
-async def test_unequal_partitions_are_named_with_a_remedy(topics: Settings) -> None:
+async def test_unequal_partitions_are_named_with_a_remedy(topics: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await kafka.check_topics(topics, list(BY_NAME)) == []
     assert await kafka.require_topics(topics, ["frames", "news"]) == 4
 
@@ -67,12 +67,31 @@ async def test_unequal_partitions_are_named_with_a_remedy(topics: Settings) -> N
 
     with pytest.raises(StartupError, match=rf"{topics.prefix}news has 6, others 4; delete and recreate"):
         await kafka.require_topics(topics, ["frames", "journal", "news"])
+    monkeypatch.setenv("TOCSIN_RETENTION", topics.retention)
     code, output, error = await asyncio.to_thread(
         run, "topics", "check", "--bootstrap", topics.bootstrap, "--prefix", topics.prefix
     )
     assert code == 1
     assert "6 partitions, others 4" in output
     assert f"1 of {len(TOPICS)} topics" in error
+
+
+@pytest.mark.integration
+async def test_a_topic_in_one_order_has_one_partition(topics: Settings) -> None:
+    assert await kafka.require_topics(topics, list(BY_NAME)) == 4
+    async with kafka.admin(topics) as client:
+        await client.create_partitions({topics.prefix + "transfers": NewPartitions(2)})
+    while (await kafka.partition_counts(topics))[topics.prefix + "transfers"] != 2:
+        await asyncio.sleep(0.05)
+    with pytest.raises(StartupError, match=rf"{topics.prefix}transfers has 2 partitions, .* in one order only in 1: "):
+        await kafka.require_topics(topics, list(BY_NAME))
+
+
+def test_topics_that_keep_another_number_of_partitions_than_was_set_are_told() -> None:
+    assert kafka.unlike(Settings(), 4) == kafka.unlike(Settings(partitions=4), 4) == ""
+    assert kafka.unlike(Settings(partitions=8), 4).startswith(
+        "The keyed topics have 4 partitions, TOCSIN_PARTITIONS is 8"
+    )
 
 
 @pytest.mark.integration

@@ -20,6 +20,7 @@ from monitor.settings import Settings
 from monitor.stage import Stages
 from schemas.control import Promotion
 from tests.engines.bundles import write_bundle
+from tests.full import filling
 
 
 def promotion(model: str, *, back: bool = False, at_s: int = 1) -> Promotion:
@@ -174,6 +175,22 @@ def test_half_a_model_is_refused_and_an_absent_registry_is_waited_for(process: P
     process.place.rename(process.place.with_name("away"))
     with pytest.raises(FolderError, match="the registry, is not there"):
         process.load(served)
+    assert "the registry, is not there: mount it" in process.champion.about()["promoted"]["refused"]
+
+
+def test_what_there_is_no_room_for_is_followed_once_there_is(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    process.tell("a")
+    served = process.load()
+    process.tell("b")
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", filling(1))
+        # Not the one before it, as if `b` were no good: other workers have room.
+        with pytest.raises(FolderError, match="No space left on device"):
+            process.load(served)
+    assert "cannot be written (No space left on device)" in process.champion.about()["promoted"]["refused"]
+    assert process.refusals == 0
+    assert name_of(process.load(served)) == "b"
+    assert process.champion.about()["promoted"]["refused"] == ""
 
 
 def test_labels_of_a_model_come_and_go_with_it(process: Process, tmp_path: Path) -> None:

@@ -51,6 +51,23 @@ def test_a_password_is_read_anew_and_its_newline_is_none_of_it(tmp_path: Path) -
     assert credentials._now(found["sasl_plain_password"]) == " second "
 
 
+def test_a_mounted_secret_that_cannot_be_used_any_more_is_told_until_it_can(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("first")
+    mounted = credentials.Mounted(
+        Settings(security_protocol="SASL_PLAINTEXT", sasl_username="me", sasl_password_file=path)
+    )
+    assert mounted.look() == ""
+    path.write_bytes(b"\xff\xfe\x00")
+    assert mounted.look().startswith(f"A secret cannot be read ({path} is no text: ")
+    assert mounted.look() == ""  # told once
+    assert str(path) in mounted.told
+    path.unlink()
+    assert "No such file" in mounted.look()
+    path.write_text("second")
+    assert (mounted.look(), mounted.told) == ("", "")
+
+
 def test_a_password_is_shown_nowhere() -> None:
     settings = Settings(security_protocol="SASL_SSL", sasl_username="me", sasl_password="hunter2")  # type: ignore[arg-type]
     assert "hunter2" not in repr(settings) + str(settings.model_dump())

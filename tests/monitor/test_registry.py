@@ -10,6 +10,7 @@ from engines.bundle import Bundle
 from monitor.folders import FolderError
 from monitor.registry import Model, Registry, RegistryError
 from tests.engines.bundles import write_bundle
+from tests.full import filling
 
 NS = 10**9
 
@@ -50,6 +51,20 @@ def test_a_fetched_model_serves_where_the_registry_is_away_and_is_fetched_again_
     assert Registry(place).fetch(model.id, tmp_path / "cache") == fetched
     assert (fetched.bundle / "text.json").read_bytes() == b"{}"
     assert [path.name for path in (tmp_path / "cache" / "models").iterdir()] == [model.id]
+
+
+def test_a_model_is_fetched_whole_once_there_is_room_and_not_at_all_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, cache = Registry(tmp_path / "models"), tmp_path / "cache"
+    model = put(registry, write_bundle(tmp_path / "b"), "december")
+    for room in range(len(model.files) + 1):  # files that there is room for, of the model's and model.json
+        with monkeypatch.context() as full:
+            full.setattr(Path, "write_bytes", filling(room))
+            with pytest.raises(FolderError, match=r"cache cannot be written \(No space left on device\): make room"):
+                registry.fetch(model.id, cache)
+        assert not list((cache / "models").iterdir())
+    assert Bundle.load(registry.fetch(model.id, cache).bundle).id == model.id
 
 
 def test_labels_go_with_a_bundle_and_make_another_model_of_it(registry: Registry, tmp_path: Path) -> None:

@@ -389,7 +389,7 @@ def test_a_registry_that_is_away_is_to_be_asked_again_and_refuses_nothing(thread
     with capture_logs() as logged:
         assert not asyncio.run(swaps.swap())
     assert (logged[0]["event"], logged[0]["reason"]) == (
-        "the registry cannot be reached, the old bundle serves on",
+        "the model cannot be fetched, the old bundle serves on",
         "models, the registry, is not there",
     )
     assert swaps.serving is serving
