@@ -92,9 +92,9 @@ def alert_card(alert: Alert) -> RenderableType:
                 "" if finding.probability is None else f"{finding.probability:.2f}, by what analysts found",
             ),
             ("regulation", ", ".join(finding.regulation)),
-            ("event", f"{_fine(times.event_start)} to {_fine(times.event_end)}"),
-            ("available", f"{_fine(times.available_at)}, watermark {_fine(times.watermark)}"),
-            ("detected", _fine(times.detected_at) if times.detected_at else ""),
+            ("event", f"{fine(times.event_start)} to {fine(times.event_end)}"),
+            ("available", f"{fine(times.available_at)}, watermark {fine(times.watermark)}"),
+            ("detected", fine(times.detected_at) if times.detected_at else ""),
             ("episode", f"{alert.episode_id}, revision {alert.revision}, {alert.activity}"),
             ("fingerprint", alert.fingerprint),
             ("alert id", alert.alert_id),
@@ -175,7 +175,7 @@ def _evidence(alert: Alert) -> RenderableType:
     evidence = alert.evidence
     head = pairs(
         [
-            ("evidence", f"{evidence.count:,} records, {_fine(evidence.first_seen)} to {_fine(evidence.last_seen)}"),
+            ("evidence", f"{evidence.count:,} records, {fine(evidence.first_seen)} to {fine(evidence.last_seen)}"),
             ("score", sparkline([score for _, score in evidence.history])),
         ]
     )
@@ -217,5 +217,6 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _fine(ns: int) -> str:
+def fine(ns: int) -> str:
+    """Return a time to the millisecond."""
     return clock(ns, "%Y-%m-%d %H:%M:%S.%f")[:-3]

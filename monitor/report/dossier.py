@@ -13,7 +13,7 @@ from engines import book_replay
 from engines.book_replay import Book
 from monitor.numbers import duration
 from monitor.recordings import Recording
-from monitor.render import clock, drifted, lacking
+from monitor.render import clock, drifted, fine, lacking
 from monitor.report import book, conditions, exhibits, figures, inks
 from monitor.report.page import Block, Cell, Facts, Note, Page, Plot, Section, Table, write
 from monitor.report.sources import Evidence, Place, State, Tape, Window, usable
@@ -164,7 +164,7 @@ def _warnings(case: Case, recording: str) -> list[str]:
 def _facts(alert: Alert) -> Facts:
     finding, times, subject = alert.finding, alert.times, alert.subject
     waited_s = (times.available_at - times.event_end) / SECOND_NS
-    span = f"{_fine(times.event_start)} to {_fine(times.event_end)}"
+    span = f"{fine(times.event_start)} to {fine(times.event_end)}"
     return Facts(
         [
             ("Instrument", subject.instrument),
@@ -183,9 +183,9 @@ def _facts(alert: Alert) -> Facts:
             ("Event", span),
             (
                 "Available",
-                f"{_fine(times.available_at)} ({duration(waited_s)} after it)",
+                f"{fine(times.available_at)} ({duration(waited_s)} after it)",
             ),
-            ("Detected", _fine(times.detected_at) if times.detected_at else ""),
+            ("Detected", fine(times.detected_at) if times.detected_at else ""),
             ("Episode", Cell(text=f"{alert.episode_id[:12]}… revision {alert.revision}, {alert.activity}", code=True)),
             ("Alert", Cell(text=alert.alert_id, code=True)),
         ]
@@ -294,8 +294,8 @@ def _history(case: Case, name: str) -> Section:
             str(one.revision),
             Cell(text=one.finding.severity, mark=one.finding.severity),
             one.activity,
-            _fine(one.times.event_end),
-            _fine(one.times.available_at),
+            fine(one.times.event_end),
+            fine(one.times.available_at),
             f"{one.finding.score:.4f}",
             Cell(text=one.alert_id, code=True),
         ]
@@ -351,7 +351,7 @@ def _checked(case: Case) -> str:
     states = [case.evidence.state(one) for one in evidence.inputs]
     told = ", ".join(f"{count} {state}" for state in _STATES if (count := states.count(state)))
     return (
-        f"It rests on what came from {_fine(evidence.first_seen)} to {_fine(evidence.last_seen)} and names"
+        f"It rests on what came from {fine(evidence.first_seen)} to {fine(evidence.last_seen)} and names"
         f" {len(states)} messages: {told or 'none to look up'}. Since its episode opened, {evidence.count:,} came."
     )
 
@@ -373,7 +373,7 @@ def _made(case: Case, name: str) -> Section:
                     ("Run", Cell(text=made.run_id, code=True)),
                     ("Trace", Cell(text=made.trace, code=True)),
                     ("Fingerprint", Cell(text=case.alert.fingerprint, code=True)),
-                    ("Watermark", _fine(times.watermark)),
+                    ("Watermark", fine(times.watermark)),
                     ("Ladder", quality.ladder),
                     ("Late events so far", str(quality.late_events)),
                     ("Gaps so far", str(quality.gaps)),
@@ -388,7 +388,3 @@ def _made(case: Case, name: str) -> Section:
 
 #: A dossier's sections in their order; one that has nothing to show is left out.
 SECTIONS = (_why, _evidence, _book, _of_modalities, _history, _inputs, _made)
-
-
-def _fine(ns: int) -> str:
-    return clock(ns, "%Y-%m-%d %H:%M:%S.%f")[:-3]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from functools import partial
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from schemas import media
 from schemas.errors import BadMessage
 from schemas.records import AudioSegment, ChartSnapshot
+from tests.messages import png_chunk
 
 MANY = media.MAX_PARTS + 1
 
@@ -34,17 +34,13 @@ def audio(media_type: str, payload: bytes) -> AudioSegment:
     )
 
 
-def chunk(kind: bytes, content: bytes = b"") -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
 HEAD = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("media_type", "payload"),
     [
-        ("image/png", b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", HEAD) + chunk(b"tEXt") * MANY),
+        ("image/png", b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", HEAD) + png_chunk(b"tEXt", b"") * MANY),
         ("image/jpeg", b"\xff\xd8\xff" + b"\xff" * MANY + b"\xff\xd9"),
         ("image/jpeg", b"\xff\xd8" + b"\xff\xe1\x00\x02" * MANY + b"\xff\xd9"),
         ("audio/wav", b"RIFF" + struct.pack("<I", 4 + 8 * MANY) + b"WAVE" + b"junk\0\0\0\0" * MANY),
