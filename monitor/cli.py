@@ -66,6 +66,8 @@ class _Lazy(TyperGroup):
         module = importlib.import_module(f"monitor.commands.{COMMANDS[cmd_name]}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
+        # How the shell completes is said once, by `tocsin --help`.
+        command.params = [one for one in command.params if one.name not in ("install_completion", "show_completion")]
         return command
 
     def invoke(self, ctx: Any) -> Any:
@@ -99,7 +101,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def main(
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and end.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """Tocsin reads news, calls, charts and ticks from Kafka and publishes alerts that carry their evidence."""
     # What a command says is for pipes; what is logged beside it is not (`monitor.logs` has more to say for a daemon).

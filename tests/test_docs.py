@@ -41,11 +41,11 @@ def anchors(page: Path) -> set[str]:
     return set(found)
 
 
-def commands(page: Path) -> list[list[str]]:
-    """Return the words of each `tocsin …` of a page, in its blocks and in its text."""
-    blocks = "\n".join(block for language, block in _FENCE.findall(text(page)) if language == "sh")
+def commands(prose: str) -> list[list[str]]:
+    """Return the words of each `tocsin …` of a page, or of a command's help, in its blocks and in its text."""
+    blocks = "\n".join(block for language, block in _FENCE.findall(prose) if language == "sh")
     lines = [line.strip() for line in blocks.replace("\\\n", " ").splitlines()]
-    inline = [" ".join(found.split()) for found in re.findall(r"`(tocsin [^`]+)`", _FENCE.sub("", text(page)))]
+    inline = [" ".join(found.split()) for found in re.findall(r"`(tocsin [^`]+)`", _FENCE.sub("", prose))]
     return [shlex.split(line, comments=True)[1:] for line in lines + inline if line.startswith("tocsin ")]
 
 
@@ -80,9 +80,9 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         assert not anchor or target.suffix != ".md" or anchor in anchors(target), f"{link} names no heading"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=str)
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(text(page))], ids=str)
 def test_commands_of_a_page_exist_with_their_options(page: Path) -> None:
-    assert {" ".join(words): missing for words in commands(page) if (missing := lacking(words))} == {}
+    assert {" ".join(words): missing for words in commands(text(page)) if (missing := lacking(words))} == {}
 
 
 def test_modules_that_are_to_be_run_exist() -> None:

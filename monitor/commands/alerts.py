@@ -46,6 +46,12 @@ def alerts(
 
     A line: when it was available (UTC), severity, instrument, what, score, why (value against bound), episode and
     revision. Ctrl-C ends it.
+
+    Examples:
+
+    `tocsin alerts --since 1d --severity warning --no-follow`: what rang since yesterday
+
+    `tocsin alerts --show 3f2a`: one alert with its evidence
     """
     from schemas.alerts import Severity
 

@@ -31,6 +31,8 @@ def check_config(
     Checked are the model bundle's digests, the registry, the symbol master, the labels, the rules, the key of dead
     letters and the credentials; with --online the broker and its topics. Exit code 1 if something is wrong, with a
     sentence on each.
+
+    Example: `TOCSIN_BOOTSTRAP=kafka:9092 tocsin check-config --online`
     """
     from rich.console import Console
     from rich.table import Table

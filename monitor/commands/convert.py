@@ -45,7 +45,10 @@ def convert(
         ),
     ] = None,
 ) -> None:
-    """Write a recording of a public data set, and say what was cleaned on the way."""
+    """Write a recording of a public data set, and say what was cleaned on the way.
+
+    Example: `tocsin convert pump_trades data/pump_trades --out pumps --limit 5`, then `tocsin replay pumps`
+    """
     from rich.console import Console
     from rich.progress import Progress
 

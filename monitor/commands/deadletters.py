@@ -33,7 +33,10 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="Show the newest so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List dead letters, the newest last: where each message stood, when, why, and how large it is."""
+    """List dead letters, the newest last: where each message stood, when, why, and how large it is.
+
+    Example: `tocsin deadletters list --since 1d --reason not_json`
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -63,7 +66,10 @@ def show(
     prefix: Prefix = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show dead letters whole: headers and value too."""
+    """Show dead letters whole: headers and value too.
+
+    Example: `tocsin deadletters show news/3/1042`
+    """
     from rich.console import Console
 
     from monitor.deadletters import obstacle
@@ -108,6 +114,8 @@ def resend(
     Name them by --id, --reason, --topic, --since, or --all. Without --yes this says what would be sent, and sends
     nothing. What is sent again carries the header `resent`; its dead letter stays, so sending twice makes two of it.
     Messages of which the dead letter keeps only the beginning are left out, and the exit code is 1.
+
+    Example: `tocsin deadletters resend --reason wrong_type --since 1d --yes`
     """
     from rich.console import Console
     from rich.progress import Progress

@@ -43,6 +43,8 @@ def demo(
     day faster than it happened. Nothing is installed, nothing outside the working folder is touched, no other Kafka is
     asked. At the end: what was caught, missed and false by the day's labels, the latency from message to alert, and
     whether any alert came twice. Ctrl-C stops everything. The exit code is 1 if the daemon died.
+
+    Example: `tocsin demo --seed 8 --seconds 30`
     """
     from monitor.demo import run
 

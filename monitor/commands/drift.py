@@ -18,7 +18,7 @@ app = typer.Typer()
 @app.command()
 def drift(
     wanted: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A signal's id, to draw it; the first digits will do.")
+        str | None, typer.Argument(metavar="ID", help="A signal's id, to draw it; the first digits will do.")
     ] = None,
     source: Annotated[
         Path | None,

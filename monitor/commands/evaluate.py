@@ -33,6 +33,8 @@ def evaluate(
     Splits are by time where rows have dates, else by groups of near copies. The page is written from the results of
     all tasks that were ever run into its folder, so `tocsin evaluate nab` renews one section of it. Needs the extra
     `train`; the texts take most of the time.
+
+    Example: `tocsin evaluate nab fomc --data data --out build/evaluation.md`
     """
     with training.extra():
         import msgspec

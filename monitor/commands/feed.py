@@ -36,7 +36,10 @@ def feed(
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
-    """Play a recording into Kafka at its own pace, faster, or flat out. Ctrl-C says where it stopped."""
+    """Play a recording into Kafka at its own pace, faster, or flat out. Ctrl-C says where it stopped.
+
+    Example: `tocsin feed day --speed 60 --restamp`: an hour a minute, as if it happened now
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

@@ -21,16 +21,23 @@ HTTP_PORT = 8322
 def gateway(
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    frame_ticks: Annotated[int | None, typer.Option(help="Ticks that close a frame [TOCSIN_FRAME_TICKS]")] = None,
-    frame_ms: Annotated[float | None, typer.Option(help="Age that closes a frame [TOCSIN_FRAME_MS]")] = None,
+    frame_ticks: Annotated[
+        int | None, typer.Option(help="Ticks that close a frame [TOCSIN_FRAME_TICKS]", show_default="500")
+    ] = None,
+    frame_ms: Annotated[
+        float | None, typer.Option(help="Age that closes a frame, ms [TOCSIN_FRAME_MS]", show_default="20.0")
+    ] = None,
     http_port: Annotated[
-        int | None, typer.Option(help="/livez, /readyz, /metrics [TOCSIN_HTTP_PORT]", show_default=str(HTTP_PORT))
+        int | None,
+        typer.Option(help="Port of /livez, /readyz and /metrics [TOCSIN_HTTP_PORT]", show_default=str(HTTP_PORT)),
     ] = None,
 ) -> None:
     """Pack single ticks into frames, and send each document to the instruments that it names.
 
     Reads the topics `ticks` and `documents`, writes `frames`, `news` and `deadletters`. Any number of gateways share
     the work. SIGTERM delivers and commits what was read, then ends with code 0.
+
+    Example: `tocsin gateway --bootstrap kafka:9092`
     """
     import os
 

@@ -10,10 +10,15 @@ from typing import Annotated, Literal
 
 import typer
 
+#: What is said of a file or folder that is taken where none is named.
+SHIPPED = "the one that ships"
 Bootstrap = Annotated[
-    str | None, typer.Option(help="Kafka's bootstrap servers, HOST:PORT,… [TOCSIN_BOOTSTRAP]", show_default=False)
+    str | None,
+    typer.Option(help="Kafka's bootstrap servers, HOST:PORT,… [TOCSIN_BOOTSTRAP]", show_default="127.0.0.1:9092"),
 ]
-Prefix = Annotated[str | None, typer.Option(help="Prefix of every topic's name [TOCSIN_PREFIX]", show_default=False)]
+Prefix = Annotated[
+    str | None, typer.Option(help="Prefix of every topic's name [TOCSIN_PREFIX]", show_default="tocsin.")
+]
 
 
 def _user() -> str:
@@ -47,7 +52,7 @@ Data = Annotated[
     typer.Option(help="Folder that holds the tasks' folders [TOCSIN_DATA]", envvar="TOCSIN_DATA", show_envvar=False),
 ]
 BundleFolder = Annotated[
-    Path | None, typer.Option("--bundle", help="Another model bundle [TOCSIN_BUNDLE]", show_default=False)
+    Path | None, typer.Option("--bundle", help="Another model bundle [TOCSIN_BUNDLE]", show_default=SHIPPED)
 ]
 SigningKey = Annotated[
     Path | None, typer.Option("--key", help="Private key, PEM [TOCSIN_BUNDLE_KEY_FILE]", show_default=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from monitor.commands.options import Author, Bootstrap, Prefix
+from monitor.commands.options import SHIPPED, Author, Bootstrap, Prefix
 from monitor.errors import StartupError
 from monitor.settings import load
 
@@ -39,7 +39,7 @@ def _names(incomplete: str) -> list[str]:
 
 
 File = Annotated[Path, typer.Argument(help="Rules in YAML.", autocompletion=_files)]
-Symbols = Annotated[Path | None, typer.Option(help="Symbol master, CSV or YAML [TOCSIN_SYMBOLS]", show_default=False)]
+Symbols = Annotated[Path | None, typer.Option(help="Symbol master, CSV or YAML [TOCSIN_SYMBOLS]", show_default=SHIPPED)]
 
 
 @app.command()

@@ -22,6 +22,8 @@ def run() -> None:
     finished, checkpoints written and messages acknowledged. SIGHUP loads `TOCSIN_BUNDLE` (and `TOCSIN_LABELS`) anew
     and swaps it while messages are served; one that does not pass its checks is refused, and the old one goes on. With
     `TOCSIN_REGISTRY` it serves the model that is promoted there, and swaps when another is (`tocsin models`).
+
+    Example: `TOCSIN_BOOTSTRAP=kafka:9092 tocsin run`, after `tocsin topics create`
     """
     from monitor.settings import load
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands.options import Bootstrap, Prefix, pace_of
+from monitor.commands.options import SHIPPED, Bootstrap, Prefix, pace_of
 
 app = typer.Typer()
 
@@ -63,15 +63,19 @@ def simulate(
     single: Annotated[
         bool, typer.Option("--single", help="Single ticks and documents, for the gateway, instead of frames and news.")
     ] = False,
-    symbols: Annotated[
-        Path | None, typer.Option(help="Symbol master [TOCSIN_SYMBOLS]", show_default="the one that ships")
-    ] = None,
+    symbols: Annotated[Path | None, typer.Option(help="Symbol master [TOCSIN_SYMBOLS]", show_default=SHIPPED)] = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
     """Make a market day: trades, quotes, book updates, news, posts, calls, charts, orders, transfers, and labels.
 
     Ctrl-C says what was sent; a recording that is not whole is removed.
+
+    Examples:
+
+    `tocsin simulate --out day`, then `tocsin replay day`: a day of 6.5 hours with an event of each typology
+
+    `tocsin simulate --to-kafka --speed 60 --model agents`: into Kafka, an hour a minute
     """
     from rich.console import Console
     from rich.progress import Progress

@@ -20,10 +20,17 @@ app = typer.Typer(help="Create, check and describe Tocsin's topics.", no_args_is
 def create(
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    partitions: Annotated[int | None, typer.Option(help="Of the keyed topics [TOCSIN_PARTITIONS]")] = None,
-    replication: Annotated[int | None, typer.Option(help="Copies of each partition [TOCSIN_REPLICATION]")] = None,
+    partitions: Annotated[
+        int | None, typer.Option(help="Partitions of the keyed topics [TOCSIN_PARTITIONS]", show_default="8")
+    ] = None,
+    replication: Annotated[
+        int | None, typer.Option(help="Copies of each partition [TOCSIN_REPLICATION]", show_default="1")
+    ] = None,
 ) -> None:
-    """Create the topics that are missing, with partitions, retention and limits. Those that exist stay as they are."""
+    """Create the topics that are missing, with partitions, retention and limits. Those that exist stay as they are.
+
+    Example: `tocsin topics create --partitions 16 --replication 3`
+    """
     from monitor.kafka import create_topics
 
     settings = load(bootstrap=bootstrap, prefix=prefix, partitions=partitions, replication=replication)
@@ -96,7 +103,9 @@ def acls(
     as_json: Annotated[bool, typer.Option("--json", help="A line a right, for tools that set them.")] = False,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    group: Annotated[str | None, typer.Option(help="Of the workers [TOCSIN_GROUP]", show_default=False)] = None,
+    group: Annotated[
+        str | None, typer.Option(help="The workers' consumer group [TOCSIN_GROUP]", show_default="tocsin")
+    ] = None,
 ) -> None:
     """Print what each part needs to be allowed on a broker that denies all else, as calls of kafka-acls.sh.
 

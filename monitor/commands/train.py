@@ -123,6 +123,8 @@ def train(
     `tocsin train pump_trades --until DATE` the thresholds of pump_and_dump, `tocsin train turmoil --until DATE` a label
     of what is said in calls before turmoil (of MAEC, by the text encoder as it is): a replay and a backtest of what
     follows accept them. They take --data, --until and --out alone.
+
+    Example: `tocsin train fomc --data data --out build/fomc --epochs 3`
     """
     if task.value in UNTIL:
         how = {"test": test, "epochs": epochs, "batch": batch, "rate": rate, "decay": decay, "optimizer": optimizer}
