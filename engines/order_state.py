@@ -183,7 +183,7 @@ class Holder(msgspec.Struct, array_like=True, gc=False):
 
 
 class Pending(msgspec.Struct, array_like=True):
-    """News whose impact is to be measured at ``due_ns``.
+    """News whose impact is to be measured next at ``due_ns``.
 
     ``price`` is the last one before it, ``low`` to ``high`` are those at the ends of minutes since; ``traded`` are the
     units of the hour before it, of all accounts.

@@ -51,7 +51,7 @@ _BY_DEPTH = tuple(name for name in SPECS if name not in ("quote_stuffing", "exce
 #: An account that sends too much is judged again after so long.
 _PAUSE_NS = SECOND_NS
 #: Remembered at most: holders at the moment of news, news whose impact is not measured yet.
-_HOLDERS, _NEWS = 64, 32
+_HOLDERS, _NEWS = 64, 64
 
 
 class OrderEngine:
@@ -185,11 +185,9 @@ class OrderEngine:
             and account.number != NOBODY
         ]
         holders.sort(key=lambda one: (-abs(one.stake.bought - one.stake.sold), one.account))
-        news_at = Pending(now_ns, now_ns + config.after_ns, price, price, price, traded, holders[:_HOLDERS])
-        state.pending.append(news_at)
-        state.pending.sort(key=lambda one: one.due_ns)
-        del state.pending[:-_NEWS]
-        self._mark(state)
+        if holders:
+            due_ns = now_ns + config.after_ns
+            self._await(state, Pending(now_ns, due_ns, price, price, price, traded, holders[:_HOLDERS]))
 
     def advance(self, state: OrderState, now_ns: int, *, asking: bool = True) -> OrderUpdate:
         """Do what the clock ``now_ns`` (int64 ns) makes due: measure the impact of news after which nothing came."""
@@ -204,7 +202,11 @@ class OrderEngine:
             self._flow.weigh(run)
         return run.update()
 
-    def _mark(self, state: OrderState) -> None:
+    def _await(self, state: OrderState, *more: Pending) -> None:
+        """Let the impact of ``more`` news be measured in its time."""
+        state.pending.extend(more)
+        state.pending.sort(key=lambda one: one.due_ns)
+        del state.pending[:-_NEWS]
         state.due_ns = state.pending[0].due_ns if state.pending else NEVER_NS
         state.deadline_ns = state.due_ns + self.config.late_ns if state.pending else 0
         state.next_ns = min(state.next_ns, state.due_ns)
@@ -227,10 +229,12 @@ class OrderEngine:
         state = run.state
         news = state.pending.pop(0)
         news.see(state.last_price)
-        self._mark(state)
+        config, due_ns = self.config.insider_dealing, news.due_ns + self.config.insider_dealing.after_ns
+        again = due_ns <= news.news_ns + config.looks * config.after_ns
+        self._await(state, *(msgspec.structs.replace(news, due_ns=due_ns),) if again else ())
         for holder in news.holders:
             if account := state.accounts.get(holder.account):
-                found = insider_dealing.measure(self.config.insider_dealing, state, account, news, holder)
+                found = insider_dealing.measure(config, state, account, news, holder)
                 run.find("insider_dealing", account, holder.stake.start_ns, found, at_ns=news.due_ns)
 
     def _account(self, state: OrderState, name: str) -> tuple[Account, bool]:

@@ -6,7 +6,7 @@ Each begins at `AT`; ``who`` are the accounts that must be found.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from tests.order_flow import DEPTH, OPEN_NS, Market, S
 
@@ -414,13 +414,13 @@ def _(market: Market, mid: float) -> None:
 
 
 def _know(
-    market: Market, mid: float, *, before: float = 0.0, jump: float = 0.02, gap: float = 13.0, out: bool = False
+    market: Market, mid: float, *, before: float = 0.0, jump: float = 0.02, gap: float = 18.4, out: bool = False
 ) -> None:
-    """Buy sixty times until two minutes before the end of quiet, then news, after which the price jumps."""
+    """Buy sixty times until a minute before the end of quiet, then news, after which the price jumps."""
     for k in range(60 if before else 0):
         bid = market.place(AT - 1_100.0 + 4 * k, f"buyer-{k}", +1, mid, before)
         market.take(AT - 1_099.5 + 4 * k, "insider", bid, before)
-    begin = AT - 120.0 - 60 * gap
+    begin = AT - 62.0 - 60 * gap
     for k in range(60):
         offer = market.place(begin + gap * k, f"seller-{k}", -1, mid, 3.0)
         market.take(begin + 0.5 + gap * k, "insider", offer, 3.0)
@@ -433,8 +433,16 @@ def _know(
 
 @misconduct("insider_dealing", "insider")
 def insider_dealing(market: Market, mid: float) -> None:
-    """A position built in thirteen minutes, then news that lifts the price by two per cent."""
+    """A position built in eighteen minutes, then news that lifts the price by two per cent."""
     _know(market, mid)
+
+
+def answered_late() -> Market:
+    """Return insider dealing ahead of news that the price answers twelve minutes after it."""
+    made = played(partial(_know, jump=0.0), "insider_dealing")
+    made.mid = round(made.mid * 1.03, 2)
+    made.quiet(AFTER_NEWS, seed=2, begin=AT + AFTER_NEWS)
+    return made
 
 
 @nearly("insider_dealing", "the price fell")

@@ -24,6 +24,7 @@ from tests.misconduct import (
     AT,
     NEARLY,
     Act,
+    answered_late,
     market,
     met_by_strangers,
     mistyped,
@@ -109,6 +110,14 @@ def test_what_lacks_a_condition_is_not_found(name: str, why: str) -> None:
 def test_another_form_of_it_is_found(name: str, act: Act) -> None:
     found = of(played(act, name))
     assert {one.account for one in found if one.head == name and one.score >= SPECS[name].open} == ACTS[name][1]
+
+
+def test_the_impact_of_news_is_looked_for_again() -> None:
+    made, after_ns = answered_late(), OrderConfig().insider_dealing.after_ns
+    found = [one for one in of(made) if (one.head, one.account) == ("insider_dealing", "insider")]
+    assert [one.ts_event for one in found if one.score >= SPECS["insider_dealing"].open] == [
+        made.news[0].ts_event + 2 * after_ns
+    ]
 
 
 @pytest.mark.parametrize("name", SPECS)
