@@ -1,8 +1,11 @@
 # Tocsin's image: every command, the default bundle, ONNX Runtime; no torch, no compiler, no root.
 #   docker build -t tocsin --target cpu .
+#   docker build -t tocsin:jobs --target cpu --build-arg LOCK=jobs .        with Ray and what trains
 #   docker build -t tocsin:gpu --target gpu --build-arg TENSORRT_BASE=IMAGE .
-# Contents follow from the locks and the sources: every package by its hash, byte code without times.
+# Contents follow from the locks and the sources: every package by its hash, byte code without times, files of one date.
+# Two builds on a base named by its digest are equal, each layer by its digest (tests/image/test_reproducible.py).
 ARG BASE=python:3.11-slim
+ARG LOCK=runtime
 # No default that could be had: an image with CUDA, TensorRT's Python package and CPython 3.11 or later.
 ARG TENSORRT_BASE=give-tensorrt-base
 
@@ -23,17 +26,20 @@ COPY monitor monitor
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist
 
 FROM locked AS installed
-RUN python3 -m venv /opt/tocsin && /opt/tocsin/bin/pip install --no-deps --require-hashes -r requirements/runtime.txt
+ARG LOCK
+RUN python3 -m venv /opt/tocsin && /opt/tocsin/bin/pip install --no-deps --require-hashes -r requirements/$LOCK.txt
 COPY --from=build /dist /dist
 RUN /opt/tocsin/bin/pip install --no-deps /dist/*.whl \
  && /opt/tocsin/bin/pip uninstall -y -q setuptools pip \
  && find /opt/tocsin/lib -type d -name tests -prune -exec rm -r {} + \
- && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tocsin/lib
+ && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tocsin/lib \
+ && find /opt/tocsin -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 FROM ${BASE} AS cpu
 COPY --from=installed /opt/tocsin /opt/tocsin
-RUN groupadd -g 10001 tocsin && useradd -u 10001 -g 10001 -d /tmp -s /usr/sbin/nologin -M tocsin \
- && install -d -o 10001 -g 10001 /var/cache/tocsin
+# Not by useradd, which writes the day of the build, and copies of what was there before.
+RUN echo 'tocsin:x:10001:' >>/etc/group && echo 'tocsin:x:10001:10001::/tmp:/usr/sbin/nologin' >>/etc/passwd \
+ && install -d -o 10001 -g 10001 /var/cache/tocsin && touch -d @315532800 /etc/group /etc/passwd /var/cache /var/cache/tocsin
 # All that is written is a cache of compiled engines, and temporary files: the rest may be read-only.
 ENV PATH=/opt/tocsin/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     XDG_CACHE_HOME=/var/cache TOCSIN_HTTP_HOST=0.0.0.0

@@ -69,8 +69,10 @@ test-kubernetes: $(dev)/.ready ## the whole table of faults, written to docs/rel
 lock: $(dev)/.ready ## resolve requirements/*.txt anew; UPGRADE=1 takes newer versions
 	$(lock) pyproject.toml --group dev --group build --extra train --extra mpnet --extra bench --extra otel --extra flac \
 		--extra openvino --extra rtx --extra ray --extra s3 --override requirements/dev.override -o requirements/dev.txt
-	$(lock) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
-	$(lock) pyproject.toml --extra cuda -c requirements/dev.txt --override requirements/cuda.override -o requirements/cuda.txt
+	$(lock) pyproject.toml --extra s3 -c requirements/dev.txt -o requirements/runtime.txt
+	$(lock) pyproject.toml --extra cuda --extra s3 -c requirements/dev.txt --override requirements/cuda.override -o requirements/cuda.txt
+	$(lock) pyproject.toml --extra s3 --extra ray --extra train -c requirements/dev.txt --override requirements/dev.override \
+		-o requirements/jobs.txt
 	$(lock) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(lock) --group fuzz -o requirements/fuzz.txt
 

@@ -37,8 +37,11 @@ annotations:
 {{ .Values.serviceAccount.name | default (ternary (include "tocsin.fullname" .) "default" .Values.serviceAccount.create) }}
 {{- end }}
 
+{{- /* Of a part: (list root values). The tag of another image says nothing of its digest. */}}
 {{- define "tocsin.image" -}}
-{{- with .Values.image -}}
-{{ with .registry }}{{ . }}/{{ end }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
+{{- $root := index . 0 }}{{ $own := (index . 1).image | default dict }}
+{{- $other := ternary (dict "digest" "") dict (gt (len $own) 0) }}
+{{- with mergeOverwrite (deepCopy $root.Values.image) $other $own -}}
+{{ with .registry }}{{ . }}/{{ end }}{{ .repository }}:{{ .tag | default $root.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
 {{- end }}
 {{- end }}

@@ -73,8 +73,8 @@ spec:
   {{- end }}
   containers:
     - name: tocsin
-      image: {{ include "tocsin.image" $root | quote }}
-      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      image: {{ include "tocsin.image" (list $root .values) | quote }}
+      imagePullPolicy: {{ dig "image" "pullPolicy" $root.Values.image.pullPolicy .values }}
       {{- with .command }}
       command:
         {{- toYaml . | nindent 8 }}

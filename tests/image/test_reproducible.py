@@ -1,0 +1,75 @@
+"""Two builds from nothing are one image: the same files, and where the builder keeps times apart, the same layers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [
+    pytest.mark.skipif(
+        os.environ.get("TOCSIN_TEST_REBUILD") != "1",
+        reason="builds the image twice from nothing: TOCSIN_TEST_REBUILD=1",
+    ),
+    pytest.mark.skipif(shutil.which("docker") is None, reason="no docker here"),
+    pytest.mark.timeout(3600),
+]
+#: A file's kind, mode, owner, group, time, target, and SHA-256, where it has one, by its path.
+Tree = dict[str, tuple[bytes, int, int, int, float, str, str]]
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
+@pytest.fixture
+def built() -> Iterator[list[str]]:
+    """Two images of this tree, built one after the other from nothing."""
+    names = [f"tocsin-rebuilt:{number}" for number in (1, 2)]
+    for name in names:
+        docker("build", "--no-cache", "--target", "cpu", "-t", name, ".")
+    yield names
+    docker("rmi", *names)
+
+
+def tree(image: str) -> Tree:
+    """Return all that a container of the image begins with, but for what the engine itself puts there."""
+    container = docker("create", "--network", "none", image)
+    try:
+        with (
+            subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE) as export,
+            tarfile.open(fileobj=export.stdout, mode="r|") as files,
+        ):
+            return {
+                one.name: (one.type, one.mode, one.uid, one.gid, one.mtime, one.linkname, _sha256(files, one))
+                for one in files
+                if not one.name.startswith(ENGINES)
+            }
+    finally:
+        docker("rm", container)
+
+
+ENGINES = (".dockerenv", "dev", "proc", "sys", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab")
+
+
+def _sha256(files: tarfile.TarFile, one: tarfile.TarInfo) -> str:
+    content = files.extractfile(one) if one.isfile() else None
+    return "" if content is None else hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def test_two_builds_have_the_same_files_of_the_same_times(built: list[str]) -> None:
+    one, two = map(tree, built)
+    differ = {
+        path: (one.get(path), two.get(path)) for path in one.keys() | two.keys() if one.get(path) != two.get(path)
+    }
+    assert not differ, "\n".join(f"{path}: {was} and {now}" for path, (was, now) in sorted(differ.items())[:40])
+    first, second = (json.loads(docker("inspect", name))[0]["RootFS"]["Layers"] for name in built)
+    assert first == second
