@@ -41,7 +41,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
 
     ``epoch`` is the journal's where ``journal``, its next offset to read, stands; ``ordinal`` the messages applied so
     far; ``offsets`` the next offset of every input; ``alerts`` the next offset of the alert partition; ``rules`` those
-    that were in effect.
+    that were in effect; ``named_by`` marks the keys by which accounts had pseudonyms at ``latest_ns``.
     """
 
     epoch: int
@@ -54,6 +54,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     level: int
     config: str
     rules: Rules = Rules()  # 0.1.0 did not write it
+    named_by: tuple[str, ...] = ()  # nor this
 
 
 encode_closing = msgspec.msgpack.Encoder().encode

@@ -25,7 +25,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from engines.instruments import SymbolMaster
-from monitor import kafka, probes
+from monitor import credentials, kafka, probes
 from monitor.arrivals import dead_letter, header_texts, refused, trace_of
 from monitor.delivery import Delivery, DeliveryError
 from monitor.liveness import STUCK_S, Pulse
@@ -98,7 +98,7 @@ class Gateway(ConsumerRebalanceListener):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=settings.session_timeout_ms // 3,
+            heartbeat_interval_ms=kafka.heartbeat_ms(settings),
             fetch_max_bytes=16 * 1024 * 1024,
             fetch_min_bytes=FETCH_BYTES,
             fetch_max_wait_ms=FETCH_WAIT_MS,
@@ -113,6 +113,7 @@ class Gateway(ConsumerRebalanceListener):
             max_request_size=kafka.MAX_MESSAGE_BYTES,
         )
         self._delivery = Delivery(self._producer)
+        self._secrets = credentials.Mounted(settings)
         self._pulse = Pulse(self._producer.client.force_metadata_update)
 
     async def run(self) -> None:
@@ -134,6 +135,7 @@ class Gateway(ConsumerRebalanceListener):
                 live=self._live,
                 ready=self._ready,
                 expose=self.metrics.expose,
+                about=lambda: {"secrets": self._secrets.told} if self._secrets.told else {},
             ) as address:
                 self._consumer.subscribe([self._ticks, self._documents], listener=self)
                 log.info("gateway started", bootstrap=self._settings.bootstrap, http=address)
@@ -319,12 +321,14 @@ class Gateway(ConsumerRebalanceListener):
         self._moved_s = time.monotonic()
 
     async def _upkeep(self) -> None:
-        """Once a second: commit, read the gauges, and let the wait follow the number of frames."""
+        """Once a second: commit, look at secrets, read the gauges, and let the wait follow the number of frames."""
         frames_sent = self._frames_sent
         while True:
             await asyncio.sleep(COMMIT_EVERY_S)
             if error := kafka.failure([self._consumer._client._sync_task, self._producer.client._sync_task]):
                 raise GatewayError(f"Kafka failed the gateway ({error}): restart it, it goes on from its last commit.")
+            if told := self._secrets.look():
+                log.warning(told)
             await self._commit()
             rate = (self._frames_sent - frames_sent) / COMMIT_EVERY_S
             frames_sent = self._frames_sent

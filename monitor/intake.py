@@ -17,6 +17,7 @@ import faust
 import uvloop
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
+from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -240,6 +241,13 @@ def _age_ms(state: Any) -> float:
     return time.time() * 1000 - (state.timestamp or 0)
 
 
+class _NoTables(TableManager):
+    async def on_start(self) -> None:
+        """Start at once: Faust would give tables a second to come, and here are none."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class _App(faust.App):
     def _create_directories(self) -> None:
         """Nothing of Faust's is kept on a disk, which might be full."""
@@ -257,6 +265,7 @@ def faust_app(settings: Any) -> faust.App:
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
+        TableManager=_NoTables,
         # Without tables this is what makes Faust give partition p of all topics to the same worker.
         table_standby_replicas=1,
         consumer_auto_offset_reset="earliest",
@@ -265,7 +274,7 @@ def faust_app(settings: Any) -> faust.App:
         stream_buffer_maxsize=64,
         broker_max_poll_records=500,
         broker_session_timeout=session_s,
-        broker_heartbeat_interval=session_s / 3,
+        broker_heartbeat_interval=kafka.heartbeat_ms(settings) / 1000,
         broker_request_timeout=max(40.0, 2 * session_s),
         broker_commit_interval=3600.0,
         producer_acks=-1,

@@ -34,6 +34,8 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _LARGE = {"frames", "orders", "audio", "charts", "checkpoints", "market.checkpoints", "accounts.checkpoints"}
 #: What the daemon reads and does not write: a shadow reads the same.
 SHARED = frozenset({*HISTORY_INPUTS, "control"})
+#: By its next heartbeat a member hears that another one came or went. Until all have, nobody has what was given back.
+HEARTBEAT_MS = 500
 #: How long compaction leaves checkpoints alone: a reader still needs the state before an incomplete checkpoint.
 _SETTLED_MS = 600_000
 
@@ -97,6 +99,17 @@ def _send(connection: AIOKafkaConnection, request: Any, expect_response: bool = 
 AIOKafkaConnection.send = _send
 
 
+def heartbeat_ms(settings: Settings) -> int:
+    """Return how often a member of a group tells that it lives, ms.
+
+    Example
+    -------
+    >>> heartbeat_ms(Settings()), heartbeat_ms(Settings(session_timeout_ms=1_200))
+    (500, 400)
+    """
+    return min(settings.session_timeout_ms // 3, HEARTBEAT_MS)
+
+
 def failure(tasks: Iterable[asyncio.Task[Any] | None]) -> BaseException | None:
     """Return what the first of a client's own tasks to fail has ended with, None while they live."""
     for task in tasks:
@@ -141,8 +154,11 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @asynccontextmanager
-async def reader(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    """Yield a started consumer without a group, for `end_offsets` and `read_partition`, and stop it."""
+async def reader(settings: Settings, *topics: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a started consumer without a group, for `end_offsets` and `read_partition`, and stop it.
+
+    Of ``topics`` (full names) it knows all from the start: where aiokafka knows nothing, it asks again after 0.1 s.
+    """
     consumer = AIOKafkaConsumer(
         **client_options(settings), enable_auto_commit=False, **{"auto_offset_reset": "earliest", **options}
     )
@@ -150,6 +166,8 @@ async def reader(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaCo
         await start(consumer, settings)
         # Stopped before its tasks have run once, aiokafka's consumer takes their cancellation for its caller's.
         await asyncio.sleep(0)
+        if topics:
+            await consumer._client.set_topics(topics)
         yield consumer
     finally:
         await consumer.stop()

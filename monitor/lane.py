@@ -79,6 +79,8 @@ class LaneConfig:
     wall: Callable[[], int]
     wall_moves_time: bool
     unpack: Callable[[bytes], State]
+    #: Marks the keys by which accounts have pseudonyms where events available at a time, ns, are the newest.
+    named_by: Callable[[int], tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -440,6 +442,7 @@ class Lane:
             level=self.status.level,
             config=self._decider.decides.config,
             rules=self._decider.rules,
+            named_by=self._config.named_by(self.sequencer.latest_ns),
         )
         return self._checkpoint_writer.snapshot(self._table, closing)
 

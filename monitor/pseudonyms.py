@@ -17,10 +17,11 @@ import base64
 import binascii
 import contextlib
 import csv
+import hashlib
 import io
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -173,10 +174,7 @@ class Pseudonyms:
             keys = read_keys(self._path)
             eras = _eras(keys)
             if self._newest_ns and _at(eras, self._newest_ns).ids != self._at(self._newest_ns).ids:
-                raise StartupError(
-                    f"TOCSIN_PSEUDONYM_KEYS_FILE names another key for {self._newest_ns} ns, and events as late were"
-                    " named already: state a time that none has reached."
-                )
+                raise self._renamed(self._newest_ns)
         except StartupError as error:
             log.error("keys of pseudonyms refused, the old ones serve on", reason=str(error))
             return False
@@ -189,6 +187,35 @@ class Pseudonyms:
     def reached(self, ts_ns: int) -> None:
         """Note that events available at this time were named: other keys may not be used for what was before."""
         self._newest_ns = max(self._newest_ns, ts_ns + codec.LIMITS.ahead_ns)
+
+    def named_by(self, ts_ns: int) -> tuple[str, ...]:
+        """Return a mark of each key that names what is available at this time, for who goes on from there."""
+        return tuple(map(_mark, self._at(ts_ns + codec.LIMITS.ahead_ns).ids))
+
+    def go_on(self, ts_ns: int, named_by: Sequence[str]) -> None:
+        """Note that events available at this time were named, by keys of these marks; none: nobody knows.
+
+        Raises
+        ------
+        StartupError
+            The file has these keys, and others for that time: accounts that are kept would not be known again.
+        """
+        self.reached(ts_ns)
+        known = {_mark((key.id, key.secret)) for key in self.keys}
+        if not known >= set(named_by):
+            log.warning(
+                "what is kept has pseudonyms by keys that TOCSIN_PSEUDONYM_KEYS_FILE does not hold any more: accounts"
+                " of which nothing came since begin anew",
+                available_ns=ts_ns,
+            )
+        elif named_by and self.named_by(ts_ns) != tuple(named_by):
+            raise self._renamed(ts_ns)
+
+    def _renamed(self, ts_ns: int) -> StartupError:
+        return StartupError(
+            f"TOCSIN_PSEUDONYM_KEYS_FILE names another key for {ts_ns} ns, and events as late were named already: state"
+            " a time that none has reached."
+        )
 
     def _at(self, ts_event: int) -> Era:
         return _at(self._eras, ts_event)
@@ -304,6 +331,12 @@ def _era(from_ns: int, keys: tuple[Key, ...]) -> Era:
     return Era(
         from_ns, ids, name, lambda first, key: (kept if len(first) <= order_frames.CACHED_BYTES else table)(first, key)
     )
+
+
+def _mark(key: tuple[str, bytes]) -> str:
+    """Return what tells a key from others, and nothing of it."""
+    name, secret = key
+    return f"{name}.{hashlib.sha256(secret).hexdigest()[:8]}"
 
 
 def _at(eras: tuple[Era, ...], ts_event: int) -> Era:

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -46,6 +47,8 @@ log = structlog.get_logger(__name__)
 EXIT_LANE = 70
 #: A topic whose end the consumer has reached, and that has been quiet for as long, holds nothing back.
 QUIET_S = 1.0
+#: A reader that recovers asks for what is there. What it asks next waits behind a fetch at the end: not half a second.
+AT_END_MS = 10
 
 
 class _AlertId(msgspec.Struct):
@@ -92,8 +95,11 @@ def checkpoint_records(
 class LaneBroker:
     """What one lane asks of the broker (see `monitor.lane.Broker`)."""
 
-    def __init__(self, settings: Settings, source: Source, stage: Stage, partition: int) -> None:
+    def __init__(
+        self, settings: Settings, source: Source, stage: Stage, partition: int, names: Pseudonyms | None = None
+    ) -> None:
         self._settings = settings
+        self._names = names
         self._source = source
         # Not the stage: this one stays where its bundle is swapped away.
         self._scope, self._journal, self._checkpoints = stage.name, stage.journal, stage.checkpoints
@@ -105,17 +111,22 @@ class LaneBroker:
     def _name(self, topic: str) -> str:
         return kafka.name_of(self._settings, topic)
 
+    def _reader(self, *topics: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+        return kafka.reader(self._settings, *topics, fetch_max_wait_ms=AT_END_MS)
+
     async def load_checkpoint(self, got_on: Callable[[], None]) -> Loaded:
-        async with kafka.reader(self._settings) as consumer:
-            topic = self._name(self._checkpoints)
+        topic = self._name(self._checkpoints)
+        async with self._reader(topic) as consumer:
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             loaded = await checkpoints.load(checkpoint_records(consumer, topic, self._partition, got_on), end)
+        if self._names is not None and loaded.closing is not None:
+            self._names.go_on(loaded.closing.latest_ns, loaded.closing.named_by)
         included = {
             TopicPartition(self._name(name), self._partition): offset
             for name, offset in (loaded.closing.offsets if loaded.closing else {}).items()
         }
-        # All at once, and by a reader that has not read: a question waits behind a fetch at the end for half a second.
-        async with kafka.reader(self._settings) as consumer:
+        # All at once, and by a reader that has not read: a question waits behind a fetch at the end.
+        async with self._reader(*(tp.topic for tp in included)) as consumer:
             for tp, end in (await consumer.end_offsets(list(included)) if included else {}).items():
                 if end < included[tp]:
                     raise TopicRecreatedError(
@@ -126,13 +137,14 @@ class LaneBroker:
         return loaded
 
     async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]:
-        async with kafka.reader(self._settings) as consumer:
-            records = kafka.read_partition(consumer, self._name(self._journal), self._partition, start, end)
+        topic = self._name(self._journal)
+        async with self._reader(topic) as consumer:
+            records = kafka.read_partition(consumer, topic, self._partition, start, end)
             return await read_journal(((r.offset, r.value) async for r in records), epoch)
 
     async def read_alert_ids(self, start: int) -> tuple[set[str], int]:
-        async with kafka.reader(self._settings) as consumer:
-            topic = self._name("alerts")
+        topic = self._name("alerts")
+        async with self._reader(topic) as consumer:
             end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
             records = kafka.read_partition(consumer, topic, self._partition, start, end)
             sources = sources_of(self._settings.own_prefix, self._scope, self._partition)
@@ -341,7 +353,7 @@ class Worker:
             return
         name = self.stage.name
         for partition in sorted(partitions - set(self.lanes)):
-            broker = LaneBroker(self._settings, self._source, self.stage, partition)
+            broker = LaneBroker(self._settings, self._source, self.stage, partition, self._names)
             lane = Lane(
                 LaneConfig(
                     stage=name,
@@ -355,6 +367,7 @@ class Worker:
                     wall=time.time_ns,
                     wall_moves_time=self._settings.clock == "wall",
                     unpack=self.stage.unpack,
+                    named_by=self._names.named_by if self._names is not None else lambda _: (),
                 ),
                 broker=broker,
                 journal=JournalWriter(self._producer, kafka.name_of(self._settings, self.stage.journal), partition),

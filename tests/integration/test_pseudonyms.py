@@ -22,6 +22,7 @@ from monitor.replay_journal import by_journal
 from monitor.replay_logs import Log, recorded
 from monitor.replayed import Replayed
 from monitor.settings import Settings
+from monitor.worker import EXIT_LANE
 from schemas import codec
 from schemas.alerts import digest
 from schemas.order_frames import AnyFrame
@@ -97,6 +98,13 @@ def test_nothing_that_is_written_names_an_account_but_by_a_key(
     with Worker(settings, tmp_path) as worker:
         until(lambda: watch.acknowledged() == len(messages), 180, "all is read", [worker])
         assert worker.drain() == 0
+    # Who comes after, with keys that say otherwise of what was named, does not go on.
+    rotated, later = (tmp_path / "names").read_text(), datetime.fromtimestamp(ROTATED_NS / 1e9 + 7 * 86_400, UTC)
+    (tmp_path / "names").write_text(rotated.replace(since, later.isoformat()).replace(end, "2100-01-01T00:00:00Z"))
+    with Worker(settings, tmp_path, "two") as other:
+        assert other.wait(120) == EXIT_LANE
+        assert "events as late were named already: state a time that none has reached" in other.log
+    (tmp_path / "names").write_text(rotated)
     # What stands on the broker is what a replay of its inputs, by the same keys, gives.
     found = account(settings)
     found.check(messages=sum(one.topic in stages().instrument.topics for one in messages), alerts=6)

@@ -302,6 +302,7 @@ class Life:
             "stage": "test", "partition": 0, "topics": TOPICS, "owner": "test", "decides": Decides("", "c"),
             "overtake_ns": 250_000_000, "checkpoint_interval_s": 1e-9, "ladder_down_s": 0.0,
             "wall": lambda: T0, "wall_moves_time": False, "unpack": Counted.unpack,
+            "named_by": lambda ts_ns: (f"at {ts_ns}",),
         }  # fmt: skip
         agent = cast(Any, partial(counting, config=others["decides"].config if "decides" in others else ""))
         self.lane = Lane(

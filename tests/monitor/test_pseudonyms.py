@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from engines.names import read
@@ -206,6 +207,27 @@ def test_another_key_is_used_once_the_file_says_so_but_not_for_what_was_named(tm
     path.write_text(f"k2 - - {TWO}")  # the old one is not needed any more
     assert names.look()
     assert names.name("A-17", T0 + 6 * DAY_NS) == pseudonym("k2", b"\2" * 32, "A-17")
+
+
+def test_who_goes_on_does_not_name_by_another_key_what_was_named_before_he_came(tmp_path: Path) -> None:
+    before = keys(tmp_path, f"k1 - - {ONE}")
+    marks = before.named_by(T0 + DAY_NS)
+    assert marks == before.named_by(T0)
+    assert len(marks[0]) == len("k1.") + 8
+    late = keys(tmp_path, ROTATED.replace("2025-12-02", "2025-12-03"))
+    late.go_on(T0 + DAY_NS, marks)
+    late.go_on(T0 + 2 * DAY_NS, late.named_by(T0 + 2 * DAY_NS))
+    with pytest.raises(StartupError, match=r"names another key for \d+ ns, and events as late were named already"):
+        keys(tmp_path, ROTATED).go_on(T0 + DAY_NS, marks)
+    # Nor may the file that he looks at later say so.
+    there = keys(tmp_path, f"k1 - - {ONE}")
+    there.go_on(T0 + DAY_NS, ())
+    (tmp_path / "keys").write_text(ROTATED)
+    assert not there.look()
+    # A key that is gone is one that was removed: what is kept by it may be as old.
+    with capture_logs() as logged:
+        keys(tmp_path, f"k2 - - {TWO}").go_on(T0, marks)
+    assert logged[0]["event"].startswith("what is kept has pseudonyms by keys that TOCSIN_PSEUDONYM_KEYS_FILE does not")
 
 
 def test_accounts_of_a_file_are_named_by_every_key_and_listed_names_by_their_place(two: Pseudonyms) -> None:
