@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from agents.triage import LEVELS
-from monitor import kafka
+from monitor import kafka, market_stage
 from monitor.agreement import Difference, farthest, first_difference
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS
@@ -29,7 +29,7 @@ from monitor.replay_run import Loaded, warm_up
 from monitor.replayed import Replayed
 from monitor.sequencer import JournalMismatchError
 from monitor.settings import Settings
-from monitor.stage import MARKET_SPECS, Stages
+from monitor.stage import Stages
 from monitor.worker import Stage
 from schemas.alerts import Alert, AlertEvent, Input
 from schemas.journal import Rules
@@ -87,7 +87,7 @@ def raised_by(alert: Alert) -> Literal["instrument", "account", "market"]:
     """Return which stage raised an alert."""
     if alert.subject.instrument == ACCOUNTS:
         return "account"
-    market = alert.finding.typology.partition("@")[0] in {spec.name for spec in MARKET_SPECS.values()}
+    market = alert.finding.typology.partition("@")[0] in {spec.name for spec in market_stage.SPECS.values()}
     return "market" if market else "instrument"
 
 

@@ -84,7 +84,7 @@ def _files(settings: Settings) -> list[str]:
     from monitor.retention import retentions_ms
     from monitor.rules import load_rules
     from monitor.sealing import Seal
-    from monitor.stage import load_names, load_pump
+    from monitor.stage_parts import load_names, load_pump
     from monitor.trust import vouched
 
     problems = []

@@ -93,15 +93,16 @@ def replay(tested: Path) -> Replay:
 @pytest.fixture(scope="module")
 def other(day: Path, tmp_path_factory: pytest.TempPathFactory) -> Replay:
     """The same recording, replayed by other thresholds."""
-    from monitor import stage
+    from monitor import instrument_stage
 
     out = tmp_path_factory.mktemp("other") / "out"
+    usual = instrument_stage.SPECS
     specs = {
-        head: msgspec.structs.replace(stage.SPECS[head], open=other, critical=max(stage.SPECS[head].critical, other))
+        head: msgspec.structs.replace(usual[head], open=other, critical=max(usual[head].critical, other))
         for head, other in OTHER.items()
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "SPECS", stage.SPECS | specs)
+        patch.setattr(instrument_stage, "SPECS", usual | specs)
         tocsin("replay", day, "--out", out)
     return Replay.open(out)
 
