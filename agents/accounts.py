@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 
+from agents.account_state import AccountState
 from agents.flow import Arrival, Item, Scored
 from agents.forgetting import forgetting
 from agents.rekeying import moved_to, rekeyed_accounts
 from agents.scenarios import scenarios
-from agents.state import AccountState, seen_of
 from agents.triage import triage
+from agents.watched import seen_of
 from engines.accounts import Account
 from engines.rules import NONE, RuleFile
 from engines.statements import SPECS as OF_STATEMENTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, MutableMapping, Sequence
 
 from agents.flow import Arrival, Heard, Item, Ticked, first_clock
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from agents.ticks import note
 from engines.drift.streams import DriftConfig, Found, Watcher
 from engines.instruments import Listing

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 from typing import TypeVar
 
 from agents.flow import Arrival, Item
-from agents.state import Mortal
+from agents.watched import Mortal
 from schemas.journal import Clock
 
 M = TypeVar("M", bound=Mortal)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.flow import SHED_AT, Heard, Item, Lapsed, Scored, Ticked
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines.fusion import TICKS, Fused, FusionModel, Kept
 from engines.tracks import ClosedBars, Embedding, Track
 from engines.typologies import elevated_risk

@@ -12,6 +12,7 @@ from agents.drift import drift
 from agents.flow import Item
 from agents.forgetting import forgetting
 from agents.fusion import fusion
+from agents.instrument_state import InstrumentState
 from agents.media import media
 from agents.opinions import opinions
 from agents.orders import orders
@@ -19,7 +20,6 @@ from agents.rekeying import rekeyed_instruments
 from agents.reviews import reviews
 from agents.scenarios import scenarios
 from agents.signals import signals
-from agents.state import InstrumentState
 from agents.text import text
 from agents.ticks import ticks
 from agents.triage import triage

@@ -10,8 +10,9 @@ import numpy as np
 from agents.flow import Arrival, Item, Scored, first_clock
 from agents.market_drift import CROWD, moving
 from agents.market_sentiment import SPOKEN, sentiment
-from agents.state import MarketState, seen_of
+from agents.market_state import MarketState
 from agents.triage import triage
+from agents.watched import seen_of
 from engines.rules import NONE, RuleFile
 from engines.signals import SignalConfig
 from engines.tracks import Track

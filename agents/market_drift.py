@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, MutableMapping
 
 from agents.flow import Arrival, Item
-from agents.state import MarketState, Moving
+from agents.market_state import MarketState, Moving
 from engines.typologies import market_wide
 from engines.typologies.market_wide import CrowdConfig, Finding
 from schemas.alerts import Input, identity

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, MutableMapping
 import numpy as np
 
 from agents.flow import Arrival, Item
-from agents.state import MarketState, Spoke
+from agents.market_state import MarketState, Spoke
 from engines import signals as engine
 from engines.signals import SignalConfig
 from schemas.records import Opening, Signal

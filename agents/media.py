@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, MutableMapping
 
 from agents.flow import SHED_AT, Arrival, Heard, Item, modality_of
-from agents.state import InstrumentState, seen_of
+from agents.instrument_state import InstrumentState
 from agents.text import fingerprint
+from agents.watched import seen_of
 from schemas.journal import Ladder
 from schemas.records import AudioSegment, ChartSnapshot
 

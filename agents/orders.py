@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, MutableMapping
 
 from agents.flow import Arrival, Item, Scored
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from agents.text import fingerprint
 from agents.ticks import moments, note
 from engines.order_state import MINUTE_NS, OrderState

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, MutableMapping
 
 import msgspec
 
+from agents.account_state import AccountState
 from agents.flow import Arrival, Item, Settled
-from agents.state import AccountState, InstrumentState
+from agents.instrument_state import InstrumentState
 from schemas.order_frames import OrderFrame
 from schemas.pseudonyms import split, split_all
 from schemas.records import Statement, Transfer

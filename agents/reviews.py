@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from agents.flow import Item, Scored
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines.alert_budget import lift, lifted
 from engines.exploration import Drawn, Exploration, chance, propensity
 from engines.typologies import TypologySpec

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from agents.flow import Arrival, Item, Scored, Settled
-from agents.state import INPUTS_KEPT, Mortal, seen_of
+from agents.watched import INPUTS_KEPT, Mortal, seen_of
 from engines import scenarios as engine
 from engines.rules import Scenario
 from engines.scenarios import Judged, Moment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, MutableMapping
 
 from agents.flow import Heard, Item, Ticked
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from agents.text import identity_of
 from engines import signals as engine
 from engines.signals import SignalConfig

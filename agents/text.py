@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 
 from agents.flow import Arrival, Heard, Item, Scored, modality_of
-from agents.state import InstrumentState, seen_of
+from agents.instrument_state import InstrumentState
+from agents.watched import seen_of
 from engines.redaction import excerpt, redacted
 from engines.text_labels import TextLabel
 from engines.tracks import Embedding, Track

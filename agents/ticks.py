@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableM
 import numpy as np
 
 from agents.flow import Arrival, Item, Lapsed, Scored, Ticked, first_clock
-from agents.state import InstrumentState, seen_of
+from agents.instrument_state import InstrumentState
+from agents.watched import seen_of
 from engines.ticks import TickEngine
 from schemas.frames import Frame
 from schemas.journal import Clock

@@ -13,8 +13,8 @@ from typing import TypeVar
 import msgspec
 
 from agents.flow import SHED_AT, Arrival, Item, Scored, Ticked, first_clock
-from agents.state import HISTORY_KEPT, Bar, OpenEpisode, Scope, Watched, seen_of
 from agents.ticks import note
+from agents.watched import HISTORY_KEPT, Bar, OpenEpisode, Scope, Watched, seen_of
 from engines import alert_budget, episodes
 from engines.alert_budget import Spent, lifted
 from engines.episodes import Episode, Transition

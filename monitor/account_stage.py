@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from agents import accounts
+from agents.account_state import AccountState
 from agents.flow import Item
-from agents.state import AccountState
 from engines import statements, transfers
 from engines.rules import NONE, RuleFile, configured
 from engines.statements import StatementEngine

@@ -11,7 +11,7 @@ import msgspec
 
 from agents.flow import Item
 from agents.instrument import Engines, instrument
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines import anomaly, lexicon, order_findings, words
 from engines.drift.streams import DriftConfig
 from engines.exploration import Exploration

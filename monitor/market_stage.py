@@ -11,7 +11,7 @@ import msgspec
 from agents import market_drift
 from agents.flow import Item
 from agents.market import market
-from agents.state import MarketState
+from agents.market_state import MarketState
 from engines.instruments import SymbolMaster
 from engines.order_findings import OrderConfig
 from engines.rules import NONE, RuleFile, configured

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from agents.flow import Arrival, Item
 from agents.market import COUNTS, market
-from agents.state import MarketState
+from agents.market_state import MarketState
 from engines.backtest.field import Field
 from engines.backtest.matching import alarms
 from engines.backtest.sweep import Sweep

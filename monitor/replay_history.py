@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from agents.flow import SHED_AT, Item, Value, modality_of
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines import episodes
 from engines.typologies import TypologySpec
 from monitor.history import BEGINNING, HORIZON_NS, History, Place, Witness

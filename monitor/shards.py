@@ -30,7 +30,7 @@ from typing import Any
 
 import msgspec
 
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines.thinning import Thinner
 from monitor.errors import StartupError
 from monitor.history import HORIZON_NS, Place

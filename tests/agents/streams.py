@@ -9,7 +9,7 @@ import numpy as np
 
 from agents.flow import Arrival, Item
 from agents.instrument import Engines, instrument
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines import anomaly, order_findings, words
 from engines.bundle import DEFAULT, Bundle
 from engines.fusion import FusionModel

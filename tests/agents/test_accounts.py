@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from agents.account_state import AccountState
 from agents.accounts import SPECS, Engines, accounts
 from agents.flow import Arrival, Item, Scored
 from agents.scenarios import scenarios
-from agents.state import AccountState
 from engines.accounts import DAY_NS, HOUR_NS, Account
 from engines.rules import NONE, Override, RuleFile, Scenario
 from engines.statements import HEAD, StatementEngine

@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.flow import Item
 from agents.instrument import Engines
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines.alert_budget import Spent
 from engines.rules import Override, RuleFile, overridden
 from schemas.alerts import Alert

@@ -13,7 +13,7 @@ import pytest
 
 from agents.flow import Item
 from agents.instrument import instrument
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from schemas.alerts import Alert
 from schemas.frames import Frame, frame_of
 from schemas.journal import Clock

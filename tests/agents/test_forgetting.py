@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from agents.flow import Arrival, Item
 from agents.instrument import instrument
-from agents.state import INPUTS_KEPT, InstrumentState, _Packed
+from agents.instrument_state import InstrumentState, _Packed
+from agents.watched import INPUTS_KEPT
 from engines.signals import SignalState
 from monitor.state import StateTable
 from schemas.alerts import Alert

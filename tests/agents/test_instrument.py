@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from agents.flow import Arrival, Item
 from agents.instrument import Engines, instrument
-from agents.state import DOCUMENTS_KEPT, INPUTS_KEPT, InstrumentState
+from agents.instrument_state import InstrumentState
+from agents.watched import DOCUMENTS_KEPT, INPUTS_KEPT
 from engines.anomaly import AnomalyConfig
 from engines.bundle import Bundle
 from engines.fusion import FusionModel

@@ -12,7 +12,7 @@ import pytest
 
 from agents.flow import Arrival, Item, Scored
 from agents.instrument import Engines
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from agents.text import text
 from engines.text_labels import LabelFile, TextLabel
 from engines.words import WordsConfig

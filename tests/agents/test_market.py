@@ -9,7 +9,7 @@ import msgspec
 
 from agents.flow import Arrival, Item
 from agents.market import market
-from agents.state import MarketState
+from agents.market_state import MarketState
 from engines.rules import NONE, Override, RuleFile
 from engines.typologies import cross_product, market_wide
 from engines.typologies.cross_product import CrossProductConfig

@@ -9,7 +9,7 @@ import msgspec
 
 from agents.flow import Arrival, Item
 from agents.market_drift import CROWD, moving
-from agents.state import MarketState
+from agents.market_state import MarketState
 from schemas.records import Drift, Moved
 from tests.agents.test_market import T0, S, opening
 

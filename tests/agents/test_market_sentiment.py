@@ -13,7 +13,7 @@ import pytest
 from agents.flow import Arrival, Item
 from agents.instrument import instrument
 from agents.market_sentiment import SPOKEN, sentiment
-from agents.state import MarketState
+from agents.market_state import MarketState
 from engines.signals import small
 from schemas.records import Opening, Signal, Spoken
 from tests.agents.streams import KEY, arrivals, engines, news

@@ -11,7 +11,7 @@ import numpy as np
 
 from agents.flow import Arrival, Item
 from agents.instrument import instrument
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines.tracks import Embedding
 from engines.typologies import elevated_risk
 from schemas.alerts import Alert

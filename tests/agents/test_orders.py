@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agents.flow import Arrival, Item
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines.order_findings import Finding, OrderConfig, Pass
 from engines.orders import OrderEngine
 from schemas.alerts import Alert, Explanation

@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from agents.account_state import AccountState
 from agents.accounts import Engines, accounts
 from agents.flow import Arrival, Item
-from agents.state import AccountState, InstrumentState, OpenEpisode
+from agents.instrument_state import InstrumentState
+from agents.watched import OpenEpisode
 from engines.accounts import DAY_NS, HOUR_NS
 from engines.episodes import Episode
 from engines.names import read

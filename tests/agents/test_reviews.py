@@ -12,7 +12,7 @@ import pytest
 
 from agents.flow import Item
 from agents.instrument import instrument
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines.exploration import LEAST, Exploration, chance, propensity
 from engines.rules import NONE, Override, RuleFile
 from schemas.alerts import Alert

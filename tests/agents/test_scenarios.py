@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from agents.flow import Item
-from agents.state import INPUTS_KEPT, InstrumentState
+from agents.instrument_state import InstrumentState
+from agents.watched import INPUTS_KEPT
 from engines.instruments import Listing
 from engines.rules import Override, RuleFile, Scenario, When, overridden
 from schemas.alerts import Alert, digest

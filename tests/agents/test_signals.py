@@ -12,7 +12,7 @@ import pytest
 
 from agents.flow import Arrival, Item
 from agents.instrument import instrument
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines.signals import SignalConfig
 from schemas import codec
 from schemas.frames import Frame, frame_of

@@ -15,17 +15,19 @@ import msgspec
 import numpy as np
 import pytest
 
+from agents.account_state import AccountState
 from agents.accounts import SPECS, statements, transfers
 from agents.drift import drift
 from agents.flow import Arrival
 from agents.fusion import fusion
 from agents.instrument import instrument, openings
+from agents.instrument_state import InstrumentState
 from agents.market import crowds
 from agents.market_drift import CROWD, moving
 from agents.market_sentiment import SPOKEN, sentiment
+from agents.market_state import MarketState
 from agents.orders import orders
 from agents.signals import signals
-from agents.state import AccountState, InstrumentState, MarketState
 from agents.text import text
 from agents.ticks import ticks
 from agents.triage import triage
