@@ -3,7 +3,7 @@
 #   docker build -t tocsin:jobs --target cpu --build-arg LOCK=jobs .        with Ray and what trains
 #   docker build -t tocsin:gpu --target gpu --build-arg TENSORRT_BASE=IMAGE .
 # Contents follow from the locks and the sources: every package by its hash, byte code without times, files of one date.
-# Two builds on a base named by its digest are equal, each layer by its digest (tests/image/test_reproducible.py).
+# Two builds on a base named by its digest have the same files (tests/image/test_reproducible.py).
 ARG BASE=python:3.11-slim
 ARG LOCK=runtime
 # No default that could be had: an image with CUDA, TensorRT's Python package and CPython 3.11 or later.
