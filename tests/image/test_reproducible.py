@@ -1,4 +1,4 @@
-"""Two builds from nothing have the same files, of one time where they are Tocsin's: a builder dates the folders around."""
+"""Two builds from nothing have the same files; those of Tocsin have one time, folders around them a builder dates."""
 
 from __future__ import annotations
 
