@@ -1,7 +1,8 @@
 """The bundle's model of default: gradient-boosted trees and their calibration in one graph, asked row by row.
 
-credit.onnx takes ``features``, float64 (row, F) as `engines.credit.statements` makes them, and gives ``log_odds``,
-float32 (row, 1), calibrated. It runs on ONNX Runtime's CPU alone: there is no faster place for trees.
+credit.onnx takes ``features``, float32 (row, F) as `engines.credit.statements` makes them, and gives ``log_odds``,
+float32 (row, 1), calibrated; it holds operators that every back end knows. It runs on the reference back end: a call
+costs less than the way to a device and back.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class CreditModel:
 
         A row's bits are its own: rows are asked one after the other.
         """
-        told = [self.session.run({"features": row[None]})[0] for row in statements(columns)]
+        told = [self.session.run({"features": row[None]})[0] for row in statements(columns).astype(np.float32)]
         return np.array(told, np.float64).reshape(-1)
 
     def probability(self, columns: Mapping[str, Floats]) -> Floats:

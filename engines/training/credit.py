@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper
+import torch
 from rich.progress import Progress
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -22,7 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from engines.bundle import Metric, Part, Source, sha256_of
 from engines.credit import KEPT_BACK, STATEMENT, TAIWAN_BILLS, TAIWAN_PAYMENTS, kept_back, statements
 from engines.credit_model import CreditSpec
-from engines.training.encoder import OPSET
+from engines.training import export
+from engines.training.models.trees import Trees
 from engines.training.stacking import grouped_folds, pair
 from engines.training.tasks import credit as task
 from engines.training.tasks.credit import BOOKS, Borrowers
@@ -66,18 +66,19 @@ def train(folder: Path, seed: int, progress: Progress) -> tuple[bytes, CreditSpe
     known = task.borrowers(columns, book, statements)
     assert known.default is not None
     back = kept_back(known.features)
+    features = known.features.astype(np.float32).astype(np.float64)  # (n, F): as the graph is asked
     learn, rest = np.flatnonzero(~back), np.flatnonzero(back)
     folds = grouped_folds(learn, task.near_copies(known.features)[learn], task.FOLDS, seed)
     bar = progress.add_task("credit", total=len(folds) + 1)
     unseen = np.zeros(len(back))
     for some, others in folds:
-        unseen[others] = _raw(_trees(known.features[some], known.default[some]), known.features[others])
+        unseen[others] = _raw(_trees(features[some], known.default[some]), features[others])
         progress.advance(bar)
     fitted = LogisticRegression(C=1e6).fit(unseen[learn, None], known.default[learn])
     slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-    trees = _trees(known.features[learn], known.default[learn])
+    trees = _trees(features[learn], known.default[learn])
     progress.advance(bar)
-    told = {"tocsin": _chance(slope * _raw(trees, known.features[rest]) + intercept)}
+    told = {"tocsin": _chance(slope * _raw(trees, features[rest]) + intercept)}
     payers = learn[known.default[learn] == 0]
     limit = columns["LIMIT_BAL"]
     shared = {name: columns[name] / limit for name in (*TAIWAN_BILLS, *TAIWAN_PAYMENTS)}
@@ -87,50 +88,9 @@ def train(folder: Path, seed: int, progress: Progress) -> tuple[bytes, CreditSpe
 
 
 def onnx_of(trees: list[HistGradientBoostingClassifier], slope: float, intercept: float) -> bytes:
-    """Return the graph of the trees' mean log odds, calibrated; thresholds are float64, as the trees have them."""
-    mean = slope / len(trees)
-    base = intercept + mean * sum(float(one._baseline_prediction.item()) for one in trees)
-    nodes = [predictor[0].nodes for one in trees for predictor in one._predictors]
-    number = np.repeat(np.arange(len(nodes)), [len(tree) for tree in nodes])  # (node,): of which tree
-    place = np.concatenate([np.arange(len(tree)) for tree in nodes])  # (node,): in that tree
-    every = np.concatenate(nodes)
-    leaf = every["is_leaf"].astype(bool)
-    node = helper.make_node(
-        "TreeEnsembleRegressor",
-        ["features"],
-        ["log_odds"],
-        domain="ai.onnx.ml",
-        n_targets=1,
-        aggregate_function="SUM",
-        post_transform="NONE",
-        base_values_as_tensor=_tensor("base", np.array([base])),
-        nodes_treeids=number.tolist(),
-        nodes_nodeids=place.tolist(),
-        nodes_featureids=every["feature_idx"].tolist(),
-        nodes_modes=["LEAF" if end else "BRANCH_LEQ" for end in leaf.tolist()],
-        nodes_values_as_tensor=_tensor("thresholds", np.where(leaf, 0.0, every["num_threshold"])),
-        nodes_truenodeids=every["left"].tolist(),
-        nodes_falsenodeids=every["right"].tolist(),
-        nodes_missing_value_tracks_true=every["missing_go_to_left"].tolist(),
-        target_treeids=number[leaf].tolist(),
-        target_nodeids=place[leaf].tolist(),
-        target_ids=[0] * int(leaf.sum()),
-        target_weights_as_tensor=_tensor("weights", mean * every["value"][leaf]),
-    )
-    graph = helper.make_graph(
-        [node],
-        "credit",
-        [helper.make_tensor_value_info("features", TensorProto.DOUBLE, ["batch", trees[0].n_features_in_])],
-        [helper.make_tensor_value_info("log_odds", TensorProto.FLOAT, ["batch", 1])],
-    )
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", 3)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def _tensor(name: str, values: Floats) -> TensorProto:
-    return helper.make_tensor(name, TensorProto.DOUBLE, values.shape, values.tolist())
+    """Return the graph of the trees' mean log odds, calibrated."""
+    model = Trees(trees, slope, intercept)
+    return export.onnx_of(model, {"features": torch.zeros(2, trees[0].n_features_in_)}, ["log_odds"])
 
 
 def _trees(features: Floats, truth: Ints) -> list[HistGradientBoostingClassifier]:

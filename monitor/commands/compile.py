@@ -47,7 +47,6 @@ def compile_(
     from rich.console import Console
     from rich.progress import Progress
 
-    from engines import credit_model, order_flow
     from engines.bundle import DEFAULT, Bundle, BundleError
     from engines.cuda import CudaError
     from engines.plans import PLANS, PlanError, obtain
@@ -57,10 +56,7 @@ def compile_(
     asked = compute_capability or []
     try:
         loaded = Bundle.load(settings.bundle or DEFAULT)
-        # These two are asked in the agents, a few rows at a time: they never leave the reference back end.
-        here = {credit_model.GRAPH, order_flow.MODEL}
-        graphs = sorted(name for name in loaded.manifest.files.keys() - here if name.endswith(".onnx"))
-        models = {name: loaded.read(name) for name in graphs}
+        models = {name: loaded.read(name) for name in sorted(loaded.manifest.files) if name.endswith(".onnx")}
         wanted = [(name, key) for name, model in models.items() for key in _keys(model, flavour, asked, precision)]
     except (BundleError, PlanError, CudaError, OSError) as error:
         raise StartupError(str(error)) from error

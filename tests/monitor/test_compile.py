@@ -24,7 +24,7 @@ def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
 
 
 #: The models of the bundle that ships.
-MEMBERS = ("chart.onnx", "encoder.onnx", "fusion.onnx", "voice.onnx")
+MEMBERS = ("chart.onnx", "credit.onnx", "encoder.onnx", "fusion.onnx", "order_flow.onnx", "voice.onnx")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from rich.progress import Progress
@@ -19,14 +20,18 @@ from engines.training.build import Member
 
 def test_the_graph_says_what_the_trees_say_calibrated() -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(2_000, 6))
+    x = rng.normal(size=(2_000, 6)).astype(np.float32)
     y = (x[:, 0] + x[:, 1] * x[:, 2] + rng.normal(size=2_000) > 0).astype(np.int64)
     trees = credit._trees(x, y)
-    session = ort.InferenceSession(credit.onnx_of(trees, 0.9, -0.2), providers=["CPUExecutionProvider"])
-    # On a threshold a row goes left, with either.
-    asked = np.vstack([x, np.full((1, 6), trees[0]._predictors[0][0].nodes["num_threshold"][0])])
+    graph = credit.onnx_of(trees, 0.9, -0.2)
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    # On a threshold a row goes left, with either; the float32 beside one is on its own side.
+    edges = np.concatenate([one._predictors[0][0].nodes["num_threshold"] for one in trees]).astype(np.float32)
+    near = [np.nextafter(edges, np.float32(end)) for end in (-np.inf, np.inf)]
+    asked = np.vstack([x, *(np.tile(row[:, None], 6) for row in (edges, *near))])
     (told,) = session.run(None, {"features": asked})
-    np.testing.assert_allclose(told[:, 0], 0.9 * credit._raw(trees, asked) - 0.2, atol=1e-5)
+    np.testing.assert_allclose(told[:, 0], 0.9 * credit._raw(trees, asked) - 0.2, rtol=0, atol=1e-6)
+    assert {node.domain for node in onnx.load_from_string(graph).graph.node} == {""}
 
 
 def test_near_copies_are_learnt_together_or_not_at_all() -> None:
