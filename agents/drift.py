@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence
 
 from agents.flow import Arrival, Heard, Item, Ticked, first_clock
 from agents.instrument_state import InstrumentState
@@ -51,16 +51,19 @@ async def drift(
 
     def told(
         key: str, kept: InstrumentState, found: Iterable[Found], arrival: Arrival | None, seen: Sequence[Seen] = ()
-    ) -> Iterator[Drift]:
+    ) -> list[Drift]:
+        drifts = []
         for one in found:
             kept.drift.keep(config, one)
-            yield _record(key, one, arrival, seen or kept.inputs[-1:], listing(key), decides, bundle)
+            drifts.append(_record(key, one, arrival, seen or kept.inputs[-1:], listing(key), decides, bundle))
         state[key] = kept
+        return drifts
 
-    def silent(key: str, kept: InstrumentState, last: Sequence[Seen]) -> Iterator[Drift]:
+    def silent(key: str, kept: InstrumentState, last: Sequence[Seen]) -> list[Drift]:
         known_ns = first_clock(kept.drift.feed.deadline_ns + PATIENCE_NS)
-        yield from told(key, kept, watcher.silent(kept.drift, kept.ticks.windows.newest, known_ns), None, last)
+        drifts = told(key, kept, watcher.silent(kept.drift, kept.ticks.windows.newest, known_ns), None, last)
         note(due, key, _due(kept))
+        return drifts
 
     due = {key: at for key, kept in state.items() if (at := _due(kept))}
     earliest_ns = min(due.values(), default=NEVER_NS)  # at or before the first of those

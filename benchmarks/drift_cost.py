@@ -1,22 +1,35 @@
 """What the drift agent costs: µs of CPU a bar and bytes of state an instrument.
 
 `python -m benchmarks.drift_cost`. Bars and scores as fusion gives them, and then texts, go through the watcher alone,
-for many instruments in turn, so that states are not all in the caches; then states are packed as checkpoints do. The
-tick path beside it (docs/benchmarks.md) takes 156 µs a bar of 100 ticks.
+for many instruments in turn, so that states are not all in the caches; then states are packed as checkpoints do. Last,
+frames of 500 ticks, five bars, go through the instruments' stage, and what reached its drift agent through that agent
+alone: the best of `TRIES`. The tick path beside it, from Kafka to checkpoint, takes 156 µs a bar (docs/benchmarks.md).
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import time
 import tracemalloc
+from collections.abc import AsyncIterator, Iterable, MutableMapping
+from typing import Any
+from unittest.mock import patch
 
+import msgspec
 import numpy as np
 
+from agents.drift import drift
+from agents.flow import Item
+from agents.instrument import instrument
+from agents.state import InstrumentState
+from benchmarks.ticks import FRAME_NS, walks
 from engines.drift.streams import DriftConfig, DriftState, Stream, Watcher
 from engines.tracks import ClosedBars
+from tests.agents.streams import arrivals, engines
 
 S = 1_000_000_000
+TRIES = 5
 BEGIN = 1_741_012_200 * S
 BAR_NS = 5 * S
 DIM = 384
@@ -77,6 +90,59 @@ def main() -> None:
     texts = len(states[0].pack())
     print(f"{max(map(len, packed)):,} bytes packed of bars, {texts:,} with texts; {held:,.0f} in memory of bars")
     print(f"{found} signals in {options.bars * count:,} bars in which nothing changes")
+    stage_us, agent_us = in_its_stage()
+    print(f"{agent_us:.1f} µs a bar in its stage, which takes {stage_us:.0f} in all")
+
+
+def in_its_stage(instruments: int = 10, rounds: int = 400) -> tuple[float, float]:
+    """Return what the instruments' stage takes of CPU, and its drift agent alone, both in µs a bar."""
+    frames = (frame for _, frame in walks(instruments, rounds))
+    items = arrivals(msgspec.structs.replace(frame, ts_available=frame.ts_event + S // 1000) for frame in frames)
+    reached: list[Item] = []
+    given: dict[str, Any] = {}
+    state: dict[str, InstrumentState] = {}
+
+    def overheard(
+        coming: AsyncIterator[Item], state: MutableMapping[str, InstrumentState], **others: Any
+    ) -> AsyncIterator[Item]:
+        given.update(others)
+        return drift(kept(coming, reached), state, **others)
+
+    with patch("agents.instrument.drift", overheard):
+        stage_s = cpu_s(instrument(streamed(items), state, engines()))
+
+    def alone_s() -> float:
+        for one in state.values():
+            one.drift = DriftState()
+        return cpu_s(drift(streamed(reached), state, **given)) - cpu_s(streamed(reached))
+
+    bars = instruments * rounds * FRAME_NS / BAR_NS
+    return stage_s / bars * 1e6, min(alone_s() for _ in range(TRIES)) / bars * 1e6
+
+
+async def streamed(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """Yield the items."""
+    for item in items:
+        yield item
+
+
+async def kept(items: AsyncIterator[Item], into: list[Item]) -> AsyncIterator[Item]:
+    """Yield the items, and keep them."""
+    async for item in items:
+        into.append(item)
+        yield item
+
+
+def cpu_s(items: AsyncIterator[object]) -> float:
+    """Take all items, and return the CPU that they took, in s."""
+
+    async def taken() -> None:
+        async for _ in items:
+            pass
+
+    began_s = time.process_time()
+    asyncio.run(taken())
+    return time.process_time() - began_s
 
 
 def woken(data: bytes) -> DriftState:

@@ -61,8 +61,8 @@ class Feed(msgspec.Struct, array_like=True):
 
     ``slots`` and ``days`` are sets of bits: half hours of the day, days of the week at which there were bars. Gaps are
     between bars' ends, in ns of time at which there might have been one: their mean, their mean square, the longest of
-    late. ``deadline_ns`` is when silence is stale, 0: never. ``stays`` of ``stills`` bars that moved nothing were
-    followed by another; ``rarity`` is -log of that share when the run began.
+    late. ``deadline_ns`` is when to look whether silence is stale (`silent`), 0: never. ``stays`` of ``stills`` bars
+    that moved nothing were followed by another; ``rarity`` is -log of that share when the run began.
     """
 
     bars: int = 0
@@ -102,26 +102,31 @@ def take(
     if feed.close > 0.0:
         if feed.bars >= config.warm_up and (flaw := _level(config, feed, start, close, range_, spread)):
             flaws.append(flaw)
-        if flaw := _stillness(config, feed, start, high, low):
+        if (feed.still or high == low) and (flaw := _stillness(config, feed, start, high, low)):
             flaws.append(flaw)
         _gap(config, feed, start, end)
     slot = start // SLOT_NS
     feed.slots |= 1 << slot % 48
     feed.days |= 1 << slot // 48 % WEEK
     if feed.level is None:  # what is usual is that of before
-        share = 1.0 / min(feed.bars + 1, config.memory)
+        share = 1.0 / (feed.bars + 1 if feed.bars < config.memory else config.memory)  # min() takes longer
         feed.range += share * (range_ - feed.range)
         if spread == spread:
             feed.spread += (share if feed.spread else 1.0) * (spread - feed.spread)
-    feed.bars, feed.close, feed.end_ns = feed.bars + 1, close, max(feed.end_ns, end)
-    feed.deadline_ns = _deadline(config, feed, feed.end_ns)
+    feed.bars, feed.close, feed.end_ns = feed.bars + 1, close, end if end > feed.end_ns else feed.end_ns
+    # The least: when silence is stale takes as long to say as all else here, and most bars are followed by another.
+    feed.deadline_ns = feed.end_ns + config.least_silence_ns if feed.bars >= config.warm_up else 0
     return flaws
 
 
 def silent(config: FeedConfig, feed: Feed, newest_ns: int) -> Flaw | None:
-    """Return what is wrong at the feed's deadline, ``newest_ns`` being its newest tick, and forget or move it."""
-    if newest_ns > feed.end_ns and (later := _deadline(config, feed, newest_ns)) > feed.deadline_ns:
-        feed.deadline_ns = later  # quotes go on
+    """Return what is wrong at the feed's deadline, ``newest_ns`` being its newest tick, and forget or move it.
+
+    Ask again at a deadline that was moved: quotes may have gone on.
+    """
+    stale_ns = _deadline(config, feed, max(newest_ns, feed.end_ns))
+    if not 0 < stale_ns <= feed.deadline_ns:
+        feed.deadline_ns = stale_ns
         return None
     feed.deadline_ns = 0
     return Flaw("stale_feed", "ticks", newest_ns, feed.gap_ns, _patience(config, feed))
@@ -173,10 +178,11 @@ def _gap(config: FeedConfig, feed: Feed, start: int, end: int) -> None:
     gap = float(end - feed.end_ns)
     if start // SLOT_NS != feed.end_ns // SLOT_NS:
         gap = float(sum(stop - begin for begin, stop in _open(feed, feed.end_ns, end)))
-    share = 1.0 / min(max(feed.bars, 1), config.memory)
+    share = 1.0 / (feed.bars if feed.bars < config.memory else config.memory)
     feed.gap_ns += share * (gap - feed.gap_ns)
     feed.square_ns2 += share * (gap * gap - feed.square_ns2)
-    feed.longest_ns = max(gap, feed.longest_ns * (1.0 - 1.0 / config.memory))
+    longest = feed.longest_ns * (1.0 - 1.0 / config.memory)
+    feed.longest_ns = gap if gap > longest else longest
 
 
 def _patience(config: FeedConfig, feed: Feed) -> float:
@@ -190,8 +196,7 @@ def _patience(config: FeedConfig, feed: Feed) -> float:
 
 
 def _deadline(config: FeedConfig, feed: Feed, from_ns: int) -> int:
-    if feed.bars < config.warm_up:
-        return 0
+    """Return when silence since ``from_ns`` is stale, ns; 0: not in the week to come."""
     left = math.ceil(_patience(config, feed))
     if from_ns % SLOT_NS + left < SLOT_NS and _trades(feed, from_ns // SLOT_NS):
         return from_ns + left

@@ -249,27 +249,28 @@ class Watcher:
         self.config = config
         self._count = count
 
-    def bars(self, state: DriftState, closed: ClosedBars) -> Iterator[Found]:
+    def bars(self, state: DriftState, closed: ClosedBars) -> list[Found]:
         """Take closed bars; what the period tells comes with the bar that ends it, or with the first one beyond it."""
+        found: list[Found] = []
         width, period = self.config.period_ns, state.bars
         rows = zip(
             closed.start.tolist(),
             closed.end.tolist(),
             closed.ts_available.tolist(),
-            *closed.prices.tolist(),
-            *closed.traded.tolist(),
+            closed.prices.T.tolist(),
+            closed.traded.T.tolist(),
             strict=True,
         )
-        for start, end, available, high, low, close, notional, spread in rows:
+        for start, end, available, (high, low, close), (notional, spread) in rows:
             for flaw in feed.take(self.config.feed, state.feed, start, end, high, low, close, spread):
                 if flaw.kind == "unit_change":  # volume is in the price's unit
                     state.forget("volume")
-                yield self._flawed(flaw, end, available)
+                found.append(self._flawed(flaw, end, available))
             own = start - start % width
             if own < period.start:
                 continue
             if 0 <= period.start < own:
-                yield from self._period(state, end, available)
+                found += self._period(state, end, available)
                 period = state.bars
             if period.start < 0:
                 period.start, period.high, period.low = own, high, low
@@ -279,8 +280,9 @@ class Watcher:
             if spread == spread:
                 period.spread, period.spreads = period.spread + spread, period.spreads + 1
             if end >= own + width:
-                yield from self._period(state, end, available)
+                found += self._period(state, end, available)
                 period = state.bars
+        return found
 
     def _period(self, state: DriftState, ts: int, available: int) -> Iterator[Found]:
         period, state.bars = state.bars, Open()
@@ -290,19 +292,21 @@ class Watcher:
         if period.spreads:
             yield from self._value(state, "spread", begin, ts, available, period.spread / period.spreads)
 
-    def score(self, state: DriftState, bundle: str, end: int, available: int, risk: float) -> Iterator[Found]:
+    def score(self, state: DriftState, bundle: str, end: int, available: int, risk: float) -> list[Found]:
         """Take the risk at a bar's close (``end``, ns) that a bundle found."""
         state.of_bundle(bundle)
+        found: list[Found] = []
         width, mean = self.config.period_ns, state.risk
         own = (end - 1) - (end - 1) % width
         if own < mean.start:
-            return
+            return found
         if 0 <= mean.start < own:
-            yield from self._mean(state, end, available)
+            found += self._mean(state, end, available)
             mean = state.risk
         mean.start, mean.total, mean.count = own, mean.total + risk, mean.count + 1
         if end >= own + width:
-            yield from self._mean(state, end, available)
+            found += self._mean(state, end, available)
+        return found
 
     def _mean(self, state: DriftState, ts: int, available: int) -> Iterator[Found]:
         mean, state.risk = state.risk, Mean()
