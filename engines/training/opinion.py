@@ -25,7 +25,7 @@ def member_of(learnt: Learnt) -> Member:
     if learnt.unknown:
         notes.append(f"{learnt.unknown} findings were of episodes of which no alert is there, and taught nothing.")
     if learnt.early:
-        notes.append(f"{learnt.early} findings were said before their alert was known, and taught nothing.")
+        notes.append(f"{learnt.early} findings were said no later than their alert was known, and taught nothing.")
     part = Part(
         task="what an analyst will find of an alert",
         split={"findings": len(judged)},

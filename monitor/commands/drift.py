@@ -29,8 +29,12 @@ def drift(
         ),
     ] = None,
     since: Annotated[
-        str, typer.Option(help="Signals that became available since: `beginning`, 15m, 1h, 7d, or a time in ISO 8601.")
-    ] = "7d",
+        str | None,
+        typer.Option(
+            help="Signals that became available since: `beginning`, 15m, 1h, 7d, or a time in ISO 8601.",
+            show_default="7d; with --from the beginning",
+        ),
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="Only this kind: market, stale_feed, unit_change, …")] = None,
     subject: Annotated[
         str | None, typer.Option(help="Only this instrument (or sector, or market), such as ACME.XTOC.")
@@ -74,13 +78,15 @@ def drift(
         raise StartupError(f"--kind: expected one of {', '.join(DRIFT_KINDS)}, found {kind!r}.")
     if out is not None and wanted is None:
         raise StartupError("--out draws one signal: say which by its id; without --out they are listed.")
+    since = since or ("beginning" if source else "7d")
+    begin_ns = since_ns(since)
     if source is not None:
-        told = drifts.in_folder(source)
+        told = [one for one in drifts.in_folder(source) if one.ts_available >= begin_ns]
     else:
-        told = asyncio.run(drifts.on_topic(load(bootstrap=bootstrap, prefix=prefix), since_ns(since)))
+        told = asyncio.run(drifts.on_topic(load(bootstrap=bootstrap, prefix=prefix), begin_ns))
     shown = [one for one in told if kind in (None, one.kind) and subject in (None, one.subject)]
     if wanted is not None:
-        where = str(source) if source else f"signals since {since}"
+        where = f"{source or 'signals'} since {since}"
         ids = {one.drift_id: one.drift_id for one in shown}
         only = named(wanted, ids, "drift signal", where=where, listing="`tocsin drift`")
         shown = [one for one in shown if one.drift_id == only]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from tests.golden.examples import EXAMPLES, T
 from tests.replays import written
 
 MINUTE = 60 * 10**9
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VALUES = [1.0, 2.0] * 20 + [5.0, 6.0] * 5
 
 
@@ -74,6 +76,10 @@ def test_signals_of_a_replay_are_listed_as_they_became_known_with_their_values(r
     assert json.loads(told)["subject"] == "BETA.XTOC"
     code, told = run("--from", str(replayed), "--subject", "market")
     assert (code, "1 signals" in told) == (0, True)
+    code, told = run(
+        "--from", str(replayed), "--since", (EPOCH + timedelta(microseconds=STALE.ts_available // 1000)).isoformat()
+    )
+    assert (code, "2 signals" in told, "ACME.XTOC" in told) == (0, True, False)
 
 
 def test_signals_of_a_recording_are_listed_once(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
@@ -13,10 +15,16 @@ pytest.importorskip("torch", reason="training needs torch: install the extra `tr
 
 from typer.testing import CliRunner
 
+from agents.flow import Item
+from agents.state import InstrumentState
+from engines.backtest.gate import Policy, checks
+from engines.backtest.shadow import shadowed
 from engines.bundle import DEFAULT, Bundle
+from engines.dispositions import labels as labels_of
 from engines.instruments import DEFAULT_SYMBOLS, SymbolMaster
 from engines.lineage import begin_ns, knows
 from engines.opinion import SPEC as SPEC_OF_OPINION
+from engines.opinion import Opinion
 from engines.opinion import of as opinion_of
 from engines.order_flow import MODEL, SPEC
 from engines.progressive import learn
@@ -24,14 +32,21 @@ from engines.simulator.day import Config
 from engines.training.card import RECORDED
 from engines.training.retrain import RetrainError, days_of, parted
 from engines.training.tasks.order_flow import items_within, read
+from monitor.champion import Champion
 from monitor.cli import app
+from monitor.control import Promoted
 from monitor.registry import Registry
 from monitor.settings import Settings
 from monitor.simulation import companies_of, write
-from monitor.stage import load_stages
+from monitor.stage import Stages, load_stages
+from monitor.state import StateTable
+from schemas.alerts import Alert
+from tests.agents.streams import arrivals, pump
 from tests.engines.test_opinion import desk
+from tests.monitor.test_champion import promotion
 
 pytestmark = pytest.mark.slow
+replace = msgspec.structs.replace
 COMPANIES = companies_of(SymbolMaster.load(DEFAULT_SYMBOLS), 2)
 PLAYED = ("spoofing", "quote_stuffing", "layering")
 
@@ -156,15 +171,69 @@ def test_what_analysts_found_becomes_an_opinion_that_challenges(tmp_path: Path) 
     }
     # The days of the alerts that it has learnt from are in its lineage, and so no replay of them is taken for proof.
     assert knows(bundle.manifest.lineage, alerts[0].times.available_at, alerts[-1].times.available_at).overlaps
-    stages = [
-        load_stages(Settings(bundle=path, allow_unsigned=True), lambda _: None) for path in (DEFAULT, bundle.path)
-    ]
+    assert challenges(learn(alerts, found).opinion)
+
+    # A worker follows: what it serves tells of the same alarms what an analyst will find, until it is rolled back.
+    settings = Settings(registry=str(place), cache=tmp_path / "cache", allow_unsigned=True)
+    champion = Champion(settings, lambda: pytest.fail("refused"))
+    stages = [champion.load(loaded, None)]
+    assert champion.take(Promoted(1, promotion(model.id)))
+    stages.append(champion.load(loaded, stages[0]))
+    plain, minded = map(played, stages)
+    assert [one.finding.probability for one in plain] == [None] * len(plain)
+    assert all(one.finding.probability is not None for one in minded)
+    assert [replace(one.finding, probability=None) for one in minded] == [one.finding for one in plain] != []
+    assert champion.take(Promoted(2, promotion("", back=True)))
+    started: list[Path | None] = []
+    champion.load(lambda asked: started.append(asked.bundle) or stages[0], stages[1])
+    assert started == [None]
     assert "opinion" in stages[1].about["members"]
     assert not {*stages[0].instrument.configs} & {*stages[1].instrument.configs}, "other alerts have other ids"
 
     (tmp_path / "found.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, found[:5])))
     code, told = called(*retrain, registry=place)
     assert (code, "opinion cannot learn: 5 findings are of alerts that are there" in told) == (2, True), told
+
+
+def challenges(opinion: Opinion) -> bool:
+    """Say whether the gate finds an opinion right about a later month's alarms, which it has not learnt from."""
+    later, truth = desk(200, seed=2)
+    # Each of an instrument of its own: a label speaks of what rings near it.
+    rang = [
+        replace(
+            one,
+            subject=replace(one.subject, instrument=one.episode_id),
+            finding=replace(one.finding, severity="critical"),
+        )
+        for one in later
+    ]
+    labels = [replace(label, instruments=[label.event_id]) for label in labels_of(truth)]
+    told = [replace(one, finding=replace(one.finding, probability=opinion.probability(one))) for one in rang]
+    span = {"from_ns": later[0].times.available_at, "to_ns": later[-1].times.available_at + 1, "live_ns": 0}
+    *_, target = checks(shadowed(rang, told, labels, **span), Policy(target="log_loss"))
+    return target.passed
+
+
+def loaded(settings: Settings) -> Stages:
+    return load_stages(settings, lambda _: None)
+
+
+def played(stages: Stages) -> list[Alert]:
+    """Return what a model's stage of instruments tells of two quiet hours and a pump."""
+
+    async def given() -> AsyncIterator[Item]:
+        for item in arrivals([pump()]):
+            yield item
+
+    async def taken() -> list[Alert]:
+        told = [
+            one
+            async for one in stages.instrument.agent(given(), StateTable[InstrumentState]())
+            if isinstance(one, Alert)
+        ]
+        return [one for one in told if one.activity == "create"]
+
+    return asyncio.run(taken())
 
 
 @pytest.mark.parametrize(
