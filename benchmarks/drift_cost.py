@@ -22,7 +22,7 @@ import numpy as np
 from agents.drift import drift
 from agents.flow import Item
 from agents.instrument import instrument
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from benchmarks.ticks import FRAME_NS, walks
 from engines.drift.streams import DriftConfig, DriftState, Stream, Watcher
 from engines.tracks import ClosedBars

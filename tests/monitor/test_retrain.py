@@ -16,7 +16,7 @@ pytest.importorskip("torch", reason="training needs torch: install the extra `tr
 from typer.testing import CliRunner
 
 from agents.flow import Item
-from agents.state import InstrumentState
+from agents.instrument_state import InstrumentState
 from engines.backtest.gate import Policy, checks
 from engines.backtest.shadow import shadowed
 from engines.bundle import DEFAULT, Bundle
