@@ -86,8 +86,9 @@ class Trades:
             account.run = ran = Run(side, now_ns, price_before=state.price_before, taken_before=state.taken)
         ran.last_ns, ran.price_after = now_ns, state.last_price
         ran.units += size
-        ran.took += took
-        state.taken += took
+        if took:
+            ran.took += took
+            state.taken += took
         ran.taken = state.taken - ran.taken_before
 
     def _judge_out(self, run: Pass, account: Account) -> None:
@@ -125,8 +126,9 @@ class Trades:
         link.trades += state.hourly.weight
         _remember(seller.sold_to, buyer.number, link, _BUYERS)
         config, weight = self.config.circular_trading, state.hourly.weight
-        main = _MAIN * max(seller.traded[0], buyer.traded[1])
-        if link.trades > LEAST_MET * config.rounds * weight and link.units > main:
+        if link.trades > LEAST_MET * config.rounds * weight and link.units > _MAIN * max(
+            seller.traded[0], buyer.traded[1]
+        ):
             found = circular_trading.measure(config, state, seller)
             if found:
                 run.find("circular_trading", seller, state.newest_ns - 60 * MINUTE_NS, found)
