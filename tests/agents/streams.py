@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, MutableMapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from schemas.records import News
 
 S = 1_000_000_000
 KEY = "ORCHID.XTOC"
+T = TypeVar("T")
 BEGIN = 1_741_012_200 * S
 FUSION = FusionModel(Bundle.load(DEFAULT))
 
@@ -116,13 +118,19 @@ def news(seconds: float, document: str = "d1", instrument: str = KEY) -> News:
 
 def run(items: Iterable[Item], state: MutableMapping[str, InstrumentState], made: Engines | None = None) -> list[Alert]:
     """Return the alerts of the instrument agent."""
-    made = made or engines()
+    return outputs(lambda feed: instrument(feed, state, made or engines()), items, Alert)
+
+
+def outputs(
+    agent: Callable[[AsyncIterator[Item]], AsyncIterator[object]], items: Iterable[Item], *kinds: type[T]
+) -> list[T]:
+    """Return what of these kinds an agent says that is fed with items."""
 
     async def feed() -> AsyncIterator[Item]:
         for item in items:
             yield item
 
-    async def collect() -> list[Alert]:
-        return [item async for item in instrument(feed(), state, made) if isinstance(item, Alert)]
+    async def collect() -> list[T]:
+        return [one async for one in agent(feed()) if isinstance(one, kinds)]
 
     return asyncio.run(collect())

@@ -24,6 +24,7 @@ from monitor.state import StateTable
 from schemas.alerts import Alert, Explanation, Provenance, Subject, digest
 from schemas.journal import RULES_ONLY, Clock, Ladder
 from schemas.records import Statement, Transfer
+from tests.agents.streams import outputs
 from tests.payments import T0, background, names, pattern, transfer
 from tests.statements import OWES, PAYS, model, statement
 
@@ -79,14 +80,7 @@ def run(
     forget_ns: int = 0,
     rules: RuleFile = NONE,
 ) -> list[Alert]:
-    async def feed() -> AsyncIterator[Item]:
-        for item in items:
-            yield item
-
-    async def collect() -> list[Alert]:
-        return [one async for one in accounts(feed(), state, engines(forget_ns, rules)) if isinstance(one, Alert)]
-
-    return asyncio.run(collect())
+    return outputs(lambda feed: accounts(feed, state, engines(forget_ns, rules)), items, Alert)
 
 
 def test_an_alert_names_its_account_its_transfers_and_closes_with_the_clock() -> None:

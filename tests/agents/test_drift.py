@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
@@ -18,23 +17,16 @@ from schemas.alerts import Alert
 from schemas.frames import Frame, frame_of
 from schemas.journal import Clock
 from schemas.records import Drift
-from tests.agents.streams import BEGIN, KEY, S, arrivals, cut, engines, news
+from tests.agents.streams import BEGIN, KEY, S, arrivals, cut, engines, news, outputs
 
 HOUR = 3_600 * S
 State = dict[str, InstrumentState]
 
 
 def said(items: Iterable[Item], state: State | None = None, forget_ns: int = 0) -> list[Drift | Alert]:
-    async def feed() -> AsyncIterator[Item]:
-        for item in items:
-            yield item
-
-    async def collect() -> list[Drift | Alert]:
-        kept: State = {} if state is None else state
-        made = replace(engines(), forget_ns=forget_ns)
-        return [item async for item in instrument(feed(), kept, made) if isinstance(item, Drift | Alert)]
-
-    return asyncio.run(collect())
+    kept: State = {} if state is None else state
+    made = replace(engines(), forget_ns=forget_ns)
+    return outputs(lambda feed: instrument(feed, kept, made), items, Drift, Alert)
 
 
 def drifts(items: Iterable[Item], state: State | None = None, forget_ns: int = 0) -> list[Drift]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 
 import msgspec
@@ -17,19 +16,16 @@ from engines.typologies.market_wide import CrowdConfig
 from schemas.alerts import Alert, Provenance, Subject, digest
 from schemas.journal import Clock
 from schemas.records import Half, Opening
+from tests.agents.streams import outputs
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
 
 
 def run(items: Iterable[Item], state: dict[str, MarketState], rules: RuleFile = NONE) -> list[Alert]:
-    async def feed() -> AsyncIterator[Item]:
-        for item in items:
-            yield item
-
-    async def collect() -> list[Alert]:
-        found = market(
-            feed(),
+    def agent(feed: AsyncIterator[Item]) -> AsyncIterator[object]:
+        return market(
+            feed,
             state,
             crowd=CrowdConfig(),
             crossing=CrossProductConfig(),
@@ -39,9 +35,8 @@ def run(items: Iterable[Item], state: dict[str, MarketState], rules: RuleFile = 
             provenance=Provenance(code_version="test", config="c"),
             rules=rules,
         )
-        return [item async for item in found if isinstance(item, Alert)]
 
-    return asyncio.run(collect())
+    return outputs(agent, items, Alert)
 
 
 def opening(second: float, instrument: str, offset: int, typology: str = "market_anomaly@1") -> Arrival:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
@@ -11,6 +10,7 @@ from agents.flow import Arrival, Item
 from agents.market_drift import CROWD, moving
 from agents.market_state import MarketState
 from schemas.records import Drift, Moved
+from tests.agents.streams import outputs
 from tests.agents.test_market import T0, S, opening
 
 State = dict[str, MarketState]
@@ -24,16 +24,8 @@ def drifted(second: float, instrument: str, offset: int, sector: str = "") -> Ar
 
 
 def run(items: Iterable[Item], state: State | None = None) -> list[Drift]:
-    async def feed() -> AsyncIterator[Item]:
-        for item in items:
-            yield item
-
-    async def collect() -> list[Drift]:
-        kept: State = {} if state is None else state
-        found = moving(feed(), kept, config=CROWD, decides="c")
-        return [item async for item in found if isinstance(item, Drift)]
-
-    return asyncio.run(collect())
+    kept: State = {} if state is None else state
+    return outputs(lambda feed: moving(feed, kept, config=CROWD, decides="c"), items, Drift)
 
 
 def crowd(count: int, sector: str = "") -> list[Item]:

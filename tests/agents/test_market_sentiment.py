@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
@@ -16,7 +15,7 @@ from agents.market_sentiment import SPOKEN, sentiment
 from agents.market_state import MarketState
 from engines.signals import small
 from schemas.records import Opening, Signal, Spoken
-from tests.agents.streams import KEY, arrivals, engines, news
+from tests.agents.streams import KEY, arrivals, engines, news, outputs
 from tests.agents.test_market import T0, S, opening
 
 State = dict[str, MarketState]
@@ -32,15 +31,7 @@ def text(second: float, instrument: str, document: str, tone: float = 0.0, secto
 
 
 def run(items: Iterable[Item], state: State | None = None) -> list[Signal]:
-    async def feed() -> AsyncIterator[Item]:
-        for item in items:
-            yield item
-
-    async def collect() -> list[Signal]:
-        found = sentiment(feed(), {} if state is None else state, config=SPOKEN)
-        return [item async for item in found if isinstance(item, Signal)]
-
-    return asyncio.run(collect())
+    return outputs(lambda feed: sentiment(feed, {} if state is None else state, config=SPOKEN), items, Signal)
 
 
 def test_an_index_is_of_all_instruments_of_a_sector_and_of_no_other() -> None:
@@ -78,15 +69,11 @@ def test_a_checkpoint_in_between_and_what_is_told_twice_change_nothing() -> None
 
 
 def test_the_instrument_stage_tells_the_market_of_texts_where_the_sector_is_known() -> None:
-    async def openings(sector: str) -> list[Opening]:
-        async def feed() -> AsyncIterator[Item]:
-            for item in arrivals([], [(news(0), 0.9), (news(60, "d2"), 0.9)]):
-                yield item
+    def openings(sector: str) -> list[Opening]:
+        made, items = replace(engines(), sector=lambda _: sector), arrivals([], [(news(0), 0.9), (news(60, "d2"), 0.9)])
+        return [one for one in outputs(lambda feed: instrument(feed, {}, made), items, Opening) if one.spoken]
 
-        made = replace(engines(), sector=lambda _: sector)
-        return [one async for one in instrument(feed(), {}, made) if isinstance(one, Opening) and one.spoken]
-
-    first, other = asyncio.run(openings("energy"))
+    first, other = openings("energy")
     assert (first.instrument, first.typology, first.ts_event) == (KEY, "text", first.ts_available)
     assert first.episode_id != other.episode_id
     assert first.spoken is not None
@@ -94,4 +81,4 @@ def test_the_instrument_stage_tells_the_market_of_texts_where_the_sector_is_know
         "energy",
         len(other.spoken.vector if other.spoken else b""),
     )
-    assert asyncio.run(openings("")) == []
+    assert openings("") == []

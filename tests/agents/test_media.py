@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ from engines.typologies import elevated_risk
 from schemas.alerts import Alert
 from schemas.journal import Ladder
 from schemas.records import AudioSegment, ChartSnapshot, Score
-from tests.agents.streams import BEGIN, KEY, S, engines, heard, news
+from tests.agents.streams import BEGIN, KEY, S, engines, heard, news, outputs
 
 #: Rings at whatever the model says.
 ALERT = msgspec.structs.replace(elevated_risk.SPEC, open=0.001, critical=1.0, close=0.0)
@@ -55,15 +54,7 @@ def run(
     made = engines()
     made = dataclasses.replace(made, specs={**made.specs, "elevated_risk": ALERT}, skipped=skipped)
     state: dict[str, InstrumentState] = {}
-
-    async def collect() -> list[object]:
-        async def source() -> AsyncIterator[Item]:
-            for item in items:
-                yield item
-
-        return [output async for output in instrument(source(), state, made)]
-
-    said = asyncio.run(collect())
+    said = outputs(lambda feed: instrument(feed, state, made), items, Alert, Score)
     return [one for one in said if isinstance(one, Alert)], [one for one in said if isinstance(one, Score)], state
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import dataclasses
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from schemas.pseudonyms import split, split_all
 from schemas.records import Transfer
 from tests import misconduct, payments
 from tests.agents import streams, test_accounts, test_orders
+from tests.agents.streams import outputs
 from tests.order_flow import OPEN_NS, S
 
 KEYS = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]
@@ -78,16 +78,7 @@ def told(alerts: Sequence[Alert], names: Pseudonyms, known: Sequence[str]) -> li
 
 def run(items: Sequence[Item], state: dict[str, AccountState], made: Engines | None = None) -> list[Alert]:
     """Return the alerts of the account stage."""
-
-    async def feed() -> AsyncIterator[Item]:
-        for item in items:
-            yield item
-
-    async def collect() -> list[Alert]:
-        said = accounts(feed(), state, made or test_accounts.engines())
-        return [one async for one in said if isinstance(one, Alert)]
-
-    return asyncio.run(collect())
+    return outputs(lambda feed: accounts(feed, state, made or test_accounts.engines()), items, Alert)
 
 
 def paid(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -18,7 +17,7 @@ from engines.rules import NONE, Override, RuleFile
 from schemas.alerts import Alert
 from schemas.frames import Frame
 from schemas.records import Review
-from tests.agents.streams import BEGIN, KEY, S, arrivals, cut, engines, news, pump
+from tests.agents.streams import BEGIN, KEY, S, arrivals, cut, engines, news, outputs, pump
 
 WINDOW_NS = 600 * S
 ALL = Exploration(rate=1.0, window_ns=WINDOW_NS, most_a_day=10**6)
@@ -30,15 +29,8 @@ def run(
     state: dict[str, InstrumentState] | None = None,
     rules: RuleFile = NONE,
 ) -> tuple[list[Review], list[Alert]]:
-    async def given() -> AsyncIterator[Item]:
-        for item in items:
-            yield item
-
-    async def told() -> list[object]:
-        kept = {} if state is None else state
-        return [one async for one in instrument(given(), kept, replace(engines(), exploration=config, rules=rules))]
-
-    found = asyncio.run(told())
+    kept, made = {} if state is None else state, replace(engines(), exploration=config, rules=rules)
+    found = outputs(lambda feed: instrument(feed, kept, made), items, Review, Alert)
     return [one for one in found if isinstance(one, Review)], [one for one in found if isinstance(one, Alert)]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from functools import cache
 
 import msgspec
@@ -12,26 +11,17 @@ import pytest
 
 from agents.flow import Arrival, Item
 from agents.instrument import instrument
-from agents.instrument_state import InstrumentState
 from engines.signals import SignalConfig
 from schemas import codec
 from schemas.frames import Frame, frame_of
 from schemas.records import Signal, TranscriptSegment
-from tests.agents.streams import BEGIN, KEY, S, arrivals, cut, engines, news
+from tests.agents.streams import BEGIN, KEY, S, arrivals, cut, engines, news, outputs
 
 PERIOD = SignalConfig().horizon_ns
 
 
 def told(items: Iterable[Item]) -> list[Signal]:
-    async def feed() -> AsyncIterator[Item]:
-        for item in items:
-            yield item
-
-    async def collect() -> list[Signal]:
-        state: dict[str, InstrumentState] = {}
-        return [item async for item in instrument(feed(), state, engines()) if isinstance(item, Signal)]
-
-    return asyncio.run(collect())
+    return outputs(lambda feed: instrument(feed, {}, engines()), items, Signal)
 
 
 @cache
