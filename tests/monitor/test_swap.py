@@ -134,14 +134,16 @@ def test_the_bundle_that_serves_already_changes_nothing(tmp_path: Path, thread: 
     assert counted(metrics, "unchanged")
 
 
+def loading(champion: Champion) -> Callable[[Stages | None], Stages]:
+    """Return what loads the stages of a champion's bundle after others."""
+    return lambda before: champion.load(lambda of: load_stages(of, lambda _: None, before=before), before)
+
+
 def test_promoting_what_serves_already_swaps_nothing_and_tells_the_model(tmp_path: Path, thread: Executor) -> None:
     registry = Registry(tmp_path / "models")
     model = registry.add(DEFAULT, "same", author="", reason="", origin="", now_ns=0)
     champion = Champion(Settings(registry=registry.where, cache=tmp_path / "cache"), lambda: None)
-
-    def load(before: Stages | None) -> Stages:
-        return champion.load(lambda of: load_stages(of, lambda _: None, before=before), before)
-
+    load = loading(champion)
     serving, metrics = load(None), Metrics()
     swaps = Swaps(serving, load, workers=workers(serving), metrics=metrics, thread=thread)
     promotion = Promotion(
@@ -405,10 +407,7 @@ def test_labels_are_promoted_and_rolled_back_as_any_model_is(
     model = registry.add(DEFAULT, "cyber", labels=made[0].parent, author="", reason="", origin="", now_ns=0)
     settings = Settings(registry=registry.where, cache=tmp_path / "cache")
     champion, metrics = Champion(settings, lambda: None), Metrics()
-
-    def load(before: Stages | None) -> Stages:
-        return champion.load(lambda of: load_stages(of, lambda _: None, before=before), before)
-
+    load = loading(champion)
     serving = load(None)
     swaps = Swaps(serving, load, workers=workers(serving), metrics=metrics, thread=thread)
     told = []

@@ -14,23 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import Progress
-from typer.testing import CliRunner
 
 from engines.bundle import DEFAULT, Bundle
 from engines.lineage import knows, last_day
 from engines.training import chart
 from engines.training.build import build_until
 from engines.training.split import until
-from monitor.cli import app
 from monitor.errors import StartupError
 from monitor.settings import Settings, load
 from monitor.stage import load_stages
 from tests.engines.training.test_chart_bundle import stocks
-
-
-def tocsin(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner(env={"COLUMNS": "200", "TOCSIN_DATA": ""}).invoke(app, arguments)
-    return result.exit_code, result.stdout, result.stderr
+from tests.monitor.test_train import tocsin
 
 
 def ns(text: str) -> int:
