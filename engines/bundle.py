@@ -36,6 +36,8 @@ Spec = TypeVar("Spec")
 FORMAT = 2
 MANIFEST = "manifest.json"
 SIGNATURES = "signatures.json"
+#: As what that is written until it is whole: in the folder, which may be a volume of its own. It is nobody's to read.
+SIGNATURES_PART = f".{SIGNATURES}"
 REQUIRED = ("encoder.onnx", "tokenizer.json", "text.json", "fusion.json", "fusion.onnx", "MODEL_CARD.md")
 MAX_BYTES = 60_000_000
 MAX_MANIFEST_BYTES = 4_000_000
@@ -161,7 +163,7 @@ class Bundle:
             raise BundleError(f"{where} lists {', '.join(others)}: expected files {', '.join(KINDS)} alone")
         if missing := [name for name in REQUIRED if name not in manifest.files]:
             raise BundleError(f"{where} does not list {', '.join(missing)}, which every bundle has")
-        present = {entry.name for entry in folder.iterdir()} - {MANIFEST, SIGNATURES}
+        present = {entry.name for entry in folder.iterdir()} - {MANIFEST, SIGNATURES, SIGNATURES_PART}
         if unknown := sorted(present - manifest.files.keys()):
             raise BundleError(f"{folder} holds {', '.join(unknown)}, which its manifest does not list: remove it")
         if len(manifest.files) > MAX_FILES or any(entry.size < 0 for entry in manifest.files.values()):

@@ -25,7 +25,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from engines.bundle import SIGNATURES, Bundle, BundleError
+from engines.bundle import SIGNATURES, SIGNATURES_PART, Bundle, BundleError
 from engines.shipped import MANIFEST_SHA256
 from schemas.errors import UNREADABLE
 
@@ -122,9 +122,10 @@ def sign(bundle: Bundle, key: Ed25519PrivateKey) -> str:
     name = key_id(key.public_key())
     signed = _read(bundle) | {name: b64encode(key.sign(_signed(bundle))).decode()}
     path = bundle.path / SIGNATURES
-    # Beside the folder: whoever reads or copies the bundle meanwhile finds what is its own in it.
-    part = bundle.path.resolve().with_name(f".{bundle.path.resolve().name}.{SIGNATURES}")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(_File(signed)), indent=1) + b"\n")
+    part = path.with_name(SIGNATURES_PART)
+    part.unlink(missing_ok=True)
+    with part.open("xb") as file:  # a link that lay there is not followed
+        file.write(msgspec.json.format(msgspec.json.encode(_File(signed)), indent=1) + b"\n")
     part.replace(path)
     return name
 

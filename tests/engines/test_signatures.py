@@ -54,6 +54,20 @@ def test_a_private_key_is_its_owners_and_overwrites_nothing(key: Path) -> None:
         make_key(key.with_suffix(".pem"))
 
 
+def test_half_a_file_of_signatures_is_no_harm_and_a_link_is_not_followed(
+    bundle: Bundle, key: Path, tmp_path: Path
+) -> None:
+    others = tmp_path / "others"
+    others.write_text("theirs")
+    (bundle.path / f".{SIGNATURES}").symlink_to(others)
+    whole, beside = Bundle.load(bundle.path), sorted(bundle.path.parent.iterdir())
+    name = sign(whole, read_key(key))
+    assert signer(whole, read_keys(key.with_suffix(".pem"))) == name
+    assert others.read_text() == "theirs"
+    assert sorted(bundle.path.parent.iterdir()) == beside
+    assert not (bundle.path / f".{SIGNATURES}").exists()
+
+
 def test_each_key_that_signed_vouches_and_no_other_does(bundle: Bundle, key: Path, tmp_path: Path) -> None:
     _, strange = make_key(tmp_path / "strange.key")
     desk = sign(bundle, read_key(key))
