@@ -182,8 +182,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a retention that is none": ({"config": {"retention": "orders=soon"}}, "config.retention is orders=soon"),
     "pseudonyms beside letters in clear": (
         {"files": {"pseudonym_keys_file": {"secret": "a", "key": "k"}}},
-        "needs files.deadletter_key_file",
+        "pseudonym_keys_file needs deadletter_key_file",
     ),
+    "pseudonyms of a volume beside letters in clear": (
+        {"config": {"pseudonym_keys_file": "/keys/names"}},
+        "pseudonym_keys_file needs deadletter_key_file",
+    ),
+    "a label by which pods are found": ({"pod": {"labels": {"app.kubernetes.io/component": "x"}}}, "component"),
     "topics of other partitions": (
         {"topics": {"config": {"partitions": 4}}},
         "partitions differs between gateway and topics",
@@ -277,3 +282,33 @@ def test_values_that_cannot_work_are_refused(what: str, tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         render(path)
     assert told in refused.value.stderr
+
+
+#: What comes near to what is refused, and works.
+TAKEN: dict[str, dict[str, Any]] = {
+    "what an object is part of": {"labels": {"app.kubernetes.io/part-of": "surveillance"}},
+    "a pod's version": {"pod": {"labels": {"app.kubernetes.io/version": "1"}}},
+    "certificates of a volume": {
+        "config": {"security_protocol": "SSL"},
+        "pod": {"extraEnv": [{"name": "TOCSIN_SSL_CA_FILE", "value": "/ca/ca.crt"}]},
+    },
+    "letters' keys of a volume": {
+        "config": {"deadletter_key_file": "/keys/letters"},
+        "files": {"pseudonym_keys_file": {"secret": "a", "key": "k"}},
+    },
+    "topics of whom none writes": {
+        "gateway": {"enabled": False},
+        "topics": {"create": False},
+        "workers": {"config": {"prefix": "x.", "partitions": 16}},
+    },
+    "what is the default": {"gateway": {"config": {"prefix": "tocsin."}}},
+    "retention in lines": {"config": {"retention": "orders=2d\ntransfers=7d\n"}},
+}
+
+
+@pytest.mark.parametrize("what", TAKEN)
+def test_values_that_work_are_taken(what: str, tmp_path: Path) -> None:
+    needs("helm")
+    path = tmp_path / "values.yaml"
+    path.write_text(yaml.safe_dump(TAKEN[what]))
+    assert render(path)

@@ -43,10 +43,13 @@
 {{- fail "kafka.tokenAudience needs a service account that is there before the release, for the Job that creates topics: make one, and set serviceAccount.create to false and serviceAccount.name." }}
 {{- end }}
 {{- end }}
-{{- range $setting := list "prefix" "partitions" }}
+{{- $meet := list "workers" }}
+{{- if .Values.gateway.enabled }}{{ $meet = append $meet "gateway" }}{{ end }}
+{{- if .Values.topics.create }}{{ $meet = append $meet "topics" }}{{ end }}
+{{- range $setting, $default := dict "prefix" "tocsin." "partitions" 8 }}
 {{- $found := dict }}
-{{- range $name := list "workers" "gateway" "topics" }}
-{{- $_ := set $found (index (include "tocsin.config" (list $root (index $parts $name)) | fromYaml) $setting | toJson) $name }}
+{{- range $name := $meet }}
+{{- $_ := set $found (dig $setting $default (include "tocsin.config" (list $root (index $parts $name)) | fromYaml) | toJson) $name }}
 {{- end }}
 {{- if gt (len $found) 1 }}
 {{- fail (printf "%s differs between %s: they would not meet in the same topics." $setting (values $found | sortAlpha | join " and ")) }}
@@ -74,14 +77,14 @@
 {{- if or (mod $grace_ms $bar_ms) (gt $grace_ms (mul 6 $bar_ms)) }}
 {{- fail (printf "grace_ms is %d: it must be up to six whole bars (bar_s), of %d ms each (%s)." $grace_ms $bar_ms $name) }}
 {{- end }}
-{{- if not (regexMatch "^([a-z.]+=[0-9]+[smhd]([, ]+|$))*$" ($config.retention | default "")) }}
+{{- if not (regexMatch `^([a-z.]+=[0-9]+[smhd]([,\s]+|$))*$` ($config.retention | default "")) }}
 {{- fail (printf "config.retention is %s: expected times of topics, such as orders=2d,transfers=7d (%s)." $config.retention $name) }}
 {{- end }}
 {{- if and $config.shadow (not $config.registry) }}
 {{- fail (printf "config.shadow is %s, a model of config.registry, which is not given (%s)." $config.shadow $name) }}
 {{- end }}
-{{- if and $files.pseudonym_keys_file (not $files.deadletter_key_file) }}
-{{- fail "files.pseudonym_keys_file needs files.deadletter_key_file: dead letters would name accounts in clear." }}
+{{- if and (or $files.pseudonym_keys_file $config.pseudonym_keys_file) (not (or $files.deadletter_key_file $config.deadletter_key_file)) }}
+{{- fail (printf "pseudonym_keys_file needs deadletter_key_file, of files or of config: dead letters would name accounts in clear (%s)." $name) }}
 {{- end }}
 {{- end }}
 
