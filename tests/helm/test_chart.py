@@ -312,3 +312,13 @@ def test_values_that_work_are_taken(what: str, tmp_path: Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text(yaml.safe_dump(TAKEN[what]))
     assert render(path)
+
+
+def test_a_job_by_another_registry_is_of_the_same_digest_and_by_another_tag_of_none(tmp_path: Path) -> None:
+    needs("helm")
+    path, digest = tmp_path / "values.yaml", "sha256:" + 64 * "0"
+    images = [{"registry": "near", "pullPolicy": "Always"}, {"tag": "jobs"}]
+    jobs = [{"name": f"j{number}", "args": ["replay"], "image": image} for number, image in enumerate(images)]
+    path.write_text(yaml.safe_dump({"image": {"digest": digest}, "jobs": jobs}))
+    found = {pod["containers"][0]["image"] for pod in pods(render(path)) if pod["containers"][0]["args"] == ["replay"]}
+    assert found == {f"near/tocsin:0.1.0@{digest}", "tocsin:jobs"}

@@ -40,7 +40,7 @@ annotations:
 {{- /* Of a part: (list root values). The tag of another image says nothing of its digest. */}}
 {{- define "tocsin.image" -}}
 {{- $root := index . 0 }}{{ $own := (index . 1).image | default dict }}
-{{- $other := ternary (dict "digest" "") dict (gt (len $own) 0) }}
+{{- $other := ternary (dict "digest" "") dict (or (hasKey $own "repository") (hasKey $own "tag")) }}
 {{- with mergeOverwrite (deepCopy $root.Values.image) $other $own -}}
 {{ with .registry }}{{ . }}/{{ end }}{{ .repository }}:{{ .tag | default $root.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
 {{- end }}
