@@ -309,16 +309,21 @@ class Gateway(ConsumerRebalanceListener):
             if all(part.committed == part.ledger.position and not self._lag(tp) for tp, part in self._parts.items()):
                 self._moved_s = time.monotonic()  # to have nothing to do is no stall
             return
+        if await self._acknowledge(offsets):
+            for tp, offset in offsets.items():
+                if tp in self._parts:
+                    self._parts[tp].committed = offset
+            self._moved_s = time.monotonic()
+
+    async def _acknowledge(self, offsets: dict[TopicPartition, int]) -> bool:
+        """Commit offsets; tell whether the partitions are still ours."""
         try:
             await self._consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError) as error:
             # The group gave the partitions away meanwhile; their next owner reads from the last commit.
             log.info("commit came too late", error=str(error))
-            return
-        for tp, offset in offsets.items():
-            if tp in self._parts:
-                self._parts[tp].committed = offset
-        self._moved_s = time.monotonic()
+            return False
+        return True
 
     async def _upkeep(self) -> None:
         """Once a second: commit, look at secrets, read the gauges, and let the wait follow the number of frames."""
@@ -375,8 +380,8 @@ class Gateway(ConsumerRebalanceListener):
         await self._tell_lost(list(assigned))
 
     async def _tell_lost(self, tps: list[TopicPartition]) -> None:
-        """Say what retention has deleted before anybody read it: reading goes on behind it."""
-        begins = await self._consumer.beginning_offsets(tps)
+        """Say what retention has deleted before anybody read it, once: the group goes on behind it."""
+        begins, behind = await self._consumer.beginning_offsets(tps), {}
         for tp, next_offset in zip(tps, await asyncio.gather(*map(self._consumer.committed, tps)), strict=True):
             if next_offset is not None and next_offset < begins[tp]:
                 count = begins[tp] - next_offset
@@ -387,6 +392,10 @@ class Gateway(ConsumerRebalanceListener):
                     partition=tp.partition,
                     count=count,
                 )
+                if tp not in self._parts:  # else what is read there is committed in its time, and that is more
+                    behind[tp] = begins[tp]
+        if behind:
+            await self._acknowledge(behind)
 
 
 def news_of(document: Document, master: SymbolMaster) -> list[News]:
