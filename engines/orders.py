@@ -50,7 +50,8 @@ _SIZED = (NEW, FILL)
 _BY_DEPTH = tuple(name for name in SPECS if name not in ("quote_stuffing", "excessive_messages", "insider_dealing"))
 #: An account that sends too much is judged again after so long.
 _PAUSE_NS = SECOND_NS
-#: Remembered at most: holders at the moment of news, news whose impact is not measured yet.
+#: Remembered at most: holders at the moment of news, news whose impact is not measured yet. Of more the earliest, whose
+#: time comes first: were it the latest, a stream of news would have none of it measured.
 _HOLDERS, _NEWS = 64, 64
 
 
@@ -206,7 +207,7 @@ class OrderEngine:
         """Let the impact of ``more`` news be measured in its time."""
         state.pending.extend(more)
         state.pending.sort(key=lambda one: one.due_ns)
-        del state.pending[:-_NEWS]
+        del state.pending[_NEWS:]
         state.due_ns = state.pending[0].due_ns if state.pending else NEVER_NS
         state.deadline_ns = state.due_ns + self.config.late_ns if state.pending else 0
         state.next_ns = min(state.next_ns, state.due_ns)

@@ -120,6 +120,15 @@ def test_the_impact_of_news_is_looked_for_again() -> None:
     ]
 
 
+def test_news_upon_news_hides_no_insider() -> None:
+    made = market("insider_dealing")
+    (first,) = made.news
+    every = [msgspec.structs.replace(first, ts_event=first.ts_event + k * 6 * 10**9) for k in range(300)]
+    found = judge(made.orders(), made.ticks(), every)[0]
+    rang = [one.ts_event for one in found if one.account == "insider" and one.score >= SPECS[one.head].open]
+    assert rang[0] == first.ts_event + OrderConfig().insider_dealing.after_ns
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_framing_changes_no_bit(name: str) -> None:
     made = market(name)
