@@ -193,13 +193,15 @@ class Pseudonyms:
         return tuple(map(_mark, self._at(ts_ns + codec.LIMITS.ahead_ns).ids))
 
     def go_on(self, ts_ns: int, named_by: Sequence[str]) -> None:
-        """Note that events available at this time were named, by keys of these marks; none: nobody knows.
+        """Note that events available at this time (ns, 0: none) were named, by keys of these marks; none: nobody knows.
 
         Raises
         ------
         StartupError
             The file has these keys, and others for that time: accounts that are kept would not be known again.
         """
+        if not ts_ns:
+            return  # nothing came
         self.reached(ts_ns)
         known = {_mark((key.id, key.secret)) for key in self.keys}
         if not known >= set(named_by):

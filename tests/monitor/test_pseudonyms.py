@@ -224,6 +224,11 @@ def test_who_goes_on_does_not_name_by_another_key_what_was_named_before_he_came(
     there.go_on(T0 + DAY_NS, ())
     (tmp_path / "keys").write_text(ROTATED)
     assert not there.look()
+    # Where nothing came, nothing was named.
+    fresh = keys(tmp_path, f"k1 - - {ONE}")
+    fresh.go_on(0, marks)
+    (tmp_path / "keys").write_text(f"k2 - - {TWO}\n")
+    assert fresh.look()
     # A key that is gone is one that was removed: what is kept by it may be as old.
     with capture_logs() as logged:
         keys(tmp_path, f"k2 - - {TWO}").go_on(T0, marks)
