@@ -154,11 +154,8 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @asynccontextmanager
-async def reader(settings: Settings, *topics: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-    """Yield a started consumer without a group, for `end_offsets` and `read_partition`, and stop it.
-
-    Of ``topics`` (full names) it knows all from the start: where aiokafka knows nothing, it asks again after 0.1 s.
-    """
+async def reader(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a started consumer without a group, for `end_offsets` and `read_partition`, and stop it."""
     consumer = AIOKafkaConsumer(
         **client_options(settings), enable_auto_commit=False, **{"auto_offset_reset": "earliest", **options}
     )
@@ -166,8 +163,6 @@ async def reader(settings: Settings, *topics: str, **options: Any) -> AsyncItera
         await start(consumer, settings)
         # Stopped before its tasks have run once, aiokafka's consumer takes their cancellation for its caller's.
         await asyncio.sleep(0)
-        if topics:
-            await consumer._client.set_topics(topics)
         yield consumer
     finally:
         await consumer.stop()
@@ -180,7 +175,11 @@ async def partition_counts(settings: Settings) -> dict[str, int]:
 
 
 async def end_offsets(consumer: AIOKafkaConsumer, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-    """Return the offset after the last message of each partition of ``topic`` (full name)."""
+    """Return the offset after the last message of each partition of ``topic`` (full name).
+
+    It is made known first: of a topic that aiokafka does not know it asks again after 0.1 s.
+    """
+    await consumer._client.add_topic(topic)
     tps = [TopicPartition(topic, partition) for partition in partitions]
     return {tp.partition: offset for tp, offset in (await consumer.end_offsets(tps)).items()}
 

@@ -21,6 +21,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,6 +55,9 @@ Effect = Output | DeadLetter
 
 class Broker(Consumer, Protocol):
     """What a lane asks of the broker's side: its logs, and what the consumer knows."""
+
+    def reading(self) -> AbstractAsyncContextManager[None]:
+        """While the block runs, the logs below can be read."""
 
     async def load_checkpoint(self, got_on: Callable[[], None]) -> Loaded: ...
 
@@ -214,6 +218,12 @@ class Lane:
     async def _load(self) -> None:
         # Claimed first: what a predecessor still writes of a checkpoint is then void, or seen here.
         await self._journal.claim(self._config.owner)
+        async with self._broker.reading():
+            await self._read()
+        self._checkpoint_ordinal = self._ordinal
+        self._inbox.open()
+
+    async def _read(self) -> None:
         loaded = await self._broker.load_checkpoint(self._got_on)
         closing = loaded.closing
         await self._checkpoint_writer.take_over(loaded)
@@ -239,8 +249,6 @@ class Lane:
         await self._journal.append(self._ordinal, [own])
         self._seen_alerts, alerts_end = await self._broker.read_alert_ids(closing.alerts if closing else 0)
         self._outbox.alerts_end = alerts_end
-        self._checkpoint_ordinal = self._ordinal
-        self._inbox.open()
 
     async def _rule(self, rules: Rules) -> None:
         self._ruling = None

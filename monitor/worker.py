@@ -11,14 +11,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from agents.flow import SHED_AT, modality_of
 from engines.tracks import Embedding
@@ -111,45 +111,40 @@ class LaneBroker:
     def _name(self, topic: str) -> str:
         return kafka.name_of(self._settings, topic)
 
-    def _reader(self, *topics: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
-        return kafka.reader(self._settings, *topics, fetch_max_wait_ms=AT_END_MS)
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Connect once for all that a lane reads where it recovers."""
+        async with kafka.reader(self._settings, fetch_max_wait_ms=AT_END_MS) as consumer:
+            self._logs = consumer
+            yield
 
     async def load_checkpoint(self, got_on: Callable[[], None]) -> Loaded:
         topic = self._name(self._checkpoints)
-        async with self._reader(topic) as consumer:
-            end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
-            loaded = await checkpoints.load(checkpoint_records(consumer, topic, self._partition, got_on), end)
+        end = (await kafka.end_offsets(self._logs, topic, [self._partition]))[self._partition]
+        loaded = await checkpoints.load(checkpoint_records(self._logs, topic, self._partition, got_on), end)
         if self._names is not None and loaded.closing is not None:
             self._names.go_on(loaded.closing.latest_ns, loaded.closing.named_by)
-        included = {
-            TopicPartition(self._name(name), self._partition): offset
-            for name, offset in (loaded.closing.offsets if loaded.closing else {}).items()
-        }
-        # All at once, and by a reader that has not read: a question waits behind a fetch at the end.
-        async with self._reader(*(tp.topic for tp in included)) as consumer:
-            for tp, end in (await consumer.end_offsets(list(included)) if included else {}).items():
-                if end < included[tp]:
-                    raise TopicRecreatedError(
-                        f"{tp.topic}/{tp.partition} ends at offset {end}, the checkpoint includes it up to "
-                        f"{included[tp]}: the topic was made anew; delete {topic} and"
-                        f" {self._name(self._journal)} too, or change the prefix"
-                    )
+        included = {self._name(name): at for name, at in (loaded.closing.offsets if loaded.closing else {}).items()}
+        ends = await asyncio.gather(*(kafka.end_offsets(self._logs, name, [self._partition]) for name in included))
+        for (name, offset), found in zip(included.items(), ends, strict=True):
+            if (end := found[self._partition]) < offset:
+                raise TopicRecreatedError(
+                    f"{name}/{self._partition} ends at offset {end}, the checkpoint includes it up to {offset}: the"
+                    f" topic was made anew; delete {topic} and {self._name(self._journal)} too, or change the prefix"
+                )
         return loaded
 
     async def read_journal(self, start: int, end: int, epoch: int) -> list[Entry]:
-        topic = self._name(self._journal)
-        async with self._reader(topic) as consumer:
-            records = kafka.read_partition(consumer, topic, self._partition, start, end)
-            return await read_journal(((r.offset, r.value) async for r in records), epoch)
+        records = kafka.read_partition(self._logs, self._name(self._journal), self._partition, start, end)
+        return await read_journal(((r.offset, r.value) async for r in records), epoch)
 
     async def read_alert_ids(self, start: int) -> tuple[set[str], int]:
         topic = self._name("alerts")
-        async with self._reader(topic) as consumer:
-            end = (await kafka.end_offsets(consumer, topic, [self._partition]))[self._partition]
-            records = kafka.read_partition(consumer, topic, self._partition, start, end)
-            sources = sources_of(self._settings.own_prefix, self._scope, self._partition)
-            found = [_alert_id.decode(r.value) async for r in records]
-            return {alert.id for alert in found if alert.source in sources}, end
+        end = (await kafka.end_offsets(self._logs, topic, [self._partition]))[self._partition]
+        records = kafka.read_partition(self._logs, topic, self._partition, start, end)
+        sources = sources_of(self._settings.own_prefix, self._scope, self._partition)
+        found = [_alert_id.decode(r.value) async for r in records]
+        return {alert.id for alert in found if alert.source in sources}, end
 
     async def commit(self, offsets: Mapping[str, int]) -> bool:
         return await self._source.commit({(self._name(t), self._partition): o for t, o in offsets.items() if o})

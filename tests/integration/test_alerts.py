@@ -135,7 +135,12 @@ def test_recovery_knows_a_stages_own_alerts_and_those_of_before_stages_were_name
     asyncio.run(send(settings, sent, partition=3))
     made = SimpleNamespace(name=stage, topics=(), journal="journal", checkpoints="checkpoints")
     broker = LaneBroker(settings, cast(Any, None), cast(Any, made), 3)
-    found, end = asyncio.run(broker.read_alert_ids(0))
+
+    async def ids() -> tuple[set[str], int]:
+        async with broker.reading():
+            return await broker.read_alert_ids(0)
+
+    found, end = asyncio.run(ids())
     assert ({int(alert_id, 16) for alert_id in found}, end) == (own, 5)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import random
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -153,6 +154,10 @@ class Broker:
         self.stopped: set[str] = set()
         self.reached_end = True
         self.most = 3
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        yield
 
     async def load_checkpoint(self, got_on: Callable[[], None]) -> Loaded:
         await asyncio.sleep(0)
