@@ -83,6 +83,7 @@ class Gateway(ConsumerRebalanceListener):
         self._seal = Seal.of(settings)
         self.metrics = GatewayMetrics()
         self._parts: dict[TopicPartition, Partition] = {}
+        self._untold: asyncio.Queue[list[TopicPartition]] = asyncio.Queue()
         self._turn = asyncio.Lock()
         self.stopping = asyncio.Event()
         self._frame_s = settings.frame_ms / 1000
@@ -146,9 +147,9 @@ class Gateway(ConsumerRebalanceListener):
     async def _work(self) -> None:
         work = asyncio.create_task(self._loop())
         upkeep = asyncio.create_task(self._upkeep())
-        pulse = asyncio.create_task(self._pulse.keep())
+        pulse, telling = asyncio.create_task(self._pulse.keep()), asyncio.create_task(self._tell())
         try:
-            ended: tuple[asyncio.Future[None], ...] = (pulse, upkeep, self._delivery.failed, work)
+            ended: tuple[asyncio.Future[None], ...] = (pulse, telling, upkeep, self._delivery.failed, work)
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
             for future in ended:
                 if future.done():
@@ -163,9 +164,10 @@ class Gateway(ConsumerRebalanceListener):
                 f"Kafka failed the gateway ({kafka.told(error)}): restart it, it goes on from its last commit."
             ) from error
         finally:
-            for task in (work, upkeep, pulse):
+            tasks = work, upkeep, pulse, telling
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(work, upkeep, pulse, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close(self) -> None:
         for client in (self._consumer, self._producer):
@@ -377,25 +379,34 @@ class Gateway(ConsumerRebalanceListener):
             self._joined = True
             self._moved_s = self._assigned_s = time.monotonic()
         log.info("partitions assigned", partitions=sorted({tp.partition for tp in assigned}))
-        await self._tell_lost(list(assigned))
+        # Not here: until this returns no heartbeat is sent, and a partition without a leader tells no offset for long.
+        self._untold.put_nowait(list(assigned))
 
-    async def _tell_lost(self, tps: list[TopicPartition]) -> None:
+    async def _tell(self) -> None:
+        """Say of what was assigned what of it retention had deleted."""
+        while True:
+            await asyncio.gather(*map(self._tell_lost, await self._untold.get()))
+
+    async def _tell_lost(self, tp: TopicPartition) -> None:
         """Say what retention has deleted before anybody read it, once: the group goes on behind it."""
-        begins, behind = await self._consumer.beginning_offsets(tps), {}
-        for tp, next_offset in zip(tps, await asyncio.gather(*map(self._consumer.committed, tps)), strict=True):
-            if next_offset is not None and next_offset < begins[tp]:
-                count = begins[tp] - next_offset
-                self.metrics.lost.inc(count)
-                log.error(
-                    "messages were deleted by retention before they were read: keep inputs longer than an outage lasts",
-                    topic=tp.topic,
-                    partition=tp.partition,
-                    count=count,
-                )
-                if tp not in self._parts:  # else what is read there is committed in its time, and that is more
-                    behind[tp] = begins[tp]
-        if behind:
-            await self._acknowledge(behind)
+        try:
+            next_offset = await self._consumer.committed(tp)
+            begin = (await self._consumer.beginning_offsets([tp]))[tp]
+        except KafkaError as error:
+            where = {"topic": tp.topic, "partition": tp.partition}
+            log.warning("whether retention deleted anything is not known", **where, error=kafka.told(error))
+            return
+        if next_offset is None or next_offset >= begin or tp not in self._consumer.assignment():
+            return
+        self.metrics.lost.inc(begin - next_offset)
+        log.error(
+            "messages were deleted by retention before they were read: keep inputs longer than an outage lasts",
+            topic=tp.topic,
+            partition=tp.partition,
+            count=begin - next_offset,
+        )
+        if tp not in self._parts:  # else what is read there is committed in its time, and that is more
+            await self._acknowledge({tp: begin})
 
 
 def news_of(document: Document, master: SymbolMaster) -> list[News]:

@@ -327,7 +327,7 @@ async def test_probes_and_metrics_tell_how_it_fares(topics: Settings, tmp_path: 
 @pytest.mark.integration
 async def test_without_topics_it_says_what_to_do_and_ends(kafka: str, prefix: str, tmp_path: Path) -> None:
     with gateway_process(Settings(bootstrap=kafka, prefix=prefix), tmp_path / "log") as process:
-        assert await asyncio.to_thread(process.wait, 20) == 2
+        assert await asyncio.to_thread(process.wait, 60) == 2
     log = (tmp_path / "log").read_text()
     assert f"{prefix}ticks" in log
     assert "run `tocsin topics create`" in log

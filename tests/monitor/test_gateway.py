@@ -132,3 +132,15 @@ async def test_new_ticks_after_an_idle_minute_are_no_stall_but_a_sending_that_ne
     await gateway._commit()
     end = 705
     assert [reason.partition(" for ")[0] for reason in gateway._live()] == told
+
+
+async def test_an_assignment_waits_for_no_offset_of_a_partition_without_a_leader() -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    gateway = Gateway(Settings(), MASTER)
+    await gateway._close()
+    gateway._consumer = SimpleNamespace(committed=never, beginning_offsets=never)
+    async with asyncio.timeout(5):  # of the session: no heartbeat is sent meanwhile
+        await gateway.on_partitions_assigned([DOCUMENTS])
+    assert gateway._joined
