@@ -318,6 +318,15 @@ class Watch:
         except KafkaException:
             return -1
 
+    def unacknowledged(self) -> list[str]:
+        """Return the partitions of inputs that are not acknowledged to their ends, each with both offsets."""
+        behind = []
+        for tp in self._consumer.committed(self._tps, timeout=10):
+            end = self._consumer.get_watermark_offsets(tp, timeout=5)[1]
+            if max(0, tp.offset) != end:
+                behind.append(f"{tp.topic}/{tp.partition}: {tp.offset} of {end}")
+        return behind
+
     def output_after(self, worker: Worker, timeout_s: float) -> float:
         """Wait for the next score and return how long it took, s."""
         before = self.end("scores")
