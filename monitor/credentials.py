@@ -28,6 +28,8 @@ from monitor.settings import Settings, stamp
 EARLY_S = 30.0
 #: How long an endpoint of tokens, or a broker that is asked why it refuses, may take, ms.
 PATIENCE_MS = 10_000
+#: The settings that name files for TLS.
+_TLS = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file")
 
 
 class FileContext(ssl.SSLContext):
@@ -214,7 +216,7 @@ def options(settings: Settings) -> dict[str, Any]:
             else:
                 found |= {"sasl_plain_username": settings.sasl_username, "sasl_plain_password": password}
     except ssl.SSLError as error:
-        named = _named(settings, ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file"))
+        named = _named(settings, _TLS)
         raise StartupError(
             f"{named} cannot be used ({error.reason or error}): expected PEM, the CAs that signed the brokers'"
             " certificates in the first, a certificate and its key in the others."
@@ -234,7 +236,7 @@ class Mounted:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        named = (getattr(settings, f"{name}_file") for name in _FILES)
+        named = (getattr(settings, name) for name in ("sasl_password_file", "sasl_token_file", *_TLS))
         self._paths = [path for path in named if path is not None]
         self._seen = [stamp(path) for path in self._paths]
         #: What is wrong with them, a sentence; empty where nothing is.
@@ -253,15 +255,11 @@ class Mounted:
         return self.told
 
 
-_FILES = ("sasl_password", "sasl_token", "ssl_ca", "ssl_certificate", "ssl_key")
-
-
 def contradiction(settings: Settings) -> str:
     """Return the sentence on what of the settings does not go together, "" where all does."""
     protocol, mechanism = settings.security_protocol, settings.sasl_mechanism
     of_sasl = ("sasl_username", "sasl_password", "sasl_password_file", "sasl_token_file", "sasl_token_url")
-    of_tls = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file")
-    for fields, used in ((of_sasl, protocol.startswith("SASL")), (of_tls, protocol.endswith("SSL"))):
+    for fields, used in ((of_sasl, protocol.startswith("SASL")), (_TLS, protocol.endswith("SSL"))):
         if not used and (given := _named(settings, fields)):
             wanted = "SASL_SSL" if fields is of_sasl else "SSL or SASL_SSL"
             return f"{given} is given, and TOCSIN_SECURITY_PROTOCOL is {protocol}: set that to {wanted}."
