@@ -75,7 +75,8 @@ class FetchThread(driver.AIOKafkaConsumerThread):
             await self._room.acquire()
             found: dict[TP, Any] | Exception = {}
             while not found and not consumer._closed:
-                active = set(self.consumer._get_active_partitions())
+                # Copied at once: Faust's accessor walks them, and the loop's thread holds partitions back meanwhile.
+                active = set(self.consumer._active_partitions)
                 if not (active and self.consumer.flow_active):
                     await asyncio.sleep(HELD_S)
                     continue
@@ -184,15 +185,16 @@ class Intake:
         self._app = app
 
     def failure(self) -> BaseException | None:
-        """Return what ended the consumer's membership or its fetching for good, None while they live.
+        """Return what ended the consumer's membership, its fetching or its reading ahead, None while they live.
 
         aiokafka raises it to whoever polls, and Faust polls past that: the consumer would just bring nothing more.
         """
-        consumer = self._app.consumer._thread._consumer
+        thread = self._app.consumer._thread
+        consumer = thread._consumer
         if consumer is None:
             return None
-        coordinator = consumer._coordinator
-        tasks = (coordinator._coordination_task, consumer._fetcher._fetch_task, consumer._client._sync_task)
+        coordinator, fetcher, client = consumer._coordinator, consumer._fetcher, consumer._client
+        tasks = (coordinator._coordination_task, fetcher._fetch_task, client._sync_task, thread._reading)
         return kafka.failure(tasks) or cast(BaseException | None, coordinator._pending_exception)
 
     def _state(self, topic: str, partition: int) -> Any:
