@@ -43,10 +43,14 @@ class CheckpointWriter:
         self._outbox = outbox
         self._commit = commit
         self._span = Span()
+        #: What the last checkpoint includes, as next offsets, as long as it is not acknowledged.
+        self.unacknowledged: Mapping[str, int] = {}
 
     async def take_over(self, loaded: Loaded) -> None:
         """Go on after a checkpoint, and write again of it what has void records behind it."""
         self._span = Span(loaded.start, loaded.end)
+        # Its author may have ended before it could.
+        self.unacknowledged = loaded.closing.offsets if loaded.closing else {}
         if records := checkpoints.restored(loaded):
             offsets = await self._records(records[:-1]) + await self._records(records[-1:])
             self._wrote(offsets, keys=len(records) - 1, full=False)
@@ -57,8 +61,8 @@ class CheckpointWriter:
         keys = table.freeze(everything=self._span.full_due(len(table)))
         return Snapshot(keys, table.keys() <= set(keys), closing, self._outbox.take_pending())
 
-    async def write(self, table: StateTable[State], snapshot: Snapshot) -> bool:
-        """Write a checkpoint once its effects have arrived; tell whether what it covers could be acknowledged."""
+    async def write(self, table: StateTable[State], snapshot: Snapshot) -> None:
+        """Write a checkpoint once its effects have arrived."""
         await asyncio.gather(*snapshot.effects)
         crashpoints.passing("effects-sent")
         offsets = await self._records((key.encode(), table.packed(key)) for key in snapshot.keys)
@@ -66,7 +70,13 @@ class CheckpointWriter:
         offsets += await self._records([(checkpoints.CLOSING_KEY, checkpoints.encode_closing(snapshot.closing))])
         self._wrote(offsets, keys=len(snapshot.keys), full=snapshot.full)
         crashpoints.passing("closing-written")
-        acknowledged = await self._commit(snapshot.closing.offsets)
+        self.unacknowledged = snapshot.closing.offsets
+
+    async def acknowledge(self) -> bool:
+        """Acknowledge what the last checkpoint includes; tell whether that was possible."""
+        acknowledged = await self._commit(self.unacknowledged)
+        if acknowledged:
+            self.unacknowledged = {}
         crashpoints.passing("committed")
         return acknowledged
 

@@ -124,7 +124,7 @@ class Lane:
         self._broker = broker
         self._journal = journal
         self._outbox = outbox
-        self._successor: Successor | None = None
+        self._successors: deque[Successor] = deque()
         self._on_turn = on_turn
         self.sequencer = Sequencer(config.topics, overtake_ns=config.overtake_ns)
         self.status = LaneStatus()
@@ -158,9 +158,12 @@ class Lane:
     def swap(
         self, decides: Decides, agent: Agent, begin: Callable[[], None], ruled: Ruled | None = None
     ) -> asyncio.Future[None]:
-        """Let another agent go on after this turn; what is returned is done when it does, never where the lane ends."""
+        """Let another agent go on after this turn, and after those that came before it.
+
+        What is returned is done when it does, never where the lane ends.
+        """
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._successor = Successor(decides, agent, begin, begun, ruled or Unruled(decides, agent))
+        self._successors.append(Successor(decides, agent, begin, begun, ruled or Unruled(decides, agent)))
         self._inbox.wake()
         return begun
 
@@ -180,8 +183,8 @@ class Lane:
 
     @property
     def behind(self) -> bool:
-        """Whether messages were applied that no checkpoint includes yet."""
-        return self._ordinal > self._checkpoint_ordinal
+        """Whether messages were applied that are not acknowledged yet."""
+        return self._ordinal > self._checkpoint_ordinal or bool(self._checkpoint_writer.unacknowledged)
 
     # Life.
 
@@ -197,8 +200,8 @@ class Lane:
                     break
                 if self._ruling is not None:
                     await self._rule(self._ruling)
-                elif self._successor is not None:
-                    await self._swap(self._successor)
+                elif self._successors:
+                    await self._swap()
                 else:
                     break
         except asyncio.CancelledError:
@@ -222,6 +225,7 @@ class Lane:
             await self._read()
         self._checkpoint_ordinal = self._ordinal
         self._inbox.open()
+        self._checkpoint = asyncio.ensure_future(self._acknowledge())
 
     async def _read(self) -> None:
         loaded = await self._broker.load_checkpoint(self._got_on)
@@ -258,10 +262,10 @@ class Lane:
         told = {"stage": self._config.stage, "partition": self._config.partition}
         log.info("rules in effect", **told, effective_ns=rules.effective_ns, config=self._decider.decides.config)
 
-    async def _swap(self, successor: Successor) -> None:
+    async def _swap(self) -> None:
         # A worker that recovers with the new bundle then applies nothing again that the old one has applied.
         await self._checkpoint_now()
-        self._successor = None
+        successor = self._successors.popleft()
         self._decider.give_way(successor)
         await self._journal.append(self._ordinal, [self._decider.decides])
         successor.begin()
@@ -278,7 +282,7 @@ class Lane:
             if self._ruling is not None:
                 return
         # What the old bundle's back ends told is journalled as the old one's.
-        while not self._stopping and (self._successor is None or self._noted):
+        while not self._stopping and (not self._successors or self._noted):
             self._ruling = self._decider.due(self.sequencer.clock_ns)
             if self._ruling is not None:
                 return
@@ -429,6 +433,8 @@ class Lane:
         due = time.monotonic() - self.status.checkpoint_s >= self._config.checkpoint_interval_s
         if due and (self._ordinal > self._checkpoint_ordinal or self._table.dirty):
             self._checkpoint = asyncio.ensure_future(self._write(self._snapshot()))
+        elif due and self._checkpoint_writer.unacknowledged:  # refused, and no message may ever come after it
+            self._checkpoint = asyncio.ensure_future(self._acknowledge())
 
     async def _checkpoint_now(self) -> None:
         if self._checkpoint is not None:
@@ -455,7 +461,10 @@ class Lane:
         return self._checkpoint_writer.snapshot(self._table, closing)
 
     async def _write(self, snapshot: Snapshot) -> None:
-        acknowledged = await self._checkpoint_writer.write(self._table, snapshot)
+        await self._checkpoint_writer.write(self._table, snapshot)
         self.status.checkpoints += 1
-        if acknowledged:
+        await self._acknowledge()
+
+    async def _acknowledge(self) -> None:
+        if await self._checkpoint_writer.acknowledge():
             self.status.committed_s = time.monotonic()

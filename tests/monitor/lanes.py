@@ -154,6 +154,10 @@ class Broker:
         self.stopped: set[str] = set()
         self.reached_end = True
         self.most = 3
+        #: As many commits are refused, as by a group that has moved on; what `answers` is not set for is not answered.
+        self.refusals = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
@@ -174,6 +178,10 @@ class Broker:
 
     async def commit(self, offsets: Mapping[str, int]) -> bool:
         await asyncio.sleep(0)
+        await self.answers.wait()
+        if self.refusals:
+            self.refusals -= 1
+            return False
         if not self._producer.dead:
             self._logs.committed |= offsets
         return True

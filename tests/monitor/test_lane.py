@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -18,9 +19,9 @@ from monitor import checkpoint_writer, checkpoints
 from monitor.checkpoints import Loaded
 from monitor.journal import FencedError, JournalWriter
 from schemas.errors import BadMessage
-from schemas.journal import Fallback, Ladder, Run
+from schemas.journal import Decides, Fallback, Ladder, Run
 from schemas.records import Review, Score, Signal
-from tests.monitor.lanes import T0, TOPICS, Broker, Life, Logs, Producer, S, inputs, state, undisturbed
+from tests.monitor.lanes import T0, TOPICS, Broker, Life, Logs, Producer, S, counting, inputs, state, undisturbed
 
 
 async def test_a_checkpoint_that_takes_its_time_gets_on_while_records_come() -> None:
@@ -64,6 +65,74 @@ def test_a_lane_that_crashes_anywhere_says_everything_once(seed: int, crashes: l
         assert [o for t, first, n in taken if t == topic for o in range(first, first + n)] == list(
             range(len(messages[topic]))
         )
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_refused_acknowledgement_is_tried_again_though_nothing_more_comes() -> None:
+    messages = inputs(random.Random(3))
+    logs = Logs()
+    life = Life(logs, messages, random.Random(4))
+    await until(lambda: life.lane._ordinal == 60)
+    ends = {topic: len(messages[topic]) for topic in TOPICS}
+    life.broker.refusals = 3
+    await until(lambda: logs.committed == ends)
+    assert not life.lane.behind
+    await life.finish(60)
+
+
+async def test_a_lane_that_takes_over_acknowledges_what_its_predecessor_could_not() -> None:
+    messages = inputs(random.Random(3))
+    logs = Logs()
+    life = Life(logs, messages, random.Random(4))
+    life.broker.refusals = 1_000_000
+    await life.finish(60)
+    assert logs.committed == dict.fromkeys(TOPICS, 0)
+    heir = Life(logs, messages, random.Random(5))
+    await until(lambda: logs.committed == {topic: len(messages[topic]) for topic in TOPICS})
+    assert heir.lane.status.messages == 0
+    await heir.finish(60)
+
+
+async def test_an_acknowledgement_that_is_not_answered_is_missed_though_nothing_more_comes() -> None:
+    messages = inputs(random.Random(3))
+    life = Life(Logs(), messages, random.Random(4), checkpoint_interval_s=1e9)
+    await until(lambda: life.lane._ordinal == 60)
+    life.broker.answers.clear()
+    life.lane.status.checkpoint_s -= 2e9
+    await until(lambda: life.lane._checkpoint_ordinal == 60)
+    await life.turns(100)
+    assert life.lane.behind
+    life.broker.answers.set()
+    await until(lambda: not life.lane.behind)
+    await life.finish(60)
+
+
+async def test_a_bundle_that_comes_while_another_is_swapped_in_follows_it() -> None:
+    messages = inputs(random.Random(3))
+    logs, began = Logs(), list[str]()
+    life = Life(logs, messages, random.Random(4), checkpoint_interval_s=1e9)
+    await until(lambda: life.lane._ordinal == 60)
+
+    def swap(name: str) -> asyncio.Future[None]:
+        agent = cast(Any, partial(counting, config=f"-{name}"))
+        return life.lane.swap(Decides(name, name), agent, lambda: began.append(name))
+
+    life.broker.answers.clear()
+    first = swap("first")
+    await until(lambda: life.lane._checkpoint_ordinal == 60)  # the first waits for its acknowledgement
+    second, third = swap("second"), swap("third")
+    life.broker.answers.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(first, second, third)
+    assert began == ["first", "second", "third"]
+    await life.finish(60)
+    decided = [step.bundle for entry in logs.entries() for step in entry.steps if isinstance(step, Decides)]
+    assert decided == ["", "first", "second", "third"]
 
 
 def test_an_effect_leaves_only_once_its_journal_entry_is_there() -> None:
