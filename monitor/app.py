@@ -113,7 +113,6 @@ async def serve(settings: Settings) -> None:
             max_request_size=kafka.MAX_MESSAGE_BYTES,
         )
     )
-    background = [vital("the fence", fence.keep())]
     await kafka.start(producer, settings)
     app = faust_app(settings)
     pool, source = ThreadPoolExecutor(ENCODERS, "encode", _step_back), Intake(app)
@@ -148,7 +147,7 @@ async def serve(settings: Settings) -> None:
 
     rules_read = asyncio.Event()
     follower = Follower(settings, swaps.serving.rulebook, check, changed, promoted)
-    background.append(vital("following the control topic", follower.keep(rules_read)))
+    background = [vital("following the control topic", follower.keep(rules_read))]
     bind(app, workers)
     pulse, clock = Pulse(producer.client.force_metadata_update), MachineClock()
     secrets = credentials.Mounted(settings)
@@ -192,6 +191,8 @@ async def serve(settings: Settings) -> None:
             sys.setswitchinterval(0.0005)
             told = {"bootstrap": settings.bootstrap, "prefix": settings.own_prefix, "http": address}
             log.info("serving", **told, **swaps.serving.about)
+            fence.renew()  # from here on it may own partitions
+            background.append(vital("the fence", fence.keep()))
             await _until_stopped(app, settings.drain_timeout_s)
             log.info("draining")
             await asyncio.gather(*(worker.drain() for worker in workers))

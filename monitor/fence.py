@@ -4,12 +4,16 @@ A thread of the process cannot tell that it was stopped (SIGSTOP, a paused machi
 The fence is renewed by a short timer of the event loop; every request to a broker that writes something is checked
 against it at the last moment before the socket. Past half the session's timeout another worker may own the partitions,
 so the process ends at once. (Its journal entries would be void anyway, see `monitor.journal`.)
+
+It holds from its first renewal on, before the worker joins its group: one that is starting owns nothing yet, and may
+wait for a core as long as it must.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import sys
 import time
@@ -61,7 +65,7 @@ class Fence:
         self._limit_s = limit_s
         self._clock = clock
         self._end = end
-        self._renewed_s = clock()
+        self._renewed_s = math.inf
         self._worst_gap_s = 0.0
 
     def check(self) -> None:

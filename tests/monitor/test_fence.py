@@ -35,6 +35,7 @@ def test_a_worker_frozen_past_its_limit_sends_nothing() -> None:
     fence = Fence(3.0, clock=lambda: now[0], end=end)
     producer: Any = Producer()
     fence.guard(producer)
+    fence.renew()
     asyncio.run(producer.client.send(0, "before"))
     now[0] = 60.0
     with pytest.raises(Ended) as error:
@@ -48,6 +49,7 @@ def test_a_worker_frozen_past_its_limit_sends_nothing() -> None:
 def test_a_frozen_worker_cannot_renew_itself() -> None:
     now = [0.0]
     fence = Fence(3.0, clock=lambda: now[0], end=end)
+    fence.renew()
     now[0] = 2.9
     fence.renew()
     now[0] = 6.0
@@ -55,10 +57,22 @@ def test_a_frozen_worker_cannot_renew_itself() -> None:
         fence.renew()
 
 
+def test_a_worker_that_starts_may_wait_for_a_core_and_one_that_has_joined_its_group_may_not() -> None:
+    now = [0.0]
+    fence = Fence(3.0, clock=lambda: now[0], end=end)
+    now[0] = 60.0
+    fence.check()
+    assert fence.take_worst_gap() == 0.0
+    fence.renew()
+    now[0] = 63.1
+    with pytest.raises(Ended):
+        fence.check()
+
+
 def test_the_longest_gap_is_told_once() -> None:
     now = [0.0]
     fence = Fence(3.0, clock=lambda: now[0], end=end)
-    for at in (0.1, 1.1, 1.2):
+    for at in (0.0, 0.1, 1.1, 1.2):
         now[0] = at
         fence.renew()
     assert fence.take_worst_gap() == pytest.approx(1.0)
