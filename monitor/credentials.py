@@ -135,9 +135,12 @@ class TokenEndpoint(AbstractTokenProvider):
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise OSError(f"{path} is no text: {error.reason}") from error
+    if not text:
+        raise OSError(f"{path} is empty")
+    return text
 
 
 def _now(password: str) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 from monitor import credentials
 from monitor.errors import StartupError
 from monitor.settings import Settings
+from tests.integration.secure import Authority
 
 SASL = {"security_protocol": "SASL_SSL", "sasl_username": "me"}
 
@@ -64,7 +65,19 @@ def test_a_mounted_secret_that_cannot_be_used_any_more_is_told_until_it_can(tmp_
     assert str(path) in mounted.told
     path.unlink()
     assert "No such file" in mounted.look()
+    path.write_text("\n")
+    assert mounted.look().startswith(f"A secret cannot be read ({path} is empty): ")
     path.write_text("second")
+    assert (mounted.look(), mounted.told) == ("", "")
+
+
+def test_a_mounted_authority_that_was_emptied_is_told_until_it_is_there_again(tmp_path: Path) -> None:
+    path = Authority(tmp_path, "ca").ca
+    pem = path.read_bytes()
+    mounted = credentials.Mounted(Settings(security_protocol="SSL", ssl_ca_file=path))
+    path.write_bytes(b"")
+    assert mounted.look().startswith("TOCSIN_SSL_CA_FILE cannot be used (")
+    path.write_bytes(pem)
     assert (mounted.look(), mounted.told) == ("", "")
 
 
