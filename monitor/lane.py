@@ -205,8 +205,11 @@ class Lane:
                 else:
                     break
         except asyncio.CancelledError:
-            # The next owner reads which alerts are there: what is on its way must have arrived by then.
+            # The next owner reads which alerts are there: what is on its way must have arrived by then. And it
+            # acknowledges: nothing older may come after that.
             await self._outbox.flush()
+            if self._checkpoint is not None:
+                await self._checkpoint
             raise
         await self._checkpoint_now()
 

@@ -98,6 +98,23 @@ async def test_a_lane_that_takes_over_acknowledges_what_its_predecessor_could_no
     await heir.finish(60)
 
 
+async def test_a_lane_given_back_while_it_recovers_leaves_no_acknowledgement_on_its_way() -> None:
+    messages = inputs(random.Random(3))
+    logs = Logs()
+    life = Life(logs, messages, random.Random(4), checkpoint_interval_s=1e9)
+    life.broker.refusals = 1_000_000
+    await life.finish(60)
+    assert logs.committed == dict.fromkeys(TOPICS, 0)
+    heir = Life(logs, messages, random.Random(5))
+    heir.broker.answers.clear()
+    await until(lambda: heir.lane._checkpoint is not None)
+    heir.run.cancel()
+    asyncio.get_running_loop().call_later(0.01, heir.broker.answers.set)
+    await asyncio.gather(heir.run, return_exceptions=True)
+    assert logs.committed == {topic: len(messages[topic]) for topic in TOPICS}
+    heir.deliver.cancel()
+
+
 async def test_an_acknowledgement_that_is_not_answered_is_missed_though_nothing_more_comes() -> None:
     messages = inputs(random.Random(3))
     life = Life(Logs(), messages, random.Random(4), checkpoint_interval_s=1e9)
