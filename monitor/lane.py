@@ -433,6 +433,8 @@ class Lane:
             if not self._checkpoint.done():
                 return
             self._checkpoint.result()
+        if not self.behind:  # from now on it counts how long something waits for acknowledgement
+            self.status.committed_s = time.monotonic()
         due = time.monotonic() - self.status.checkpoint_s >= self._config.checkpoint_interval_s
         if due and (self._ordinal > self._checkpoint_ordinal or self._table.dirty):
             self._checkpoint = asyncio.ensure_future(self._write(self._snapshot()))

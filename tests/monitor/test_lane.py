@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -96,6 +97,15 @@ async def test_a_lane_that_takes_over_acknowledges_what_its_predecessor_could_no
     await until(lambda: logs.committed == {topic: len(messages[topic]) for topic in TOPICS})
     assert heir.lane.status.messages == 0
     await heir.finish(60)
+
+
+async def test_a_quiet_lane_owes_nothing_so_its_next_message_is_not_called_unacknowledged_for_as_long() -> None:
+    messages = inputs(random.Random(3))
+    life = Life(Logs(), messages, random.Random(4))
+    await until(lambda: life.lane._ordinal == 60 and not life.lane.behind)
+    life.lane.status.committed_s -= 3_600
+    await until(lambda: time.monotonic() - life.lane.status.committed_s < 60)
+    await life.finish(60)
 
 
 async def test_a_lane_given_back_while_it_recovers_leaves_no_acknowledgement_on_its_way() -> None:
