@@ -469,6 +469,7 @@ class Lane:
         await self._checkpoint_writer.write(self._table, snapshot)
         self.status.checkpoints += 1
         await self._acknowledge()
+        crashpoints.passing("committed")
 
     async def _acknowledge(self) -> None:
         if await self._checkpoint_writer.acknowledge():
