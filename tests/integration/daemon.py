@@ -327,6 +327,16 @@ class Watch:
                 behind.append(f"{tp.topic}/{tp.partition}: {tp.offset} of {end}")
         return behind
 
+    def until_acknowledged(self, sent: int, worker: Worker) -> None:
+        """Wait until as many messages are acknowledged, and where they never are, tell which partitions' are not."""
+        try:
+            until(lambda: self.acknowledged() == sent, 120, f"{sent} messages acknowledged", [worker])
+        except AssertionError as failure:
+            failure.add_note(
+                f"not acknowledged: {self.unacknowledged()}; {worker.get('/livez')}, {worker.get('/metrics')}"
+            )
+            raise
+
     def output_after(self, worker: Worker, timeout_s: float) -> float:
         """Wait for the next score and return how long it took, s."""
         before = self.end("scores")

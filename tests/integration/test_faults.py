@@ -55,13 +55,7 @@ def settings(topics: Settings) -> Settings:
 
 def finish(worker: Worker, watch: Watch, sent: int) -> None:
     """Wait until all is acknowledged, and end the worker in order."""
-    try:
-        until(lambda: watch.acknowledged() == sent, 120, f"{sent} messages acknowledged", [worker])
-    except AssertionError as failure:
-        failure.add_note(
-            f"not acknowledged: {watch.unacknowledged()}; {worker.get('/livez')}, {worker.get('/metrics')}"
-        )
-        raise
+    watch.until_acknowledged(sent, worker)
     assert worker.drain() == 0
 
 

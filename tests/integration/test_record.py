@@ -299,7 +299,7 @@ def test_a_live_daemons_topics_are_captured_whole_though_the_recorder_is_killed(
             Recording.open(out)
         with Recorder(settings, out) as recorder:
             feed.finish()
-            until(lambda: watch.acknowledged() == len(part), 120, "all is read", [worker])
+            watch.until_acknowledged(len(part), worker)
             assert worker.drain() == 0
             until(lambda: recorder.hears, 120, "the recorder has begun")
             code, said = recorder.end(signal.SIGTERM)
