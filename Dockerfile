@@ -37,9 +37,10 @@ RUN /opt/tocsin/bin/pip install --no-deps /dist/*.whl \
 
 FROM ${BASE} AS cpu
 COPY --from=installed /opt/tocsin /opt/tocsin
-# Not by useradd, which writes the day of the build, and copies of what was there before.
+# Not by useradd, which writes the day of the build, and copies of what was there before. COPY dates the folder it makes.
 RUN echo 'tocsin:x:10001:' >>/etc/group && echo 'tocsin:x:10001:10001::/tmp:/usr/sbin/nologin' >>/etc/passwd \
- && install -d -o 10001 -g 10001 /var/cache/tocsin && touch -d @315532800 /etc/group /etc/passwd /var/cache /var/cache/tocsin
+ && install -d -o 10001 -g 10001 /var/cache/tocsin \
+ && touch -d @315532800 /etc/group /etc/passwd /var/cache /var/cache/tocsin /opt/tocsin
 # All that is written is a cache of compiled engines, and temporary files: the rest may be read-only.
 ENV PATH=/opt/tocsin/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     XDG_CACHE_HOME=/var/cache TOCSIN_HTTP_HOST=0.0.0.0

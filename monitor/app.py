@@ -31,6 +31,7 @@ from monitor.control import Follower, Promoted, promotions
 from monitor.fence import Fence, end_process, vital
 from monitor.intake import Intake, faust_app
 from monitor.liveness import MachineClock, Pulse, stuck, unready
+from monitor.memory import give_back
 from monitor.metrics import Metrics
 from monitor.pseudonyms import LOOK_S, Pseudonyms
 from monitor.set_aside import once
@@ -187,6 +188,7 @@ async def serve(settings: Settings) -> None:
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 50)
+            give_back()  # what reading models has left behind
             # The threads that fetch and encode would wait 5 ms for the interpreter while the event loop is busy.
             sys.setswitchinterval(0.0005)
             told = {"bootstrap": settings.bootstrap, "prefix": settings.own_prefix, "http": address}

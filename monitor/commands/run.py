@@ -32,6 +32,9 @@ def run() -> None:
 
 def until_stopped(settings: Settings) -> None:
     """Run the daemon by these settings until it is stopped."""
+    from monitor.memory import share_heaps
+
+    share_heaps()
     import uvloop
 
     from monitor import logs
