@@ -33,7 +33,7 @@ from engines.training import leaks
 from engines.training.measures import BINARY, Measure, calibration_error, gain, judge
 from engines.training.stacking import Learner, grouped_folds, pair, stacked
 from engines.training.tasks import Outcome, Run
-from engines.training.tasks.tables import FolderError, read_table
+from engines.training.tasks.tables import FolderError, NoTableError, read_table
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -108,7 +108,7 @@ def read(folder: Path, book: Book) -> Borrowers | None:
     """Return the rows of a folder's table with ``book``'s columns, None where there is no such table."""
     try:
         return borrowers(columns(folder, book), book, book.features)
-    except FolderError:
+    except NoTableError:
         return None
 
 

@@ -37,7 +37,7 @@ from engines.training.measures import BINARY, Judged
 from engines.training.side_by_side import CORES
 from engines.training.stacking import Learner, Member, grouped_folds, later_folds, pair, stacked
 from engines.training.tasks import Outcome, Run
-from engines.training.tasks.tables import FolderError, read_table
+from engines.training.tasks.tables import FolderError, read_table, whole_numbers
 from engines.training.text import near_copies
 
 Floats = npt.NDArray[np.float64]
@@ -227,7 +227,7 @@ def read(folder: Path) -> Releases:
     Raises
     ------
     FolderError
-        There is no table with them.
+        There is no table with them, or a year or label in it is none.
     """
     table = read_table(folder, "lt_no", "text")
     titles = table["title"] if "title" in table.columns else pl.Series([""] * len(table))
@@ -235,10 +235,9 @@ def read(folder: Path) -> Releases:
         SCRAPED.sub(" ", f"{'' if title in (None, 'nan') else title} \n {text or ''}")
         for title, text in zip(titles, table["text"], strict=True)
     ]
-    year, about = (
-        None if name not in table.columns or table[name].null_count() else table[name].to_numpy().astype(np.int64)
-        for name in ("yr", LABEL)
-    )
+    year, about = (whole_numbers(folder, table, name) for name in ("yr", LABEL))
+    if about is not None and not np.isin(about, (0, 1)).all():
+        raise FolderError(f"{folder}: expected {LABEL} to be 0 or 1, found {np.unique(about)[:5].tolist()}")
     return Releases(table["lt_no"].cast(pl.String).to_list(), said, [CUES.sub(" ", text) for text in said], year, about)
 
 

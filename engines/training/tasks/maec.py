@@ -100,7 +100,7 @@ def read(folder: Path) -> Calls:
     Raises
     ------
     FolderError
-        There are no calls, or a call_id is not made of date and ticker.
+        There are no calls, or a call_id is not made of a date that there is and ticker.
     """
     rows = read_table(folder, "call_id").with_columns(pl.col("call_id").cast(pl.String))
     voice = {}
@@ -118,6 +118,10 @@ def read(folder: Path) -> Calls:
     name = rows["call_id"].to_numpy().astype(np.str_)
     if not len(name) or not all(re.fullmatch(NAME, one) for one in name):
         raise FolderError(f"{folder}: expected call_id like 20150225_LMAT, found {name[:3].tolist()}")
+    try:
+        _dates(name)
+    except ValueError as error:
+        raise FolderError(f"{folder}: expected call_id to begin with a day such as 20150225: {error}") from error
 
     past = _numbers(rows, PAST)
     squares, price = squares_of_volatilities(past), _numbers(rows, ("current_adjclose_price",))[:, 0]
@@ -138,6 +142,11 @@ def read(folder: Path) -> Calls:
         np.array([voice.get(one, silence) for one in name]),
         _numbers(rows, TARGETS),
     )
+
+
+def _dates(name: Strings) -> npt.NDArray[np.datetime64]:
+    """Return the day (call,) of calls by their names."""
+    return np.array([f"{one[:4]}-{one[4:6]}-{one[6:8]}" for one in name], "datetime64[D]")
 
 
 def _last_number(column: str) -> int:
@@ -191,7 +200,7 @@ def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:
         raise FolderError(f"{train}: expected at least {LEAST} calls with targets, found {learn.sum()}")
     progress.advance(task)
 
-    date = np.array([f"{one[:4]}-{one[4:6]}-{one[6:8]}" for one in calls.name], "datetime64[D]")
+    date = _dates(calls.name)
     day, ticker = trading_days(date), np.array([one[9:] for one in calls.name])
     span = _span(date)
     basis = _known(learn, ask, day, day[ask].min(), same)

@@ -24,7 +24,7 @@ from engines.backtest.nab import Marks, mark, normalised, probation, raw_score
 from engines.bundle import Metric
 from engines.series import Alarm, Surprise, resting
 from engines.training.tasks import Outcome, Run
-from engines.training.tasks.tables import FolderError
+from engines.training.tasks.tables import FolderError, read_file
 
 Floats = npt.NDArray[np.float64]
 SEED = 11
@@ -100,7 +100,10 @@ DETECTORS = {
 def find_windows(folder: Path) -> dict[str, list[tuple[str, str]]]:
     """Return the windows of every series by "folder/file.csv", from the JSON file of ``folder`` that has such."""
     for path in sorted(folder.rglob("*.json")):
-        found = json.loads(path.read_text())
+        try:
+            found = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise FolderError(f"{path}: expected JSON: {error}") from error
         if isinstance(found, dict) and any(
             isinstance(windows, list) and any(isinstance(window, list) for window in windows)
             for windows in found.values()
@@ -120,7 +123,7 @@ def read_series(folder: Path) -> list[Series]:
     windows = find_windows(folder)
     found = []
     for path in sorted(folder.rglob("*.csv")):
-        table = pl.read_csv(path, infer_schema=False)
+        table = read_file(path, typed=False)
         if not {"timestamp", "value"} <= set(table.columns) or not table.height:
             continue
         name = "/".join(path.relative_to(folder).parts[-2:])

@@ -33,7 +33,7 @@ from engines.training.robustness import Robustness
 from engines.training.search import search
 from engines.training.side_by_side import CORES, side_by_side
 from engines.training.tasks import Outcome, Run
-from engines.training.tasks.tables import FolderError, read_table
+from engines.training.tasks.tables import FolderError, NoTableError, read_table, whole_numbers
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -90,12 +90,12 @@ def read(folder: Path, labelled: bool) -> Texts:
     Raises
     ------
     FolderError
-        There is no such column, or no labels where they are needed.
+        There is no such column, no labels where they are needed, or a year that is no number.
     """
     try:
         table = read_table(folder, "sentence")
         texts = table["sentence"].to_list()
-    except FolderError:
+    except NoTableError:
         table = read_table(folder, "text")
         texts = table["text"].to_list()
     if "label" not in table.columns or table["label"].null_count():
@@ -104,8 +104,7 @@ def read(folder: Path, labelled: bool) -> Texts:
         labels = []
     else:
         labels = table["label"].cast(pl.String).to_list()
-    dated = "year" in table.columns and not table["year"].null_count()
-    return Texts([t or "" for t in texts], labels, table["year"].to_numpy().astype(np.int64) if dated else None)
+    return Texts(["" if text is None else str(text) for text in texts], labels, whole_numbers(folder, table, "year"))
 
 
 def run(train: Path, test: Path, out: Path, run: Run) -> Outcome:

@@ -157,6 +157,9 @@ def test_folders_that_cannot_be_learnt_from_are_refused(table: pl.DataFrame, tmp
     pl.DataFrame({"call_id": ["T1"]}).write_csv(tmp_path / "odd" / "odd.csv")
     with pytest.raises(FolderError, match="20150225_LMAT"):
         maec.read(tmp_path / "odd")
+    pl.DataFrame({"call_id": ["20151345_T1"]}).write_csv(tmp_path / "odd" / "odd.csv")
+    with pytest.raises(FolderError, match="expected call_id to begin with a day"):
+        maec.read(tmp_path / "odd")
 
 
 @pytest.mark.long

@@ -137,6 +137,14 @@ def test_folder_without_windows_or_with_a_gap_says_what_is_missing(tmp_path: Pat
         path.write_text(f"timestamp,value\n2024-01-01 00:00:00,1\n{timestamp},1\n")
         with pytest.raises(FolderError, match="expected timestamps"):
             nab.read_series(unlabelled)
+    path.write_bytes(b"timestamp,value\n\xe9,1\n")
+    with pytest.raises(FolderError, match=r"s0\.csv: expected a table"):
+        nab.read_series(unlabelled)
+    path.write_bytes(b"")  # no series: it is left alone
+    assert "s0.csv" not in {one.name.rpartition("/")[2] for one in nab.read_series(unlabelled) if one.kind == "pumps"}
+    (unlabelled / "windows.json").write_text("{")
+    with pytest.raises(FolderError, match=r"windows\.json: expected JSON"):
+        nab.read_series(unlabelled)
 
 
 def test_real_series_have_their_windows_where_a_perfect_detector_finds_them(data_dir: Path) -> None:

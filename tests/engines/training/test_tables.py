@@ -103,6 +103,22 @@ def test_borrowers_without_labels_cannot_be_learnt_from(tmp_path: Path) -> None:
         told_by("credit", tmp_path, tmp_path, tmp_path / "out.csv")
 
 
+def test_borrowers_in_a_file_that_cannot_be_read_are_not_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 broken PAR1")
+    with pytest.raises(FolderError, match=r"a\.parquet: expected a table"):
+        told_by("credit", tmp_path, tmp_path, tmp_path / "out.csv")
+
+
+def test_releases_are_labelled_0_or_1(tmp_path: Path) -> None:
+    pl.DataFrame({"lt_no": [1, 2], "text": ["a", "b"], LABEL: [True, False]}).write_csv(tmp_path / "a.csv")
+    found = litigation.read(tmp_path).about
+    assert found is not None
+    assert found.tolist() == [1, 0]
+    pl.DataFrame({"lt_no": [1, 2], "text": ["a", "b"], LABEL: [1, 2]}).write_csv(tmp_path / "a.csv")
+    with pytest.raises(FolderError, match=rf"{LABEL} to be 0 or 1, found \[1, 2\]"):
+        litigation.read(tmp_path)
+
+
 def test_a_stack_follows_the_member_that_knows() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 600)

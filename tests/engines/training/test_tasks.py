@@ -51,6 +51,44 @@ def test_a_folder_without_the_columns_is_refused_with_what_is_there(tmp_path: Pa
         read_table(tmp_path, "text", "label")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "text,label\n1,caf\xe9\n".encode("latin-1")),
+        ("a.csv", b'text,label\n1,a,b\n"x\n'),
+        ("a.csv.gz", b"\x1f\x8b\x08 cut off"),
+        ("a.parquet", b"PAR1 broken PAR1"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    pl.DataFrame({"text": ["x"]}).write_csv(tmp_path / "b.csv")
+    with pytest.raises(FolderError, match=rf"{name}: expected a table"):
+        read_table(tmp_path, "text")
+
+
+def test_an_empty_file_is_left_alone_and_a_table_without_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(FolderError, match=r"columns text; found a\.csv"):
+        read_table(tmp_path, "text")
+    (tmp_path / "b.csv").write_text("text\n")
+    with pytest.raises(FolderError, match="expected rows in the table of text, found none"):
+        read_table(tmp_path, "text")
+    pl.DataFrame({"text": ["x"]}).write_csv(tmp_path / "c.csv")
+    assert read_table(tmp_path, "text")["text"].to_list() == ["x"]
+
+
+def test_years_are_whole_numbers_and_texts_may_be_numbers(tmp_path: Path) -> None:
+    pl.DataFrame({"text": [7, None], "year": [2001.0, 2002.0]}).write_csv(tmp_path / "a.csv")
+    texts = read(tmp_path, labelled=False)
+    assert texts.text == ["7", ""]
+    assert texts.year is not None
+    assert texts.year.tolist() == [2001, 2002]
+    pl.DataFrame({"text": ["a", "b"], "year": ["2001", "MMII"]}).write_csv(tmp_path / "a.csv")
+    with pytest.raises(FolderError, match="year of row 2: expected a whole number, found 'MMII'"):
+        read(tmp_path, labelled=False)
+
+
 def test_texts_without_labels_cannot_be_trained_on(tmp_path: Path) -> None:
     write(tmp_path, 2, labels=False)
     assert read(tmp_path, labelled=False).label == []
