@@ -110,6 +110,8 @@ def main() -> None:
                 measure(settings, load, causes, 2 * seconds, arguments.warm_up, address, pids)
             )
             while not load.is_alive():
+                if measured.done():
+                    await measured  # it failed before the load began
                 await asyncio.sleep(0.1)
             await change(settings, model, arguments.warm_up + seconds, arguments.every, changes)
             run = await measured

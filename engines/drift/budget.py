@@ -29,7 +29,7 @@ from engines.drift.families import EMBEDDINGS, FAMILIES, OF_VECTORS, Detector, F
 TABLE = Path(__file__).parent.parent / "data" / "drift_run_times.json"
 RUN_TIMES = (300, 1000, 3000, 10_000)
 #: The longest that is simulated, of others 3,000: updates take long.
-LONGEST = {"ranks": 1000, "hddm_w": 1000, "embeddings": 1000, "error_rates": 10_000}
+LONGEST = {"ranks": 1000, "hddm_w": 1000, "embeddings": 1000, "error_rates": 10_000, "surprises": 10_000}
 #: The others have no budget. DDM, EDDM and HDDM_A ring soon after they began anew or hardly ever, so that a mean says
 #: nothing of the next stream; KSWIN takes too long to simulate.
 BUDGETED = (
