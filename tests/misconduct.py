@@ -313,6 +313,15 @@ def _(market: Market, mid: float) -> None:
     _unload(market, mid, "igniter", steps=10, begin=AT + 40)
 
 
+@nearly("momentum_ignition", "one order is no run")
+def _(market: Market, mid: float) -> None:
+    top = round(mid + 1.0, 2)
+    for k, price in enumerate((mid, top)):
+        offer = market.place(AT + 0.2 * k, "seller", -1, price, 5 * DEPTH)
+        market.take(AT + 0.2 * k + 0.1, "igniter", offer, 5 * DEPTH)
+    _unload(market, top, "igniter", steps=10, begin=AT + 40)
+
+
 @nearly("momentum_ignition", "it runs to and fro all hour")
 def _(market: Market, mid: float) -> None:
     for k in range(4):
