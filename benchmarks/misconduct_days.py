@@ -56,7 +56,7 @@ from schemas.records import News, TranscriptSegment
 Model = Literal["agents", "queues", "payments"]
 MODELS: tuple[Model, ...] = ("agents", "queues")
 PAYMENTS: Model = "payments"
-SEED = 15_101
+SEED = 16_101
 #: Strength and disguise.
 LEVELS = {"full": (1.0, 0.0), "half": (0.5, 0.0), "quarter": (0.25, 0.0), "disguised": (1.0, 0.5)}
 AFTER_NS = 600 * 10**9

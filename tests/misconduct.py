@@ -285,9 +285,10 @@ def _push(
     return mid
 
 
-def _unload(market: Market, mid: float, account: str, *, steps: int, begin: float) -> None:
-    """Sell ``steps`` times a depth."""
+def _unload(market: Market, mid: float, account: str, *, steps: int, begin: float, cents: int = 0) -> None:
+    """Sell ``steps`` times a depth at prices that fall by ``cents`` each time."""
     for k in range(steps):
+        mid = round(mid - 0.01 * cents, 2)
         bid = market.place(begin + 2.0 * k, "buyer", +1, mid, DEPTH)
         market.take(begin + 2.0 * k + 0.5, account, bid, DEPTH)
 
@@ -298,6 +299,12 @@ def momentum_ignition(market: Market, mid: float) -> None:
     top = _push(market, mid, "igniter", steps=10, cents=10)
     _push(market, top, "follower", steps=6, cents=0, begin=AT + 20)
     _unload(market, top, "igniter", steps=10, begin=AT + 40)
+
+
+def pressed_on_its_way_out(market: Market, mid: float) -> None:
+    """Ten depths bought at a price that stays, ten sold within twenty seconds at prices that fall."""
+    _push(market, mid, "igniter", steps=10, cents=0)
+    _unload(market, mid, "igniter", steps=10, begin=AT + 40, cents=10)
 
 
 @nearly("momentum_ignition", "it keeps what it bought")
@@ -311,6 +318,15 @@ def _(market: Market, mid: float) -> None:
     _push(market, mid, "igniter", steps=10, cents=0)
     _push(market, mid, "follower", steps=6, cents=0, begin=AT + 20)
     _unload(market, mid, "igniter", steps=10, begin=AT + 40)
+
+
+@nearly("momentum_ignition", "one order is no run")
+def _(market: Market, mid: float) -> None:
+    top = round(mid + 1.0, 2)
+    for k, price in enumerate((mid, top)):
+        offer = market.place(AT + 0.2 * k, "seller", -1, price, 5 * DEPTH)
+        market.take(AT + 0.2 * k + 0.1, "igniter", offer, 5 * DEPTH)
+    _unload(market, top, "igniter", steps=10, begin=AT + 40)
 
 
 @nearly("momentum_ignition", "it runs to and fro all hour")

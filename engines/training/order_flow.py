@@ -30,6 +30,7 @@ from engines.order_findings import SPECS, OrderConfig, Pass
 from engines.order_flow import OrderFlowSpec, moments, remember, seen
 from engines.order_tail import BESIDE, EVENTS
 from engines.orders import OrderEngine
+from engines.sessions import NEVER_NS
 from engines.simulator.day import Config, simulate
 from engines.simulator.lob import plan as lob_plan
 from engines.simulator.words import Company
@@ -197,7 +198,7 @@ def _of_instrument(day: Played, key: str, thinned: bool) -> Rows:
             engine.observe(state, item[item.ts_event >= state.origin_ns + _MINUTE_NS])  # as `agents.orders` does
         elif state.origin_ns >= 0 and isinstance(item, News):
             engine.hear(state, item)
-    engine.advance(state, state.deadline_ns)
+    engine.advance(state, NEVER_NS)  # every look at news that is still to come
     names = sorted({account for account, _ in asked.at} | asked.ruled.keys())
     unit = {account: n for n, account in enumerate(names)}
     ts = np.array([ts_event for _, ts_event in asked.at], np.int64)

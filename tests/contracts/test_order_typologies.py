@@ -30,6 +30,7 @@ from tests.misconduct import (
     mistyped,
     played,
     pressed_back,
+    pressed_on_its_way_out,
     short_of_far_ones,
 )
 from tests.order_flow import Market
@@ -105,6 +106,7 @@ def test_what_lacks_a_condition_is_not_found(name: str, why: str) -> None:
         ("circular_trading", met_by_strangers),
         ("fat_finger", mistyped),
         ("fat_finger", short_of_far_ones),
+        ("momentum_ignition", pressed_on_its_way_out),
     ],
 )
 def test_another_form_of_it_is_found(name: str, act: Act) -> None:

@@ -24,6 +24,7 @@ from engines.training.tasks import Run
 from engines.training.tasks import order_flow as task
 from engines.training.tasks.tables import FolderError
 from monitor.simulation import companies_of, write
+from tests import misconduct
 
 pytestmark = pytest.mark.slow
 COMPANIES = companies_of(SymbolMaster.load(DEFAULT_SYMBOLS), 2)
@@ -63,6 +64,19 @@ def test_rows_say_what_happened_and_are_thinned_where_nothing_did(days: list[Pla
     assert whole.happened[:, [TYPOLOGIES.index(name) for name in PLAYED]].any(0).all()
     assert not whole.happened[:, TYPOLOGIES.index("wash_trading")].any()
     assert {day for day, _, _ in whole.names} == {"day-0", "day-1"}
+
+
+def test_a_day_ends_after_the_last_look_at_its_news() -> None:
+    """Of two news the price answered both; the insider's, which came later, is looked at after the other one."""
+    made = misconduct.Market()
+    made.quiet(misconduct.AT)
+    misconduct.ACTS["insider_dealing"][0](made, made.mid)
+    made.tell(misconduct.AT - 680.0)
+    made.quiet(100, seed=1, begin=misconduct.AT)
+    items = order_flow.items_of(made.orders(), made.ticks(), made.news)
+    rows = rows_of([Played("a day", "agents", {made.instrument: items}, [])])
+    ruled = dict(zip((account for *_, account in rows.names), rows.ruled, strict=True))
+    assert ruled["insider"][TYPOLOGIES.index("insider_dealing")] >= 0.5
 
 
 def test_the_task_learns_of_one_model_and_tells_of_the_other(recorded: Path, tmp_path: Path) -> None:
