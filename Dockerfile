@@ -25,6 +25,7 @@ COPY agents agents
 COPY monitor monitor
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist
 
+# torch (LOCK=jobs) brings a file of tests in the syntax of Python 3.12.
 FROM locked AS installed
 ARG LOCK
 RUN python3 -m venv /opt/tocsin && /opt/tocsin/bin/pip install --no-deps --require-hashes -r requirements/$LOCK.txt
@@ -32,7 +33,7 @@ COPY --from=build /dist /dist
 RUN /opt/tocsin/bin/pip install --no-deps /dist/*.whl \
  && /opt/tocsin/bin/pip uninstall -y -q setuptools pip \
  && find /opt/tocsin/lib -type d -name tests -prune -exec rm -r {} + \
- && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tocsin/lib \
+ && python3 -m compileall -q -j 0 -x py312_intrinsics --invalidation-mode unchecked-hash /opt/tocsin/lib \
  && find /opt/tocsin -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 FROM ${BASE} AS cpu
