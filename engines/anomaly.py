@@ -122,7 +122,7 @@ def explain(config: AnomalyConfig, statistic: float, per_day: float, width: floa
     rules = [
         RuleResult(name="jump", value=statistic, threshold=config.tail, unit="mean absolute returns"),
         RuleResult(
-            name="bars a day with such a jump", value=per_day / above**3, threshold=per_day, unit="1/d", weight=1.0
+            name="bars a day with such a jump", value=per_day / above**3, threshold=per_day, unit="1/d", at_most=True
         ),
         RuleResult(name="anomaly of the last closed bar", value=bar, threshold=0.5, unit="rank", weight=0.5),
     ]

@@ -31,9 +31,7 @@ def plain(text: str) -> Text:
 
 def why(rules: Iterable[RuleResult], most: int = 3) -> str:
     """Return the first rules as text: what was measured, against what bound."""
-    return ", ".join(
-        f"{rule.name} {rule.value:.3g}{_unit(rule.unit)} (≥ {rule.threshold:.3g})" for rule in list(rules)[:most]
-    )
+    return ", ".join(f"{rule.name} {rule.value:.3g}{_unit(rule.unit)} ({rule.bound})" for rule in list(rules)[:most])
 
 
 def stands_on(modalities: Mapping[str, Modality]) -> str:
@@ -104,7 +102,7 @@ def alert_card(alert: Alert) -> RenderableType:
     if alert.explanation.rules:
         rules = _table("rule", "value", "bound", "unit", "weight")
         for rule in alert.explanation.rules:
-            rules.add_row(rule.name, f"{rule.value:.4g}", f"{rule.threshold:.4g}", rule.unit, f"{rule.weight:.2g}")
+            rules.add_row(rule.name, f"{rule.value:.4g}", rule.bound, rule.unit, f"{rule.weight:.2g}")
         parts += ["", rules]
     if alert.modalities:
         modalities = _table("modality", "score", "weight", "age", "model")

@@ -85,13 +85,19 @@ class Modality(Part, frozen=True, kw_only=True):
 
 
 class RuleResult(Part, frozen=True, kw_only=True):
-    """One condition: what was measured, in ``unit``, against what bound."""
+    """One condition: what was measured, in ``unit``, against what bound: the least, or where ``at_most`` the most."""
 
     name: str
     value: float
     threshold: float
     unit: str
     weight: float = 1.0
+    at_most: bool = False
+
+    @property
+    def bound(self) -> str:
+        """The bound as text, such as "≥ 2.5"."""
+        return f"{'≤' if self.at_most else '≥'} {self.threshold:.4g}"
 
 
 class Attribution(Part, frozen=True, kw_only=True):

@@ -59,7 +59,8 @@ def explain(conditions: Conditions) -> Explanation:
     bound = ("above " if binding.at_most else "below ") + clearing(binding.threshold, at_most=binding.at_most)
     return Explanation(
         rules=[
-            RuleResult(name=one.name, value=one.value, threshold=one.threshold, unit=one.unit) for one in conditions
+            RuleResult(name=one.name, value=one.value, threshold=one.threshold, unit=one.unit, at_most=one.at_most)
+            for one in conditions
         ],
         clears=f"{binding.name} {bound} ({binding.unit}; it was {binding.value:.4g})",
     )

@@ -181,7 +181,9 @@ def explain(config: CrowdConfig, crowd: Crowd) -> Explanation:
         rules=[
             RuleResult(name="instruments", value=float(len(names)), threshold=float(fewest), unit="instruments"),
             RuleResult(name="usual", value=found.usual, threshold=0.0, unit=f"openings in {minutes:g} min"),
-            RuleResult(name="false_crowds", value=found.false_a_day, threshold=config.false_a_day, unit="1/d"),
+            RuleResult(
+                name="false_crowds", value=found.false_a_day, threshold=config.false_a_day, unit="1/d", at_most=True
+            ),
         ],
         clears=f"fewer than {fewest} instruments within {minutes:g} min; these are {named}",
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from engines.typologies.conditions import MOST
 from monitor.report import figures, inks
 from monitor.report.page import Block, Note, Plot, Table
-from schemas.alerts import Alert
+from schemas.alerts import Alert, RuleResult
 
 
 def clears(alert: Alert) -> list[Block]:
@@ -24,7 +25,7 @@ def rules(alert: Alert, name: str, *, drawn: bool) -> list[Block]:
     table = Table(
         caption="Conditions",
         head=["condition", "value", "bound", "unit", "weight"],
-        rows=[[r.name, f"{r.value:.4g}", f"{r.threshold:.4g}", r.unit, f"{r.weight:.2g}"] for r in held],
+        rows=[[r.name, f"{r.value:.4g}", r.bound, r.unit, f"{r.weight:.2g}"] for r in held],
         numeric=frozenset({1, 2, 4}),
     )
     if not drawn:
@@ -36,7 +37,7 @@ def _against_bounds(alert: Alert, name: str) -> list[Block]:
     bounded = [rule for rule in alert.explanation.rules if rule.value > 0 and rule.threshold > 0][::-1]
     if not bounded:
         return []
-    ratios = np.array([rule.value / rule.threshold for rule in bounded])
+    ratios = np.array([_met(rule) for rule in bounded])
     figure = figures.figure(
         [
             go.Bar(
@@ -44,29 +45,33 @@ def _against_bounds(alert: Alert, name: str) -> list[Block]:
                 x=figures.small(np.log2(ratios)),
                 orientation="h",
                 marker={"color": [(inks.CRITICAL if ratio >= 1 else inks.ACCENT).light for ratio in ratios]},
-                text=[f"{rule.value:.4g} / {rule.threshold:.4g} {figures.said(rule.unit, 40)}" for rule in bounded],
+                text=[f"{rule.value:.4g} ({rule.bound}) {figures.said(rule.unit, 40)}" for rule in bounded],
                 textposition="auto",
                 hoverinfo="text",
                 cliponaxis=False,
             )
         ],
-        x="value / bound",
+        x="how many times over it is met",
         xaxis=_powers(np.log2(ratios)),
         yaxis={"fixedrange": True},
         shapes=[figures.upright(0, inks.TEXT, width=2)],
         bargap=0.35,
         showlegend=False,
     )
-    most = max(bounded, key=lambda rule: rule.value / rule.threshold)
+    most = max(bounded, key=_met)
     return [
         Plot(
             name=f"{name}-rules",
             figure=figure,
-            alt=f"Value over bound, on a scale of doublings: highest is {most.name} with {most.value:.4g} against"
-            f" {most.threshold:.4g}.",
+            alt=f"How many times over each is met, on a scale of doublings: highest is {most.name} with"
+            f" {most.value:.4g} ({most.bound}).",
             height_px=110 + 38 * len(bounded),
         )
     ]
+
+
+def _met(rule: RuleResult) -> float:
+    return min(MOST, rule.threshold / rule.value if rule.at_most else rule.value / rule.threshold)
 
 
 def _contributions(alert: Alert, name: str) -> list[Block]:

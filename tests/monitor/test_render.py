@@ -6,7 +6,7 @@ import msgspec
 from rich.console import Console
 
 from monitor.render import alert_card, alert_line, sparkline
-from schemas.alerts import Alert, AlertEvent, Drifting
+from schemas.alerts import Alert, AlertEvent, Drifting, Explanation, RuleResult
 from tests.golden.examples import EXAMPLES
 
 
@@ -33,6 +33,12 @@ def test_a_line_says_when_what_how_bad_and_why() -> None:
     ):
         assert part in line
     assert "\n" not in line
+
+
+def test_a_line_says_what_may_be_at_most_so_much() -> None:
+    rules = [RuleResult(name="wait", value=4.3, threshold=70.0, unit="s", at_most=True)]
+    alert = msgspec.structs.replace(sample(), explanation=Explanation(rules=rules))
+    assert "wait 4.3 s (≤ 70)" in alert_line(alert).plain
 
 
 def test_a_closed_episode_says_so() -> None:
