@@ -92,7 +92,7 @@ def _risks(stocks: Path, pair: tuple[Bundle, Bundle]) -> list[Floats]:
     told = []
     for bundle in pair:
         run = open_session(bundle.read(chart_encoder.GRAPH), [], [ORT_CPU]).run
-        chunks = [pictures[i : i + TOGETHER].astype(np.float32) for i in range(0, len(pictures), TOGETHER)]
+        chunks = [pictures[i : i + TOGETHER] for i in range(0, len(pictures), TOGETHER)]
         logits = np.zeros((len(days.part), 1), np.float32)
         logits[test] = np.concatenate([run({"charts": chunk})[1] for chunk in chunks])
         with Progress(disable=True) as progress:

@@ -141,6 +141,7 @@ class Lane:
         self._applied: dict[str, int] = {}
         self._checkpoint: asyncio.Task[None] | None = None
         self._checkpoint_ordinal = -1
+        self._acknowledge_s = 0.0
         self._entries: deque[deque[Step]] = deque()
         self._began_s = 0.0
 
@@ -183,8 +184,9 @@ class Lane:
 
     @property
     def behind(self) -> bool:
-        """Whether messages were applied that are not acknowledged yet."""
-        return self._ordinal > self._checkpoint_ordinal or bool(self._checkpoint_writer.unacknowledged)
+        """Whether messages were applied that are not acknowledged yet, or a checkpoint is under way."""
+        under_way = self._checkpoint is not None and not self._checkpoint.done()
+        return under_way or self._ordinal > self._checkpoint_ordinal or bool(self._checkpoint_writer.unacknowledged)
 
     # Life.
 
@@ -328,6 +330,7 @@ class Lane:
                 alert_ids=sorted(self._seen_alerts)[:ALERTS_NAMED],
             )
         self._seen_alerts.clear()
+        self.status.committed_s = time.monotonic()  # until now /livez went by whether recovery gets on
         self.status.recovered = True
         log.info(
             "recovered",
@@ -435,10 +438,12 @@ class Lane:
             self._checkpoint.result()
         if not self.behind:  # from now on it counts how long something waits for acknowledgement
             self.status.committed_s = time.monotonic()
-        due = time.monotonic() - self.status.checkpoint_s >= self._config.checkpoint_interval_s
-        if due and (self._ordinal > self._checkpoint_ordinal or self._table.dirty):
+        now_s, interval_s = time.monotonic(), self._config.checkpoint_interval_s
+        written = self._ordinal <= self._checkpoint_ordinal and not self._table.dirty
+        if not written and now_s - self.status.checkpoint_s >= interval_s:
             self._checkpoint = asyncio.ensure_future(self._write(self._snapshot()))
-        elif due and self._checkpoint_writer.unacknowledged:  # refused, and no message may ever come after it
+        # Refused, and no message may ever come after it.
+        elif self._checkpoint_writer.unacknowledged and now_s - self._acknowledge_s >= interval_s:
             self._checkpoint = asyncio.ensure_future(self._acknowledge())
 
     async def _checkpoint_now(self) -> None:
@@ -472,5 +477,6 @@ class Lane:
         crashpoints.passing("committed")
 
     async def _acknowledge(self) -> None:
+        self._acknowledge_s = time.monotonic()
         if await self._checkpoint_writer.acknowledge():
             self.status.committed_s = time.monotonic()

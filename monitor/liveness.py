@@ -122,7 +122,7 @@ def stuck(workers: Sequence[Worker], pulse: Pulse, *, interval_s: float) -> list
             if min(silent_s, pulse.waited_s(0.0)) > STUCK_S:
                 reasons.append(f"{where}: no fetch of {topic} was answered for {silent_s:.0f} s, the broker is there")
         silent_s = pulse.waited_s(lane.status.committed_s)
-        if lane.behind and silent_s > STUCK_S + 4 * interval_s:
+        if lane.status.recovered and lane.behind and silent_s > STUCK_S + 4 * interval_s:
             reasons.append(f"{where}: nothing acknowledged for {silent_s:.0f} s")
     return pulse.live(reasons)
 

@@ -139,6 +139,59 @@ async def test_an_acknowledgement_that_is_not_answered_is_missed_though_nothing_
     await life.finish(60)
 
 
+async def test_a_refused_acknowledgement_is_tried_again_after_the_interval_not_at_every_look() -> None:
+    messages = inputs(random.Random(3))
+    life = Life(Logs(), messages, random.Random(4), checkpoint_interval_s=1e9)
+    await until(lambda: life.lane._ordinal == 60)
+    life.broker.refusals = 1_000
+    life.lane.status.checkpoint_s -= 2e9
+    await until(lambda: life.broker.refusals == 999)
+    life.lane.status.checkpoint_s -= 2e9
+    for _ in range(20):
+        life.lane.wake()
+        await life.turns(20)
+    assert life.broker.refusals == 999
+    life.broker.refusals = 0
+    life.lane._acknowledge_s -= 2e9
+    await until(lambda: not life.lane.behind)
+    await life.finish(60)
+
+
+async def test_a_checkpoint_whose_records_do_not_arrive_is_missed_though_nothing_more_comes() -> None:
+    messages = inputs(random.Random(3))
+    life = Life(Logs(), messages, random.Random(4), checkpoint_interval_s=1e9)
+    await until(lambda: life.lane._ordinal == 60)
+    arrive = asyncio.Event()
+    write = life.lane._outbox.write_checkpoint
+
+    async def held(records: Any) -> int:
+        await arrive.wait()
+        return await write(records)
+
+    with patch.object(life.lane._outbox, "write_checkpoint", held):
+        life.lane.status.checkpoint_s -= 2e9
+        await until(lambda: life.lane._checkpoint_ordinal == 60)
+        await life.turns(100)
+        assert life.lane.behind
+        arrive.set()
+        await until(lambda: not life.lane.behind)
+    await life.finish(60)
+
+
+async def test_what_waits_for_acknowledgement_is_counted_from_when_a_lane_has_recovered() -> None:
+    messages, logs = inputs(random.Random(3)), Logs()
+    life = Life(logs, messages, random.Random(4), checkpoint_interval_s=1e9)
+    life.broker.refusals = 1_000
+    await life.finish(60)
+    heir = Life(logs, messages, random.Random(5), checkpoint_interval_s=1e9)
+    heir.broker.refusals = 1_000
+    heir.lane.status.committed_s -= 3_600
+    await until(lambda: heir.lane.status.recovered)
+    assert heir.lane.behind
+    assert time.monotonic() - heir.lane.status.committed_s < 60
+    await heir.finish(60)
+
+
 async def test_a_bundle_that_comes_while_another_is_swapped_in_follows_it() -> None:
     messages = inputs(random.Random(3))
     logs, began = Logs(), list[str]()

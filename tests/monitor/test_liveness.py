@@ -92,6 +92,8 @@ def test_partitions_that_recover_are_alive_and_not_ready_until_they_no_longer_ge
     lanes = {"p0": Lane(status()), "p1": Lane(status(recovered=False, progress_ago_s=60.0), lag=9)}
     assert reasons(**lanes) == []
     assert unready(workers(**lanes), pulse()) == ["instrument stage, partition 1: recovering"]
+    long = Lane(status(recovered=False, progress_ago_s=1.0, committed_ago_s=300.0), behind=True)
+    assert reasons(p1=long) == []
     slow = Lane(status(recovered=False, progress_ago_s=130.0))
     assert reasons(p1=slow) == ["instrument stage, partition 1: recovery has not got on for 130 s"]
 
