@@ -4,8 +4,9 @@ Definition. A run of aggressive orders of one account on one side, over some sec
 much of all that is taken in that time, moves the price by several of its usual moves; within a minute or so the account
 begins to trade it out on the other side. It hardly traded otherwise in the hour: who keeps two venues together or makes
 a market runs to and fro all day. Whether others did follow is not asked, nor whether they let it out: the attempt is
-enough. Trades show a push only in part, since the one before it may have been at the other side's price; so once a good
-part is out, the price's move on the way out counts where it is larger.
+enough. A push that is over within less than ``span_ns`` scores lower: one large order would look the same. Trades show
+a push only in part, since the one before it may have been at the other side's price; so once a good part is out, the
+price's move on the way out counts where it is larger.
 
 Regulation. MAR (EU) 596/2014 Art. 12(1)(a) and 12(2)(c)(iii): entering orders to initiate or exacerbate a trend;
 Delegated Regulation (EU) 2016/522 Annex II Section 1, point 4(e), by name; FINRA 5210.
