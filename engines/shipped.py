@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-MANIFEST_SHA256 = "07d4bba7748b80adcb6d33940c127654f379c80dfba9f390d798dce67de89c84"
+MANIFEST_SHA256 = "b0ba36079656942f2ef4022776a3e999cb62977ac5c2fdb7160327749efee84b"
