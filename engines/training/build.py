@@ -129,10 +129,9 @@ def put(out: Path, name: str, member: Member, *, instead_of: Collection[str] = (
     """
     kept = Bundle.load(out)
     files = {file: kept.read(file) for file in kept.manifest.files if file != CARD} | member.files
-    gone = {member.source.name, *instead_of}
-    at = next((place for place, one in enumerate(kept.manifest.lineage) if one.name in gone), None)
-    sources = [one for one in kept.manifest.lineage if one.name not in gone]
-    sources.insert(len(sources) if at is None else at, member.source)
+    gone, lineage = {member.source.name, *instead_of}, kept.manifest.lineage
+    sources = [one for one in lineage if one.name not in gone]
+    sources.insert(next((place for place, one in enumerate(lineage) if one.name in gone), len(lineage)), member.source)
     encoder, _, _ = _text_of(kept)
     tokenizer = Tokenizer.from_str(kept.read("tokenizer.json").decode())
     write(out, files, sources, kept.manifest.parts | {name: member.part}, encoder, tokenizer)

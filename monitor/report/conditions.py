@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from engines.typologies.conditions import MOST
+from engines.typologies.conditions import Condition
 from monitor.report import figures, inks
 from monitor.report.page import Block, Note, Plot, Table
 from schemas.alerts import Alert, RuleResult
@@ -71,7 +71,7 @@ def _against_bounds(alert: Alert, name: str) -> list[Block]:
 
 
 def _met(rule: RuleResult) -> float:
-    return min(MOST, rule.threshold / rule.value if rule.at_most else rule.value / rule.threshold)
+    return Condition(rule.name, rule.value, rule.threshold, rule.unit, rule.at_most).met
 
 
 def _contributions(alert: Alert, name: str) -> list[Block]:
